@@ -1,0 +1,1 @@
+"""From a Keras backbone to a verified ONNX bundle. Needs TensorFlow."""

@@ -1,0 +1,33 @@
+"""Building the stock Keras model of a backbone."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+from ..models.backbones import Backbone
+
+# Keras and TensorFlow read these when they are imported.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import tensorflow as tf
+
+
+def build(backbone: Backbone, weights: str | None = None) -> Any:
+    """The stock Keras model without its top, channels last, of any picture size.
+
+    `weights` is what the Keras application takes: "imagenet", or None for Keras's own initialisation. Its automatic
+    names are those of a fresh session.
+    """
+    # A GPU would verify in TF32, which is further from fp32 than the bars of the verification.
+    tf.config.set_visible_devices([], "GPU")
+    keras.utils.clear_session()
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    module, function = backbone.builder.split(":")
+    builder = getattr(importlib.import_module(module), function)
+    return builder(include_top=False, weights=weights, input_shape=(None, None, 3))

@@ -1,0 +1,133 @@
+"""The forward operators in TensorFlow, NCHW, each with a gradient that converts to plain ONNX.
+
+TensorFlow's own gradients of these operators do not convert (ShapeN, ConcatOffset, Tile … have no ONNX form), so each
+gets a `tf.custom_gradient` made of operators that tf2onnx knows or that `handlers` converts. The functions are only ever
+traced, never run: TensorFlow has no NCHW kernels on a CPU. Kernels come OIHW, as the bundle stores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import singledispatch
+from typing import Any
+
+import tensorflow as tf
+
+from .forward import AveragePool, Concat, Convolution, MaxPool, Operator, Relu, Sum
+
+Tensor = Any
+
+
+@singledispatch
+def evaluate(op: Operator, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    """Adds the operator to the trace and returns its output, NCHW float32."""
+    raise NotImplementedError(type(op).__name__)
+
+
+@evaluate.register
+def _(op: Convolution, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    kernel, bias = tf.transpose(weights[kernel_name(op)], [2, 3, 1, 0]), weights[bias_name(op)]
+    strides = [1, 1, *op.strides]
+
+    @tf.custom_gradient
+    def convolution(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def gradient(dy: Tensor) -> Tensor:
+            return tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(x),
+                filter=kernel,
+                out_backprop=dy,
+                strides=strides,
+                padding=op.padding,
+                data_format="NCHW",
+            )
+
+        y = tf.nn.conv2d(x, kernel, strides, op.padding, data_format="NCHW")
+        return tf.nn.bias_add(y, bias, data_format="NCHW"), gradient
+
+    return convolution(inputs[0])
+
+
+@evaluate.register
+def _(op: Relu, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    @tf.custom_gradient
+    def relu(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        y = tf.nn.relu(x)
+        # From the output: a mask of x would keep Conv and Relu apart in onnxruntime.
+        return y, lambda dy: tf.raw_ops.ReluGrad(gradients=dy, features=y)
+
+    return relu(inputs[0])
+
+
+@evaluate.register
+def _(op: MaxPool, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    ksize, strides = [1, 1, *op.window], [1, 1, *op.strides]
+
+    @tf.custom_gradient
+    def max_pool(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        y = tf.nn.max_pool2d(x, ksize, strides, op.padding, data_format="NCHW")
+
+        def gradient(dy: Tensor) -> Tensor:
+            return tf.raw_ops.MaxPoolGrad(
+                orig_input=x,
+                orig_output=y,
+                grad=dy,
+                ksize=ksize,
+                strides=strides,
+                padding=op.padding,
+                data_format="NCHW",
+            )
+
+        return y, gradient
+
+    return max_pool(inputs[0])
+
+
+@evaluate.register
+def _(op: AveragePool, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    ksize, strides = [1, 1, *op.window], [1, 1, *op.strides]
+
+    @tf.custom_gradient
+    def average_pool(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def gradient(dy: Tensor) -> Tensor:
+            return tf.raw_ops.AvgPoolGrad(
+                orig_input_shape=tf.shape(x),
+                grad=dy,
+                ksize=ksize,
+                strides=strides,
+                padding=op.padding,
+                data_format="NCHW",
+            )
+
+        return tf.nn.avg_pool2d(x, ksize, strides, op.padding, data_format="NCHW"), gradient
+
+    return average_pool(inputs[0])
+
+
+@evaluate.register
+def _(op: Concat, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    channels = [x.shape[1] for x in inputs]
+
+    @tf.custom_gradient
+    def concat(*xs: Tensor) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
+        return tf.concat(xs, axis=1), lambda dy: tf.split(dy, channels, axis=1)
+
+    return concat(*inputs)
+
+
+@evaluate.register
+def _(op: Sum, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    @tf.custom_gradient
+    def total(*xs: Tensor) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
+        return tf.add_n(xs), lambda dy: [dy] * len(xs)
+
+    return total(*inputs)
+
+
+def kernel_name(op: Convolution) -> str:
+    """Name of the convolution's kernel in the trace and in the bundle."""
+    return f"{op.name}/kernel"
+
+
+def bias_name(op: Convolution) -> str:
+    """Name of the convolution's bias in the trace and in the bundle."""
+    return f"{op.name}/bias"

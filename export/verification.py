@@ -1,0 +1,133 @@
+"""The proof of a bundle: onnxruntime against TensorFlow's GradientTape on the stock, unfolded Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime as ort
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from ..models import contract
+from ..models.contract import Check
+from .errors import VerificationError
+
+MIXED_SIGNS = "mixed signs"
+Array = NDArray[np.float32]
+
+_STOCK_OBJECTIVES: dict[str, Callable[[Any], Any]] = {
+    "mean": tf.reduce_mean,
+    "l2": lambda activation: tf.reduce_mean(tf.square(activation)),
+}
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A picture to compare on, float32 [height, width, 3]; on a flat one rounding may decide a tie in a pooling."""
+
+    name: str
+    picture: Array
+    flat: bool = False
+
+
+def verify(
+    bundle: bytes,
+    model: Any,
+    layers: tuple[str, ...],
+    objective: str,
+    smallest: int,
+    input_range: tuple[float, float],
+    on_check: Callable[[Check], None] = lambda check: None,
+) -> tuple[Check, ...]:
+    """Compares a bundle with the stock model and returns every comparison made. Raises VerificationError.
+
+    The bars: loss |a - b| <= 1e-4 |b| + 1e-6; gradient cosine >= 0.9999 and norm within 0.1 %; on flat pictures
+    cosine >= 0.99 and norm within 1 %.
+    """
+    onnx.checker.check_model(bundle, full_check=True)
+    session = ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
+    stock = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
+    checks = []
+    for sample in _samples(smallest, input_range):
+        for check, passed in _compare(session, stock, layers, objective, sample):
+            if not passed:
+                raise VerificationError(
+                    f"the graph disagrees with TensorFlow on {check.picture}, {check.climbed}: loss error "
+                    f"{check.loss_error:.2g}, gradient cosine {check.cosine:.6f}, norm ratio {check.norm_ratio:.4f}; "
+                    "nothing is written, please report it"
+                )
+            checks.append(check)
+            on_check(check)
+    return tuple(checks)
+
+
+def _samples(smallest: int, input_range: tuple[float, float]) -> Iterator[_Sample]:
+    rng = np.random.default_rng(0)
+    low, high = input_range
+
+    def noise(height: int, width: int) -> Array:
+        return rng.uniform(low, high, (height, width, 3)).astype(np.float32)
+
+    even, odd = smallest + 20 + smallest % 2, smallest + 21 + smallest % 2
+    yield _Sample(f"noise {smallest}x{smallest}", noise(smallest, smallest))
+    yield _Sample(f"noise {odd}x{odd}", noise(odd, odd))
+    yield _Sample(f"noise {even + 32}x{even}", noise(even, even + 32))
+    yield _Sample(f"noise {even}x{odd + 46}", noise(odd + 46, even))
+    flat = np.full((even, odd, 3), low + 0.7 * (high - low), np.float32)
+    yield _Sample(f"flat {odd}x{even}", flat, flat=True)
+    half = noise(odd, even)
+    half[:, : even // 2] = low + 0.3 * (high - low)
+    yield _Sample(f"half flat {even}x{odd}", half, flat=True)
+
+
+def _compare(
+    session: Any, stock: Any, layers: tuple[str, ...], objective: str, sample: _Sample
+) -> Iterator[tuple[Check, bool]]:
+    """One comparison per layer and one for all of them with weights of both signs."""
+    losses, gradients = _stock_gradients(stock, objective, sample.picture)
+    image = np.ascontiguousarray(sample.picture.transpose(2, 0, 1)[None])
+    signs = np.array([(-1) ** i * (1 + 0.3 * i) for i in range(len(layers))], np.float32)
+    climbs = [*zip(layers, np.eye(len(layers), dtype=np.float32), strict=True), (MIXED_SIGNS, signs)]
+    for climbed, weights in climbs:
+        feed = {contract.IMAGE: image, contract.LAYER_WEIGHTS: weights}
+        found, gradient = session.run([contract.LOSSES, contract.GRADIENT], feed)
+        expected = np.tensordot(weights.astype(np.float64), gradients, 1)
+        errors = np.abs(found[0] - losses)
+        worst = int(np.argmax(errors / (np.abs(losses) + 1e-30)))
+        cosine, ratio = _agreement(gradient[0].transpose(1, 2, 0), expected)
+        check = Check(sample.name, climbed, float(errors[worst] / (abs(losses[worst]) + 1e-30)), cosine, ratio)
+        least_cosine, norm_slack = (0.99, 0.01) if sample.flat else (0.9999, 0.001)
+        passed = (
+            bool(np.all(errors <= 1e-4 * np.abs(losses) + 1e-6))
+            and cosine >= least_cosine
+            and abs(ratio - 1) <= norm_slack
+        )
+        yield check, passed
+
+
+def _stock_gradients(stock: Any, objective: str, picture: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Losses [layers] and gradients [layers, height, width, 3] by TensorFlow alone."""
+    image = tf.constant(picture[None])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(image)
+        activations = stock(image, training=False)
+        activations = activations if isinstance(activations, list) else [activations]
+        losses = [_STOCK_OBJECTIVES[objective](activation) for activation in activations]
+    gradients = [tape.gradient(loss, image).numpy()[0] for loss in losses]
+    return np.array([float(loss) for loss in losses]), np.stack(gradients).astype(np.float64)
+
+
+def _agreement(gradient: Array, expected: NDArray[np.float64]) -> tuple[float, float]:
+    """Cosine and ratio of norms; two all-zero gradients are equal."""
+    a, b = gradient.astype(np.float64).ravel(), expected.ravel()
+    norm_a, norm_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    if norm_a == norm_b == 0:
+        return 1.0, 1.0
+    if norm_a == 0 or norm_b == 0:
+        return 0.0, float("inf") if norm_b == 0 else 0.0
+    return float(a @ b / (norm_a * norm_b)), norm_a / norm_b

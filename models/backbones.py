@@ -1,0 +1,101 @@
+"""The one table of backbones: everything that export, runtime and study need to know about each network."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+class UnknownBackboneError(ValueError):
+    """No backbone of the table goes by that name."""
+
+    def __init__(self, name: str) -> None:
+        near = difflib.get_close_matches(name, [n for b in BACKBONES for n in b.names], n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        known = "; ".join(" or ".join(b.names) for b in BACKBONES)
+        super().__init__(f"unknown model {name!r}{hint}: choose {known}")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network to dream with.
+
+    `builder` is "module:function" of a Keras application, taking include_top, weights and input_shape; only the
+    exporting side imports it. `input_range` is what the network was trained on, in its own units.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    title: str
+    builder: str
+    input_range: tuple[float, float]
+    layer_sets: Mapping[str, tuple[str, ...]]
+    default_set: str
+    imagenet_url: str
+    imagenet_licence: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name the backbone answers to, its own first."""
+        return (self.name, *self.aliases)
+
+    @property
+    def imagenet_file(self) -> str:
+        """File name of Keras's ImageNet weights, as it lies in Keras's cache."""
+        return self.imagenet_url.rsplit("/", 1)[1]
+
+    def set_of(self, layers: tuple[str, ...]) -> str | None:
+        """The name of the layer set that holds exactly these layers in this order, if there is one."""
+        return next((name for name, members in self.layer_sets.items() if members == layers), None)
+
+
+_KERAS_WEIGHTS = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+BACKBONES: tuple[Backbone, ...] = (
+    Backbone(
+        name="v3",
+        aliases=("inception-v3",),
+        title="Inception-v3",
+        builder="keras.applications:InceptionV3",
+        input_range=(-1.0, 1.0),
+        layer_sets=MappingProxyType(
+            {
+                "paper-low": ("mixed0", "mixed1", "mixed2"),
+                "paper-high": ("mixed6", "mixed7", "mixed8"),
+                "paper-high-text": ("mixed8", "mixed9", "mixed10"),
+            }
+        ),
+        default_set="paper-low",
+        imagenet_url=f"{_KERAS_WEIGHTS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        imagenet_licence="Apache-2.0 (Keras Applications), trained on ImageNet",
+    ),
+    Backbone(
+        name="inception-resnet-v2",
+        aliases=("irv2",),
+        title="Inception-ResNet-v2",
+        builder="keras.applications:InceptionResNetV2",
+        input_range=(-1.0, 1.0),
+        layer_sets=MappingProxyType(
+            {
+                "paper-low": ("block35_2_mixed", "block35_4_mixed"),
+                "paper-high": ("block35_5_mixed", "block35_6_mixed", "block35_8_mixed", "block35_9_mixed"),
+            }
+        ),
+        default_set="paper-low",
+        imagenet_url=(
+            f"{_KERAS_WEIGHTS}/inception_resnet_v2/"
+            "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
+        ),
+        imagenet_licence="Apache-2.0 (Keras Applications), trained on ImageNet",
+    ),
+)
+
+
+def find_backbone(name: str) -> Backbone:
+    """The backbone of that name or alias, upper or lower case. Raises UnknownBackboneError."""
+    for backbone in BACKBONES:
+        if name.lower() in backbone.names:
+            return backbone
+    raise UnknownBackboneError(name)

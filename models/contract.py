@@ -1,0 +1,200 @@
+"""The bundle contract: one self-contained ONNX file whose outputs are layer losses and the picture's gradient.
+
+| name | kind | shape, type |
+|---|---|---|
+| `image` | input | [batch, 3, height, width] float32, RGB planes in the backbone's range |
+| `layer_weights` | input | [layers] float32, signed |
+| `losses` | output | [batch, layers] float32, unweighted |
+| `gradient` | output | [batch, 3, height, width] float32, d(sum of layer_weights * losses) / d(image) |
+
+The facts of a bundle travel in it as one metadata entry, `onnxdream`, a JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+IMAGE = "image"
+LAYER_WEIGHTS = "layer_weights"
+LOSSES = "losses"
+GRADIENT = "gradient"
+BATCH, HEIGHT, WIDTH = "batch", "height", "width"
+
+METADATA_KEY = "onnxdream"
+SCHEMA = (1, 0)
+
+Value = TypeVar("Value")
+
+
+class BundleError(Exception):
+    """Base of everything that makes a bundle unusable; the message is one line for the user."""
+
+
+class BundleNotFoundError(BundleError, FileNotFoundError):
+    """No bundle lies at that path or goes by that name."""
+
+
+class BundleFormatError(BundleError, ValueError):
+    """The file is no bundle: truncated, foreign, or against the contract."""
+
+
+class BundleVersionError(BundleError, ValueError):
+    """The bundle follows a contract that this version does not know."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose loss the bundle gives; `stride` is in pixels of the picture."""
+
+    name: str
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the weights came from: `source` is imagenet, random, motifs or a file's name."""
+
+    source: str
+    sha256: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison of the bundle with TensorFlow's GradientTape on the stock Keras model.
+
+    `climbed` is a layer's name, or "mixed signs" for all layers with weights of both signs. `loss_error` is
+    |a - b| / |b|, `cosine` and `norm_ratio` compare the gradients.
+    """
+
+    picture: str
+    climbed: str
+    loss_error: float
+    cosine: float
+    norm_ratio: float
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The facts of a bundle.
+
+    `input_range` is the range of `image`; `smallest_size` the least height and width, in pixels.
+    """
+
+    backbone: str
+    layers: tuple[Layer, ...]
+    objective: str
+    input_range: tuple[float, float]
+    channel_order: str
+    smallest_size: tuple[int, int]
+    weights: Weights
+    precision: str
+    opset: int
+    exporter: Mapping[str, str]
+    verification: tuple[Check, ...]
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the layers in the order of `losses` and `layer_weights`."""
+        return tuple(layer.name for layer in self.layers)
+
+    def to_json(self) -> str:
+        """The metadata entry's text."""
+        return json.dumps({"schema": "{}.{}".format(*SCHEMA), **asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Metadata:
+        """Reads a metadata entry. Raises BundleFormatError and BundleVersionError."""
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            raise BundleFormatError("its metadata is no JSON: export the bundle again") from None
+        entry = _Entry(data)
+        _require_schema(entry.take("schema", str))
+        weights = _Entry(entry.take("weights", dict), "weights.")
+        return cls(
+            backbone=entry.take("backbone", str),
+            layers=tuple(_layer(item) for item in entry.items("layers", dict)),
+            objective=entry.take("objective", str),
+            input_range=_range(entry),
+            channel_order=_rgb(entry),
+            smallest_size=_smallest_size(entry),
+            weights=Weights(*(weights.take(key, str) for key in ("source", "sha256", "licence"))),
+            precision=entry.take("precision", str),
+            opset=entry.take("opset", int),
+            exporter={key: str(value) for key, value in entry.take("exporter", dict).items()},
+            verification=tuple(_check(item) for item in entry.items("verification", dict)),
+        )
+
+
+class _Entry:
+    """A JSON object whose values are taken by key and type; what is amiss is a BundleFormatError."""
+
+    def __init__(self, data: object, prefix: str = "") -> None:
+        if not isinstance(data, dict):
+            raise BundleFormatError("its metadata is no JSON object: export the bundle again")
+        self.data: dict[str, Any] = data
+        self.prefix = prefix
+
+    def take(self, key: str, kind: type[Value]) -> Value:
+        """The value of a key; a whole number serves as a float, a boolean never as a number."""
+        if key not in self.data:
+            raise BundleFormatError(f"its metadata lacks {self.prefix}{key}: export the bundle again")
+        value = self.data[key]
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise BundleFormatError(f"its metadata's {self.prefix}{key} is no {kind.__name__}: export it again")
+        return value
+
+    def items(self, key: str, kind: type[Value]) -> tuple[Value, ...]:
+        """The values of a list whose items all have one type."""
+        values = self.take(key, list)
+        return tuple(_Entry({key: value}, self.prefix).take(key, kind) for value in values)
+
+
+def _require_schema(version: str) -> None:
+    major = version.split(".")[0]
+    if not major.isdigit():
+        raise BundleFormatError(f"its contract version {version!r} is no version: export the bundle again")
+    if int(major) != SCHEMA[0]:
+        raise BundleVersionError(
+            f"it follows contract {version}, this onnxdream knows {SCHEMA[0]}.x: "
+            f"{'update onnxdream' if int(major) > SCHEMA[0] else 'export the bundle again'}"
+        )
+
+
+def _layer(data: dict[str, Any]) -> Layer:
+    entry = _Entry(data, "layers.")
+    return Layer(entry.take("name", str), entry.take("channels", int), entry.take("stride", int))
+
+
+def _check(data: dict[str, Any]) -> Check:
+    entry = _Entry(data, "verification.")
+    numbers = [entry.take(key, float) for key in ("loss_error", "cosine", "norm_ratio")]
+    return Check(entry.take("picture", str), entry.take("climbed", str), *numbers)
+
+
+def _range(entry: _Entry) -> tuple[float, float]:
+    limits = entry.items("input_range", float)
+    if len(limits) != 2 or not -1e6 < limits[0] < limits[1] < 1e6:
+        raise BundleFormatError("its metadata's input_range is no range: export the bundle again")
+    return limits[0], limits[1]
+
+
+def _rgb(entry: _Entry) -> str:
+    order = entry.take("channel_order", str)
+    if order != "RGB":
+        raise BundleFormatError(f"its channel order is {order!r}, only RGB is known: update onnxdream")
+    return order
+
+
+def _smallest_size(entry: _Entry) -> tuple[int, int]:
+    size = entry.items("smallest_size", int)
+    if len(size) != 2 or not all(1 <= side <= 4096 for side in size):
+        raise BundleFormatError("its metadata's smallest_size is no size: export the bundle again")
+    return size[0], size[1]

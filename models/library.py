@@ -1,0 +1,60 @@
+"""Where bundles lie and what they are called."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import platformdirs
+
+from .backbones import Backbone
+from .contract import BundleNotFoundError
+
+EMBEDDED = Path(__file__).parent / "embedded" / "v3-low.onnx"
+_LONGEST_STEM = 80
+
+
+def bundle_folder() -> Path:
+    """`$ONNXDREAM_HOME/bundles`, else `bundles` in the user's data folder."""
+    home = os.environ.get("ONNXDREAM_HOME")
+    return (Path(home) if home else platformdirs.user_data_path("onnxdream", appauthor=False)) / "bundles"
+
+
+def bundle_path(backbone: Backbone, layers: tuple[str, ...], weights: str, variant: str = "") -> Path:
+    """Where `export` puts a bundle: `<backbone>-<layers or set>-<weights>[-<variant>].onnx`."""
+    chosen = backbone.set_of(layers) or "-".join(layers)
+    tail = "-".join(part for part in (weights, variant) if part)
+    if len(chosen) > _LONGEST_STEM:
+        chosen = f"{len(layers)}-layers-{hashlib.sha256(chosen.encode()).hexdigest()[:8]}"
+    return bundle_folder() / f"{backbone.name}-{chosen}-{tail}.onnx"
+
+
+def list_bundles() -> list[Path]:
+    """The exported bundles, newest first."""
+    files = [path for path in bundle_folder().glob("*.onnx") if not path.name.startswith(".")]
+    return sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def find_bundle(name: str) -> Path:
+    """The bundle of a path, else of a stem in the library, else of an unambiguous prefix of one.
+
+    Raises BundleNotFoundError.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    stems = {bundle.stem: bundle for bundle in list_bundles()}
+    if name in stems:
+        return stems[name]
+    matches = sorted(stem for stem in stems if stem.startswith(name))
+    if len(matches) == 1:
+        return stems[matches[0]]
+    if matches:
+        raise BundleNotFoundError(f"model {name!r} may mean {', '.join(matches)}: give more of the name")
+    if path.is_dir():
+        raise BundleNotFoundError(f"model {name!r} is a folder: give the .onnx file in it")
+    raise BundleNotFoundError(
+        f"no model {name!r}: no such file, and no bundle of that name in {bundle_folder()}; "
+        "the command `info` lists the bundles, `export` makes one"
+    )

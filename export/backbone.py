@@ -11,6 +11,7 @@ from ..models.backbones import Backbone
 # Keras and TensorFlow read these when they are imported.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # plain kernels for the reference, and no greeting on stderr
 
 import keras
 import tensorflow as tf

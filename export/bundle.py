@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib.metadata
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 
 from ..models import contract
 from ..models.backbones import Backbone
 from ..models.contract import Check, Layer, Metadata
+from ..models.files import write_whole
+from ..models.library import bundle_path
 from .backbone import build
 from .conversion import OPSET, convert
-from .errors import UnknownLayerError, WeightsError
+from .errors import ExportError, UnknownLayerError, WeightsError
 from .forward import Convolution, Forward, fold
 from .objectives import OBJECTIVES
 from .verification import verify
@@ -49,7 +53,7 @@ def make_bundle(
     `on_stage` hears what is being done, `on_check` every comparison with TensorFlow.
     """
     if request.objective not in OBJECTIVES:
-        raise ValueError(f"unknown objective {request.objective!r}: choose {' or '.join(OBJECTIVES)}")
+        raise ExportError(f"unknown objective {request.objective!r}: choose {' or '.join(OBJECTIVES)}")
     _require_layers(request.layers)
     on_stage(f"building {request.backbone.title}, weights {request.weights}")
     loaded = load(request.backbone, request.weights, request.seed)
@@ -72,10 +76,48 @@ def make_bundle(
     return _with_metadata(model, metadata), metadata
 
 
+def export_bundle(
+    request: Request,
+    output: Path | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
+    on_check: Callable[[Check], None] = lambda check: None,
+) -> tuple[Path, Metadata]:
+    """Makes a bundle and writes it, whole or not at all, to `output` or its place in the library.
+
+    Raises ExportError.
+    """
+    variant = "" if request.objective == "mean" else request.objective
+    path = output or bundle_path(request.backbone, request.layers, _weights_name(request), variant)
+    _require_writable(path.parent)
+    data, metadata = make_bundle(request, on_stage, on_check)
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise ExportError(f"cannot write {path} ({error.strerror}): make room or choose another --output") from error
+    return path, metadata
+
+
 def offers(backbone: Backbone) -> list[Offer]:
     """Every layer that can be exported, first to last."""
     forward = fold(build(backbone))
     return [Offer(_layer(forward, name), forward.cut((name,)).parameters) for name in forward.layers]
+
+
+def _weights_name(request: Request) -> str:
+    """How a bundle's file name tells its weights."""
+    if request.weights == "random":
+        return "random" if request.seed == 0 else f"random{request.seed}"
+    return Path(request.weights).name.split(".")[0]
+
+
+def _require_writable(folder: Path) -> None:
+    """Proves it before the work, not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ExportError(f"cannot write into {folder} ({error.strerror}): choose another --output") from error
 
 
 def _require_layers(layers: tuple[str, ...]) -> None:
@@ -102,9 +144,7 @@ def _layer(forward: Forward, name: str) -> Layer:
     return Layer(name, forward.channels[name], forward.stride(name))
 
 
-def _metadata(
-    request: Request, forward: Forward, weights: contract.Weights, checks: tuple[Check, ...]
-) -> Metadata:
+def _metadata(request: Request, forward: Forward, weights: contract.Weights, checks: tuple[Check, ...]) -> Metadata:
     side = forward.smallest_size()
     return Metadata(
         backbone=request.backbone.name,

@@ -91,25 +91,25 @@ def _refuse_unconverted(model: onnx.ModelProto) -> None:
 
 
 def _store_weights(graph: onnx.GraphProto, weights: dict[str, NDArray[np.float32]]) -> None:
-    """Turns the inputs that stand for weights into initializers."""
-    inputs = [value for value in graph.input if value.name not in weights]
-    del graph.input[:]
-    graph.input.extend(sorted(inputs, key=lambda value: value.name))
+    """Gives the inputs that stand for weights their values."""
     graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
 
 
 def _name_dimensions(graph: onnx.GraphProto, layers: int) -> None:
+    """Declares the four tensors of the contract, in its order, with its dimensions; drops all other inputs."""
     del graph.value_info[:]
-    picture = [contract.BATCH, 3, contract.HEIGHT, contract.WIDTH]
+    picture: list[str | int] = [contract.BATCH, 3, contract.HEIGHT, contract.WIDTH]
     shapes: dict[str, list[str | int]] = {
         contract.IMAGE: picture,
         contract.GRADIENT: picture,
         contract.LAYER_WEIGHTS: [layers],
         contract.LOSSES: [contract.BATCH, layers],
     }
-    for values in (graph.input, graph.output):
-        named = [helper.make_tensor_value_info(v.name, onnx.TensorProto.FLOAT, shapes[v.name]) for v in values]
+    for values, names in (
+        (graph.input, (contract.IMAGE, contract.LAYER_WEIGHTS)),
+        (graph.output, (contract.LOSSES, contract.GRADIENT)),
+    ):
         del values[:]
-        values.extend(named)
+        values.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shapes[name]) for name in names)
     graph.name = "onnxdream"
     graph.doc_string = ""

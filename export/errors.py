@@ -1,8 +1,10 @@
 """What can go wrong while a bundle is made."""
 
+from ..models.errors import OnnxdreamError
 
-class ExportError(Exception):
-    """Base of everything that the export stage refuses or fails at; the message is one line for the user."""
+
+class ExportError(OnnxdreamError):
+    """Base of everything that the export stage refuses or fails at."""
 
 
 class UnknownLayerError(ExportError, ValueError):

@@ -157,9 +157,7 @@ class Forward:
             return
         if layer in self.folded:
             behind = self._offered_behind(self.folded[layer])
-            raise UnknownLayerError(
-                f"{layer} is folded away in the export: ask for {behind}, the activation behind it"
-            )
+            raise UnknownLayerError(f"{layer} is folded away in the export: ask for {behind}, the activation behind it")
         near = difflib.get_close_matches(layer, self.layers, n=3, cutoff=0.4)
         hint = f"the nearest names are {', '.join(near)}" if near else "no name is near"
         raise UnknownLayerError(f"unknown layer {layer!r}: {hint}; the command `layers` lists all")
@@ -237,9 +235,7 @@ class _Folding:
 
     def _BatchNormalization(self, layer: Any, x: str) -> str:  # noqa: N802
         convolution = self._convolution_before(layer, x)
-        mean, variance = (
-            np.asarray(w, np.float64) for w in (layer.moving_mean, layer.moving_variance)
-        )
+        mean, variance = (np.asarray(w, np.float64) for w in (layer.moving_mean, layer.moving_variance))
         gamma = np.asarray(layer.gamma, np.float64) if layer.scale else 1.0
         beta = np.asarray(layer.beta, np.float64) if layer.center else 0.0
         factor = gamma / np.sqrt(variance + layer.epsilon)

@@ -24,8 +24,13 @@ def _convolution(ctx: Context, node: Node, name: str, args: Any) -> None:
     kernel = _stored(ctx, transposed)
     window = _Window(ctx.get_shape(kernel)[2:], node)
     _replace(
-        ctx, node, "Conv", [x, kernel, *bias],
-        kernel_shape=window.kernel, strides=window.strides, pads=window.pads,
+        ctx,
+        node,
+        "Conv",
+        [x, kernel, *bias],
+        kernel_shape=window.kernel,
+        strides=window.strides,
+        pads=window.pads,
     )
 
 
@@ -101,9 +106,7 @@ def _average_pool_gradient(ctx: Context, node: Node, name: str, args: Any) -> No
     area = float(window.kernel[0] * window.kernel[1])
     share = _op(ctx, "Div", [_scalar(ctx, area, np.float32), _op(ctx, "Mul", [rows, counts[1]])])
     spread = _op(ctx, "Mul", [dy, share])
-    _replace(
-        ctx, node, "AveragePool", [spread], kernel_shape=window.kernel, pads=window.pads, count_include_pad=1
-    )
+    _replace(ctx, node, "AveragePool", [spread], kernel_shape=window.kernel, pads=window.pads, count_include_pad=1)
 
 
 def _window_counts(ctx: Context, shape: str, axis: int, side: int) -> str:
@@ -133,9 +136,7 @@ def _replace(ctx: Context, node: Node, op_type: str, inputs: list[str], **attrib
     output = node.output[0]
     shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
     ctx.remove_node(node.name)
-    ctx.make_node(
-        op_type, inputs, attr=attributes, name=node.name, outputs=[output], shapes=[shape], dtypes=[dtype]
-    )
+    ctx.make_node(op_type, inputs, attr=attributes, name=node.name, outputs=[output], shapes=[shape], dtypes=[dtype])
 
 
 def _op(ctx: Context, op_type: str, inputs: list[str], **attributes: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ from ..models.contract import Check
 from .errors import VerificationError
 
 MIXED_SIGNS = "mixed signs"
+_DRAWS = 3
 Array = NDArray[np.float32]
 
 _STOCK_OBJECTIVES: dict[str, Callable[[Any], Any]] = {
@@ -28,10 +30,11 @@ _STOCK_OBJECTIVES: dict[str, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True)
 class _Sample:
-    """A picture to compare on, float32 [height, width, 3]; on a flat one rounding may decide a tie in a pooling."""
+    """A kind of picture to compare on; `draw` gives one, float32 [height, width, 3]. On a flat one rounding may
+    decide a tie in a pooling."""
 
     name: str
-    picture: Array
+    draw: Callable[[], Array]
     flat: bool = False
 
 
@@ -54,16 +57,28 @@ def verify(
     stock = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
     checks = []
     for sample in _samples(smallest, input_range):
-        for check, passed in _compare(session, stock, layers, objective, sample):
-            if not passed:
-                raise VerificationError(
-                    f"the graph disagrees with TensorFlow on {check.picture}, {check.climbed}: loss error "
-                    f"{check.loss_error:.2g}, gradient cosine {check.cosine:.6f}, norm ratio {check.norm_ratio:.4f}; "
-                    "nothing is written, please report it"
-                )
+        for check in _passing(session, stock, layers, objective, sample):
             checks.append(check)
             on_check(check)
     return tuple(checks)
+
+
+def _passing(session: Any, stock: Any, layers: tuple[str, ...], objective: str, sample: _Sample) -> list[Check]:
+    """The comparisons on the first picture that passes them all.
+
+    On one noise picture in some dozens a pooling's or a ReLU's choice is so close that rounding decides it, and the
+    gradient jumps; a wrong graph fails on every draw.
+    """
+    for _ in range(_DRAWS):
+        compared = list(_compare(session, stock, layers, objective, sample))
+        if all(passed for _, passed in compared):
+            return [check for check, _ in compared]
+    check = next(check for check, passed in compared if not passed)
+    raise VerificationError(
+        f"the graph disagrees with TensorFlow on {check.picture}, {check.climbed}: loss error "
+        f"{check.loss_error:.2g}, gradient cosine {check.cosine:.6f}, norm ratio {check.norm_ratio:.4f}; "
+        "nothing is written, please report it"
+    )
 
 
 def _samples(smallest: int, input_range: tuple[float, float]) -> Iterator[_Sample]:
@@ -73,24 +88,26 @@ def _samples(smallest: int, input_range: tuple[float, float]) -> Iterator[_Sampl
     def noise(height: int, width: int) -> Array:
         return rng.uniform(low, high, (height, width, 3)).astype(np.float32)
 
+    def half_flat() -> Array:
+        picture = noise(odd, even)
+        picture[:, : even // 2] = low + 0.3 * (high - low)
+        return picture
+
     even, odd = smallest + 20 + smallest % 2, smallest + 21 + smallest % 2
-    yield _Sample(f"noise {smallest}x{smallest}", noise(smallest, smallest))
-    yield _Sample(f"noise {odd}x{odd}", noise(odd, odd))
-    yield _Sample(f"noise {even + 32}x{even}", noise(even, even + 32))
-    yield _Sample(f"noise {even}x{odd + 46}", noise(odd + 46, even))
+    for width, height in ((smallest, smallest), (odd, odd), (even + 32, even), (even, odd + 46)):
+        yield _Sample(f"noise {width}x{height}", partial(noise, height, width))
     flat = np.full((even, odd, 3), low + 0.7 * (high - low), np.float32)
-    yield _Sample(f"flat {odd}x{even}", flat, flat=True)
-    half = noise(odd, even)
-    half[:, : even // 2] = low + 0.3 * (high - low)
-    yield _Sample(f"half flat {even}x{odd}", half, flat=True)
+    yield _Sample(f"flat {odd}x{even}", lambda: flat, flat=True)
+    yield _Sample(f"half flat {even}x{odd}", half_flat, flat=True)
 
 
 def _compare(
     session: Any, stock: Any, layers: tuple[str, ...], objective: str, sample: _Sample
 ) -> Iterator[tuple[Check, bool]]:
-    """One comparison per layer and one for all of them with weights of both signs."""
-    losses, gradients = _stock_gradients(stock, objective, sample.picture)
-    image = np.ascontiguousarray(sample.picture.transpose(2, 0, 1)[None])
+    """One comparison per layer and one for all of them with weights of both signs, on a picture of that kind."""
+    picture = sample.draw()
+    losses, gradients = _stock_gradients(stock, objective, picture)
+    image = np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
     signs = np.array([(-1) ** i * (1 + 0.3 * i) for i in range(len(layers))], np.float32)
     climbs = [*zip(layers, np.eye(len(layers), dtype=np.float32), strict=True), (MIXED_SIGNS, signs)]
     for climbed, weights in climbs:

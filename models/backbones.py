@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from .errors import OnnxdreamError
 
-class UnknownBackboneError(ValueError):
+
+class UnknownBackboneError(OnnxdreamError, ValueError):
     """No backbone of the table goes by that name."""
 
     def __init__(self, name: str) -> None:
@@ -85,8 +87,7 @@ BACKBONES: tuple[Backbone, ...] = (
         ),
         default_set="paper-low",
         imagenet_url=(
-            f"{_KERAS_WEIGHTS}/inception_resnet_v2/"
-            "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
+            f"{_KERAS_WEIGHTS}/inception_resnet_v2/inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
         ),
         imagenet_licence="Apache-2.0 (Keras Applications), trained on ImageNet",
     ),

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from .errors import OnnxdreamError
+
 IMAGE = "image"
 LAYER_WEIGHTS = "layer_weights"
 LOSSES = "losses"
@@ -29,8 +31,8 @@ SCHEMA = (1, 0)
 Value = TypeVar("Value")
 
 
-class BundleError(Exception):
-    """Base of everything that makes a bundle unusable; the message is one line for the user."""
+class BundleError(OnnxdreamError):
+    """Base of everything that makes a bundle unusable."""
 
 
 class BundleNotFoundError(BundleError, FileNotFoundError):

@@ -37,14 +37,14 @@ def list_bundles() -> list[Path]:
 
 
 def find_bundle(name: str) -> Path:
-    """The bundle of a path, else of a stem in the library, else of an unambiguous prefix of one.
+    """The bundle of a path, else of a stem in the library or the embedded default's, else of an unambiguous prefix.
 
     Raises BundleNotFoundError.
     """
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    stems = {bundle.stem: bundle for bundle in list_bundles()}
+    stems = {bundle.stem: bundle for bundle in (EMBEDDED, *list_bundles())}
     if name in stems:
         return stems[name]
     matches = sorted(stem for stem in stems if stem.startswith(name))

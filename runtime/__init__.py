@@ -1,1 +1,19 @@
-"""From a bundle and a picture to a dream. Needs numpy, onnxruntime and OpenCV, nothing else heavy."""
+"""From a bundle and a picture to a dream. Needs numpy, onnxruntime and OpenCV, nothing else heavy.
+
+from onnxdream.runtime import Bundle, dream, preset
+result = dream(picture, Bundle.load("v3-low.onnx"), preset("paper", steps=100))
+"""
+
+from importlib.util import find_spec
+
+_MISSING = [name for name in ("onnxruntime", "cv2") if find_spec(name) is None]
+if _MISSING:
+    raise ImportError(
+        f"dreaming needs {' and '.join(_MISSING)}: install one of onnxdream[cpu], onnxdream[gpu], onnxdream[openvino]"
+    )
+
+from .ascent import Dream, Step, dream  # noqa: E402
+from .bundle import Bundle  # noqa: E402
+from .settings import PRESETS, Execution, Settings, preset  # noqa: E402
+
+__all__ = ["PRESETS", "Bundle", "Dream", "Execution", "Settings", "Step", "dream", "preset"]

@@ -1,0 +1,128 @@
+"""What an ONNX file says of itself, read without the onnx package and before onnxruntime sees it.
+
+Only the fields that decide whether a file is a safe bundle are declared; protobuf keeps the rest, the weights among
+it, as unknown bytes. Field numbers are those of onnx.proto.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+from ..models.contract import BundleFormatError
+
+_NEWEST_IR = 9
+_NEWEST_OPSET = 18
+_OWN_DOMAINS = ("", "ai.onnx")
+_EXTERNAL = 1  # TensorProto.DataLocation
+
+# message -> field -> (number, type, repeated); a type is a scalar's or another message's name
+_SCHEMA: dict[str, dict[str, tuple[int, str, bool]]] = {
+    "Model": {
+        "ir_version": (1, "int64", False),
+        "graph": (7, "Graph", False),
+        "opset_import": (8, "OperatorSet", True),
+        "metadata_props": (14, "Entry", True),
+        "functions": (25, "Function", True),
+    },
+    "OperatorSet": {"domain": (1, "string", False), "version": (2, "int64", False)},
+    "Entry": {"key": (1, "string", False), "value": (2, "string", False)},
+    "Function": {"node": (7, "Node", True)},
+    "Graph": {
+        "node": (1, "Node", True),
+        "initializer": (5, "Tensor", True),
+        "sparse_initializer": (15, "SparseTensor", True),
+    },
+    "Node": {"op_type": (4, "string", False), "attribute": (5, "Attribute", True), "domain": (7, "string", False)},
+    "Attribute": {
+        "t": (5, "Tensor", False),
+        "g": (6, "Graph", False),
+        "tensors": (10, "Tensor", True),
+        "graphs": (11, "Graph", True),
+        "sparse_tensor": (22, "SparseTensor", False),
+        "sparse_tensors": (23, "SparseTensor", True),
+    },
+    "SparseTensor": {"values": (1, "Tensor", False), "indices": (2, "Tensor", False)},
+    "Tensor": {"external_data": (13, "Entry", True), "data_location": (14, "int32", False)},
+}
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """The metadata entries of an ONNX file that is safe to load."""
+
+    metadata: dict[str, str]
+
+
+def read_model_file(data: bytes) -> ModelFile:
+    """Reads and judges an ONNX file: plain operators, no external data, versions that onnxruntime 1.18 loads.
+
+    Raises BundleFormatError.
+    """
+    model = _message_class("Model")()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        raise BundleFormatError("it is no ONNX file, or cut short: copy or export it again") from None
+    if not model.ir_version or not model.graph.node:
+        raise BundleFormatError("it is no ONNX file, or cut short: copy or export it again")
+    if model.ir_version > _NEWEST_IR:
+        raise BundleFormatError(f"its IR version {model.ir_version} is above {_NEWEST_IR}: export it again")
+    for opset in model.opset_import:
+        _refuse_foreign(opset.domain)
+        if opset.version > _NEWEST_OPSET:
+            raise BundleFormatError(f"its opset {opset.version} is above {_NEWEST_OPSET}: export it again")
+    if model.functions:
+        raise BundleFormatError("it defines functions of its own, which a bundle never does: export it again")
+    _refuse_unsafe(model.graph)
+    return ModelFile({entry.key: entry.value for entry in model.metadata_props})
+
+
+def _refuse_unsafe(graph: Any) -> None:
+    for tensor in graph.initializer:
+        _refuse_external(tensor)
+    for sparse in graph.sparse_initializer:
+        _refuse_external(sparse.values)
+        _refuse_external(sparse.indices)
+    for node in graph.node:
+        _refuse_foreign(node.domain)
+        for attribute in node.attribute:
+            for tensor in (attribute.t, *attribute.tensors):
+                _refuse_external(tensor)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                _refuse_external(sparse.values)
+                _refuse_external(sparse.indices)
+            for inner in (attribute.g, *attribute.graphs):
+                _refuse_unsafe(inner)
+
+
+def _refuse_external(tensor: Any) -> None:
+    if tensor.external_data or tensor.data_location == _EXTERNAL:
+        raise BundleFormatError("it keeps data in other files, which a bundle never does: export it again")
+
+
+def _refuse_foreign(domain: str) -> None:
+    if domain not in _OWN_DOMAINS:
+        raise BundleFormatError(f"it needs operators of {domain!r}, a bundle has plain ONNX ones only: export it again")
+
+
+@cache
+def _message_class(name: str) -> Any:
+    file = descriptor_pb2.FileDescriptorProto(name="onnxdream_model.proto", package="onnxdream", syntax="proto2")
+    field_type = descriptor_pb2.FieldDescriptorProto
+    for message_name, members in _SCHEMA.items():
+        message = file.message_type.add(name=message_name)
+        for field_name, (number, kind, repeated) in members.items():
+            declared = message.field.add(name=field_name, number=number)
+            declared.label = field_type.LABEL_REPEATED if repeated else field_type.LABEL_OPTIONAL
+            if kind in _SCHEMA:
+                declared.type, declared.type_name = field_type.TYPE_MESSAGE, f".onnxdream.{kind}"
+            else:
+                declared.type = getattr(field_type, f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"onnxdream.{name}"))

@@ -1,0 +1,34 @@
+"""The plot of a run's losses. Needs matplotlib (extra `report`), which is imported when a plot is drawn."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is installed; asks without importing it."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def draw_losses(title: str, layers: Sequence[str], losses: NDArray[np.float32], totals: NDArray[np.float32]) -> bytes:
+    """A PNG of the weighted sum and of each layer's loss, [steps + 1, layers], over the steps."""
+    from matplotlib.figure import Figure  # no pyplot: no display, no global state
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    steps = np.arange(len(totals))
+    axes.plot(steps, totals, color="black", linewidth=2, label="total")
+    for layer, column in zip(layers, losses.T, strict=True):
+        axes.plot(steps, column, linewidth=1.2, label=layer)
+    axes.set(title=title, xlabel="step", ylabel="loss")
+    axes.margins(x=0.01)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=120)
+    return png.getvalue()

@@ -1,0 +1,121 @@
+"""The record of a run: all that is needed to know how a picture was made, and to make it again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Bundle
+from .errors import RecordError, SettingsError
+from .settings import Settings, settings_from_dict
+
+Ending = Literal["finished", "stopped", "diverged"]
+
+_RECORDED_PACKAGES = ("onnxdream", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "numpy")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that went into a run; `path` is left out of what travels inside a picture."""
+
+    name: str
+    sha256: str
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run. `size` is [height, width] as dreamed; losses are the weighted sums before the first and after the
+    last update; `ended` is finished, stopped (by the user) or diverged."""
+
+    bundle: Source
+    layers: tuple[str, ...]
+    settings: Settings
+    provider: str
+    threads: int
+    size: tuple[int, int]
+    steps_done: int
+    first_loss: float
+    last_loss: float
+    ended: Ending
+    seconds: float
+    versions: dict[str, str]
+    picture: Source | None = None
+
+    @classmethod
+    def of_run(
+        cls,
+        *,
+        bundle: Bundle,
+        settings: Settings,
+        provider: str,
+        threads: int,
+        size: tuple[int, int],
+        losses: NDArray[np.float32],
+        weights: NDArray[np.float32],
+        ended: Ending,
+        seconds: float,
+    ) -> Record:
+        """The record of a run that has just ended; `losses` is [evaluations, layers]."""
+        totals = losses @ weights
+        return cls(
+            bundle=Source(bundle.name, bundle.sha256, str(bundle.path.resolve()) if bundle.path else None),
+            layers=bundle.metadata.layer_names,
+            settings=settings,
+            provider=provider,
+            threads=threads,
+            size=size,
+            steps_done=len(losses) - 1,
+            first_loss=float(totals[0]),
+            last_loss=float(totals[-1]),
+            ended=ended,
+            seconds=round(seconds, 3),
+            versions=_versions(),
+        )
+
+    def to_json(self, with_paths: bool = True) -> str:
+        """The record as JSON; without paths it tells nothing of the machine's folders."""
+        bare = self if with_paths else replace(self, bundle=_bare(self.bundle), picture=_bare(self.picture))
+        return json.dumps(asdict(bare), indent=2)
+
+    def settings_to_repeat(self) -> Settings:
+        """The settings with the provider and the threads that the run really had."""
+        execution = replace(self.settings.execution, provider=self.provider, threads=self.threads)
+        return replace(self.settings, execution=execution)
+
+
+def read_record(text: str, name: str) -> Record:
+    """Reads a record's JSON; `name` is the file's, for messages. Raises RecordError."""
+    try:
+        data: dict[str, Any] = json.loads(text)
+        data["settings"] = settings_from_dict(data["settings"])
+        data["bundle"] = Source(**data["bundle"])
+        data["picture"] = Source(**data["picture"]) if data["picture"] else None
+        data["layers"], data["size"] = tuple(data["layers"]), tuple(data["size"])
+        record = Record(**data)
+        record.settings_to_repeat()
+    except SettingsError as error:
+        raise RecordError(f"{name}: {error}") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise RecordError(f"{name} holds no record of a dream: give the .json or the .png beside it") from None
+    return record
+
+
+def _bare(source: Any) -> Any:
+    return replace(source, path=None) if source else None
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in _RECORDED_PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

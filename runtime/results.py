@@ -1,0 +1,146 @@
+"""The files that a dream leaves: picture, snapshots, losses, plot, record, and a film if asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.files import write_whole
+from .errors import DreamError
+from .pictures import WRITTEN_SUFFIXES, PictureWriteError, encode_picture
+
+
+class OutputError(DreamError, OSError):
+    """A result cannot be written where it was asked for."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where one dream's files go: `bears-dream.png` and, beside it, `bears-dream-losses.csv` and the others."""
+
+    picture: Path
+
+    @classmethod
+    def place(cls, source: Path, output: Path | None, overwrite: bool) -> Results:
+        """The place for the dream of `source`.
+
+        `output` is a folder (None: the current one) or a picture's path. Without `overwrite` a free name is found:
+        `bears-dream`, `bears-dream-2`, … Raises OutputError where nothing can be written.
+        """
+        if output is not None and names_a_picture(output):
+            wished = output
+        else:
+            wished = (output or Path()) / f"{source.stem}-dream.png"
+        _require_writable(wished.parent)
+        number, free = 2, wished
+        while not overwrite and (free.exists() or free.with_suffix(".json").exists()):
+            free = wished.with_stem(f"{wished.stem}-{number}")
+            number += 1
+        return cls(free)
+
+    @property
+    def losses(self) -> Path:
+        """The CSV of losses."""
+        return self._beside("losses.csv")
+
+    @property
+    def plot(self) -> Path:
+        """The plot of losses."""
+        return self._beside("losses.png")
+
+    @property
+    def record(self) -> Path:
+        """The record."""
+        return self.picture.with_suffix(".json")
+
+    def snapshot(self, step: int) -> Path:
+        """The picture after that many steps."""
+        return self._beside(f"step{step:04d}{self.picture.suffix}")
+
+    def write_snapshot(self, step: int, pixels: NDArray[Any], icc: bytes | None) -> None:
+        """Raises OutputError."""
+        data, _ = encode_picture(pixels, self.picture.suffix, icc)
+        _write(self.snapshot(step), data)
+
+    def write_picture(self, pixels: NDArray[Any], icc: bytes | None, note: str) -> tuple[str, ...]:
+        """Writes the picture and returns a line for each thing that its format cannot hold.
+
+        Where there is no room for it, it is saved in the system's temporary folder. Raises OutputError, which then
+        says where.
+        """
+        try:
+            data, warnings = encode_picture(pixels, self.picture.suffix, icc, note)
+        except PictureWriteError as error:
+            raise OutputError(f"{self.picture}: {error}") from error
+        try:
+            _write(self.picture, data)
+        except OutputError as error:
+            rescued = Path(tempfile.gettempdir()) / self.picture.name
+            try:
+                write_whole(rescued, data)
+            except OSError:
+                raise error from None
+            raise OutputError(f"{error}; the dream is saved as {rescued}") from error
+        return tuple(f"{self.picture.name}: {warning}" for warning in warnings)
+
+    def write_losses(self, layers: Sequence[str], losses: NDArray[np.float32], totals: NDArray[np.float32]) -> None:
+        """Row n holds the losses after n updates: step, total, one column per layer. Raises OutputError."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["step", "total", *layers])
+        for step, (total, row) in enumerate(zip(totals, losses, strict=True)):
+            table.writerow([step, f"{total:.7g}", *(f"{loss:.7g}" for loss in row)])
+        _write(self.losses, text.getvalue().encode())
+
+    def write_plot(self, png: bytes) -> None:
+        """Raises OutputError."""
+        _write(self.plot, png)
+
+    def write_record(self, text: str) -> None:
+        """Raises OutputError."""
+        _write(self.record, text.encode())
+
+    def remove_stale_snapshots(self, kept: Sequence[int]) -> None:
+        """Removes snapshots that an earlier run of the same name left and this one did not write."""
+        current = {self.snapshot(step) for step in kept}
+        for path in self.picture.parent.glob(f"{_literal(self.picture.stem)}-step[0-9]*{self.picture.suffix}"):
+            if path not in current:
+                path.unlink(missing_ok=True)
+
+    def _beside(self, ending: str) -> Path:
+        return self.picture.with_name(f"{self.picture.stem}-{ending}")
+
+
+def names_a_picture(output: Path | None) -> bool:
+    """Whether an output is the path of one picture, not a folder."""
+    return output is not None and output.suffix.lower() in WRITTEN_SUFFIXES and not output.is_dir()
+
+
+def _literal(text: str) -> str:
+    """The text with the characters that mean something in a glob pattern made plain."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
+
+
+def _require_writable(folder: Path) -> None:
+    """Proves it before the first step, not after the last."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder} ({error.strerror}): choose another --output") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror}): make room or choose another --output") from error

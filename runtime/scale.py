@@ -1,0 +1,51 @@
+"""Between a picture's pixel values and the range that the backbone sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .settings import Normalization
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A linear map: pixel values `darkest`..`brightest` onto the backbone's range `low`..`high`."""
+
+    darkest: float
+    brightest: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(
+        cls, pixels: NDArray[np.generic], white: float, normalization: Normalization, limits: tuple[float, float]
+    ) -> Scale:
+        """The map of a run.
+
+        `minmax` is eq. 1 of the paper over all pixels and channels (a flat picture uses x_max - x_min = 1);
+        `backbone` maps 0..white, whatever the picture holds.
+        """
+        if normalization == "backbone":
+            return cls(0.0, white, *limits)
+        darkest, brightest = float(pixels.min()), float(pixels.max())
+        return cls(darkest, brightest if brightest > darkest else darkest + 1.0, *limits)
+
+    @property
+    def slope(self) -> float:
+        """Units of the backbone's range per pixel value."""
+        return (self.high - self.low) / (self.brightest - self.darkest)
+
+    def to_image(self, pixels: NDArray[np.generic]) -> Array:
+        """HWC pixel values as a CHW float32 image in the backbone's range."""
+        image = (pixels.astype(np.float32) - np.float32(self.darkest)) * np.float32(self.slope) + np.float32(self.low)
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+    def to_pixels(self, image: Array) -> Array:
+        """A CHW image back as HWC float32 pixel values, not rounded and not clipped."""
+        pixels = (image - np.float32(self.low)) / np.float32(self.slope) + np.float32(self.darkest)
+        return np.ascontiguousarray(pixels.transpose(1, 2, 0))

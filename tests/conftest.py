@@ -1,0 +1,66 @@
+"""Fixtures that all tests share. Neither TensorFlow nor onnx is imported before a test asks for it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from pathlib import Path
+
+import cv2
+import numpy
+import onnxruntime
+import pytest
+from make_tiny_bundle import TINY_PATH
+from tiny import LAYERS, TINY
+
+from onnxdream.models.backbones import Backbone
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_report_header() -> str:
+    versions = {name.__name__: name.__version__ for name in (onnxruntime, numpy, cv2)}
+    for package in ("tensorflow", "tensorflow-cpu", "keras", "onnx"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder of each test's own, so that none sees or touches the user's bundles."""
+    folder = tmp_path / "onnxdream-home"
+    monkeypatch.setenv("ONNXDREAM_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone() -> Backbone:
+    """The tiny net's card."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_path() -> Path:
+    """The committed tiny bundle: needs neither TensorFlow nor onnx."""
+    return TINY_PATH
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_backbone: Backbone) -> bytes:
+    """A tiny bundle exported now, with random weights of seed 0; skips where TensorFlow is not installed."""
+    pytest.importorskip("tensorflow")
+    from onnxdream.export.bundle import Request, make_bundle
+
+    bundle, _ = make_bundle(Request(tiny_backbone, LAYERS, weights="random", seed=0))
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle_path(tiny_bundle: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The freshly exported tiny bundle as a file."""
+    path = tmp_path_factory.mktemp("bundles") / "tiny.onnx"
+    path.write_bytes(tiny_bundle)
+    return path

@@ -47,8 +47,8 @@ def _convolution_gradient(ctx: Context, node: Node, name: str, args: Any) -> Non
     if window.strides == [1, 1]:
         flipped = _op(ctx, "Slice", [kernel, *_int64s(ctx, [-1, -1], [-(2**31), -(2**31)], [2, 3], [-1, -1])])
         swapped = _op(ctx, "Transpose", [flipped], perm=[1, 0, 2, 3])
-        pads = [k - 1 - p for k, p in zip(window.kernel * 2, window.pads, strict=True)]
-        _replace(ctx, node, "Conv", [dy, swapped], kernel_shape=window.kernel, pads=pads)
+        reach = [k - 1 - p for k, p in zip(window.kernel * 2, window.pads, strict=True)]
+        _replace(ctx, node, "Conv", [dy, swapped], kernel_shape=window.kernel, pads=reach)
         return
     assert window.pads == [0, 0, 0, 0], "forward.fold refuses padded strided convolutions"
     full = _op(ctx, "ConvTranspose", [dy, kernel], kernel_shape=window.kernel, strides=window.strides)

@@ -99,10 +99,12 @@ def _random_array(rng: np.random.Generator, variable: Any) -> NDArray[np.float32
     shape = tuple(variable.shape)
     noise = rng.standard_normal(shape, np.float32)
     if variable.name == "kernel":
-        return noise * np.float32(np.sqrt(2 / np.prod(shape[:-1])))
-    if variable.name in ("moving_variance", "gamma"):
-        return np.float32(1) + np.float32(0.2) * np.tanh(noise)
-    return np.float32(0.1) * noise
+        noise *= np.float32(np.sqrt(2 / np.prod(shape[:-1])))
+    elif variable.name in ("moving_variance", "gamma"):
+        noise = np.float32(1) + np.float32(0.2) * np.tanh(noise)
+    else:
+        noise *= np.float32(0.1)
+    return noise.astype(np.float32)
 
 
 def _fill_from_npz(model: Any, path: Path) -> frozenset[str]:

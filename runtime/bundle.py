@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ..models import contract
 from ..models.contract import BundleError, BundleFormatError, BundleNotFoundError, Metadata
 from .model_file import read_model_file
-from .providers import ProviderName, open_session, session_options
+from .providers import open_session, session_options
+from .settings import ProviderName
 
 # Larger than any backbone of the table in fp32; what is larger is no bundle.
 _MOST_BYTES = 2**30

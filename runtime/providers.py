@@ -59,7 +59,7 @@ def candidates(request: ProviderName, available: Sequence[str]) -> tuple[Provide
 def choose(request: ProviderName) -> Choice:
     """The first candidate that passes the self-test. Raises ProviderError when none does."""
     tried = candidates(request, ort.get_available_providers())
-    failures = []
+    failures: list[str] = []
     for name in tried:
         failure = self_test(name)
         if failure is None:

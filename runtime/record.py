@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle
 from .errors import RecordError, SettingsError
-from .settings import Settings, settings_from_dict
+from .settings import ProviderName, Settings, settings_from_dict
 
 Ending = Literal["finished", "stopped", "diverged"]
 
@@ -37,7 +37,7 @@ class Record:
     bundle: Source
     layers: tuple[str, ...]
     settings: Settings
-    provider: str
+    provider: ProviderName
     threads: int
     size: tuple[int, int]
     steps_done: int
@@ -54,7 +54,7 @@ class Record:
         *,
         bundle: Bundle,
         settings: Settings,
-        provider: str,
+        provider: ProviderName,
         threads: int,
         size: tuple[int, int],
         losses: NDArray[np.float32],

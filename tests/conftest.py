@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy
@@ -13,7 +16,7 @@ import pytest
 from make_tiny_bundle import TINY_PATH
 from tiny import LAYERS, TINY
 
-from onnxdream.models.backbones import Backbone
+from onnxdream.models.backbones import Backbone, find_backbone
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -64,3 +67,12 @@ def tiny_bundle_path(tiny_bundle: bytes, tmp_path_factory: pytest.TempPathFactor
     path = tmp_path_factory.mktemp("bundles") / "tiny.onnx"
     path.write_bytes(tiny_bundle)
     return path
+
+
+@pytest.fixture(scope="session")
+def stock(tiny_backbone: Backbone) -> Callable[[str], Any]:
+    """Stock Keras models with random weights of seed 0 by backbone name, each built once: `stock("v3").model`."""
+    pytest.importorskip("tensorflow")
+    from onnxdream.export.weights import load
+
+    return cache(lambda name: load(tiny_backbone if name == "tiny" else find_backbone(name), "random", 0))

@@ -33,24 +33,21 @@ def decoded(data: bytes) -> NDArray[np.uint8]:
 
 
 def tiff(shorts: Mapping[int, tuple[int, ...]], pixels: bytes = b"", order: Order = "little") -> bytes:
-    """A TIFF structure of SHORT tags, and of one strip of pixels where there are any."""
-    entries: dict[int, tuple[int, int, bytes]] = {
-        tag: (3, len(values), b"".join(value.to_bytes(2, order) for value in values))
-        for tag, values in shorts.items()
-    }
-    heap = 8 + 2 + 12 * (len(entries) + 2 * bool(pixels)) + 4
-    if pixels:
-        entries[273] = (4, 1, heap.to_bytes(4, order))
-        entries[279] = (4, 1, len(pixels).to_bytes(4, order))
-    rest = pixels
-    directory = len(entries).to_bytes(2, order)
-    for tag, (kind, count, values) in sorted(entries.items()):
-        if len(values) > 4:
-            values, rest = (heap + len(rest)).to_bytes(4, order), rest + values
+    """A TIFF structure of SHORT tags, and of one strip of pixels, last, where there are any."""
+    values = {tag: b"".join(number.to_bytes(2, order) for number in numbers) for tag, numbers in shorts.items()}
+    if pixels:  # LONG: where the strip begins, how long it is
+        begin = 8 + 2 + 12 * (len(values) + 2) + 4 + sum(len(value) for value in values.values() if len(value) > 4)
+        values |= {273: begin.to_bytes(4, order), 279: len(pixels).to_bytes(4, order)}
+    directory, rest = len(values).to_bytes(2, order), b""
+    for tag, value in sorted(values.items()):
+        kind, count = (4, 1) if tag in (273, 279) else (3, len(value) // 2)
+        if len(value) > 4:
+            rest += value
+            value = (8 + 2 + 12 * len(values) + 4 + len(rest) - len(value)).to_bytes(4, order)
         directory += tag.to_bytes(2, order) + kind.to_bytes(2, order) + count.to_bytes(4, order)
-        directory += values.ljust(4, b"\0")
+        directory += value.ljust(4, b"\0")
     signature = b"II*\0" if order == "little" else b"MM\0*"
-    return signature + (8).to_bytes(4, order) + directory + bytes(4) + rest
+    return signature + (8).to_bytes(4, order) + directory + bytes(4) + rest + pixels
 
 
 def tiff_picture(pixels: NDArray[np.uint8 | np.uint16], order: Order = "little", **tags: int) -> bytes:
@@ -104,7 +101,7 @@ def with_exif(data: bytes, block: bytes) -> bytes:
     if kind == "PNG":
         return in_png(data, png_chunk(b"eXIf", block))
     found = read_container(data)
-    return webp(webp_canvas(0x18, found.width, found.height), data[12:], webp_chunk(b"EXIF", block))
+    return webp(webp_canvas(0x08, found.width, found.height), data[12:], webp_chunk(b"EXIF", block))
 
 
 SOUND = {
@@ -229,7 +226,9 @@ def test_a_note_comes_back_and_the_pixels_stay(note: str) -> None:
 
 
 def test_only_our_own_note_is_read() -> None:
-    foreign = in_png(SOUND["PNG"], png_chunk(b"iTXt", b"Comment\0\0\0\0\0hello"), png_chunk(b"tEXt", b"onnxdream\0hello"))
+    foreign = in_png(
+        SOUND["PNG"], png_chunk(b"iTXt", b"Comment\0\0\0\0\0hello"), png_chunk(b"tEXt", b"onnxdream\0hello")
+    )
     assert containers.note_of(foreign) is None
     assert containers.note_of(SOUND["JPEG"]) is None
     with pytest.raises(DamagedContainerError):

@@ -15,6 +15,13 @@ import onnxdream
 cv2 = pytest.importorskip("cv2")
 
 from onnxdream.models.embedded.recipe import motifs, scenes  # noqa: E402
+from onnxdream.models.embedded.recipe.drawings import (  # noqa: E402
+    Drawings,
+    central_crops,
+    draw_set,
+    in_range,
+    random_batch,
+)
 from onnxdream.models.embedded.recipe.fields import SIZE  # noqa: E402
 
 _ROOT = Path(onnxdream.__file__).parent
@@ -55,6 +62,19 @@ def test_a_scene_is_the_example(name: str, draw: Any) -> None:
     assert np.abs(drawn.astype(int) - example).mean() < 0.1
 
 
+def test_a_batch_is_cropped_and_in_the_backbones_range_up_to_contrast_and_brightness() -> None:
+    black_and_white = np.zeros((2, SIZE, SIZE, 3), np.uint8)
+    black_and_white[1] = 255
+    drawings = Drawings(black_and_white, np.array([0, 1]))
+    for seed in range(20):
+        images, labels = random_batch(np.random.default_rng(seed), drawings, count=16, crop=112)
+        assert (images.shape, images.dtype) == ((16, 112, 112, 3), np.float32)
+        black, white = images[labels == 0], images[labels == 1]
+        assert np.ptp(black) == np.ptp(white) == 0
+        assert 0.6 <= (white.max() - black.max()) / 2 <= 1.2
+        assert abs(white.max() + black.max()) / 2 <= 0.2
+
+
 @dataclass(frozen=True)
 class _Trained:
     """A network after a few steps on four drawings, with all that made it."""
@@ -69,14 +89,14 @@ class _Trained:
 def trained() -> Iterator[_Trained]:
     tensorflow = pytest.importorskip("tensorflow")
     keras = pytest.importorskip("keras")
-    from onnxdream.models.embedded.recipe import drawings, train, weights
+    from onnxdream.models.embedded.recipe import train, weights
 
     # So few steps do not repay TensorFlow's optimising the graph first.
     tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     keras.utils.clear_session()
     settings = train.Settings(train.Budget(steps=8), batch=4, crop=80, warm_up=2)
     model = train.compile_classifier(settings)
-    four = drawings.draw_set(4, seed=1)
+    four = draw_set(4, seed=1)
     steps = train.train(model, four, settings, weights.Checkpoint(0, 0.0))
     yield _Trained(model, four, settings, [loss for _, loss in steps])
     keras.utils.clear_session()
@@ -138,7 +158,6 @@ def test_a_finished_training_leaves_the_weights_alone(
 
 
 def test_accuracy_counts_what_the_heads_name_rightly(trained: _Trained) -> None:
-    from onnxdream.models.embedded.recipe.drawings import Drawings, central_crops, in_range
     from onnxdream.models.embedded.recipe.train import accuracy
 
     images = in_range(central_crops(trained.drawings, trained.settings.crop))

@@ -1,0 +1,275 @@
+"""The folded graph against the stock Keras model it was folded from."""
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+tf = pytest.importorskip("tensorflow", reason="needs the export extra")
+
+from onnxdream.export.backbone import build
+from onnxdream.export.bundle import Request, make_bundle, offers
+from onnxdream.export.errors import UnknownLayerError, UnsupportedLayerError
+from onnxdream.export.forward import (
+    IMAGE,
+    AveragePool,
+    Concat,
+    Convolution,
+    Forward,
+    MaxPool,
+    Relu,
+    Sum,
+    fold,
+)
+from onnxdream.export.weights import Loaded
+from onnxdream.models.backbones import BACKBONES, Backbone, find_backbone
+
+import keras
+from tiny import LAYERS
+
+NETS = ["tiny", "v3", "inception-resnet-v2"]
+Stock = Callable[[str], Loaded]
+
+
+def run_folded(forward: Forward, pictures: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Every node's output, NHWC, by TensorFlow's own operators."""
+    nodes: dict[str, Any] = {IMAGE: pictures}
+    for op in forward.operators:
+        xs = [nodes[name] for name in op.inputs]
+        match op:
+            case Convolution():
+                y = tf.nn.conv2d(xs[0], op.kernel, op.strides, op.padding) + op.bias
+            case MaxPool():
+                y = tf.nn.max_pool2d(xs[0], op.window, op.strides, op.padding)
+            case AveragePool():
+                y = tf.nn.avg_pool2d(xs[0], op.window, op.strides, op.padding)
+            case Relu():
+                y = tf.nn.relu(xs[0])
+            case Concat():
+                y = tf.concat(xs, 3)
+            case Sum():
+                y = tf.add_n(xs)
+        nodes[op.name] = y
+    return {name: np.asarray(node) for name, node in nodes.items()}
+
+
+def noise(height: int, width: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).uniform(-1, 1, (1, height, width, 3)).astype(np.float32)
+
+
+def sub_model(model: Any, layer: str) -> Any:
+    return keras.Model(model.input, model.get_layer(layer).output)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_every_layer_on_offer_has_the_stock_models_activation(net: str, stock: Stock) -> None:
+    model = stock(net).model
+    forward = fold(model)
+    pictures = noise(80, 93)
+    found = run_folded(forward, pictures)
+    names = forward.layers
+    expected = keras.Model(model.input, [model.get_layer(name).output for name in names])(pictures, training=False)
+    errors = {
+        name: float(np.linalg.norm(found[name] - np.asarray(e)) / np.linalg.norm(e))
+        for name, e in zip(names, expected, strict=True)
+    }
+    assert max(errors.values()) < 2e-5, max(errors, key=errors.__getitem__)
+    assert all(forward.channels[name] == e.shape[3] for name, e in zip(names, expected, strict=True))
+    sizes = forward.sizes((80, 93))
+    assert all(sizes[name] == e.shape[1:3] for name, e in zip(names, expected, strict=True))
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_no_normalization_or_scale_is_left(net: str, stock: Stock) -> None:
+    model = stock(net).model
+    forward = fold(model)
+    convolutions = [op.name for op in forward.operators if isinstance(op, Convolution)]
+    assert len(convolutions) == sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
+    normalizations = {la.name for la in model.layers if isinstance(la, keras.layers.BatchNormalization)}
+    assert normalizations
+    assert normalizations <= set(forward.folded)
+    assert not normalizations & set(forward.layers)
+
+
+@pytest.mark.parametrize(
+    ("net", "layer"),
+    [("tiny", "low"), ("tiny", "mid"), ("tiny", "high"), ("v3", "mixed2"), ("inception-resnet-v2", "block35_4_mixed")],
+)
+def test_the_cut_keeps_what_keras_needs_for_the_layer_and_no_more(net: str, layer: str, stock: Stock) -> None:
+    model = stock(net).model
+    cut = fold(model).cut((layer,))
+    needed = [la for la in sub_model(model, layer).layers if isinstance(la, keras.layers.Conv2D)]
+    convolutions = [op for op in cut.operators if isinstance(op, Convolution)]
+    assert {op.name.removesuffix("_convolution") for op in convolutions} == {la.name for la in needed}
+    assert cut.parameters == sum(int(np.prod(la.kernel.shape)) + la.filters for la in needed)
+
+
+def test_the_order_of_the_layers_does_not_change_the_cut(stock: Stock) -> None:
+    forward = fold(stock("tiny").model)
+    names = [[op.name for op in forward.cut(order).operators] for order in (LAYERS, LAYERS[::-1], ("mid", "high", "low"))]
+    assert names[0] == names[1] == names[2]
+    assert names[0] == [op.name for op in forward.operators]
+
+
+@pytest.mark.parametrize(
+    ("net", "layer"),
+    [("tiny", "low"), ("tiny", "high"), ("v3", "mixed0"), ("v3", "mixed10"), ("inception-resnet-v2", "conv_7b_ac")],
+)
+def test_one_pixel_less_than_the_smallest_size_fails_in_keras(net: str, layer: str, stock: Stock) -> None:
+    model = sub_model(stock(net).model, layer)
+    side = fold(stock(net).model).cut((layer,)).smallest_size()
+    assert min(model(noise(side, side), training=False).shape) >= 1
+    for height, width in ((side - 1, side), (side, side - 1)):
+        with pytest.raises(Exception, match=r"(?i)negative|invalid|size|dimension"):
+            model(noise(height, width), training=False)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_a_stride_more_of_picture_is_one_pixel_more_of_every_layer(net: str, stock: Stock) -> None:
+    model = stock(net).model
+    forward = fold(model)
+    outputs = keras.Model(model.input, [model.get_layer(name).output for name in forward.layers])
+    strides = {forward.stride(name) for name in forward.layers}
+    assert len(strides) >= 3
+    for stride in strides:
+        small, large = (outputs.compute_output_shape((1, 299, 299 + more, 3)) for more in (0, stride))
+        for name, a, b in zip(forward.layers, small, large, strict=True):
+            if forward.stride(name) == stride:
+                assert b[2] - a[2] == 1, name
+
+
+@pytest.mark.parametrize(
+    ("net", "asked", "told"),
+    [
+        ("v3", "mixd0", "mixed0"),
+        ("v3", "Mixed_1", "mixed1"),
+        ("v3", "mixed11", "mixed10"),
+        ("inception-resnet-v2", "block35_2_mixd", "block35_2_mixed"),
+        ("tiny", "hihg", "high"),
+    ],
+)
+def test_an_unknown_layers_error_names_the_near_ones(net: str, asked: str, told: str, stock: Stock) -> None:
+    with pytest.raises(UnknownLayerError) as error:
+        fold(stock(net).model).cut((asked,))
+    assert asked in str(error.value)
+    assert told in str(error.value).replace(asked, "")
+
+
+def test_an_unknown_layer_near_to_none_says_so(stock: Stock) -> None:
+    with pytest.raises(UnknownLayerError, match="no name is near"):
+        fold(stock("tiny").model).cut(("§",))
+
+
+@pytest.mark.parametrize(
+    ("net", "asked", "behind"),
+    [
+        ("v3", "conv2d", "activation"),
+        ("v3", "conv2d_7", "activation_7"),
+        ("v3", "batch_normalization_7", "activation_7"),
+        ("inception-resnet-v2", "block35_2_conv", "block35_2"),
+        ("tiny", "batch_normalization_6", "activation_6"),
+        ("tiny", "mid_conv", "mid_sum"),
+        ("tiny", "high_conv2", "high_sum"),
+    ],
+)
+def test_a_folded_layers_name_is_refused_with_the_one_behind_it(net: str, asked: str, behind: str, stock: Stock) -> None:
+    with pytest.raises(UnknownLayerError, match=rf"^{asked} is folded .* {behind}\b"):
+        fold(stock(net).model).cut((asked,))
+
+
+def test_a_convolution_with_its_own_relu_is_on_offer(stock: Stock) -> None:
+    assert "high_conv1" in fold(stock("tiny").model).layers
+
+
+def test_a_folded_layer_with_nothing_behind_it_is_refused_all_the_same() -> None:
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(2, 1, name="last")(keras.layers.ReLU()(image)))
+    with pytest.raises(UnknownLayerError, match=r"^last is folded"):
+        fold(model).cut(("last",))
+
+
+LA = keras.layers
+UNSUPPORTED: dict[str, Callable[[Any], Any]] = {
+    "depthwise": lambda x: LA.DepthwiseConv2D(3, name="culprit")(x),
+    "separable": lambda x: LA.SeparableConv2D(4, 3, name="culprit")(x),
+    "transposed": lambda x: LA.Conv2DTranspose(4, 3, name="culprit")(x),
+    "grouped": lambda x: LA.Conv2D(6, 3, groups=3, name="culprit")(x),
+    "dilated": lambda x: LA.Conv2D(4, 3, dilation_rate=2, name="culprit")(x),
+    "strided same": lambda x: LA.Conv2D(4, 3, 2, "same", name="culprit")(x),
+    "even same": lambda x: LA.Conv2D(4, 2, 1, "same", name="culprit")(x),
+    "gelu": lambda x: LA.Conv2D(4, 3, activation="gelu", name="culprit")(x),
+    "relu6": lambda x: LA.Activation("relu6", name="culprit")(x),
+    "capped relu": lambda x: LA.ReLU(max_value=6, name="culprit")(x),
+    "leaky relu": lambda x: LA.LeakyReLU(name="culprit")(x),
+    "same maximum": lambda x: LA.MaxPooling2D(3, 2, "same", name="culprit")(x),
+    "valid mean": lambda x: LA.AveragePooling2D(3, 1, "valid", name="culprit")(x),
+    "strided mean": lambda x: LA.AveragePooling2D(2, 2, "same", name="culprit")(x),
+    "global mean": lambda x: LA.GlobalAveragePooling2D(name="culprit")(x),
+    "zero padding": lambda x: LA.ZeroPadding2D(name="culprit")(x),
+    "normalized picture": lambda x: LA.BatchNormalization(name="culprit")(x),
+    "normalized concat": lambda x: LA.BatchNormalization(name="culprit")(LA.Concatenate()([x, x])),
+    "multiplied": lambda x: LA.Multiply(name="culprit")([x, x]),
+    "nested": lambda x: keras.Sequential([LA.Conv2D(2, 1)], name="culprit")(x),
+    "concat of rows": lambda x: LA.Concatenate(axis=1, name="culprit")([x, x]),
+    "channels first": lambda x: LA.MaxPooling2D(3, 2, data_format="channels_first", name="culprit")(x),
+    "broadcast sum": lambda x: LA.Add(name="culprit")([x, LA.Conv2D(1, 1)(x)]),
+    "called twice": lambda x: (lambda conv: LA.Add()([conv(x), conv(LA.ReLU()(x))]))(LA.Conv2D(2, 1, name="culprit")),
+}
+
+
+@pytest.mark.parametrize("kind", UNSUPPORTED)
+def test_a_layer_that_cannot_be_exported_is_refused_by_name(kind: str) -> None:
+    shape = (3, 32, 32) if kind == "channels first" else (32, 32, 3)
+    image = keras.Input(shape)
+    with pytest.raises(UnsupportedLayerError, match=r"\bculprit\b"):
+        fold(keras.Model(image, UNSUPPORTED[kind](image)))
+
+
+def test_a_normalization_whose_convolution_others_read_too_is_refused() -> None:
+    image = keras.Input((None, None, 3))
+    x = LA.Conv2D(4, 3)(image)
+    model = keras.Model(image, LA.Concatenate()([LA.BatchNormalization(name="culprit")(x), LA.ReLU()(x)]))
+    with pytest.raises(UnsupportedLayerError, match="culprit"):
+        fold(model)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_names_are_those_of_a_fresh_session(net: str, stock: Stock, tiny_backbone: Backbone) -> None:
+    backbone = tiny_backbone if net == "tiny" else find_backbone(net)
+    keras.layers.Conv2D(1, 1)(keras.Input((8, 8, 3)))  # takes the name conv2d in this session
+    names = [layer.name for layer in build(backbone).layers]
+    assert names == [layer.name for layer in stock(net).model.layers]
+    assert {"conv2d", "conv2d_1", "activation"} <= set(names)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.name)
+def test_every_layer_set_of_the_table_is_on_offer(backbone: Backbone, stock: Stock) -> None:
+    on_offer = fold(stock(backbone.name).model).layers
+    assert backbone.default_set in backbone.layer_sets
+    for members in backbone.layer_sets.values():
+        assert set(members) <= set(on_offer)
+
+
+def test_the_offers_are_the_layers_with_all_weights_up_to_there(tiny_backbone: Backbone, stock: Stock) -> None:
+    found = offers(tiny_backbone)
+    model = stock("tiny").model
+    assert [offer.layer.name for offer in found] == list(fold(model).layers)
+    assert [(o.layer.channels, o.layer.stride) for o in found if o.layer.name in LAYERS] == [(14, 2), (20, 4), (8, 8)]
+    for offer in found:
+        needed = [la for la in sub_model(model, offer.layer.name).layers if isinstance(la, LA.Conv2D)]
+        assert offer.parameters == sum(int(np.prod(la.kernel.shape)) + la.filters for la in needed)
+
+
+def test_another_backbone_is_one_new_row(tiny_backbone: Backbone) -> None:
+    row = replace(tiny_backbone, name="vgg16", aliases=(), title="VGG-16", builder="keras.applications:VGG16")
+    _, metadata = make_bundle(Request(row, ("block1_conv2", "block2_pool"), weights="random"))
+    assert [(layer.name, layer.channels, layer.stride) for layer in metadata.layers] == [
+        ("block1_conv2", 64, 1),
+        ("block2_pool", 128, 4),
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -19,20 +19,23 @@ from .backbone import build
 from .conversion import OPSET, convert
 from .errors import ExportError, UnknownLayerError, WeightsError
 from .forward import Convolution, Forward, fold
+from .memory import measure
 from .objectives import OBJECTIVES
-from .verification import verify
+from .verification import Stock, verify
 from .weights import Loaded, load
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to export. `weights` is imagenet, random, motifs or a path; `seed` serves random only."""
+    """What to export. `weights` is imagenet, random, motifs or a path; `seed` serves random only; `border` is the
+    margin of every layer, in its own cells, that its loss leaves out (Keras's example has 2)."""
 
     backbone: Backbone
     layers: tuple[str, ...]
     weights: str = "imagenet"
     seed: int = 0
     objective: str = "mean"
+    border: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,19 +63,18 @@ def make_bundle(
     forward = fold(loaded.model).cut(request.layers)
     _require_covered(forward, loaded)
     on_stage("tracing the gradient and converting it")
-    model = convert(forward, request.layers, request.objective)
-    metadata = _metadata(request, forward, loaded.weights, ())
+    model = convert(forward, request.layers, request.objective, request.border)
+    metadata = _metadata(request, forward, loaded.weights)
     on_stage("comparing with TensorFlow")
     checks = verify(
         _with_metadata(model, metadata),
-        loaded.model,
-        request.layers,
-        request.objective,
-        forward.smallest_size(),
+        Stock(loaded.model, request.layers, request.objective, request.border),
+        metadata.smallest_size[0],
         request.backbone.input_range,
         on_check,
     )
-    metadata = _metadata(request, forward, loaded.weights, checks)
+    on_stage("measuring its memory")
+    metadata = replace(metadata, verification=checks, memory=measure(_with_metadata(model, metadata)))
     return _with_metadata(model, metadata), metadata
 
 
@@ -86,7 +88,8 @@ def export_bundle(
 
     Raises ExportError.
     """
-    variant = "" if request.objective == "mean" else request.objective
+    parts = ("" if request.objective == "mean" else request.objective, f"border{request.border}" * bool(request.border))
+    variant = "-".join(part for part in parts if part)
     path = output or bundle_path(request.backbone, request.layers, _weights_name(request), variant)
     _require_writable(path.parent)
     data, metadata = make_bundle(request, on_stage, on_check)
@@ -144,8 +147,8 @@ def _layer(forward: Forward, name: str) -> Layer:
     return Layer(name, forward.channels[name], forward.stride(name))
 
 
-def _metadata(request: Request, forward: Forward, weights: contract.Weights, checks: tuple[Check, ...]) -> Metadata:
-    side = forward.smallest_size()
+def _metadata(request: Request, forward: Forward, weights: contract.Weights) -> Metadata:
+    side = forward.smallest_size(request.layers, request.border)
     return Metadata(
         backbone=request.backbone.name,
         layers=tuple(_layer(forward, name) for name in request.layers),
@@ -157,7 +160,8 @@ def _metadata(request: Request, forward: Forward, weights: contract.Weights, che
         precision="fp32",
         opset=OPSET,
         exporter={name: _version(name) for name in ("onnxdream", "tensorflow", "keras", "tf2onnx", "onnx")},
-        verification=checks,
+        verification=(),
+        border=request.border,
     )
 
 

@@ -137,10 +137,12 @@ class Forward:
             sizes[op.name] = op.size(sizes[op.inputs[0]])
         return sizes
 
-    def smallest_size(self) -> int:
-        """The least height and width at which every node still has a pixel."""
+    def smallest_size(self, layers: tuple[str, ...] = (), border: int = 0) -> int:
+        """The least height and width at which every node has a pixel, and these layers have one inside a border."""
         side = 1
-        while any(min(size) < 1 for size in self.sizes((side, side)).values()):
+        while any(
+            min(size) < (2 * border + 1 if name in layers else 1) for name, size in self.sizes((side, side)).items()
+        ):
             side += 1
         return side
 

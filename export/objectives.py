@@ -1,4 +1,7 @@
-"""What a layer's loss is, with its gradient: both are NCHW [batch, C, H, W] -> [batch], traced in TensorFlow."""
+"""What a layer's loss is made of: the mean of each channel, with its gradient, traced in TensorFlow.
+
+A layer's loss is the weighted sum of its channels' means; with equal weights of 1 / channels it is the layer's mean.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,58 @@ from typing import Any
 import tensorflow as tf
 
 Tensor = Any
+ChannelMeans = Callable[[Tensor, int], Tensor]
 
 
-@tf.custom_gradient
-def mean(activation: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Mean activation of each picture (TensorFlow's DeepDream tutorial; our reading of the paper's loss)."""
+def mean(activation: Tensor, border: int) -> Tensor:
+    """Mean activation of each channel (TensorFlow's DeepDream tutorial; our reading of the paper's loss).
 
-    def gradient(dloss: Tensor) -> Tensor:
-        return tf.broadcast_to(_per_element(dloss, activation), tf.shape(activation))
+    NCHW [batch, C, H, W] -> [batch, C]. The outermost `border` rows and columns do not count, though the sum is still
+    divided by H * W (Keras's example).
+    """
 
-    return tf.reduce_mean(activation, axis=[1, 2, 3]), gradient
+    @tf.custom_gradient
+    def means(a: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def gradient(dmeans: Tensor) -> Tensor:
+            inside = tf.shape(_inside(a, border))
+            return _with_border(tf.broadcast_to(_per_pixel(dmeans, a), inside), border)
 
+        return _sum(_inside(a, border)) / _pixels(a), gradient
 
-@tf.custom_gradient
-def l2(activation: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Mean of the squared activation of each picture (Caffe's deepdream, Keras's example)."""
-
-    def gradient(dloss: Tensor) -> Tensor:
-        return activation * _per_element(2.0 * dloss, activation)
-
-    return tf.reduce_mean(tf.square(activation), axis=[1, 2, 3]), gradient
+    return means(activation)
 
 
-def _per_element(dloss: Tensor, activation: Tensor) -> Tensor:
-    elements = tf.cast(tf.reduce_prod(tf.shape(activation)[1:]), tf.float32)
-    return tf.reshape(dloss / elements, [-1, 1, 1, 1])
+def l2(activation: Tensor, border: int) -> Tensor:
+    """Mean of the squared activation of each channel (Caffe's deepdream, Keras's example); shapes as `mean`."""
+
+    @tf.custom_gradient
+    def means(a: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def gradient(dmeans: Tensor) -> Tensor:
+            return _with_border(_inside(a, border) * _per_pixel(2.0 * dmeans, a), border)
+
+        return _sum(tf.square(_inside(a, border))) / _pixels(a), gradient
+
+    return means(activation)
 
 
-OBJECTIVES: dict[str, Callable[[Tensor], Tensor]] = {"mean": mean, "l2": l2}
+def _inside(a: Tensor, border: int) -> Tensor:
+    return a[:, :, border:-border, border:-border] if border else a
+
+
+def _with_border(a: Tensor, border: int) -> Tensor:
+    return tf.pad(a, [[0, 0], [0, 0], [border, border], [border, border]]) if border else a
+
+
+def _sum(a: Tensor) -> Tensor:
+    return tf.reduce_sum(a, axis=[2, 3])
+
+
+def _pixels(a: Tensor) -> Tensor:
+    return tf.cast(tf.reduce_prod(tf.shape(a)[2:]), tf.float32)
+
+
+def _per_pixel(dmeans: Tensor, a: Tensor) -> Tensor:
+    return (dmeans / _pixels(a))[:, :, None, None]
+
+
+OBJECTIVES: dict[str, ChannelMeans] = {"mean": mean, "l2": l2}

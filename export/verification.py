@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import keras
@@ -18,14 +18,47 @@ from ..models import contract
 from ..models.contract import Check
 from .errors import VerificationError
 
-MIXED_SIGNS = "mixed signs"
+MIXED_SIGNS, CHANNELS = "mixed signs", "channels"
 _DRAWS = 3
 Array = NDArray[np.float32]
 
-_STOCK_OBJECTIVES: dict[str, Callable[[Any], Any]] = {
-    "mean": tf.reduce_mean,
-    "l2": lambda activation: tf.reduce_mean(tf.square(activation)),
-}
+
+@dataclass(frozen=True)
+class Stock:
+    """The stock Keras model and what its layers' losses are: the reference that a bundle is held against."""
+
+    model: Any
+    layers: tuple[str, ...]
+    objective: str
+    border: int = 0
+
+    @cached_property
+    def _layers_model(self) -> Any:
+        return keras.Model(self.model.input, [self.model.get_layer(layer).output for layer in self.layers])
+
+    def losses_and_gradients(
+        self, picture: Array, channel_weights: list[Array] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Losses [layers] and gradients [layers, height, width, 3] of a picture [height, width, 3], by TensorFlow alone.
+
+        `channel_weights` are a layer's weights of its channels' means; without them a loss is the layer's mean.
+        """
+        image = tf.constant(picture[None])
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(image)
+            activations = self._layers_model(image, training=False)
+            activations = activations if isinstance(activations, list) else [activations]
+            weights = channel_weights or [None] * len(activations)
+            losses = [self._loss(a, w) for a, w in zip(activations, weights, strict=True)]
+        gradients = [tape.gradient(loss, image).numpy()[0] for loss in losses]
+        return np.array([float(loss) for loss in losses]), np.stack(gradients).astype(np.float64)
+
+    def _loss(self, activation: Any, channel_weights: Array | None) -> Any:
+        values = tf.square(activation) if self.objective == "l2" else activation
+        inside = values[:, self.border : -self.border, self.border : -self.border] if self.border else values
+        if channel_weights is not None:
+            inside = inside * channel_weights * values.shape[-1]
+        return tf.reduce_sum(inside) / tf.cast(tf.size(values), tf.float32)
 
 
 @dataclass(frozen=True)
@@ -40,9 +73,7 @@ class _Sample:
 
 def verify(
     bundle: bytes,
-    model: Any,
-    layers: tuple[str, ...],
-    objective: str,
+    stock: Stock,
     smallest: int,
     input_range: tuple[float, float],
     on_check: Callable[[Check], None] = lambda check: None,
@@ -54,23 +85,22 @@ def verify(
     """
     onnx.checker.check_model(bundle, full_check=True)
     session = ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
-    stock = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
     checks = []
     for sample in _samples(smallest, input_range):
-        for check in _passing(session, stock, layers, objective, sample):
+        for check in _passing(session, stock, sample):
             checks.append(check)
             on_check(check)
     return tuple(checks)
 
 
-def _passing(session: Any, stock: Any, layers: tuple[str, ...], objective: str, sample: _Sample) -> list[Check]:
+def _passing(session: Any, stock: Stock, sample: _Sample) -> list[Check]:
     """The comparisons on the first picture that passes them all.
 
     On one noise picture in some dozens a pooling's or a ReLU's choice is so close that rounding decides it, and the
     gradient jumps; a wrong graph fails on every draw.
     """
     for _ in range(_DRAWS):
-        compared = list(_compare(session, stock, layers, objective, sample))
+        compared = list(_compare(session, stock, sample))
         if all(passed for _, passed in compared):
             return [check for check, _ in compared]
     check = next(check for check, passed in compared if not passed)
@@ -101,42 +131,45 @@ def _samples(smallest: int, input_range: tuple[float, float]) -> Iterator[_Sampl
     yield _Sample(f"half flat {even}x{odd}", half_flat, flat=True)
 
 
-def _compare(
-    session: Any, stock: Any, layers: tuple[str, ...], objective: str, sample: _Sample
-) -> Iterator[tuple[Check, bool]]:
-    """One comparison per layer and one for all of them with weights of both signs, on a picture of that kind."""
+def _compare(session: Any, stock: Stock, sample: _Sample) -> Iterator[tuple[Check, bool]]:
+    """On a picture of that kind: one comparison per layer, one for all of them with weights of both signs, and one
+    for all their channels with weights of both signs."""
     picture = sample.draw()
-    losses, gradients = _stock_gradients(stock, objective, picture)
     image = np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
-    signs = np.array([(-1) ** i * (1 + 0.3 * i) for i in range(len(layers))], np.float32)
-    climbs = [*zip(layers, np.eye(len(layers), dtype=np.float32), strict=True), (MIXED_SIGNS, signs)]
-    for climbed, weights in climbs:
+    one_hot = np.eye(len(stock.layers), dtype=np.float32)
+    signs = np.array([(-1) ** i * (1 + 0.3 * i) for i in range(len(stock.layers))], np.float32)
+    expected = stock.losses_and_gradients(picture)
+    for climbed, weights in (*zip(stock.layers, one_hot, strict=True), (MIXED_SIGNS, signs)):
         feed = {contract.IMAGE: image, contract.LAYER_WEIGHTS: weights}
-        found, gradient = session.run([contract.LOSSES, contract.GRADIENT], feed)
-        expected = np.tensordot(weights.astype(np.float64), gradients, 1)
-        errors = np.abs(found[0] - losses)
-        worst = int(np.argmax(errors / (np.abs(losses) + 1e-30)))
-        cosine, ratio = _agreement(gradient[0].transpose(1, 2, 0), expected)
-        check = Check(sample.name, climbed, float(errors[worst] / (abs(losses[worst]) + 1e-30)), cosine, ratio)
-        least_cosine, norm_slack = (0.99, 0.01) if sample.flat else (0.9999, 0.001)
-        passed = (
-            bool(np.all(errors <= 1e-4 * np.abs(losses) + 1e-6))
-            and cosine >= least_cosine
-            and abs(ratio - 1) <= norm_slack
-        )
-        yield check, passed
+        yield _check(session, sample, climbed, feed, *expected)
+    channels = _channel_weights(stock)
+    feed = {contract.IMAGE: image, contract.LAYER_WEIGHTS: signs, contract.CHANNEL_WEIGHTS: np.concatenate(channels)}
+    yield _check(session, sample, CHANNELS, feed, *stock.losses_and_gradients(picture, channels))
 
 
-def _stock_gradients(stock: Any, objective: str, picture: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Losses [layers] and gradients [layers, height, width, 3] by TensorFlow alone."""
-    image = tf.constant(picture[None])
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(image)
-        activations = stock(image, training=False)
-        activations = activations if isinstance(activations, list) else [activations]
-        losses = [_STOCK_OBJECTIVES[objective](activation) for activation in activations]
-    gradients = [tape.gradient(loss, image).numpy()[0] for loss in losses]
-    return np.array([float(loss) for loss in losses]), np.stack(gradients).astype(np.float64)
+def _check(
+    session: Any, sample: _Sample, climbed: str, feed: dict[str, Array], losses: Any, gradients: Any
+) -> tuple[Check, bool]:
+    """One comparison, and whether it is within the bars."""
+    found, gradient = session.run([contract.LOSSES, contract.GRADIENT], feed)
+    expected = np.tensordot(feed[contract.LAYER_WEIGHTS].astype(np.float64), gradients, 1)
+    errors = np.abs(found[0] - losses)
+    worst = int(np.argmax(errors / (np.abs(losses) + 1e-30)))
+    cosine, ratio = _agreement(gradient[0].transpose(1, 2, 0), expected)
+    check = Check(sample.name, climbed, float(errors[worst] / (abs(losses[worst]) + 1e-30)), cosine, ratio)
+    least_cosine, norm_slack = (0.99, 0.01) if sample.flat else (0.9999, 0.001)
+    return check, (
+        bool(np.all(errors <= 1e-4 * np.abs(losses) + 1e-6))
+        and cosine >= least_cosine
+        and abs(ratio - 1) <= norm_slack
+    )
+
+
+def _channel_weights(stock: Stock) -> list[Array]:
+    """Weights of both signs and of the size of the default ones, a layer each."""
+    rng = np.random.default_rng(1)
+    widths = [stock.model.get_layer(layer).output.shape[-1] for layer in stock.layers]
+    return [(rng.uniform(-1, 1, width) / width).astype(np.float32) for width in widths]
 
 
 def _agreement(gradient: Array, expected: NDArray[np.float64]) -> tuple[float, float]:

@@ -7,6 +7,13 @@
 | `losses` | output | [batch, layers] float32, unweighted |
 | `gradient` | output | [batch, 3, height, width] float32, d(sum of layer_weights * losses) / d(image) |
 
+Since 1.1 there are two more, which a caller may leave alone:
+
+| name | kind | shape, type |
+|---|---|---|
+| `channel_weights` | input with a default | [channels of all layers] float32: a layer's loss is the sum of these * `channel_means`; the default, 1 / channels, makes it the mean |
+| `channel_means` | output | [batch, channels of all layers] float32: each channel's mean objective |
+
 The facts of a bundle travel in it as one metadata entry, `onnxdream`, a JSON object.
 """
 
@@ -23,10 +30,12 @@ IMAGE = "image"
 LAYER_WEIGHTS = "layer_weights"
 LOSSES = "losses"
 GRADIENT = "gradient"
+CHANNEL_WEIGHTS = "channel_weights"
+CHANNEL_MEANS = "channel_means"
 BATCH, HEIGHT, WIDTH = "batch", "height", "width"
 
 METADATA_KEY = "onnxdream"
-SCHEMA = (1, 0)
+SCHEMA = (1, 1)
 
 Value = TypeVar("Value")
 
@@ -66,10 +75,19 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What a bundle takes on a CPU, in bytes: for being loaded, and for each pixel of the picture it is given."""
+
+    fixed: float
+    per_pixel: float
+
+
+@dataclass(frozen=True)
 class Check:
     """One comparison of the bundle with TensorFlow's GradientTape on the stock Keras model.
 
-    `climbed` is a layer's name, or "mixed signs" for all layers with weights of both signs. `loss_error` is
+    `climbed` is a layer's name, "mixed signs" for all layers with weights of both signs, or "channels" for all their
+    channels with weights of both signs. `loss_error` is
     |a - b| / |b|, `cosine` and `norm_ratio` compare the gradients.
     """
 
@@ -84,7 +102,8 @@ class Check:
 class Metadata:
     """The facts of a bundle.
 
-    `input_range` is the range of `image`; `smallest_size` the least height and width, in pixels.
+    `input_range` is the range of `image`; `smallest_size` the least height and width, in pixels; `border` the rows and
+    columns at a layer's edge that its loss leaves out.
     """
 
     backbone: str
@@ -98,6 +117,8 @@ class Metadata:
     opset: int
     exporter: Mapping[str, str]
     verification: tuple[Check, ...]
+    border: int = 0
+    memory: Memory | None = None
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -130,6 +151,8 @@ class Metadata:
             opset=entry.take("opset", int),
             exporter={key: str(value) for key, value in entry.take("exporter", dict).items()},
             verification=tuple(_check(item) for item in entry.items("verification", dict)),
+            border=entry.take("border", int) if "border" in entry.data else 0,
+            memory=_memory(entry),
         )
 
 
@@ -179,6 +202,16 @@ def _check(data: dict[str, Any]) -> Check:
     entry = _Entry(data, "verification.")
     numbers = [entry.take(key, float) for key in ("loss_error", "cosine", "norm_ratio")]
     return Check(entry.take("picture", str), entry.take("climbed", str), *numbers)
+
+
+def _memory(entry: _Entry) -> Memory | None:
+    if entry.data.get("memory") is None:
+        return None
+    memory = _Entry(entry.take("memory", dict), "memory.")
+    found = Memory(memory.take("fixed", float), memory.take("per_pixel", float))
+    if not (0 <= found.fixed < 1e12 and 1 <= found.per_pixel < 1e9):
+        raise BundleFormatError("its metadata's memory is absurd: export the bundle again")
+    return found
 
 
 def _range(entry: _Entry) -> tuple[float, float]:

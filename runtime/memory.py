@@ -1,0 +1,103 @@
+"""How much memory a dream may take, and the tile size that keeps to it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import SettingsError
+from .settings import ProviderName
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+# Python with numpy, OpenCV and onnxruntime, before a picture or a bundle is loaded (measured: 105-125 MB).
+_PROGRAM_BYTES = 130 * 10**6
+_SMALLEST_TILE = 128
+
+
+class MemoryBudgetError(SettingsError):
+    """A budget below what the picture and the bundle need at the least."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run takes besides its tiles.
+
+    `per_tile_pixel` and `fixed` are the bundle's measured cost in bytes, `per_picture_pixel` that of the arrays that
+    hold the whole picture.
+    """
+
+    per_tile_pixel: float
+    fixed: float
+    per_picture_pixel: float
+
+    def largest_tile(self, budget: int, picture_pixels: int, smallest_side: int) -> int:
+        """Pixels of the largest tile that keeps a run within a budget in bytes. Raises MemoryBudgetError."""
+        unavoidable = _PROGRAM_BYTES + self.fixed + self.per_picture_pixel * picture_pixels
+        pixels = int((budget - unavoidable) / self.per_tile_pixel)
+        least_side = max(_SMALLEST_TILE, smallest_side)
+        if pixels < least_side**2:
+            least = unavoidable + self.per_tile_pixel * least_side**2
+            raise MemoryBudgetError(
+                f"a memory budget of {_readable(budget)} is too small for this picture and bundle: "
+                f"give --memory {_readable(least, round_up=True)} at least, or a smaller --max-size"
+            )
+        return pixels
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of `1GB`, `512MB`, `1.5GiB` or a plain number. Raises SettingsError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B)?\s*", text.upper())
+    if not match or float(match[1]) <= 0:
+        raise SettingsError(f"memory {text!r}: write a size as in 1GB or 512MB")
+    return int(float(match[1]) * _UNITS[match[2] or ""])
+
+
+def default_budget(provider: ProviderName) -> int:
+    """Half of the memory that the provider's processor has: the machine's, the cgroup's if less, or the GPU's."""
+    limit = _gpu_memory() if provider in ("cuda", "tensorrt") else None
+    return (limit or _machine_memory()) // 2
+
+
+def tile_shape(pixels: int, size: tuple[int, int], grid: int) -> tuple[int, int]:
+    """Height and width of the tile to cut a picture into: the whole picture where it fits, else about square."""
+    height, width = size
+    if height * width <= pixels:
+        return size
+    side = int(pixels**0.5)
+    tall, wide = min(height, side), min(width, side)
+    if tall == height:
+        wide = min(width, pixels // height)
+    elif wide == width:
+        tall = min(height, pixels // width)
+    return tuple(max(grid, length // grid * grid) if length < whole else whole  # type: ignore[return-value]
+                 for length, whole in ((tall, height), (wide, width)))
+
+
+def _machine_memory() -> int:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4 * 10**9
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limit = Path(file).read_text().strip()
+        except OSError:
+            continue
+        if limit.isdigit():
+            total = min(total, int(limit))
+    return total
+
+
+def _gpu_memory() -> int | None:
+    """Total memory of the first NVIDIA GPU; None where nvidia-smi does not tell (a Jetson shares the machine's)."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        return int(answer.split()[0]) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+
+
+def _readable(count: float, round_up: bool = False) -> str:
+    megabytes = -(-count // 10**6) if round_up else count / 10**6
+    return f"{megabytes:.0f}MB"

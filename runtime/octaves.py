@@ -1,0 +1,58 @@
+"""The scales of a dream, small to large, and what is carried from one to the next."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Detail = Literal["before", "after", "none"]
+Interpolation = Literal["area", "linear"]
+Size = tuple[int, int]
+
+
+def octave_sizes(size: Size, smallest: Size, octaves: int, above: int, ratio: float) -> list[Size]:
+    """Height and width of each octave: `octaves` in all, of which `above` are larger than the picture.
+
+    int(size * ratio ** n), as in TensorFlow's tutorial and Keras's example; none smaller than the network allows,
+    and none twice.
+    """
+    sizes: list[Size] = []
+    for exponent in range(above + 1 - octaves, above + 1):
+        height, width = (int(side * ratio**exponent) for side in size)
+        clamped = max(height, smallest[0]), max(width, smallest[1])
+        if not sizes or clamped != sizes[-1]:
+            sizes.append(clamped)
+    return sizes
+
+
+def resized(image: Array, size: Size, interpolation: Interpolation = "linear") -> Array:
+    """A CHW image at another height and width: bilinear, or averaged over areas where it shrinks (`area`)."""
+    if image.shape[1:] == size:
+        return image.copy()
+    shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[2]
+    method = cv2.INTER_AREA if interpolation == "area" and shrinks else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(plane, (size[1], size[0]), interpolation=method) for plane in image])
+
+
+def next_octave(climbed: Array, base: Array, next_base: Array, detail: Detail) -> Array:
+    """The image that the next octave starts from.
+
+    `before`: the picture at the new size plus what was climbed, enlarged (Caffe's deepdream). Otherwise what was
+    climbed, enlarged as it is (TensorFlow's tutorial; Keras's example, which puts the lost detail back afterwards,
+    `with_lost_detail`).
+    """
+    size: Size = next_base.shape[1], next_base.shape[2]
+    if detail == "before":
+        return next_base + resized(climbed - base, size)
+    return resized(climbed, size)
+
+
+def with_lost_detail(climbed: Array, base: Array, smaller_base: Array) -> Array:
+    """Adds what the picture lost by being as small as the octave before (Keras's example)."""
+    return climbed + base - resized(smaller_base, (base.shape[1], base.shape[2]))
+
+

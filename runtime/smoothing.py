@@ -1,0 +1,39 @@
+"""Smoothing of a gradient: what a dream's brush looks like."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+def blurred(gradient: Array, sigma: float) -> Array:
+    """The CHW gradient under a Gaussian of that many pixels, edges mirrored."""
+    return np.stack([cv2.GaussianBlur(plane, (0, 0), sigma) for plane in gradient])
+
+
+def laplacian_normalized(gradient: Array, levels: int) -> Array:
+    """The CHW gradient with every band of its Laplacian pyramid at unit strength (TF1's deepdream notebook).
+
+    Splits it with 5x5 binomial filters into `levels` bands and a rest, divides each by its root mean square, and puts
+    them together again: coarse shapes climb as fast as fine ones.
+    """
+    rest = gradient.transpose(1, 2, 0)
+    bands = []
+    for _ in range(levels):
+        if min(rest.shape[:2]) < 2:
+            break
+        coarse = cv2.pyrDown(rest)
+        bands.append(_unit(rest - cv2.pyrUp(coarse, dstsize=(rest.shape[1], rest.shape[0]))))
+        rest = coarse
+    merged = _unit(rest)
+    for band in reversed(bands):
+        merged = cv2.pyrUp(merged, dstsize=(band.shape[1], band.shape[0])) + band
+    return np.ascontiguousarray(merged.transpose(2, 0, 1))
+
+
+def _unit(band: Array) -> Array:
+    strength = float(np.sqrt(np.mean(np.square(band), dtype=np.float64)))
+    return band / np.float32(max(strength, 1e-10))

@@ -1,0 +1,94 @@
+"""Cutting a picture into tiles that cover every pixel, and blending their gradients without seams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile: its window in the picture, and how much each of its rows and columns counts, 0..1."""
+
+    top: int
+    left: int
+    rows: Array
+    columns: Array
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of the picture."""
+        return slice(self.top, self.top + len(self.rows)), slice(self.left, self.left + len(self.columns))
+
+    @property
+    def area(self) -> float:
+        """Pixels that the tile stands for; all tiles' areas add up to the picture's where it is covered once."""
+        return float(self.rows.sum(dtype=np.float64) * self.columns.sum(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """How a picture is cut: all tiles have one size, so that one session serves them all."""
+
+    height: int
+    width: int
+    tiles: tuple[Tile, ...]
+
+    @property
+    def tile_size(self) -> tuple[int, int]:
+        """Height and width of every tile."""
+        return len(self.tiles[0].rows), len(self.tiles[0].columns)
+
+    def __iter__(self) -> Iterator[Tile]:
+        return iter(self.tiles)
+
+
+def blended(height: int, width: int, tile: tuple[int, int], overlap: int, grid: int) -> TilePlan:
+    """Tiles of equal size that overlap by `overlap` pixels at least and fade into each other.
+
+    Across an overlap the weights of two neighbours run linearly from 0 to 1 and add up to 1, so a gradient put
+    together from them has no jump. Tiles start at multiples of `grid`, the deepest layer's stride, so that a layer's
+    cells lie where they would lie in the whole picture.
+    """
+    rows = _strips(height, min(tile[0], height), overlap, grid)
+    columns = _strips(width, min(tile[1], width), overlap, grid)
+    return TilePlan(
+        height, width, tuple(Tile(top, left, down, across) for top, down in rows for left, across in columns)
+    )
+
+
+def tutorial(height: int, width: int, side: int) -> TilePlan:
+    """The tiles of TensorFlow's tutorial: every `side` pixels, without the last row and column of them.
+
+    Up to three quarters of a picture get no gradient in a step; only the random roll of each step spreads it.
+    """
+    rows, columns = ((range(0, length, side)[:-1] or (0,)) for length in (height, width))
+    whole = [np.ones(min(side, length), np.float32) for length in (height, width)]
+    return TilePlan(height, width, tuple(Tile(top, left, *whole) for top in rows for left in columns))
+
+
+def _strips(length: int, side: int, overlap: int, grid: int) -> list[tuple[int, Array]]:
+    """Starts and weights of equal strips that cover an axis."""
+    starts = _starts(length, side, overlap, grid)
+    weights = [np.ones(side, np.float32) for _ in starts]
+    for number in range(len(starts) - 1):
+        shared = starts[number] + side - starts[number + 1]
+        ramp = ((np.arange(shared) + 0.5) / shared).astype(np.float32)
+        weights[number][side - shared :] *= 1 - ramp
+        weights[number + 1][:shared] *= ramp
+    return list(zip(starts, weights, strict=True))
+
+
+def _starts(length: int, side: int, overlap: int, grid: int) -> list[int]:
+    """Evenly spread multiples of the grid; the last strip ends with the axis, on the grid or not."""
+    if side >= length:
+        return [0]
+    stride = max(grid, side - overlap)
+    count = 1 + -(-(length - side) // stride)
+    spread = np.linspace(0, length - side, count)[:-1]
+    return [int(start // grid * grid) for start in spread] + [length - side]

@@ -18,6 +18,7 @@ from onnxdream.models.errors import OnnxdreamError
 if TYPE_CHECKING:
     from onnxdream.export.bundle import Request
     from onnxdream.models.contract import Metadata
+    from onnxdream.runtime.bundle import Bundle
 
 _EXAMPLES = Path(__file__).parent / "examples"
 # Typer raises click's usage errors, or those of its own copy of click, depending on its version.
@@ -95,6 +96,7 @@ def dream(
         from onnxdream.runtime.choice import bundle_of, choose_bundle, describe
         from onnxdream.runtime.errors import SettingsError
         from onnxdream.runtime.job import Job
+        from onnxdream.runtime.providers import choose
         from onnxdream.runtime.repeat import load_record, picture_of
         from onnxdream.runtime.settings import Execution, parse_layer_weights, parse_snapshots
         from onnxdream.runtime.settings import preset as settings_of
@@ -115,8 +117,10 @@ def dream(
         if repeat is None:
             bundle = choose_bundle(model)
             settings = settings_of(preset, execution=Execution(provider, threads), **changes)  # type: ignore[arg-type]
-        elif changes or model or threads or preset != "paper" or provider != "auto":
-            raise SettingsError("--repeat takes every setting from the record: give only pictures and what to write")
+        elif changes or model or threads is not None or preset != "paper" or provider != "auto":
+            raise SettingsError(
+                "--repeat takes every setting from the record: give only pictures, --output, --overwrite and --film"
+            )
         else:
             record = load_record(repeat)
             bundle, settings = bundle_of(record), record.settings_to_repeat()
@@ -124,7 +128,8 @@ def dream(
         if not paths:
             raise SettingsError("no picture given: name one, as in onnxdream dream bears.jpg")
         settings.vector(bundle.metadata.layer_names)
-        for line in describe(bundle):
+        notice = choose(settings.execution.provider).notice
+        for line in describe(bundle) + ([notice] if notice else []):
             _say(line)
         pictures, missing = gather_pictures(paths, _say_error, _EXAMPLES)
         job = Job(bundle, settings, output, overwrite, film, every)
@@ -197,13 +202,12 @@ def info(
                 _print_table(("bundle", "layers", "weights", "size"), [row.cells() for row in rows])
             return
         loaded = choose_bundle(bundle)
-        facts = {"path": str(loaded.path), "sha256": loaded.sha256, **asdict(loaded.metadata)}
         if as_json:
+            facts = {"path": str(loaded.path), "sha256": loaded.sha256, **asdict(loaded.metadata)}
             typer.echo(json.dumps(facts, indent=2))
             return
-        del facts["verification"]
-        for key, value in facts.items():
-            typer.echo(f"{key:<14} {_plain(value)}")
+        for key, value in _facts(loaded).items():
+            typer.echo(f"{key:<15}{value}")
         _print_verification(loaded.metadata)
 
 
@@ -272,12 +276,23 @@ def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> No
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return "; ".join(_plain(item) for item in value)
-    return str(value)
+def _facts(bundle: Bundle) -> dict[str, str]:
+    """What `info` tells of a bundle, in words."""
+    facts = bundle.metadata
+    low, high = facts.input_range
+    height, width = facts.smallest_size
+    return {
+        "path": str(bundle.path),
+        "SHA-256": bundle.sha256,
+        "backbone": facts.backbone,
+        "layers": ", ".join(f"{n.name} ({n.channels} channels, stride {n.stride})" for n in facts.layers),
+        "objective": facts.objective,
+        "input": f"{facts.channel_order} from {low:g} to {high:g}, {width}×{height} pixels at least",
+        "weights": f"{facts.weights.source}, SHA-256 {facts.weights.sha256}",
+        "licence": facts.weights.licence,
+        "precision": f"{facts.precision}, opset {facts.opset}",
+        "exporter": ", ".join(f"{package} {version}" for package, version in facts.exporter.items()),
+    }
 
 
 def _say(line: str) -> None:

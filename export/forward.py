@@ -7,6 +7,7 @@ that makes it, so what is left is convolutions, ReLUs, poolings, concatenations 
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -159,23 +160,24 @@ class Forward:
             return
         if layer in self.folded:
             behind = self._offered_behind(self.folded[layer])
-            raise UnknownLayerError(f"{layer} is folded away in the export: ask for {behind}, the activation behind it")
+            advice = f"ask for {behind}, the activation behind it" if behind else "choose a layer before it"
+            raise UnknownLayerError(f"{layer} is folded away in the export: {advice}")
         near = difflib.get_close_matches(layer, self.layers, n=3, cutoff=0.4)
         hint = f"the nearest names are {', '.join(near)}" if near else "no name is near"
         raise UnknownLayerError(f"unknown layer {layer!r}: {hint}; the command `layers` lists all")
 
-    def _offered_behind(self, node: str) -> str:
+    def _offered_behind(self, node: str) -> str | None:
         for op in self.operators:
             if node in op.inputs or node == op.name:
                 if not isinstance(op, Convolution):
                     return op.name
                 node = op.name
-        raise AssertionError(f"nothing behind {node}")
+        return None
 
 
 def fold(model: Any) -> Forward:
     """The folded forward graph of a Keras functional model. Raises UnsupportedLayerError."""
-    folding = _Folding()
+    folding = _Folding(Counter(name for layer in model.operations for name in _input_names(layer)))
     for layer in model.operations:
         folding.add(layer)
     return Forward(tuple(folding.operators.values()), folding.channels, folding.folded)
@@ -184,7 +186,8 @@ def fold(model: Any) -> Forward:
 class _Folding:
     """Walks the layers of a Keras model in order and gathers the operators that they fold into."""
 
-    def __init__(self) -> None:
+    def __init__(self, readers: Counter[str]) -> None:
+        self.readers = readers  # how many inputs each Keras layer feeds
         self.operators: dict[str, Operator] = {}
         self.channels: dict[str, int] = {IMAGE: 3}
         self.node_of: dict[str, str] = {}  # Keras layer -> the node that holds its output
@@ -197,6 +200,10 @@ class _Folding:
             raise UnsupportedLayerError(
                 f"layer {layer.name} is a {kind}, which onnxdream cannot export: choose another backbone"
             )
+        if len(layer._inbound_nodes) > 1 or getattr(layer, "data_format", None) == "channels_first":
+            raise UnsupportedLayerError(
+                f"layer {layer.name} is used twice or has its channels first, which onnxdream cannot export"
+            )
         self.node_of[layer.name] = visit(layer, *(self.node_of[name] for name in _input_names(layer)))
 
     def _put(self, op: Operator, channels: int) -> str:
@@ -206,8 +213,8 @@ class _Folding:
 
     def _convolution_before(self, layer: Any, node: str) -> Convolution:
         op = self.operators.get(node)
-        users = sum(node in other.inputs for other in self.operators.values())
-        if not isinstance(op, Convolution) or users:
+        shared = self.readers[_input_names(layer)[-1]] > 1
+        if not isinstance(op, Convolution) or shared:
             raise UnsupportedLayerError(
                 f"layer {layer.name} ({type(layer).__name__}) does not follow a convolution of its own, "
                 "which onnxdream cannot export: choose another backbone"
@@ -271,9 +278,13 @@ class _Folding:
         return self._put(AveragePool(layer.name, (x,), **window), self.channels[x])
 
     def _Concatenate(self, layer: Any, *inputs: str) -> str:  # noqa: N802
+        if layer.axis not in (-1, 3):
+            raise UnsupportedLayerError(f"layer {layer.name} joins no channels, which onnxdream cannot export")
         return self._put(Concat(layer.name, inputs), sum(self.channels[x] for x in inputs))
 
     def _Add(self, layer: Any, *inputs: str) -> str:  # noqa: N802
+        if len({self.channels[x] for x in inputs}) > 1:
+            raise UnsupportedLayerError(f"layer {layer.name} repeats channels, which onnxdream cannot export")
         return self._put(Sum(layer.name, inputs), self.channels[inputs[0]])
 
     def _CustomScaleLayer(self, layer: Any, x: str, residual: str) -> str:  # noqa: N802

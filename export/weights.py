@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,6 @@ from .errors import WeightsError
 
 MOTIFS = Path(__file__).parents[1] / "models" / "embedded" / "v3-motifs.npz"
 _MOTIFS_LICENCE = "Apache-2.0 (onnxdream), trained on pictures drawn by formula"
-_OTHER_CHOICES = (
-    "or choose --weights FILE (your own .h5, .keras or .npz) or --weights random (--weights motifs has ours)"
-)
 
 
 @dataclass(frozen=True)
@@ -68,16 +64,19 @@ def load(backbone: Backbone, source: str, seed: int) -> Loaded:
 
 
 def _imagenet(backbone: Backbone) -> Loaded:
-    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-    file = folder / backbone.imagenet_file
+    folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
     try:
         model = build(backbone, "imagenet")
     except Exception as error:  # Keras wraps network, disk and hash failures in bare Exceptions
+        ours = ", random or motifs" if backbone.name == "v3" else " or random"
         raise WeightsError(
             f"cannot get the ImageNet weights {backbone.imagenet_file} ({_first_line(error)}): "
-            f"download {backbone.imagenet_url} elsewhere and put it in {folder}, {_OTHER_CHOICES}"
+            f"download {backbone.imagenet_url} elsewhere and put it in {folder}, or give --weights a file of your "
+            f"own (.h5, .keras, .npz){ours}"
         ) from error
-    return Loaded(model, contract.Weights("imagenet", _sha256(file), backbone.imagenet_licence))
+    # In the cache by now: this only asks Keras where that is.
+    file = keras.utils.get_file(backbone.imagenet_file, backbone.imagenet_url, cache_subdir="models")
+    return Loaded(model, contract.Weights("imagenet", _sha256(Path(file)), backbone.imagenet_licence))
 
 
 def _random(backbone: Backbone, seed: int) -> Loaded:
@@ -112,8 +111,8 @@ def _fill_from_npz(model: Any, path: Path) -> frozenset[str]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name].astype(np.float32) for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"weights {path.name} cannot be read ({error}): is the file whole?") from error
+    except Exception as error:  # numpy, zipfile and zlib raise many kinds for a cut or foreign file
+        raise WeightsError(f"weights {path.name} cannot be read ({_first_line(error)}): is the file whole?") from error
     count = sum(name.endswith("/kernel") for name in arrays)
     blocks = list(_automatic_blocks(model))
     if not 0 < count <= len(blocks):
@@ -143,12 +142,13 @@ def _producers(layer: Any) -> list[Any]:
 
 
 def _set(layer: Any, arrays: list[Any], path: Path) -> None:
-    for variable, array in zip(layer.weights, arrays, strict=True):
-        if tuple(variable.shape) != array.shape:
-            raise WeightsError(
-                f"weights {path.name} do not fit: {layer.name}/{variable.name} is {tuple(variable.shape)}, "
-                f"the file has {array.shape}; choose the backbone that they were trained for"
-            )
+    needed = [tuple(variable.shape) for variable in layer.weights]
+    found = [array.shape for array in arrays]
+    if needed != found:
+        raise WeightsError(
+            f"weights {path.name} do not fit: {layer.name} takes shapes {needed}, the file has {found}; "
+            "choose the backbone that they were trained for"
+        )
     layer.set_weights(arrays)
 
 
@@ -175,8 +175,6 @@ def _copy_from_model(model: Any, path: Path) -> None:
             "choose the backbone that it was built on"
         )
     for layer, other in zip(ours, theirs, strict=True):
-        if len(layer.weights) != len(other.weights):
-            raise WeightsError(f"{path.name}: {other.name} does not fit {layer.name}; choose the right backbone")
         _set(layer, other.get_weights(), path)
 
 

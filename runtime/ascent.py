@@ -64,14 +64,15 @@ class Canvas:
     """
 
     def __init__(self, picture: Pixels, bundle: Bundle, settings: Settings) -> None:
-        if picture.dtype not in (np.uint8, np.uint16) or picture.ndim != 3 or picture.shape[2] not in (3, 4):
+        channels = picture.shape[2] if picture.ndim == 3 else 0
+        if picture.dtype not in (np.uint8, np.uint16) or channels not in (3, 4) or not picture.size:
             raise SettingsError(
                 f"a picture is uint8 or uint16 [height, width, 3 or 4], not {picture.dtype} {list(picture.shape)}"
             )
         self._original = picture
         self._full_size = settings.full_size
         self._white = float(np.iinfo(picture.dtype).max)
-        self._small = _at_least(shrink(picture, settings.max_size), bundle.metadata.smallest_size)
+        self._small = _small(picture, settings.max_size, bundle.metadata.smallest_size)
         colours = self._small[..., :3]
         self.scale = Scale.of(colours, self._white, settings.normalization, bundle.metadata.input_range)
         self.image = self.scale.to_image(colours)
@@ -159,14 +160,16 @@ def _climb(
     return image, np.stack(history), "finished"
 
 
-def _at_least(picture: Pixels, smallest: tuple[int, int]) -> Pixels:
-    """The picture, scaled up where it is smaller than the network allows."""
-    height, width = picture.shape[:2]
+def _small(picture: Pixels, max_size: int | None, smallest: tuple[int, int]) -> Pixels:
+    """The picture with its longer side at most `max_size`, unless the network needs it larger."""
+    small = shrink(picture, max_size)
+    height, width = small.shape[:2]
     factor = max(smallest[0] / height, smallest[1] / width)
     if factor <= 1:
-        return picture
+        return small
     size = max(smallest[0], round(height * factor)), max(smallest[1], round(width * factor))
     if max(size) > _LONGEST_UPSCALED:
+        height, width = picture.shape[:2]
         raise SettingsError(
             f"a picture of {width}x{height} is too narrow: "
             f"the network needs {smallest[1]}x{smallest[0]} at least, crop it"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ..models.contract import BundleError
 from .ascent import Step
 from .errors import DreamError, SettingsError
 from .job import Job, Listener, by_dreamed_size, dream_file
-from .pictures import PictureError, find_pictures
+from .pictures import PictureError, PictureNotFoundError, find_pictures
 from .progress import DreamProgress
 from .results import names_a_picture
 
@@ -31,7 +32,7 @@ def gather_pictures(paths: Iterable[Path], say_error: Say, examples: Path) -> tu
         except PictureError as error:
             failed += 1
             example = examples / path.name
-            hint = f" (there is {example})" if not path.exists() and example.is_file() else ""
+            hint = f" (there is {example})" if isinstance(error, PictureNotFoundError) and example.is_file() else ""
             say_error(f"{error}{hint}")
     return list(found), failed
 
@@ -45,13 +46,20 @@ def dream_all(job: Job, pictures: list[Path], say: Say, say_error: Say) -> tuple
     if len(pictures) > 1 and (job.film or names_a_picture(job.output)):
         raise SettingsError("one --film or one --output file cannot hold several dreams: name a folder, or one picture")
     failed = 0
+    dreamed: set[str] = set()
     with _interruptible() as interrupted:
         for path in by_dreamed_size(pictures, job.settings.max_size):
+            # Of two pictures of one name, the second must not replace the dream of the first.
+            own = replace(job, overwrite=job.overwrite and path.stem not in dreamed)
+            dreamed.add(path.stem)
             try:
-                _dream_one(job, path, say, interrupted)
+                _dream_one(own, path, say, interrupted)
             except (PictureError, DreamError, BundleError) as error:
                 failed += 1
                 say_error(str(error))
+            except MemoryError:
+                failed += 1
+                say_error(f"{path}: there is not enough memory for it: choose a smaller --max-size")
             if interrupted():
                 break
     return failed, interrupted()
@@ -64,7 +72,7 @@ def _dream_one(job: Job, path: Path, say: Say, interrupted: Callable[[], bool]) 
             progress.show(step)
             return interrupted()
 
-        dreamed, results = dream_file(job, path, Listener(lambda line: say(f"{path.name}: {line}"), on_step))
+        dreamed, results = dream_file(job, path, Listener(say, on_step))
     record = dreamed.record
     stopped = f"stopped after {record.steps_done} of {job.settings.steps} steps, " if record.ended == "stopped" else ""
     say(

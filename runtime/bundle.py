@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ..models import contract
 from ..models.contract import BundleError, BundleFormatError, BundleNotFoundError, Metadata
+from .errors import ComputationError, ProviderError
 from .model_file import read_model_file
-from .providers import open_session, session_options
+from .providers import first_line, open_session, session_options
 from .settings import ProviderName
 
 # Larger than any backbone of the table in fp32; what is larger is no bundle.
@@ -30,17 +31,30 @@ class Session:
         sizes = {contract.BATCH: 1, contract.HEIGHT: height, contract.WIDTH: width}
         try:
             self._session = open_session(bundle.data, provider, session_options(threads, sizes))
+        except ProviderError:
+            raise
         except Exception as error:  # onnxruntime's failures have no common base
-            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise BundleFormatError(
-                f"{bundle.name}: onnxruntime cannot load it ({reason}): copy or export it again"
+                f"{bundle.name}: onnxruntime cannot load it ({first_line(error)}): copy or export it again"
             ) from error
+        self._name = bundle.name
         _require_contract(self._session, bundle)
 
     def evaluate(self, image: Array, layer_weights: Array) -> tuple[Array, Array]:
-        """Losses [layers] and the gradient [3, height, width] of their weighted sum, for an image of that shape."""
+        """Losses [layers] and the gradient [3, height, width] of their weighted sum, for an image of that shape.
+
+        Raises ComputationError, and BundleFormatError where the outputs are not what the contract says.
+        """
         feed = {contract.IMAGE: image[None], contract.LAYER_WEIGHTS: layer_weights}
-        losses, gradient = self._session.run([contract.LOSSES, contract.GRADIENT], feed)
+        try:
+            losses, gradient = self._session.run([contract.LOSSES, contract.GRADIENT], feed)
+        except Exception as error:
+            raise ComputationError(
+                f"onnxruntime cannot compute the gradient ({first_line(error)}): choose a smaller --max-size, "
+                "or export the bundle again"
+            ) from error
+        if losses.shape != (1, *layer_weights.shape) or gradient.shape != (1, *image.shape):
+            raise BundleFormatError(f"{self._name}: the shapes of its outputs break the contract: export it again")
         return losses[0], gradient[0]
 
 

@@ -16,6 +16,10 @@ class ProviderError(DreamError, RuntimeError):
     """An execution provider was asked for that is not there or does not work."""
 
 
+class ComputationError(DreamError, RuntimeError):
+    """onnxruntime failed at a step, for want of memory as a rule."""
+
+
 class DivergedError(DreamError, ArithmeticError):
     """A loss or gradient is no longer a finite number."""
 

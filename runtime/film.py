@@ -28,6 +28,14 @@ class Film:
         self._writer: Any = None
 
     def __enter__(self) -> Film:
+        """Proves before the first step that the film can be written where it is wanted."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.is_dir():
+                raise IsADirectoryError(None, "it is a folder")
+            self._temporary.touch()
+        except OSError as error:
+            raise OutputError(f"cannot write film {self.path} ({error.strerror}): choose another name") from error
         return self
 
     def add(self, pixels: NDArray[Any]) -> None:
@@ -42,31 +50,42 @@ class Film:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is None:
-            return
-        self._writer.release()
         try:
-            if self._temporary.stat().st_size == 0:
-                raise OSError(None, "nothing was encoded")
-            os.replace(self._temporary, self.path)
+            if self._writer is not None:
+                self._writer.release()
+                if not _is_whole(self._temporary):  # OpenCV does not tell when it could not write
+                    raise OSError(None, "it is cut short")
+                os.replace(self._temporary, self.path)
         except OSError as failure:
-            self._temporary.unlink(missing_ok=True)
             raise OutputError(
                 f"cannot write film {self.path} ({failure.strerror}): make room or choose another name"
             ) from failure
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
     def _open(self, width: int, height: int) -> Any:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary.touch()
-        except OSError as error:
-            raise OutputError(f"cannot write film {self.path} ({error.strerror}): choose another name") from error
         codec = cv2.VideoWriter_fourcc(*"mp4v")  # type: ignore[attr-defined]
         writer = cv2.VideoWriter(str(self._temporary), codec, _FRAMES_PER_SECOND, (width, height))
         if not writer.isOpened():
-            self._temporary.unlink(missing_ok=True)
             raise OutputError("this OpenCV cannot write .mp4 films: install opencv-python, or dream without --film")
         return writer
+
+
+def _is_whole(film: Path) -> bool:
+    """Whether an .mp4 has its index, and ends where its last box does."""
+    size, at, kinds = film.stat().st_size, 0, set()
+    with film.open("rb") as file:
+        while at < size:
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:  # a long box, its length is behind its kind
+                length = int.from_bytes(head[8:], "big")
+            if length < 8:
+                return False
+            kinds.add(head[4:8])
+            at += length
+    return at == size and b"moov" in kinds
 
 
 def _even(frame: NDArray[Any]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from .film import Film
 from .pictures import Picture, read_picture
 from .plot import can_plot, draw_losses
 from .record import Source
-from .results import OutputError, Results
+from .results import OutputError, Results, free_name
 from .settings import Settings
 
 
@@ -52,14 +52,17 @@ def dream_file(job: Job, path: Path, listener: Listener) -> tuple[Dream, Results
     results = Results.place(path, job.output, job.overwrite)
     for warning in source.warnings:
         listener.say(warning)
-    writer = _Writer(job, source, results, listener)
+    writer = _Writer(job, path.name, source, results, listener)
     with ExitStack() as stack:
         if job.film:
-            writer.film = stack.enter_context(Film(job.film))
+            wished = job.film if job.overwrite else free_name(job.film, job.film.suffix)
+            writer.film = stack.enter_context(Film(wished))
         finished = dream(source.pixels, job.bundle, job.settings, writer.on_step)
-    record = replace(finished.record, picture=Source(path.name, source.sha256, str(path.resolve())))
-    finished = replace(finished, record=record)
-    writer.finish(finished)
+        record = replace(finished.record, picture=Source(path.name, source.sha256, str(path.resolve())))
+        finished = replace(finished, record=record)
+        writer.finish(finished)  # before the film is closed, which may fail
+    if writer.film:
+        listener.say(f"{path.name}: film saved as {writer.film.path}")
     return finished, results
 
 
@@ -80,8 +83,9 @@ def by_dreamed_size(paths: Iterable[Path], max_size: int | None) -> list[Path]:
 class _Writer:
     """Writes the snapshots and the film while a picture is dreamed, and the rest when it is done."""
 
-    def __init__(self, job: Job, source: Picture, results: Results, listener: Listener) -> None:
+    def __init__(self, job: Job, name: str, source: Picture, results: Results, listener: Listener) -> None:
         self.job = job
+        self.name = name
         self.source = source
         self.results = results
         self.listener = listener
@@ -106,8 +110,14 @@ class _Writer:
 
     def finish(self, dreamed: Dream) -> None:
         """Writes the picture first, then what tells of it. Raises the first failure, when all is tried."""
-        self._attempt(lambda: self._picture(dreamed))
-        self._attempt(lambda: self._documents(dreamed))
+        try:
+            self._picture(dreamed)
+        except OutputError as error:  # it says where the dream is saved instead
+            self._failure = error
+        try:
+            self._documents(dreamed)
+        except OutputError as error:
+            self._failure = self._failure or error
         if self._failure:
             raise self._failure
         if dreamed.record.ended == "diverged":
@@ -119,16 +129,10 @@ class _Writer:
     def _announce(self, step: Step) -> None:
         height, width = self.source.pixels.shape[:2]
         dreamed_height, dreamed_width = step.size
-        line = f"{width}×{height} → {dreamed_width}×{dreamed_height}"
+        line = f"{self.name}: {width}×{height} → {dreamed_width}×{dreamed_height}"
         if dreamed_height > height:
             line += " (enlarged: the network needs as much)"
         self.listener.say(line)
-
-    def _attempt(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except OutputError as error:
-            self._failure = self._failure or error
 
     def _snapshot(self, number: int, step: Step) -> None:
         self.results.write_snapshot(number, step.picture, self.source.icc)

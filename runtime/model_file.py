@@ -66,7 +66,7 @@ def read_model_file(data: bytes) -> ModelFile:
     model = _message_class("Model")()
     try:
         model.ParseFromString(data)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):  # the second from protobuf's pure Python form only
         raise BundleFormatError("it is no ONNX file, or cut short: copy or export it again") from None
     if not model.ir_version or not model.graph.node:
         raise BundleFormatError("it is no ONNX file, or cut short: copy or export it again")

@@ -25,7 +25,9 @@ def draw_losses(title: str, layers: Sequence[str], losses: NDArray[np.float32], 
     axes.plot(steps, totals, color="black", linewidth=2, label="total")
     for layer, column in zip(layers, losses.T, strict=True):
         axes.plot(steps, column, linewidth=1.2, label=layer)
-    axes.set(title=title, xlabel="step", ylabel="loss")
+    # The title holds a file's name: a $ in it is no formula, and bytes in it may be no text.
+    axes.set_title(title.encode(errors="replace").decode(), parse_math=False)
+    axes.set(xlabel="step", ylabel="loss")
     axes.margins(x=0.01)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

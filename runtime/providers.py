@@ -48,9 +48,10 @@ def candidates(request: ProviderName, available: Sequence[str]) -> tuple[Provide
     """The providers worth trying for a request, best first. Raises ProviderError when none is available."""
     if request == "auto":
         return tuple(name for name in _AUTO if NAMES[name] in available)
-    if NAMES[request] not in available:
+    known = [name for name, theirs in NAMES.items() if theirs in available]
+    if request not in known:
         raise ProviderError(
-            f"provider {request} is not in this onnxruntime (it has {', '.join(short_names(available))}): "
+            f"provider {request} is not in this onnxruntime (it has {', '.join(known)}): "
             f"{_INSTALL.get(request, 'install onnxruntime again')}, or choose --provider auto"
         )
     return (request,)
@@ -68,12 +69,6 @@ def choose(request: ProviderName) -> Choice:
     raise ProviderError(f"{'; '.join(failures)}: the command `doctor` tells more, --provider cpu works everywhere")
 
 
-def short_names(providers: Sequence[str]) -> list[str]:
-    """Our names of onnxruntime's providers; one that we do not know keeps its own."""
-    ours = {theirs: name for name, theirs in NAMES.items()}
-    return [ours.get(provider, provider) for provider in providers]
-
-
 @cache
 def self_test(name: ProviderName) -> str | None:
     """Runs one convolution on the provider; None if it works, else what went wrong, in one line."""
@@ -81,8 +76,13 @@ def self_test(name: ProviderName) -> str | None:
         session = open_session(PROBE.read_bytes(), name, session_options(threads=1))
         (result,) = session.run(None, {"x": np.ones((1, 1, 5, 5), np.float32)})
     except Exception as error:  # onnxruntime's and the drivers' failures have no common base
-        return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        return first_line(error)
     return None if float(result.sum()) == 81.0 else "a convolution gives wrong values"
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, short enough for a line of our own."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def open_session(model: bytes, name: ProviderName, options: Any) -> Any:

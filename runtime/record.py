@@ -95,16 +95,23 @@ def read_record(text: str, name: str) -> Record:
     try:
         data: dict[str, Any] = json.loads(text)
         data["settings"] = settings_from_dict(data["settings"])
-        data["bundle"] = Source(**data["bundle"])
-        data["picture"] = Source(**data["picture"]) if data["picture"] else None
+        data["bundle"] = _source(data["bundle"])
+        data["picture"] = _source(data["picture"]) if data["picture"] else None
         data["layers"], data["size"] = tuple(data["layers"]), tuple(data["size"])
         record = Record(**data)
         record.settings_to_repeat()
     except SettingsError as error:
         raise RecordError(f"{name}: {error}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise RecordError(f"{name} holds no record of a dream: give the .json or the .png beside it") from None
     return record
+
+
+def _source(data: Any) -> Source:
+    source = Source(**data)
+    if not all(isinstance(text, str) and "\0" not in text for text in (source.name, source.sha256, source.path or "")):
+        raise ValueError("a source is a name, a hash and perhaps a path")
+    return source
 
 
 def _bare(source: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import RecordError
@@ -27,6 +28,7 @@ def picture_of(record: Record, beside: Path) -> Path:
     if source is None:
         raise RecordError("the record names no picture: give one behind --repeat FILE")
     for path in [*([Path(source.path)] if source.path else []), beside.parent / source.name, Path(source.name)]:
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == source.sha256:
-            return path
+        with suppress(OSError):
+            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == source.sha256:
+                return path
     raise RecordError(f"the record's picture {source.name} is not here unchanged: give it behind --repeat FILE")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,12 +40,8 @@ class Results:
             wished = output
         else:
             wished = (output or Path()) / f"{source.stem}-dream.png"
-        _require_writable(wished.parent)
-        number, free = 2, wished
-        while not overwrite and (free.exists() or free.with_suffix(".json").exists()):
-            free = wished.with_stem(f"{wished.stem}-{number}")
-            number += 1
-        return cls(free)
+        _require_writable(wished)
+        return cls(wished if overwrite else free_name(wished, wished.suffix, ".json"))
 
     @property
     def losses(self) -> Path:
@@ -67,7 +64,7 @@ class Results:
 
     def write_snapshot(self, step: int, pixels: NDArray[Any], icc: bytes | None) -> None:
         """Raises OutputError."""
-        data, _ = encode_picture(pixels, self.picture.suffix, icc)
+        data, _ = self._encode(pixels, icc)
         _write(self.snapshot(step), data)
 
     def write_picture(self, pixels: NDArray[Any], icc: bytes | None, note: str) -> tuple[str, ...]:
@@ -76,14 +73,11 @@ class Results:
         Where there is no room for it, it is saved in the system's temporary folder. Raises OutputError, which then
         says where.
         """
-        try:
-            data, warnings = encode_picture(pixels, self.picture.suffix, icc, note)
-        except PictureWriteError as error:
-            raise OutputError(f"{self.picture}: {error}") from error
+        data, warnings = self._encode(pixels, icc, note)
         try:
             _write(self.picture, data)
         except OutputError as error:
-            rescued = Path(tempfile.gettempdir()) / self.picture.name
+            rescued = free_name(Path(tempfile.gettempdir()) / self.picture.name, self.picture.suffix)
             try:
                 write_whole(rescued, data)
             except OSError:
@@ -111,9 +105,19 @@ class Results:
     def remove_stale_snapshots(self, kept: Sequence[int]) -> None:
         """Removes snapshots that an earlier run of the same name left and this one did not write."""
         current = {self.snapshot(step) for step in kept}
-        for path in self.picture.parent.glob(f"{_literal(self.picture.stem)}-step[0-9]*{self.picture.suffix}"):
-            if path not in current:
+        start = f"{self.picture.stem}-step"
+        for path in self.picture.parent.iterdir():
+            ours = path.stem.startswith(start) and path.stem[len(start) :].isdecimal()
+            if ours and path.suffix == self.picture.suffix and path not in current:
                 path.unlink(missing_ok=True)
+
+    def _encode(
+        self, pixels: NDArray[Any], icc: bytes | None, note: str | None = None
+    ) -> tuple[bytes, tuple[str, ...]]:
+        try:
+            return encode_picture(pixels, self.picture.suffix, icc, note)
+        except PictureWriteError as error:
+            raise OutputError(f"{self.picture}: {error}") from error
 
     def _beside(self, ending: str) -> Path:
         return self.picture.with_name(f"{self.picture.stem}-{ending}")
@@ -121,22 +125,27 @@ class Results:
 
 def names_a_picture(output: Path | None) -> bool:
     """Whether an output is the path of one picture, not a folder."""
-    return output is not None and output.suffix.lower() in WRITTEN_SUFFIXES and not output.is_dir()
+    return output is not None and output.suffix.lower() in WRITTEN_SUFFIXES and not os.path.isdir(output)
 
 
-def _literal(text: str) -> str:
-    """The text with the characters that mean something in a glob pattern made plain."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
+def free_name(wished: Path, *suffixes: str) -> Path:
+    """`wished`, or the first of `wished-2`, `wished-3`, … under which no file with one of the suffixes exists."""
+    number, free = 2, wished
+    while any(os.path.exists(free.with_suffix(suffix)) for suffix in suffixes):
+        free = wished.with_stem(f"{wished.stem}-{number}")
+        number += 1
+    return free
 
 
-def _require_writable(folder: Path) -> None:
-    """Proves it before the first step, not after the last."""
+def _require_writable(picture: Path) -> None:
+    """Proves it before the first step, not after the last, with a name as long as any that will be needed."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        longest = f".{picture.stem}-step1000000{picture.suffix}."
+        with tempfile.NamedTemporaryFile(dir=picture.parent, prefix=longest):
             pass
     except OSError as error:
-        raise OutputError(f"cannot write into {folder} ({error.strerror}): choose another --output") from error
+        raise OutputError(f"cannot write {picture} ({error.strerror}): choose another --output") from error
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -77,6 +77,8 @@ class Settings:
         _require_whole("seed", self.seed, 0, 2**32 - 1)
         for layer, weight in (self.layer_weights or {}).items():
             _require_number(f"weight of {layer}", weight, -1e6, 1e6)
+        if self.layer_weights is not None:  # a plain dict of our own: `asdict` takes no other mapping
+            object.__setattr__(self, "layer_weights", dict(self.layer_weights))
 
     def vector(self, layers: tuple[str, ...]) -> list[float]:
         """The weight of each layer of a bundle; a layer that is not named has 0. Raises SettingsError."""

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
+import keras
+from tiny import LAYERS
+
 from onnxdream.export.backbone import build
 from onnxdream.export.bundle import Request, make_bundle, offers
 from onnxdream.export.errors import UnknownLayerError, UnsupportedLayerError
@@ -29,9 +32,6 @@ from onnxdream.export.forward import (
 )
 from onnxdream.export.weights import Loaded
 from onnxdream.models.backbones import BACKBONES, Backbone, find_backbone
-
-import keras
-from tiny import LAYERS
 
 NETS = ["tiny", "v3", "inception-resnet-v2"]
 Stock = Callable[[str], Loaded]
@@ -112,7 +112,8 @@ def test_the_cut_keeps_what_keras_needs_for_the_layer_and_no_more(net: str, laye
 
 def test_the_order_of_the_layers_does_not_change_the_cut(stock: Stock) -> None:
     forward = fold(stock("tiny").model)
-    names = [[op.name for op in forward.cut(order).operators] for order in (LAYERS, LAYERS[::-1], ("mid", "high", "low"))]
+    orders = (LAYERS, LAYERS[::-1], ("mid", "high", "low"))
+    names = [[op.name for op in forward.cut(order).operators] for order in orders]
     assert names[0] == names[1] == names[2]
     assert names[0] == [op.name for op in forward.operators]
 
@@ -126,7 +127,7 @@ def test_one_pixel_less_than_the_smallest_size_fails_in_keras(net: str, layer: s
     side = fold(stock(net).model).cut((layer,)).smallest_size()
     assert min(model(noise(side, side), training=False).shape) >= 1
     for height, width in ((side - 1, side), (side, side - 1)):
-        with pytest.raises(Exception, match=r"(?i)negative|invalid|size|dimension"):
+        with pytest.raises(Exception, match="encountered when calling"):
             model(noise(height, width), training=False)
 
 
@@ -172,13 +173,13 @@ def test_an_unknown_layer_near_to_none_says_so(stock: Stock) -> None:
         ("v3", "conv2d", "activation"),
         ("v3", "conv2d_7", "activation_7"),
         ("v3", "batch_normalization_7", "activation_7"),
-        ("inception-resnet-v2", "block35_2_conv", "block35_2"),
+        ("inception-resnet-v2", "block35_2_conv", "custom_scale_layer_1"),
         ("tiny", "batch_normalization_6", "activation_6"),
         ("tiny", "mid_conv", "mid_sum"),
         ("tiny", "high_conv2", "high_sum"),
     ],
 )
-def test_a_folded_layers_name_is_refused_with_the_one_behind_it(net: str, asked: str, behind: str, stock: Stock) -> None:
+def test_a_folded_layer_is_refused_with_the_one_behind_it(net: str, asked: str, behind: str, stock: Stock) -> None:
     with pytest.raises(UnknownLayerError, match=rf"^{asked} is folded .* {behind}\b"):
         fold(stock(net).model).cut((asked,))
 

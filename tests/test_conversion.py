@@ -1,0 +1,293 @@
+"""The ONNX gradient against oracles that are not ours: TensorFlow's GradientTape on the stock model, and differences."""
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+
+tf = pytest.importorskip("tensorflow", reason="needs the export extra")
+
+import keras
+import onnx
+from tiny import LAYERS
+
+from onnxdream.export.conversion import IR_VERSION, OPSET, convert
+from onnxdream.export.forward import Convolution, MaxPool, Relu, fold
+from onnxdream.export.weights import Loaded
+from onnxdream.models import contract
+
+Array = NDArray[np.float32]
+Stock = Callable[[str], Loaded]
+OBJECTIVES = ("mean", "l2")
+CLIMBS = {"low": (1, 0, 0), "mid": (0, 1, 0), "high": (0, 0, 1), "mixed": (1, -0.7, 1.6), "none": (0, 0, 0)}
+SIZES = {"smallest": (19, 19), "odd": (45, 45), "even": (48, 48), "wide": (34, 61), "tall": (70, 33)}
+
+
+class Converted:
+    """A converted model in onnxruntime beside the stock model that it was made from."""
+
+    def __init__(self, model: Any, layers: tuple[str, ...], objective: str) -> None:
+        self.objective = objective
+        self.stock = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
+        self.onnx = convert(fold(model).cut(layers), layers, objective)
+        self.session = ort.InferenceSession(self.onnx.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def run(self, pictures: Array, weights: tuple[float, ...]) -> tuple[Array, Array]:
+        """Losses [batch, layers] and gradient, NHWC, by onnxruntime."""
+        feed = {
+            contract.IMAGE: np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)),
+            contract.LAYER_WEIGHTS: np.array(weights, np.float32),
+        }
+        losses, gradient = self.session.run([contract.LOSSES, contract.GRADIENT], feed)
+        return losses, gradient.transpose(0, 2, 3, 1)
+
+    def tape(self, pictures: Array, weights: tuple[float, ...]) -> tuple[Array, Array]:
+        """The same by TensorFlow, one picture at a time."""
+        losses, gradients = zip(*(self._tape_of_one(picture, weights) for picture in pictures), strict=True)
+        return np.stack(losses), np.stack(gradients)
+
+    def _tape_of_one(self, picture: Array, weights: tuple[float, ...]) -> tuple[Array, Array]:
+        image = tf.Variable(picture[None])
+        with tf.GradientTape() as tape:
+            activations = self.stock(image, training=False)
+            activations = activations if isinstance(activations, list) else [activations]
+            squared = [tf.square(a) if self.objective == "l2" else a for a in activations]
+            losses = tf.stack([tf.reduce_mean(a) for a in squared])
+            total = tf.reduce_sum(losses * tf.constant(weights, tf.float32))
+        return losses.numpy(), tape.gradient(total, image).numpy()[0]
+
+
+@pytest.fixture(scope="session")
+def tiny(stock: Stock) -> Callable[[str], Converted]:
+    return cache(lambda objective: Converted(stock("tiny").model, LAYERS, objective))
+
+
+def noise(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+def cosine(a: Array, b: Array) -> float:
+    a, b = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def norm_ratio(a: Array, b: Array) -> float:
+    return float(np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("climb", CLIMBS)
+def test_the_gradient_is_tensorflows(
+    tiny: Callable[[str], Converted], objective: str, size: str, climb: str
+) -> None:
+    pictures = noise(1, *SIZES[size], 3)
+    losses, gradient = tiny(objective).run(pictures, CLIMBS[climb])
+    expected_losses, expected = tiny(objective).tape(pictures, CLIMBS[climb])
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+    assert gradient.shape == pictures.shape
+    np.testing.assert_allclose(gradient, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_picture_of_a_batch_is_that_picture_alone(tiny: Callable[[str], Converted], objective: str) -> None:
+    pictures = noise(3, 41, 52, 3)
+    pictures[1] *= 0.2
+    losses, gradient = tiny(objective).run(pictures, CLIMBS["mixed"])
+    expected_losses, expected = tiny(objective).tape(pictures, CLIMBS["mixed"])
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+    for i in range(3):
+        alone_losses, alone = tiny(objective).run(pictures[i : i + 1], CLIMBS["mixed"])
+        np.testing.assert_allclose(losses[i], alone_losses[0], rtol=1e-5)
+        np.testing.assert_allclose(gradient[i], alone[0], atol=1e-4 * np.abs(alone).max(), rtol=0)
+        np.testing.assert_allclose(gradient[i], expected[i], atol=1e-4 * np.abs(expected[i]).max(), rtol=0)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("climb", ["low", "mid", "high", "mixed"])
+def test_the_gradient_is_the_slope_of_the_losses_alone(
+    tiny: Callable[[str], Converted], objective: str, climb: str
+) -> None:
+    """Central differences along the gradient's own parts: large enough a slope to stand out of float32's rounding."""
+    pictures = noise(1, 44, 51, 3, seed=1)
+    weights = np.array(CLIMBS[climb])
+    _, gradient = tiny(objective).run(pictures, CLIMBS[climb])
+    rows = np.arange(44)[None, :, None, None]
+    for part in (rows < 15, (rows >= 15) & (rows < 30), rows >= 30):
+        direction = np.where(part, gradient, 0)
+        direction /= np.linalg.norm(direction)
+        step = 0.01
+        up, down = (tiny(objective).run(pictures + s * direction, CLIMBS[climb])[0][0] for s in (step, -step))
+        slope = float((up - down).astype(np.float64) @ weights) / (2 * step)
+        assert slope == pytest.approx(float(np.sum(gradient * direction, dtype=np.float64)), rel=0.02)
+
+
+def _stripes(period: int) -> Array:
+    columns = np.where(np.arange(53) % period < period // 2, 0.6, -0.4).astype(np.float32)
+    return np.broadcast_to(columns[None, :, None], (50, 53, 3)).copy()
+
+
+def _half_flat() -> Array:
+    picture = noise(50, 53, 3)
+    picture[:, :30] = 0.4
+    return picture
+
+
+TIED: dict[str, Callable[[], Array]] = {
+    "flat grey": lambda: np.full((50, 53, 3), 0.3, np.float32),
+    "flat black": lambda: np.full((49, 49, 3), -1, np.float32),
+    "flat colour": lambda: np.broadcast_to(np.array([0.9, -0.2, 0.1], np.float32), (50, 53, 3)).copy(),
+    "half flat": _half_flat,
+    "stripes of 2": lambda: _stripes(2),
+    "stripes of 8": lambda: _stripes(8),
+    "checkerboard": lambda: _stripes(4) * np.where(np.arange(50) % 4 < 2, 1, -1)[:, None, None].astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("kind", TIED)
+@pytest.mark.parametrize("climb", ["mid", "high"])
+def test_ties_in_the_poolings_share_out_no_gradient_twice(
+    tiny: Callable[[str], Converted], kind: str, climb: str
+) -> None:
+    pictures = TIED[kind]()[None]
+    _, gradient = tiny("mean").run(pictures, CLIMBS[climb])
+    _, expected = tiny("mean").tape(pictures, CLIMBS[climb])
+    assert cosine(gradient, expected) > 0.99
+    assert norm_ratio(gradient, expected) == pytest.approx(1, abs=0.01)
+
+
+LA = keras.layers
+ALONE: dict[str, Callable[[Any], Any]] = {
+    "maximum 3/2": lambda x: LA.MaxPooling2D(3, 2, name="end")(x),
+    "maximum 3/1": lambda x: LA.MaxPooling2D(3, 1, name="end")(x),
+    "maximum 2/2": lambda x: LA.MaxPooling2D(2, 2, name="end")(x),
+    "maximum 2x3/3x1": lambda x: LA.MaxPooling2D((2, 3), (3, 1), name="end")(x),
+    "two maxima": lambda x: LA.MaxPooling2D(3, 2, name="end")(LA.MaxPooling2D(3, 2)(x)),
+    "mean 3": lambda x: LA.AveragePooling2D(3, 1, "same", name="end")(x),
+    "mean 5x3": lambda x: LA.AveragePooling2D((5, 3), 1, "same", name="end")(x),
+    "relu": lambda x: LA.ReLU(name="end")(x),
+    "sum with itself": lambda x: LA.Add(name="end")([x, x]),
+    "sum of three": lambda x: LA.Add(name="end")([x, LA.ReLU()(x), x]),
+    "concat with itself": lambda x: LA.Concatenate(name="end")([x, LA.ReLU()(x), x]),
+    "convolution 3/2": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, 3, 2)(x)),
+    "convolution 1/2": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, 1, 2)(x)),
+    "convolution 2/3": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, 2, 3)(x)),
+    "convolution 3x1/1x2": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, (3, 1), (1, 2))(x)),
+    "convolution 4": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, 4)(x)),
+    "convolution 1x7 same": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, (1, 7), padding="same")(x)),
+    "convolution 5x3 same": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, (5, 3), padding="same")(x)),
+    "two convolutions": lambda x: LA.ReLU(name="end")(LA.Conv2D(2, 3)(LA.Conv2D(4, 3, padding="same")(x))),
+}
+
+
+@cache
+def alone(kind: str) -> Converted:
+    image = keras.Input((None, None, 3))
+    keras.utils.set_random_seed(3)
+    return Converted(keras.Model(image, ALONE[kind](image)), ("end",), "l2")
+
+
+@pytest.mark.parametrize("size", [(7, 7), (8, 9), (12, 11), (13, 10)])
+@pytest.mark.parametrize("kind", ALONE)
+def test_each_operator_alone_on_pictures_full_of_ties(kind: str, size: tuple[int, int]) -> None:
+    """Whole numbers from -2 to 2: sums are exact, so the first maximum is the same one everywhere."""
+    pictures = np.random.default_rng(0).integers(-2, 3, (2, *size, 3)).astype(np.float32)
+    losses, gradient = alone(kind).run(pictures, (1,))
+    expected_losses, expected = alone(kind).tape(pictures, (1,))
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+    np.testing.assert_allclose(gradient, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["mean 3", "mean 5x3", "convolution 1x7 same", "convolution 5x3 same"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (2, 3)])
+def test_a_picture_smaller_than_a_same_window(kind: str, size: tuple[int, int]) -> None:
+    pictures = noise(1, *size, 3)
+    _, gradient = alone(kind).run(pictures, (1,))
+    _, expected = alone(kind).tape(pictures, (1,))
+    np.testing.assert_allclose(gradient, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("net", "layers", "objective"),
+    [
+        ("v3", ("mixed0", "mixed1", "mixed2"), "mean"),
+        ("v3", ("mixed10", "mixed8"), "l2"),
+        ("inception-resnet-v2", ("block35_2_mixed", "block35_4_mixed"), "mean"),
+        ("inception-resnet-v2", ("conv_7b_ac",), "mean"),
+    ],
+)
+def test_the_real_backbones_gradients_are_tensorflows(
+    net: str, layers: tuple[str, ...], objective: str, stock: Stock
+) -> None:
+    """Of three pictures one may fall on a kink, where rounding decides a pooling's maximum or a ReLU's sign."""
+    converted = Converted(stock(net).model, layers, objective)
+    side = max(fold(stock(net).model).cut(layers).smallest_size(), 75)
+    weights = (1.0, -0.7, 0.4)[: len(layers)]
+    cosines = []
+    for seed in range(3):
+        pictures = noise(1, side, side + 7 + seed, 3, seed=seed)
+        losses, gradient = converted.run(pictures, weights)
+        expected_losses, expected = converted.tape(pictures, weights)
+        np.testing.assert_allclose(losses, expected_losses, rtol=1e-4)
+        assert norm_ratio(gradient, expected) == pytest.approx(1, abs=0.01)
+        cosines.append(cosine(gradient, expected))
+    assert sorted(cosines)[1] > 0.99999
+    assert min(cosines) > 0.99
+
+
+def test_the_file_is_plain_onnx_of_the_contracts_shapes(tiny: Callable[[str], Converted]) -> None:
+    model = tiny("mean").onnx
+    onnx.checker.check_model(model, full_check=True)
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
+    assert OPSET in (17, 18)
+    assert model.ir_version == IR_VERSION <= 9
+    assert not model.functions
+    assert {node.domain for node in model.graph.node} == {""}
+    values = {v.name: v.type.tensor_type for v in (*model.graph.input, *model.graph.output)}
+    picture = ["batch", 3, "height", "width"]
+    shapes = {name: [d.dim_param or d.dim_value for d in t.shape.dim] for name, t in values.items()}
+    assert shapes == {"image": picture, "layer_weights": [3], "losses": ["batch", 3], "gradient": picture}
+    assert {t.elem_type for t in values.values()} == {onnx.TensorProto.FLOAT}
+    assert [v.name for v in model.graph.input] == ["image", "layer_weights"]
+    assert [v.name for v in model.graph.output] == ["losses", "gradient"]
+
+
+@pytest.mark.parametrize(("net", "layers"), [("tiny", ("low",)), ("tiny", LAYERS), ("v3", ("mixed0", "mixed1", "mixed2"))])
+def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...], stock: Stock) -> None:
+    forward = fold(stock(net).model).cut(layers)
+    model = convert(forward, layers, "mean")
+    read = {name for node in model.graph.node for name in node.input}
+    assert {t.name for t in model.graph.initializer} <= read
+    floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and t.dims]
+    convolutions = [op.name for op in forward.operators if isinstance(op, Convolution)]
+    assert sorted(t.name for t in floats) == sorted(f"{n}/{part}" for n in convolutions for part in ("kernel", "bias"))
+    assert sum(len(onnx.numpy_helper.to_array(t).tobytes()) for t in floats) == 4 * forward.parameters
+    constants = [a.t for node in model.graph.node if node.op_type == "Constant" for a in node.attribute]
+    others = [t for t in (*model.graph.initializer, *constants) if t.name not in {f.name for f in floats}]
+    assert max(onnx.numpy_helper.to_array(t).size for t in others) <= 8
+    if net == "v3":
+        assert len(model.SerializeToString()) <= 1.1 * 4 * forward.parameters
+
+
+def test_the_graph_has_no_more_nodes_than_the_net_asks_for(tiny: Callable[[str], Converted], stock: Stock) -> None:
+    forward = fold(stock("tiny").model)
+    kinds = Counter(node.op_type for node in tiny("mean").onnx.graph.node)
+    convolutions = [op for op in forward.operators if isinstance(op, Convolution)]
+    strided = [op for op in convolutions if op.strides != (1, 1)]
+    pools = [op for op in forward.operators if isinstance(op, MaxPool)]
+    assert kinds["Conv"] == 2 * len(convolutions) - len(strided)  # one forward, one backward
+    assert kinds["ConvTranspose"] == len(strided)
+    assert kinds["MaxPool"] == len(pools)
+    assert kinds["Relu"] == sum(isinstance(op, Relu) for op in forward.operators)
+    # Only kernels are transposed, which a session folds when it loads.
+    transposed = [node for node in tiny("mean").onnx.graph.node if node.op_type == "Transpose"]
+    assert all(list(node.attribute[0].ints) == [1, 0, 2, 3] for node in transposed)
+    assert len(transposed) == len(convolutions) - len(strided)

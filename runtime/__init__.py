@@ -12,8 +12,10 @@ if _MISSING:
         f"dreaming needs {' and '.join(_MISSING)}: install one of onnxdream[cpu], onnxdream[gpu], onnxdream[openvino]"
     )
 
-from .ascent import Dream, Step, dream  # noqa: E402
+from .ascent import Step  # noqa: E402
 from .bundle import Bundle  # noqa: E402
-from .settings import PRESETS, Execution, Settings, preset  # noqa: E402
+from .presets import PRESETS, preset  # noqa: E402
+from .run import Aids, Dream, dream  # noqa: E402
+from .settings import Execution, Settings  # noqa: E402
 
-__all__ = ["PRESETS", "Bundle", "Dream", "Execution", "Settings", "Step", "dream", "preset"]
+__all__ = ["PRESETS", "Aids", "Bundle", "Dream", "Execution", "Settings", "Step", "dream", "preset"]

@@ -1,30 +1,45 @@
-"""Gradient ascent on a picture: the paper's eq. 2, with the losses of every step."""
+"""Gradient ascent on a picture: the paper's eq. 2, through octaves, with the losses of every step."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import Bundle, Session
-from .errors import DivergedError, SettingsError
-from .pictures import resize, shrink
-from .providers import choose, threads_of
-from .record import Ending, Record
-from .scale import Scale
+from .canvas import Canvas, Mask, Pixels
+from .errors import DivergedError
+from .objective import Objective
+from .octaves import next_octave, with_lost_detail
 from .settings import Settings
 from .update import Update
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Array = NDArray[np.float32]
 
-# A picture this much longer than it is high has no sensible dream; upscaling its short side would explode it.
-_LONGEST_UPSCALED = 4096
+Ending = Literal["finished", "stopped", "diverged"]
+
+# A plateau is left when the best loss of the last steps is higher than the best before by this share.
+_PLATEAU_GAIN = 1e-3
+
+
+@dataclass
+class State:
+    """Where an ascent is, between two steps; all that it needs to go on.
+
+    `number` counts updates, `octave_step` those of this octave; `history` holds a row of losses for every update
+    before this one; `last` says that only the last evaluation is left.
+    """
+
+    image: Array
+    slots: list[Array]
+    number: int = 0
+    octave: int = 0
+    octave_step: int = 0
+    octave_start: int = 0
+    last: bool = False
+    history: list[Array] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -34,144 +49,113 @@ class Step:
     number: int
     losses: Array
     total: float
-    _canvas: Canvas
-    _image: Array
+    canvas: Canvas
+    state: State
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width that are dreamed."""
-        return self._canvas.size
+        """Height and width of the octave."""
+        return self.state.image.shape[1], self.state.image.shape[2]
 
-    @cached_property
+    @property
     def picture(self) -> Pixels:
         """The picture at this step, as it would be saved."""
-        return self._canvas.develop(self._image)
+        return self.canvas.develop(self.state.image)
 
 
-@dataclass(frozen=True)
-class Dream:
-    """A finished run: HWC RGB[A] picture, losses [steps + 1, layers] (row n after n updates), and its record."""
+class Ascent:
+    """Climbs a canvas's octaves, from the smallest or from a state that an earlier ascent was in."""
 
-    picture: Pixels
-    losses: Array
-    record: Record
+    def __init__(
+        self,
+        canvas: Canvas,
+        objective: Objective,
+        settings: Settings,
+        layer_weights: Array,
+        limits: tuple[float, float],
+        mask: Mask | None = None,
+    ) -> None:
+        self._canvas = canvas
+        self._objective = objective
+        self._settings = settings
+        self._layer_weights = layer_weights
+        self._update = Update(settings, limits)
+        self._mask = mask
 
+    def start(self) -> State:
+        """The state before the first step."""
+        image = self._canvas.base(self._canvas.octaves[0])
+        return State(image, self._update.new_slots(image))
 
-class Canvas:
-    """A picture on its way into a dream and out again: its working size, its scale, and its alpha.
+    def run(self, state: State, on_step: Callable[[Step], bool | None] | None) -> Ending:
+        """Climbs to the end, changing the state; returns finished, stopped (by `on_step`) or diverged.
 
-    Raises SettingsError for pixels of another shape or type, and for a picture too narrow to dream.
-    """
+        Raises DivergedError where not even the first evaluation is a finite number.
+        """
+        while True:
+            shift = self._shift(state.number)
+            losses, gradient = self._objective.evaluate(_rolled(state.image, shift))
+            if not (np.isfinite(losses).all() and np.isfinite(gradient.sum())):
+                if not state.history:
+                    raise DivergedError(
+                        "the first gradient is no finite number: the bundle or its weights are broken, export it again"
+                    )
+                return "diverged"
+            step = Step(state.number, losses, float(losses @ self._layer_weights), self._canvas, state)
+            stop = on_step(step) if on_step else None
+            state.history.append(losses)
+            if state.last:
+                return "finished"
+            if stop:
+                return "stopped"
+            self._climb(state, _rolled(gradient, (-shift[0], -shift[1])))
 
-    def __init__(self, picture: Pixels, bundle: Bundle, settings: Settings) -> None:
-        channels = picture.shape[2] if picture.ndim == 3 else 0
-        if picture.dtype not in (np.uint8, np.uint16) or channels not in (3, 4) or not picture.size:
-            raise SettingsError(
-                f"a picture is uint8 or uint16 [height, width, 3 or 4], not {picture.dtype} {list(picture.shape)}"
-            )
-        self._original = picture
-        self._full_size = settings.full_size
-        self._white = float(np.iinfo(picture.dtype).max)
-        self._small = _small(picture, settings.max_size, bundle.metadata.smallest_size)
-        colours = self._small[..., :3]
-        self.scale = Scale.of(colours, self._white, settings.normalization, bundle.metadata.input_range)
-        self.image = self.scale.to_image(colours)
+    def _climb(self, state: State, gradient: Array) -> None:
+        """One update, and the way into the next octave where this one is done."""
+        mask = None if self._mask is None else self._mask.at((gradient.shape[1], gradient.shape[2]))
+        state.octave_step += 1
+        self._update.apply(state.image, gradient, state.slots, state.octave_step, mask)
+        state.number += 1
+        if state.octave_step < self._settings.steps and not self._is_satisfied(state):
+            return
+        self._leave_octave(state)
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width that are dreamed."""
-        return self._small.shape[0], self._small.shape[1]
+    def _leave_octave(self, state: State) -> None:
+        octaves, settings = self._canvas.octaves, self._settings
+        if settings.detail == "after" and state.octave > 0:
+            base, smaller = (self._canvas.base(octaves[state.octave - back]) for back in (0, 1))
+            state.image = with_lost_detail(state.image, base, smaller)
+        if settings.octave_rounding:
+            state.image = self._canvas.rounded(state.image)
+        if state.octave + 1 == len(octaves):
+            state.last = True
+            return
+        base, following = (self._canvas.base(octaves[state.octave + on]) for on in (0, 1))
+        state.image = next_octave(state.image, base, following, settings.detail)
+        state.slots = self._update.new_slots(state.image)
+        state.octave += 1
+        state.octave_step = 0
+        state.octave_start = state.number
 
-    def develop(self, image: Array) -> Pixels:
-        """The image as a picture: in the working size, or as a change of the original in full size."""
-        pixels = self.scale.to_pixels(image)
-        if not self._full_size:
-            return self._finish(pixels, self._small)
-        height, width = self._original.shape[:2]
-        change = pixels - self._small[..., :3]
-        enlarged = cv2.resize(change, (width, height), interpolation=cv2.INTER_CUBIC)
-        return self._finish(self._original[..., :3] + enlarged, self._original)
+    def _is_satisfied(self, state: State) -> bool:
+        """Whether the losses of this octave say that it is time to leave it (the update just made is kept)."""
+        totals = [float(losses @ self._layer_weights) for losses in state.history[state.octave_start :]]
+        if self._settings.max_loss is not None and totals[-1] > self._settings.max_loss:
+            return True
+        window = self._settings.plateau
+        if window is None or len(totals) <= window:
+            return False
+        before, lately = max(totals[:-window]), max(totals[-window:])
+        return lately <= before + _PLATEAU_GAIN * abs(before)
 
-    def _finish(self, pixels: Array, source: Pixels) -> Pixels:
-        colours = np.clip(np.rint(pixels), 0, self._white).astype(source.dtype)
-        return np.concatenate([colours, source[..., 3:]], axis=2)
-
-
-def dream(
-    picture: Pixels,
-    bundle: Bundle,
-    settings: Settings | None = None,
-    on_step: Callable[[Step], bool | None] | None = None,
-) -> Dream:
-    """Dreams a picture: `settings.steps` updates that climb the bundle's weighted losses.
-
-    `picture` is uint8 or uint16 [height, width, 3 or 4], RGB[A]. `on_step` is called after every evaluation, 0 to
-    steps; where it returns True the run ends with what there is. A loss or gradient that is no finite number ends it
-    too, with the last picture before; `record.ended` says so. Raises DreamError and BundleError.
-    """
-    settings = settings or Settings()
-    weights = np.array(settings.vector(bundle.metadata.layer_names), np.float32)
-    canvas = Canvas(picture, bundle, settings)
-    provider = choose(settings.execution.provider).provider
-    threads = threads_of(settings.execution)
-    session = bundle.session(*canvas.size, provider, threads)
-    update = Update(settings.step_size, settings.gradient_norm, bundle.metadata.input_range)
-    started = time.perf_counter()
-    image, losses, ended = _climb(session, update, canvas, weights, settings.steps, on_step)
-    record = Record.of_run(
-        bundle=bundle,
-        settings=settings,
-        provider=provider,
-        threads=threads,
-        size=canvas.size,
-        losses=losses,
-        weights=weights,
-        ended=ended,
-        seconds=time.perf_counter() - started,
-    )
-    return Dream(canvas.develop(image), losses, record)
-
-
-def _climb(
-    session: Session,
-    update: Update,
-    canvas: Canvas,
-    weights: Array,
-    steps: int,
-    on_step: Callable[[Step], bool | None] | None,
-) -> tuple[Array, Array, Ending]:
-    """The image climbed to, the losses on the way, and how the climb ended."""
-    image = previous = canvas.image
-    history: list[Array] = []
-    for number in range(steps + 1):
-        losses, gradient = session.evaluate(image, weights)
-        if not (np.isfinite(losses).all() and np.isfinite(gradient).all()):
-            if not history:
-                raise DivergedError(
-                    "the first gradient is no finite number: the bundle or its weights are broken, export it again"
-                )
-            return previous, np.stack(history), "diverged"
-        history.append(losses)
-        step = Step(number, losses, float(losses @ weights), canvas, image)
-        if on_step and on_step(step) and number < steps:
-            return image, np.stack(history), "stopped"
-        if number < steps:
-            previous, image = image, update.apply(image, gradient)
-    return image, np.stack(history), "finished"
+    def _shift(self, number: int) -> tuple[int, int]:
+        """How far the picture is rolled at a step, down and right; follows from the seed and the step alone."""
+        reach = self._settings.jitter
+        if not reach:
+            return 0, 0
+        down, right = np.random.default_rng((self._settings.seed, number)).integers(-reach, reach + 1, 2)
+        return int(down), int(right)
 
 
-def _small(picture: Pixels, max_size: int | None, smallest: tuple[int, int]) -> Pixels:
-    """The picture with its longer side at most `max_size`, unless the network needs it larger."""
-    small = shrink(picture, max_size)
-    height, width = small.shape[:2]
-    factor = max(smallest[0] / height, smallest[1] / width)
-    if factor <= 1:
-        return small
-    size = max(smallest[0], round(height * factor)), max(smallest[1], round(width * factor))
-    if max(size) > _LONGEST_UPSCALED:
-        height, width = picture.shape[:2]
-        raise SettingsError(
-            f"a picture of {width}x{height} is too narrow: "
-            f"the network needs {smallest[1]}x{smallest[0]} at least, crop it"
-        )
-    return resize(picture, size[1], size[0])
+def _rolled(image: Array, shift: tuple[int, int]) -> Array:
+    return np.roll(image, shift, axis=(1, 2)) if any(shift) else image

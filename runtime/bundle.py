@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..models import contract
 from ..models.contract import BundleError, BundleFormatError, BundleNotFoundError, Metadata
-from .errors import ComputationError, ProviderError
+from .errors import ComputationError, OutOfMemoryError, ProviderError
 from .model_file import read_model_file
 from .providers import first_line, open_session, session_options
 from .settings import ProviderName
@@ -24,8 +25,15 @@ _MOST_BYTES = 2**30
 Array = NDArray[np.float32]
 
 
+# How onnxruntime, its arenas and CUDA say that memory is used up.
+_OUT_OF_MEMORY = re.compile(r"alloc|out of memory|OOM", re.IGNORECASE)
+
+
 class Session:
-    """A bundle on one provider, pinned to pictures of one size."""
+    """A bundle on one provider, pinned to pictures of one size.
+
+    Raises BundleFormatError, ProviderError and OutOfMemoryError.
+    """
 
     def __init__(self, bundle: Bundle, height: int, width: int, provider: ProviderName, threads: int) -> None:
         sizes = {contract.BATCH: 1, contract.HEIGHT: height, contract.WIDTH: width}
@@ -34,28 +42,60 @@ class Session:
         except ProviderError:
             raise
         except Exception as error:  # onnxruntime's failures have no common base
+            if _OUT_OF_MEMORY.search(str(error)):
+                raise _out_of_memory(error) from error
             raise BundleFormatError(
                 f"{bundle.name}: onnxruntime cannot load it ({first_line(error)}): copy or export it again"
             ) from error
         self._name = bundle.name
         _require_contract(self._session, bundle)
+        self._takes_channels = bool(self._session.get_overridable_initializers())
 
-    def evaluate(self, image: Array, layer_weights: Array) -> tuple[Array, Array]:
+    def evaluate(
+        self, image: Array, layer_weights: Array, channel_weights: Array | None = None
+    ) -> tuple[Array, Array]:
         """Losses [layers] and the gradient [3, height, width] of their weighted sum, for an image of that shape.
 
         Raises ComputationError, and BundleFormatError where the outputs are not what the contract says.
         """
         feed = {contract.IMAGE: image[None], contract.LAYER_WEIGHTS: layer_weights}
-        try:
-            losses, gradient = self._session.run([contract.LOSSES, contract.GRADIENT], feed)
-        except Exception as error:
-            raise ComputationError(
-                f"onnxruntime cannot compute the gradient ({first_line(error)}): choose a smaller --max-size, "
-                "or export the bundle again"
-            ) from error
+        if channel_weights is not None:
+            self._require_channels()
+            feed[contract.CHANNEL_WEIGHTS] = channel_weights
+        losses, gradient = self._run([contract.LOSSES, contract.GRADIENT], feed)
         if losses.shape != (1, *layer_weights.shape) or gradient.shape != (1, *image.shape):
             raise BundleFormatError(f"{self._name}: the shapes of its outputs break the contract: export it again")
         return losses[0], gradient[0]
+
+    def channel_means(self, image: Array, layer_weights: Array) -> Array:
+        """The mean objective of every channel of every layer, one behind the other, for an image of that shape."""
+        self._require_channels()
+        feed = {contract.IMAGE: image[None], contract.LAYER_WEIGHTS: layer_weights}
+        (means,) = self._run([contract.CHANNEL_MEANS], feed)
+        found: Array = means[0]
+        return found
+
+    def _require_channels(self) -> None:
+        if not self._takes_channels:
+            raise BundleFormatError(
+                f"{self._name}: it was exported before channels could be chosen: export it again for --channels, "
+                "--pick or --guide"
+            )
+
+    def _run(self, outputs: list[str], feed: dict[str, Array]) -> list[Array]:
+        try:
+            found: list[Array] = self._session.run(outputs, feed)
+        except Exception as error:
+            if _OUT_OF_MEMORY.search(str(error)):
+                raise _out_of_memory(error) from error
+            raise ComputationError(
+                f"onnxruntime cannot compute the gradient ({first_line(error)}): export the bundle again"
+            ) from error
+        return found
+
+
+def _out_of_memory(error: Exception) -> OutOfMemoryError:
+    return OutOfMemoryError(f"no memory for the gradient ({first_line(error)}): give a smaller --memory or --max-size")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +139,10 @@ class Bundle:
         session: Session = self._kept["session"]
         return session
 
+    def forget_session(self) -> None:
+        """Gives back the memory of the session kept."""
+        self._kept.clear()
+
     @cached_property
     def _kept(self) -> dict[str, Any]:
         return {}
@@ -116,15 +160,22 @@ def _read(path: Path) -> bytes:
 
 
 def _require_contract(session: Any, bundle: Bundle) -> None:
-    """The four tensors of the contract, with their types and ranks; more inputs would have no value."""
+    """The tensors of the contract, with their types and ranks; more inputs would have no value."""
+    layers, channels = len(bundle.metadata.layers), sum(layer.channels for layer in bundle.metadata.layers)
+    inputs = {value.name: value for value in session.get_inputs()}
+    optional = {value.name: value for value in session.get_overridable_initializers()}
+    outputs = {value.name: value for value in session.get_outputs()}
+    found = {**inputs, **optional, **outputs}
     ranks = {contract.IMAGE: 4, contract.LAYER_WEIGHTS: 1, contract.LOSSES: 2, contract.GRADIENT: 4}
-    found = {value.name: value for value in (*session.get_inputs(), *session.get_outputs())}
-    layers = len(bundle.metadata.layers)
+    if optional:
+        ranks |= {contract.CHANNEL_WEIGHTS: 1, contract.CHANNEL_MEANS: 2}
     sound = (
         set(found) == set(ranks)
-        and {value.name for value in session.get_inputs()} == {contract.IMAGE, contract.LAYER_WEIGHTS}
+        and set(inputs) == {contract.IMAGE, contract.LAYER_WEIGHTS}
+        and set(optional) <= {contract.CHANNEL_WEIGHTS}
         and all(value.type == "tensor(float)" and len(value.shape) == ranks[name] for name, value in found.items())
-        and found[contract.LAYER_WEIGHTS].shape == [layers]
+        and inputs[contract.LAYER_WEIGHTS].shape == [layers]
+        and all(value.shape == [channels] for value in optional.values())
     )
     if not sound:
         raise BundleFormatError(f"{bundle.name}: its inputs and outputs break the contract: export it again")

@@ -17,7 +17,7 @@ class ProviderError(DreamError, RuntimeError):
 
 
 class ComputationError(DreamError, RuntimeError):
-    """onnxruntime failed at a step, for want of memory as a rule."""
+    """onnxruntime failed at a step."""
 
 
 class DivergedError(DreamError, ArithmeticError):
@@ -26,3 +26,7 @@ class DivergedError(DreamError, ArithmeticError):
 
 class RecordError(DreamError, ValueError):
     """A record cannot be repeated: unreadable, or its bundle or picture is not to be found."""
+
+
+class OutOfMemoryError(ComputationError, MemoryError):
+    """onnxruntime or a device has no memory left for a step."""

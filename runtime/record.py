@@ -6,16 +6,17 @@ import importlib.metadata
 import json
 import platform
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .ascent import Ending
 from .bundle import Bundle
 from .errors import RecordError, SettingsError
+from .objective import Machine
 from .settings import ProviderName, Settings, settings_from_dict
-
-Ending = Literal["finished", "stopped", "diverged"]
+from .tiles import TilePlan
 
 _RECORDED_PACKAGES = ("onnxdream", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "numpy")
 
@@ -28,25 +29,43 @@ class Source:
     sha256: str
     path: str | None = None
 
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> Source:
+        """The bundle's file, with its whole path where it came from one."""
+        return cls(bundle.name, bundle.sha256, str(bundle.path.resolve()) if bundle.path else None)
+
+
+@dataclass(frozen=True)
+class OctaveRecord:
+    """How one octave was computed: its height and width, those of its tiles, and how many these were."""
+
+    size: tuple[int, int]
+    tile: tuple[int, int]
+    tiles: int
+
 
 @dataclass(frozen=True)
 class Record:
-    """One run. `size` is [height, width] as dreamed; losses are the weighted sums before the first and after the
-    last update; `ended` is finished, stopped (by the user) or diverged."""
+    """One run. Losses are the weighted sums before the first and after the last update; `tile_pixels` were allowed to a
+    tile; `notices` tell what did not go as planned; `ended` is finished, stopped (by the user) or diverged."""
 
     bundle: Source
     layers: tuple[str, ...]
     settings: Settings
     provider: ProviderName
     threads: int
-    size: tuple[int, int]
+    tile_pixels: int
+    octaves: tuple[OctaveRecord, ...]
     steps_done: int
     first_loss: float
     last_loss: float
     ended: Ending
+    notices: tuple[str, ...]
     seconds: float
     versions: dict[str, str]
     picture: Source | None = None
+    mask: Source | None = None
+    guide: Source | None = None
 
     @classmethod
     def of_run(
@@ -54,39 +73,44 @@ class Record:
         *,
         bundle: Bundle,
         settings: Settings,
-        provider: ProviderName,
-        threads: int,
-        size: tuple[int, int],
+        machine: Machine,
+        tile_pixels: int,
+        plans: list[TilePlan],
+        notices: tuple[str, ...],
         losses: NDArray[np.float32],
-        weights: NDArray[np.float32],
+        layer_weights: NDArray[np.float32],
         ended: Ending,
         seconds: float,
     ) -> Record:
         """The record of a run that has just ended; `losses` is [evaluations, layers]."""
-        totals = losses @ weights
+        totals = losses @ layer_weights
         return cls(
-            bundle=Source(bundle.name, bundle.sha256, str(bundle.path.resolve()) if bundle.path else None),
+            bundle=Source.of_bundle(bundle),
             layers=bundle.metadata.layer_names,
             settings=settings,
-            provider=provider,
-            threads=threads,
-            size=size,
+            provider=machine.provider,
+            threads=machine.threads,
+            tile_pixels=tile_pixels,
+            octaves=tuple(OctaveRecord((p.height, p.width), p.tile_size, len(p.tiles)) for p in plans),
             steps_done=len(losses) - 1,
             first_loss=float(totals[0]),
             last_loss=float(totals[-1]),
             ended=ended,
+            notices=notices,
             seconds=round(seconds, 3),
             versions=_versions(),
         )
 
     def to_json(self, with_paths: bool = True) -> str:
         """The record as JSON; without paths it tells nothing of the machine's folders."""
-        bare = self if with_paths else replace(self, bundle=_bare(self.bundle), picture=_bare(self.picture))
-        return json.dumps(asdict(bare), indent=2)
+        bare = {name: _bare(getattr(self, name)) for name in ("bundle", "picture", "mask", "guide")}
+        return json.dumps(asdict(self if with_paths else replace(self, **bare)), indent=2)
 
     def settings_to_repeat(self) -> Settings:
-        """The settings with the provider and the threads that the run really had."""
-        execution = replace(self.settings.execution, provider=self.provider, threads=self.threads)
+        """The settings with the provider, the threads and the tiles that the run really had."""
+        execution = replace(
+            self.settings.execution, provider=self.provider, threads=self.threads, tile_pixels=self.tile_pixels
+        )
         return replace(self.settings, execution=execution)
 
 
@@ -96,8 +120,10 @@ def read_record(text: str, name: str) -> Record:
         data: dict[str, Any] = json.loads(text)
         data["settings"] = settings_from_dict(data["settings"])
         data["bundle"] = _source(data["bundle"])
-        data["picture"] = _source(data["picture"]) if data["picture"] else None
-        data["layers"], data["size"] = tuple(data["layers"]), tuple(data["size"])
+        for aid in ("picture", "mask", "guide"):
+            data[aid] = _source(data[aid]) if data[aid] else None
+        data["octaves"] = tuple(OctaveRecord(**octave) for octave in data["octaves"])
+        data["layers"], data["notices"] = tuple(data["layers"]), tuple(data["notices"])
         record = Record(**data)
         record.settings_to_repeat()
     except SettingsError as error:

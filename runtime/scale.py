@@ -41,11 +41,18 @@ class Scale:
         return (self.high - self.low) / (self.brightest - self.darkest)
 
     def to_image(self, pixels: NDArray[np.generic]) -> Array:
-        """HWC pixel values as a CHW float32 image in the backbone's range."""
-        image = (pixels.astype(np.float32) - np.float32(self.darkest)) * np.float32(self.slope) + np.float32(self.low)
-        return np.ascontiguousarray(image.transpose(2, 0, 1))
+        """HWC pixel values as a CHW float32 image in the backbone's range; takes no more memory than that."""
+        image = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
+        for plane, values in zip(image, np.moveaxis(pixels, 2, 0), strict=True):
+            plane[:] = values
+            plane -= np.float32(self.darkest)
+            plane *= np.float32(self.slope)
+            plane += np.float32(self.low)
+        return image
 
-    def to_pixels(self, image: Array) -> Array:
-        """A CHW image back as HWC float32 pixel values, not rounded and not clipped."""
-        pixels = (image - np.float32(self.low)) / np.float32(self.slope) + np.float32(self.darkest)
-        return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    def to_pixels(self, plane: Array) -> Array:
+        """One plane of an image back as float32 pixel values, not rounded and not clipped."""
+        pixels = plane - np.float32(self.low)
+        pixels /= np.float32(self.slope)
+        pixels += np.float32(self.darkest)
+        return pixels

@@ -1,61 +1,126 @@
-"""The choices of a run."""
+"""The choices of a run: one flat set of names, the same on the command line, in a config file and in a record."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from .errors import SettingsError
 
 Normalization = Literal["minmax", "backbone"]
 GradientNorm = Literal["std", "l2", "mean-abs", "none"]
+OptimizerName = Literal["plain", "momentum", "adam"]
+Detail = Literal["before", "after", "none"]
+Interpolation = Literal["area", "linear"]
+Tiling = Literal["blended", "tutorial"]
 ProviderName = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 
 _MOST_STEPS = 1_000_000
+Rule = Callable[[str, object], None]
 
 
-def _require_whole(name: str, value: object, least: int, most: int) -> None:
-    if type(value) is not int or not least <= value <= most:
-        raise SettingsError(f"{name} must be a whole number from {least} to {most}, not {value!r}")
+def _whole(least: int, most: int) -> Rule:
+    def check(name: str, value: object) -> None:
+        if type(value) is not int or not least <= value <= most:
+            raise SettingsError(f"{name} must be a whole number from {least} to {most}, not {value!r}")
+
+    return check
 
 
-def _require_number(name: str, value: object, least: float, most: float) -> None:
-    if type(value) not in (int, float) or not (math.isfinite(value) and least <= value <= most):  # type: ignore[arg-type, operator]
-        raise SettingsError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
+def _number(least: float, most: float) -> Rule:
+    def check(name: str, value: object) -> None:
+        if not (isinstance(value, float) or type(value) is int) or not (math.isfinite(value) and least <= value <= most):
+            raise SettingsError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
+
+    return check
 
 
-def _require_choice(name: str, value: object, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise SettingsError(f"{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
+def _choice(options: Any) -> Rule:
+    def check(name: str, value: object) -> None:
+        if value not in get_args(options):
+            raise SettingsError(f"{name} must be one of {', '.join(get_args(options))}, not {value!r}")
+
+    return check
+
+
+def _flag(name: str, value: object) -> None:
+    if type(value) is not bool:
+        raise SettingsError(f"{name} must be true or false, not {value!r}")
+
+
+def _optional(rule: Rule) -> Rule:
+    return lambda name, value: None if value is None else rule(name, value)
+
+
+def _each(rule: Rule) -> Rule:
+    def check(name: str, value: object) -> None:
+        if not isinstance(value, tuple):
+            raise SettingsError(f"{name} must be a list, not {value!r}")
+        for item in value:
+            rule(name, item)
+
+    return check
+
+
+def _text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise SettingsError(f"{name} must be a text, not {value!r}")
+
+
+def _weights(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise SettingsError(f"{name} must name layers with their weights, not {value!r}")
+    for layer, weight in value.items():
+        _number(-1e6, 1e6)(f"weight of {layer}", weight)
 
 
 @dataclass(frozen=True)
 class Execution:
-    """Where a run is computed. `threads` is the number of CPU threads, None for one per usable core."""
+    """Where a run is computed.
+
+    `threads` is the number of CPU threads, None for one per usable core. `memory` is the budget in bytes of the whole
+    program, None for half of what there is. `tile_pixels` are the pixels of a tile at most; None lets them follow from
+    the memory. Raises SettingsError.
+    """
 
     provider: ProviderName = "auto"
     threads: int | None = None
+    memory: int | None = None
+    tile_pixels: int | None = None
 
     def __post_init__(self) -> None:
-        _require_choice("provider", self.provider, ProviderName)
-        if self.threads is not None:
-            _require_whole("threads", self.threads, 1, 1024)
+        _choice(ProviderName)("provider", self.provider)
+        _optional(_whole(1, 1024))("threads", self.threads)
+        _optional(_whole(1, 2**50))("memory", self.memory)
+        _optional(_whole(1, 2**40))("tile_pixels", self.tile_pixels)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a picture is dreamed; the defaults are the preset `paper`.
+    """How a picture is dreamed; the defaults are the preset `paper`. Raises SettingsError.
 
-    `step_size` is in units of the backbone's range (the values that the network sees). `max_size` bounds the longer
-    side in pixels, None leaves the picture as large as it is. `layer_weights` names the layers to climb, None means
-    all with weight 1. `snapshots` are the numbers of steps after which a picture is kept besides the last.
-    Raises SettingsError.
+    The climb: `steps` updates in each octave; `step_size` in units of the backbone's range (the values that the
+    network sees); `layer_weights` name the layers to climb, None means all with weight 1; `channels` narrow layers down
+    ("mixed2:12,-40"), `pick` to those that the picture excites ("strongest:5", "weakest:5"). `max_loss` and `plateau`
+    (steps without a gain of 0.1 %) end an octave early.
+
+    The gradient: `gradient_norm`; rolled by up to `jitter` pixels at each step; `blur` in pixels; `laplacian` levels;
+    pulls `tv` and `l2`; `optimizer` with its `momentum`; `clip` to the backbone's range.
+
+    The scales: `max_size` bounds the longer side in pixels, None leaves the picture as large as it is; `octaves`, of
+    which `octaves_above` are larger than that, each `octave_scale` times the one before; when lost `detail` is put back
+    (see `octaves`); `interpolation` between them; `octave_rounding` to 8 bits between them; `octave_return` to the
+    picture's size at the end. `tiling` with `tile_overlap` pixels where memory needs it.
+
+    The picture: `normalization`; dreamed only where a mask is white, its edge `feather` pixels soft; `keep_colours`
+    takes the lightness only; `blend` 1 is the dream, 0 the picture; `full_size` applies the change to the original.
+    `snapshots` are numbers of updates after which a picture is kept besides the last.
     """
 
     steps: int = 1000
-    step_size: float = 0.002
+    step_size: float = 0.003
     max_size: int | None = 512
     layer_weights: Mapping[str, float] | None = None
     normalization: Normalization = "minmax"
@@ -63,22 +128,43 @@ class Settings:
     snapshots: tuple[int, ...] = (100, 500, 1000)
     full_size: bool = False
     seed: int = 0
+    channels: tuple[str, ...] = ()
+    pick: str | None = None
+    max_loss: float | None = None
+    plateau: int | None = None
+    jitter: int = 0
+    blur: float = 0.0
+    laplacian: int = 0
+    tv: float = 0.0
+    l2: float = 0.0
+    optimizer: OptimizerName = "plain"
+    momentum: float = 0.9
+    clip: bool = True
+    octaves: int = 1
+    octaves_above: int = 0
+    octave_scale: float = 1.4
+    detail: Detail = "before"
+    interpolation: Interpolation = "area"
+    octave_rounding: bool = False
+    octave_return: bool = False
+    tiling: Tiling = "blended"
+    tile_overlap: int = 64
+    feather: float = 0.0
+    keep_colours: bool = False
+    blend: float = 1.0
     execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
-        _require_whole("steps", self.steps, 1, _MOST_STEPS)
-        _require_number("step size", self.step_size, 1e-9, 1e9)
-        if self.max_size is not None:
-            _require_whole("max size", self.max_size, 1, 65536)
-        _require_choice("normalization", self.normalization, Normalization)
-        _require_choice("gradient norm", self.gradient_norm, GradientNorm)
-        for step in self.snapshots:
-            _require_whole("snapshot", step, 1, _MOST_STEPS)
-        _require_whole("seed", self.seed, 0, 2**32 - 1)
-        for layer, weight in (self.layer_weights or {}).items():
-            _require_number(f"weight of {layer}", weight, -1e6, 1e6)
+        for name, rule in _RULES.items():
+            rule(name.replace("_", " "), getattr(self, name))
         if self.layer_weights is not None:  # a plain dict of our own: `asdict` takes no other mapping
             object.__setattr__(self, "layer_weights", dict(self.layer_weights))
+        if self.octaves_above >= self.octaves:
+            raise SettingsError(
+                f"octaves above ({self.octaves_above}) must be fewer than octaves ({self.octaves}), which count them too"
+            )
+        if self.channels and self.pick:
+            raise SettingsError("channels and pick contradict each other: give one of them")
 
     def vector(self, layers: tuple[str, ...]) -> list[float]:
         """The weight of each layer of a bundle; a layer that is not named has 0. Raises SettingsError."""
@@ -92,24 +178,42 @@ class Settings:
             raise SettingsError("all layer weights are 0: give at least one layer another weight")
         return weights
 
-    def snapshot_steps(self) -> tuple[int, ...]:
-        """The steps after which a picture is kept: those asked for that the run reaches, and the last."""
-        return tuple(sorted({step for step in self.snapshots if step < self.steps} | {self.steps}))
 
-
-PRESETS: dict[str, Settings] = {
-    # Eq. 1 and eq. 2 of the paper; the step size is ours, it gives none.
-    "paper": Settings(),
-    # TensorFlow's DeepDream tutorial, "simple" loop: x / 127.5 - 1, gradient / std, 0.01, 100 steps, 500 px.
-    "tutorial": Settings(steps=100, step_size=0.01, max_size=500, normalization="backbone"),
+_RULES: dict[str, Rule] = {
+    "steps": _whole(1, _MOST_STEPS),
+    "step_size": _number(1e-9, 1e9),
+    "max_size": _optional(_whole(1, 65536)),
+    "layer_weights": _optional(_weights),
+    "normalization": _choice(Normalization),
+    "gradient_norm": _choice(GradientNorm),
+    "snapshots": _each(_whole(1, 100 * _MOST_STEPS)),
+    "full_size": _flag,
+    "seed": _whole(0, 2**32 - 1),
+    "channels": _each(_text),
+    "pick": _optional(_text),
+    "max_loss": _optional(_number(-1e30, 1e30)),
+    "plateau": _optional(_whole(1, _MOST_STEPS)),
+    "jitter": _whole(0, 65536),
+    "blur": _number(0, 1000),
+    "laplacian": _whole(0, 16),
+    "tv": _number(0, 1e6),
+    "l2": _number(0, 1e6),
+    "optimizer": _choice(OptimizerName),
+    "momentum": _number(0, 0.9999),
+    "clip": _flag,
+    "octaves": _whole(1, 100),
+    "octaves_above": _whole(0, 99),
+    "octave_scale": _number(1.01, 10),
+    "detail": _choice(Detail),
+    "interpolation": _choice(Interpolation),
+    "octave_rounding": _flag,
+    "octave_return": _flag,
+    "tiling": _choice(Tiling),
+    "tile_overlap": _whole(0, 4096),
+    "feather": _number(0, 10000),
+    "keep_colours": _flag,
+    "blend": _number(0, 1),
 }
-
-
-def preset(name: str, **changes: Any) -> Settings:
-    """A preset's settings with some of them changed. Raises SettingsError."""
-    if name not in PRESETS:
-        raise SettingsError(f"unknown preset {name!r}: choose {' or '.join(PRESETS)}")
-    return replace(PRESETS[name], **changes)
 
 
 def parse_layer_weights(text: str) -> dict[str, float]:
@@ -137,16 +241,14 @@ def parse_snapshots(text: str) -> tuple[int, ...]:
 def settings_from_dict(data: Mapping[str, Any]) -> Settings:
     """The settings that `dataclasses.asdict` wrote, read back from JSON. Raises SettingsError."""
     values = dict(data)
-    try:
-        execution = Execution(**values.pop("execution", {}))
-        values["snapshots"] = tuple(values.get("snapshots", ()))
-        _refuse_unknown(values)
-        return Settings(execution=execution, **values)
-    except TypeError as error:
-        raise SettingsError(f"settings cannot be read ({error}): is the record whole?") from None
-
-
-def _refuse_unknown(values: Mapping[str, Any]) -> None:
     unknown = sorted(set(values) - {setting.name for setting in fields(Settings)})
     if unknown:
         raise SettingsError(f"unknown setting {unknown[0]!r}: the record is of another version of onnxdream")
+    for name in ("snapshots", "channels"):
+        if isinstance(values.get(name), list):
+            values[name] = tuple(values[name])
+    try:
+        execution = Execution(**values.pop("execution", {}))
+        return Settings(execution=execution, **values)
+    except TypeError as error:
+        raise SettingsError(f"settings cannot be read ({error}): is the record whole?") from None

@@ -1,0 +1,139 @@
+"""What a run climbs: the weighted losses of a picture of any size, and their gradient, tile by tile where needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Bundle, Session
+from .errors import OutOfMemoryError
+from .memory import Cost, default_budget, tile_shape
+from .settings import ProviderName, Settings
+from .tiles import TilePlan, blended, tutorial
+
+Array = NDArray[np.float32]
+Size = tuple[int, int]
+
+# Tiles that no memory budget asks for: the tutorial's.
+_TUTORIAL_TILE = 512
+_SMALLEST_TILE = 128
+# Of a bundle that does not say what it takes (contract 1.0): well above all that were measured.
+_UNKNOWN_BYTES_PER_PIXEL = 4000.0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The provider and the CPU threads that a run really gets."""
+
+    provider: ProviderName
+    threads: int
+
+
+class Objective:
+    """Losses and gradient of an image of any size.
+
+    `layer_weights` are those of the layers, `channel_weights` (None: the bundle's) those of their channels. Where the
+    image does not fit into the memory budget it is cut into tiles: its gradient is put together from theirs, and its
+    losses are their area-weighted mean. Where memory runs out all the same, tiles are halved and the run goes on.
+    `largest` is the largest image that is to come. Raises MemoryBudgetError.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: Settings,
+        machine: Machine,
+        layer_weights: Array,
+        largest: Size,
+        channel_weights: Array | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._bundle = bundle
+        self._settings = settings
+        self._machine = machine
+        self._layer_weights = layer_weights
+        self._channel_weights = channel_weights
+        self._say = say
+        self._plans: dict[Size, TilePlan] = {}
+        self.tile_pixels = settings.execution.tile_pixels or self._affordable_pixels(largest)
+
+    def plan(self, size: Size) -> TilePlan:
+        """How an image of that size is cut."""
+        if size not in self._plans:
+            self._plans[size] = self._new_plan(size)
+        return self._plans[size]
+
+    def evaluate(self, image: Array) -> tuple[Array, Array]:
+        """Losses [layers] and gradient [3, height, width] of a CHW image; the gradient is the caller's to change."""
+        while True:
+            size = image.shape[1], image.shape[2]
+            plan = self.plan(size)
+            try:
+                return self._evaluate(image, plan)
+            except OutOfMemoryError as error:
+                self._halve(plan, error)
+
+    def _evaluate(self, image: Array, plan: TilePlan) -> tuple[Array, Array]:
+        session = self._session(plan.tile_size)
+        if len(plan.tiles) == 1 and plan.tile_size == image.shape[1:]:
+            return session.evaluate(image, self._layer_weights, self._channel_weights)
+        gradient = np.zeros_like(image)
+        losses = np.zeros(len(self._layer_weights), np.float64)
+        covered = sum(tile.area for tile in plan)
+        share = np.float32(plan.tile_size[0] * plan.tile_size[1] / covered)
+        for tile in plan:
+            rows, columns = tile.window
+            found, slope = session.evaluate(
+                np.ascontiguousarray(image[:, rows, columns]), self._layer_weights, self._channel_weights
+            )
+            losses += found * (tile.area / covered)
+            slope *= tile.rows[:, None]
+            slope *= tile.columns * share
+            gradient[:, rows, columns] += slope
+        return losses.astype(np.float32), gradient
+
+    def _session(self, size: Size) -> Session:
+        return self._bundle.session(*size, self._machine.provider, self._machine.threads)
+
+    def _new_plan(self, size: Size) -> TilePlan:
+        if self._settings.tiling == "tutorial":
+            return tutorial(*size, _TUTORIAL_TILE)
+        smallest = max(self._bundle.metadata.smallest_size)
+        grid = max(layer.stride for layer in self._bundle.metadata.layers)
+        tile = tile_shape(self.tile_pixels, size, grid)
+        tile = max(tile[0], min(smallest, size[0])), max(tile[1], min(smallest, size[1]))
+        return blended(*size, tile, min(self._settings.tile_overlap, min(tile) // 2), grid)
+
+    def _affordable_pixels(self, size: Size) -> int:
+        """Pixels of a tile that keep a run on a picture of that size within its memory."""
+        execution = self._settings.execution
+        memory = self._bundle.metadata.memory
+        cost = Cost(
+            per_tile_pixel=memory.per_pixel if memory else _UNKNOWN_BYTES_PER_PIXEL,
+            fixed=memory.fixed if memory else 4.0 * len(self._bundle.data),
+            per_picture_pixel=_picture_bytes(self._settings),
+        )
+        budget = execution.memory or default_budget(self._machine.provider)
+        return cost.largest_tile(budget, size[0] * size[1], max(self._bundle.metadata.smallest_size))
+
+    def _halve(self, plan: TilePlan, error: OutOfMemoryError) -> None:
+        height, width = plan.tile_size
+        smallest = max(_SMALLEST_TILE, *self._bundle.metadata.smallest_size)
+        if height * width // 2 < smallest**2:
+            raise error
+        self.tile_pixels = height * width // 2
+        self._plans.clear()
+        self._bundle.forget_session()
+        self._say(f"memory ran out with tiles of {width}×{height}: going on with half of that")
+
+
+def _picture_bytes(settings: Settings) -> float:
+    """Bytes that a pixel of the whole picture takes: float32 planes, and the pictures that it comes from and becomes."""
+    planes = 2.0  # the image and its gradient
+    planes += {"plain": 0, "momentum": 2, "adam": 5}[settings.optimizer]
+    planes += 2.0 * bool(settings.jitter) + 1.0 * bool(settings.blur) + 3.0 * bool(settings.laplacian)
+    planes += 4.0 * bool(settings.tv) + 1.0 * bool(settings.l2) + 1.0 * (settings.octaves > 1)
+    return 12.0 * planes + 3.0 * 3

@@ -50,6 +50,7 @@ class Step:
     losses: Array
     total: float
     canvas: Canvas
+    objective: Objective
     state: State
 
     @property
@@ -101,7 +102,7 @@ class Ascent:
                         "the first gradient is no finite number: the bundle or its weights are broken, export it again"
                     )
                 return "diverged"
-            step = Step(state.number, losses, float(losses @ self._layer_weights), self._canvas, state)
+            step = Step(state.number, losses, float(losses @ self._layer_weights), self._canvas, self._objective, state)
             stop = on_step(step) if on_step else None
             state.history.append(losses)
             if state.last:

@@ -11,15 +11,17 @@ from pathlib import Path
 from ..models.contract import BundleError
 from .ascent import Step
 from .errors import DreamError, SettingsError
-from .job import Job, Listener, by_dreamed_size, dream_file
+from .checkpoint import Checkpoint
+from .job import Job, Listener, dream_subject
 from .pictures import PictureError, PictureNotFoundError, find_pictures
 from .progress import DreamProgress
 from .results import names_a_picture
+from .subject import Subject
 
 Say = Callable[[str], None]
 
 
-def gather_pictures(paths: Iterable[Path], say_error: Say, examples: Path) -> tuple[list[Path], int]:
+def gather_pictures(paths: Iterable[Path], say_error: Say, examples: Path) -> tuple[list[Subject], int]:
     """The picture files of some files and folders, each once, and how many of the paths are no good.
 
     A missing picture that the folder `examples` has is hinted at.
@@ -34,50 +36,57 @@ def gather_pictures(paths: Iterable[Path], say_error: Say, examples: Path) -> tu
             example = examples / path.name
             hint = f" (there is {example})" if isinstance(error, PictureNotFoundError) and example.is_file() else ""
             say_error(f"{error}{hint}")
-    return list(found), failed
+    return [Subject(path) for path in found], failed
 
 
-def dream_all(job: Job, pictures: list[Path], say: Say, say_error: Say) -> tuple[int, bool]:
-    """Dreams every picture; returns how many failed, and whether Ctrl-C ended the batch.
+def dream_all(
+    job: Job, subjects: list[Subject], say: Say, say_error: Say, checkpoint: Checkpoint | None = None
+) -> tuple[int, bool]:
+    """Dreams every picture, or goes on with the one of a checkpoint; returns how many failed, and whether Ctrl-C ended
+    the batch.
 
     A picture that fails is reported and the rest go on. Ctrl-C ends the picture at hand, whose results are saved; a
     second one kills the program at once. Raises SettingsError.
     """
-    if len(pictures) > 1 and (job.film or names_a_picture(job.output)):
+    if len(subjects) > 1 and (job.film or names_a_picture(job.output)):
         raise SettingsError("one --film or one --output file cannot hold several dreams: name a folder, or one picture")
     failed = 0
     dreamed: set[str] = set()
     with _interruptible() as interrupted:
-        for path in by_dreamed_size(pictures, job.settings.max_size):
+        # Those of one size follow each other and share a session.
+        for subject in sorted(subjects, key=lambda subject: subject.dreamed_size(job.settings.max_size)):
             # Of two pictures of one name, the second must not replace the dream of the first.
-            own = replace(job, overwrite=job.overwrite and path.stem not in dreamed)
-            dreamed.add(path.stem)
+            own = replace(job, overwrite=job.overwrite and subject.path.stem not in dreamed)
+            dreamed.add(subject.path.stem)
             try:
-                _dream_one(own, path, say, interrupted)
+                _dream_one(own, subject, say, interrupted, checkpoint)
             except (PictureError, DreamError, BundleError) as error:
                 failed += 1
                 say_error(str(error))
             except MemoryError:
                 failed += 1
-                say_error(f"{path}: there is not enough memory for it: choose a smaller --max-size")
+                say_error(f"{subject.name}: there is not enough memory for it: choose a smaller --max-size")
             if interrupted():
                 break
     return failed, interrupted()
 
 
-def _dream_one(job: Job, path: Path, say: Say, interrupted: Callable[[], bool]) -> None:
-    with DreamProgress(path.name, job.settings.steps) as progress:
+def _dream_one(
+    job: Job, subject: Subject, say: Say, interrupted: Callable[[], bool], checkpoint: Checkpoint | None
+) -> None:
+    with DreamProgress(subject.name, job.settings.steps * job.settings.octaves) as progress:
 
         def on_step(step: Step) -> bool:
             progress.show(step)
             return interrupted()
 
-        dreamed, results = dream_file(job, path, Listener(say, on_step))
+        dreamed, results = dream_subject(job, subject, Listener(say, on_step), checkpoint)
     record = dreamed.record
-    stopped = f"stopped after {record.steps_done} of {job.settings.steps} steps, " if record.ended == "stopped" else ""
+    stopped = record.ended == "stopped"
     say(
-        f"{path.name}: {stopped}loss {record.first_loss:.4g} → {record.last_loss:.4g} in {record.seconds:.1f} s, "
-        f"saved as {results.picture}"
+        f"{subject.name}: {f'stopped after {record.steps_done} steps, ' if stopped else ''}"
+        f"loss {record.first_loss:.4g} → {record.last_loss:.4g} in {record.seconds:.1f} s, saved as {results.picture}"
+        f"{f'; --resume {results.checkpoint} goes on' if stopped and results.checkpoint.exists() else ''}"
     )
 
 

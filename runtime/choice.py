@@ -9,7 +9,7 @@ from ..models import library
 from ..models.contract import BundleError
 from .bundle import Bundle
 from .errors import RecordError
-from .record import Record, Source
+from .record import Source
 
 _IMAGENET = "for ImageNet weights: onnxdream export --model {backbone} (needs onnxdream[export])"
 
@@ -72,9 +72,8 @@ def _shelved(path: Path) -> Shelved:
     return Shelved(path.stem, str(path), facts.layer_names, facts.weights.source, round(len(bundle.data) / 1e6, 1))
 
 
-def bundle_of(record: Record) -> Bundle:
+def bundle_of(source: Source) -> Bundle:
     """The very bundle of a record, looked for where it was and in the library. Raises RecordError."""
-    source: Source = record.bundle
     places = [Path(source.path)] if source.path else []
     for path in [*places, library.EMBEDDED, *library.list_bundles()]:
         try:
@@ -84,6 +83,6 @@ def bundle_of(record: Record) -> Bundle:
         if bundle.sha256 == source.sha256:
             return bundle
     raise RecordError(
-        f"the record's bundle {source.name} (SHA-256 {source.sha256[:12]}…) is not here: put the file into "
+        f"the bundle {source.name} (SHA-256 {source.sha256[:12]}…) is not here: put the file into "
         f"{library.bundle_folder()}"
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .bundle import Bundle, Session
 from .errors import OutOfMemoryError
 from .memory import Cost, default_budget, tile_shape
-from .settings import ProviderName, Settings
+from .settings import Execution, ProviderName, Settings
 from .tiles import TilePlan, blended, tutorial
 
 Array = NDArray[np.float32]
@@ -59,6 +59,13 @@ class Objective:
         self._say = say
         self._plans: dict[Size, TilePlan] = {}
         self.tile_pixels = settings.execution.tile_pixels or self._affordable_pixels(largest)
+
+    @property
+    def execution(self) -> Execution:
+        """The execution that the run really has."""
+        return Execution(
+            self._machine.provider, self._machine.threads, self._settings.execution.memory, self.tile_pixels
+        )
 
     def plan(self, size: Size) -> TilePlan:
         """How an image of that size is cut."""

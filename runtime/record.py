@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from .ascent import Ending
 from .bundle import Bundle
 from .errors import RecordError, SettingsError
-from .objective import Machine
-from .settings import ProviderName, Settings, settings_from_dict
+from .settings import Execution, Settings, settings_from_dict
 from .tiles import TilePlan
 
 _RECORDED_PACKAGES = ("onnxdream", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "numpy")
@@ -46,15 +45,13 @@ class OctaveRecord:
 
 @dataclass(frozen=True)
 class Record:
-    """One run. Losses are the weighted sums before the first and after the last update; `tile_pixels` were allowed to a
-    tile; `notices` tell what did not go as planned; `ended` is finished, stopped (by the user) or diverged."""
+    """One run. `execution` is what it really had; losses are the weighted sums before the first and after the last
+    update; `notices` tell what did not go as planned; `ended` is finished, stopped (by the user) or diverged."""
 
     bundle: Source
     layers: tuple[str, ...]
     settings: Settings
-    provider: ProviderName
-    threads: int
-    tile_pixels: int
+    execution: Execution
     octaves: tuple[OctaveRecord, ...]
     steps_done: int
     first_loss: float
@@ -73,8 +70,7 @@ class Record:
         *,
         bundle: Bundle,
         settings: Settings,
-        machine: Machine,
-        tile_pixels: int,
+        execution: Execution,
         plans: list[TilePlan],
         notices: tuple[str, ...],
         losses: NDArray[np.float32],
@@ -88,9 +84,7 @@ class Record:
             bundle=Source.of_bundle(bundle),
             layers=bundle.metadata.layer_names,
             settings=settings,
-            provider=machine.provider,
-            threads=machine.threads,
-            tile_pixels=tile_pixels,
+            execution=execution,
             octaves=tuple(OctaveRecord((p.height, p.width), p.tile_size, len(p.tiles)) for p in plans),
             steps_done=len(losses) - 1,
             first_loss=float(totals[0]),
@@ -108,10 +102,7 @@ class Record:
 
     def settings_to_repeat(self) -> Settings:
         """The settings with the provider, the threads and the tiles that the run really had."""
-        execution = replace(
-            self.settings.execution, provider=self.provider, threads=self.threads, tile_pixels=self.tile_pixels
-        )
-        return replace(self.settings, execution=execution)
+        return replace(self.settings, execution=self.execution)
 
 
 def read_record(text: str, name: str) -> Record:
@@ -119,9 +110,10 @@ def read_record(text: str, name: str) -> Record:
     try:
         data: dict[str, Any] = json.loads(text)
         data["settings"] = settings_from_dict(data["settings"])
-        data["bundle"] = _source(data["bundle"])
+        data["execution"] = Execution(**data["execution"])
+        data["bundle"] = source_from_dict(data["bundle"])
         for aid in ("picture", "mask", "guide"):
-            data[aid] = _source(data[aid]) if data[aid] else None
+            data[aid] = source_from_dict(data[aid]) if data[aid] else None
         data["octaves"] = tuple(OctaveRecord(**octave) for octave in data["octaves"])
         data["layers"], data["notices"] = tuple(data["layers"]), tuple(data["notices"])
         record = Record(**data)
@@ -133,7 +125,8 @@ def read_record(text: str, name: str) -> Record:
     return record
 
 
-def _source(data: Any) -> Source:
+def source_from_dict(data: Any) -> Source:
+    """Raises ValueError and TypeError."""
     source = Source(**data)
     if not all(isinstance(text, str) and "\0" not in text for text in (source.name, source.sha256, source.path or "")):
         raise ValueError("a source is a name, a hash and perhaps a path")

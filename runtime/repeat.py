@@ -1,4 +1,4 @@
-"""Running a record again."""
+"""Running a record again, and going on from a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
+from .checkpoint import Checkpoint
+from .choice import bundle_of
 from .errors import RecordError
+from .job import Job
 from .pictures import PictureError, read_note
-from .record import Record, read_record
+from .record import Record, Source, read_record
+from .settings import Settings
+from .subject import Subject
 
 
 def load_record(path: Path) -> Record:
@@ -22,13 +27,45 @@ def load_record(path: Path) -> Record:
     return read_record(text, path.name)
 
 
-def picture_of(record: Record, beside: Path) -> Path:
-    """The very picture of a record: where it was, else beside the record file. Raises RecordError."""
-    source = record.picture
+def job_of(record: Record, beside: Path, output: Path | None, overwrite: bool) -> Job:
+    """The job that makes a record's dream again. Raises RecordError."""
+    return Job(
+        bundle_of(record.bundle),
+        record.settings_to_repeat(),
+        output,
+        overwrite,
+        mask=record.mask and find_source(record.mask, beside),
+        guide=record.guide and find_source(record.guide, beside),
+    )
+
+
+def subject_of(settings: Settings, source: Source | None, beside: Path) -> Subject:
+    """The very picture of a record or a checkpoint. Raises RecordError."""
+    if settings.noise:
+        return Subject.of_noise(settings.noise)
     if source is None:
         raise RecordError("the record names no picture: give one behind --repeat FILE")
+    return Subject(find_source(source, beside))
+
+
+def find_source(source: Source, beside: Path) -> Path:
+    """The very file of a record: where it was, else beside the record, else here. Raises RecordError."""
     for path in [*([Path(source.path)] if source.path else []), beside.parent / source.name, Path(source.name)]:
         with suppress(OSError):
             if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == source.sha256:
                 return path
-    raise RecordError(f"the record's picture {source.name} is not here unchanged: give it behind --repeat FILE")
+    raise RecordError(f"{source.name} is not here, or not as it was: put it beside {beside}")
+
+
+def job_to_resume(checkpoint: Checkpoint, beside: Path) -> Job:
+    """The job that a checkpoint was made in; its results replace what is there of it. Raises RecordError."""
+    return Job(
+        bundle_of(checkpoint.bundle),
+        checkpoint.settings,
+        Path(checkpoint.output),
+        overwrite=True,
+        film=Path(checkpoint.film) if checkpoint.film else None,
+        film_every=checkpoint.film_every,
+        mask=checkpoint.mask and find_source(checkpoint.mask, beside),
+        guide=checkpoint.guide and find_source(checkpoint.guide, beside),
+    )

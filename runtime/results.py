@@ -58,6 +58,11 @@ class Results:
         """The record."""
         return self.picture.with_suffix(".json")
 
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint, there as long as the dream is not finished."""
+        return self.picture.with_suffix(".checkpoint")
+
     def snapshot(self, step: int) -> Path:
         """The picture after that many steps."""
         return self._beside(f"step{step:04d}{self.picture.suffix}")
@@ -97,6 +102,10 @@ class Results:
     def write_plot(self, png: bytes) -> None:
         """Raises OutputError."""
         _write(self.plot, png)
+
+    def write_checkpoint(self, data: bytes) -> None:
+        """Raises OutputError."""
+        _write(self.checkpoint, data)
 
     def write_record(self, text: str) -> None:
         """Raises OutputError."""

@@ -89,8 +89,7 @@ def dream(
     record = Record.of_run(
         bundle=bundle,
         settings=settings,
-        machine=machine,
-        tile_pixels=objective.tile_pixels,
+        execution=objective.execution,
         plans=[objective.plan(size) for size in canvas.octaves[: state.octave + 1]],
         notices=tuple(notices),
         losses=losses,

@@ -114,7 +114,7 @@ class Settings:
     (see `octaves`); `interpolation` between them; `octave_rounding` to 8 bits between them; `octave_return` to the
     picture's size at the end. `tiling` with `tile_overlap` pixels where memory needs it.
 
-    The picture: `normalization`; dreamed only where a mask is white, its edge `feather` pixels soft; `keep_colours`
+    The picture: `noise` of that width and height instead of one; `normalization`; dreamed only where a mask is white, its edge `feather` pixels soft; `keep_colours`
     takes the lightness only; `blend` 1 is the dream, 0 the picture; `full_size` applies the change to the original.
     `snapshots` are numbers of updates after which a picture is kept besides the last.
     """
@@ -128,6 +128,7 @@ class Settings:
     snapshots: tuple[int, ...] = (100, 500, 1000)
     full_size: bool = False
     seed: int = 0
+    noise: tuple[int, int] | None = None
     channels: tuple[str, ...] = ()
     pick: str | None = None
     max_loss: float | None = None
@@ -189,6 +190,7 @@ _RULES: dict[str, Rule] = {
     "snapshots": _each(_whole(1, 100 * _MOST_STEPS)),
     "full_size": _flag,
     "seed": _whole(0, 2**32 - 1),
+    "noise": _optional(_each(_whole(1, 65536))),
     "channels": _each(_text),
     "pick": _optional(_text),
     "max_loss": _optional(_number(-1e30, 1e30)),
@@ -244,7 +246,7 @@ def settings_from_dict(data: Mapping[str, Any]) -> Settings:
     unknown = sorted(set(values) - {setting.name for setting in fields(Settings)})
     if unknown:
         raise SettingsError(f"unknown setting {unknown[0]!r}: the record is of another version of onnxdream")
-    for name in ("snapshots", "channels"):
+    for name in ("snapshots", "channels", "noise"):
         if isinstance(values.get(name), list):
             values[name] = tuple(values[name])
     try:

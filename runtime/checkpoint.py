@@ -1,0 +1,96 @@
+"""Checkpoints: a run's state on disk, from which it goes on bit by bit as if nothing had happened."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ascent import State
+from .errors import RecordError, SettingsError
+from .record import Source, source_from_dict
+from .settings import Settings, settings_from_dict
+
+_FORMAT = 1
+_COUNTERS = ("number", "octave", "octave_step", "octave_start", "last")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a run needs to go on: its settings, its files by hash, where its results go, and its state.
+
+    The settings name the provider, the threads and the tiles that the run really had; `seconds` is how long it took so
+    far, `film` a path or None.
+    """
+
+    settings: Settings
+    bundle: Source
+    picture: Source
+    mask: Source | None
+    guide: Source | None
+    output: str
+    film: str | None
+    film_every: int
+    seconds: float
+    state: State
+
+    def to_bytes(self) -> bytes:
+        """The checkpoint as an .npz: one JSON text and the arrays of the state, each with its CRC."""
+        facts: dict[str, Any] = {
+            "format": _FORMAT,
+            "settings": asdict(self.settings),
+            "output": self.output,
+            "film": self.film,
+            "film_every": self.film_every,
+            "seconds": self.seconds,
+            "counters": {name: getattr(self.state, name) for name in _COUNTERS},
+        }
+        for name in ("bundle", "picture", "mask", "guide"):
+            source = getattr(self, name)
+            facts[name] = asdict(source) if source else None
+        arrays: dict[str, NDArray[Any]] = {f"slot{i}": slot for i, slot in enumerate(self.state.slots)}
+        history = np.stack(self.state.history) if self.state.history else np.zeros((0, 0), np.float32)
+        file = io.BytesIO()
+        np.savez(file, facts=np.array(json.dumps(facts)), image=self.state.image, history=history, **arrays)
+        return file.getvalue()
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Raises RecordError."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            facts = json.loads(str(file["facts"]))
+            if facts["format"] != _FORMAT:
+                raise RecordError(f"{path} is a checkpoint of another version of onnxdream: resume it with that one")
+            slots = [file[name] for name in sorted(file.files) if name.startswith("slot")]
+            state = State(file["image"], slots, history=list(file["history"]), **facts["counters"])
+        _require_sound(state)
+        sources = {name: facts[name] and source_from_dict(facts[name]) for name in ("bundle", "picture", "mask", "guide")}
+        return Checkpoint(
+            settings=settings_from_dict(facts["settings"]),
+            **sources,
+            output=str(facts["output"]),
+            film=facts["film"],
+            film_every=int(facts["film_every"]),
+            seconds=float(facts["seconds"]),
+            state=state,
+        )
+    except FileNotFoundError:
+        raise RecordError(f"no checkpoint {path}: it lies beside the picture of an unfinished dream") from None
+    except SettingsError as error:
+        raise RecordError(f"{path}: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise RecordError(f"{path} is no checkpoint, or a damaged one: start the dream again") from error
+
+
+def _require_sound(state: State) -> None:
+    arrays = [state.image, *state.slots]
+    same = all(a.dtype == np.float32 and a.ndim == 3 and a.shape == state.image.shape for a in arrays)
+    if not same or state.image.shape[0] != 3 or len(state.history) != state.number:
+        raise ValueError("the arrays of a checkpoint do not fit each other")

@@ -1,0 +1,84 @@
+"""A run from a file: the options of `dream` as TOML keys."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from .errors import SettingsError
+from .memory import parse_memory
+from .settings import Execution, Settings, parse_layer_weights, parse_snapshots
+from .subject import parse_size
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# Keys that are no settings: which preset and bundle, where to compute, and files.
+_OTHER_KEYS = ("preset", "model", "provider", "threads", "memory", "mask", "guide", "output", "film", "every")
+_LISTS = ("snapshots", "channels")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The options in a TOML file, under their Python names (`step_size` for `step-size`), values as written.
+
+    Raises SettingsError.
+    """
+    try:
+        options = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"no config file {path}: check the name and the folder") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read config file {path} ({error}): check it") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is no TOML: {error}") from error
+    return {_known(key, path): value for key, value in options.items()}
+
+
+def _known(key: str, path: Path) -> str:
+    known = [name for name in _setting_names() if name != "execution"] + list(_OTHER_KEYS)
+    name = key.replace("-", "_")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0].replace('_', '-')}?" if near else "see `dream --help` for the options"
+        raise SettingsError(f"{path}: unknown key {key!r}: {hint}")
+    return name
+
+
+def settings_changes(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among some options, each as a Settings field takes it; texts are read as on the command line.
+
+    Raises SettingsError.
+    """
+    changes = {name: value for name, value in options.items() if name in _setting_names()}
+    readers = {"layer_weights": parse_layer_weights, "snapshots": parse_snapshots, "noise": parse_size}
+    for name, reader in readers.items():
+        if isinstance(changes.get(name), str):
+            changes[name] = reader(changes[name])
+    for name in _LISTS:
+        if isinstance(changes.get(name), str):
+            changes[name] = (changes[name],)
+        elif isinstance(changes.get(name), list):
+            changes[name] = tuple(changes[name])
+    if changes.get("max_size") == 0:
+        changes["max_size"] = None
+    return changes
+
+
+def execution_of(options: Mapping[str, Any]) -> Execution:
+    """Where to compute, among some options. Raises SettingsError."""
+    memory = options.get("memory")
+    return Execution(
+        options.get("provider", "auto"),
+        options.get("threads"),
+        parse_memory(memory) if isinstance(memory, str) else memory,
+    )
+
+
+def _setting_names() -> list[str]:
+    return [setting.name for setting in fields(Settings)]

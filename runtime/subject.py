@@ -1,0 +1,71 @@
+"""What is dreamed: a picture file, or noise."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .containers import read_container
+from .errors import SettingsError
+from .exif import ContainerError
+from .pictures import Picture, read_picture
+from .record import Source
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A picture to dream, not read yet; `noise` is the width and height of one to be drawn instead."""
+
+    path: Path
+    noise: tuple[int, int] | None = None
+
+    @classmethod
+    def of_noise(cls, size: tuple[int, int]) -> Subject:
+        """Noise of that width and height, under a name of its own."""
+        return cls(Path("noise-{}x{}".format(*size)), size)
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.path.name
+
+    def read(self, settings: Settings) -> Picture:
+        """Raises PictureError."""
+        return noise_picture(*self.noise, settings.seed) if self.noise else read_picture(self.path)
+
+    def source(self, picture: Picture) -> Source:
+        """How a record names it."""
+        return Source(self.name, picture.sha256, None if self.noise else str(self.path.resolve()))
+
+    def dreamed_size(self, max_size: int | None) -> tuple[int, int]:
+        """About the height and width it is dreamed in, from its header alone; (0, 0) where that cannot be read."""
+        if self.noise:
+            width, height = self.noise
+        else:
+            try:
+                container = read_container(self.path.read_bytes())
+            except (OSError, ContainerError):
+                return 0, 0
+            width, height = container.width, container.height
+        factor = min(1.0, (max_size or width) / max(width, height, 1))
+        return round(height * factor), round(width * factor)
+
+
+def noise_picture(width: int, height: int, seed: int) -> Picture:
+    """Grey with a little noise in every pixel and colour (TF1's deepdream notebook started so)."""
+    rng = np.random.default_rng((seed, width, height))
+    pixels = np.clip(rng.normal(117, 20, (height, width, 3)), 0, 255).astype(np.uint8)
+    return Picture(pixels, None, (), hashlib.sha256(pixels.tobytes()).hexdigest())
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Reads `512x384`, width first. Raises SettingsError."""
+    match = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", text)
+    if not match or not (int(match[1]) and int(match[2])):
+        raise SettingsError(f"size {text!r}: write width x height, as in 512x384")
+    return int(match[1]), int(match[2])

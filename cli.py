@@ -53,87 +53,88 @@ def main(context: typer.Context) -> None:
         raise typer.Exit(2)
 
 
-_HOW, _WHAT, _WHERE = "How to dream", "What to write", "Where to compute"
+_CLIMB, _SCALES, _PICTURE, _OUTPUT, _MACHINE = (
+    "What to climb, and how",
+    "Scales",
+    "The picture",
+    "What to write",
+    "Where to compute",
+)
+
+
+def _option(text: str, panel: str | None = None, *names: str) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
 
 
 @app.command()
 def dream(
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="IMAGE...", help="Pictures, or folders of them.")
+        list[Path] | None, typer.Argument(metavar="IMAGE...", help="Pictures, or folders of them.", show_default=False)
     ] = None,
-    model: Annotated[str | None, typer.Option(help="A bundle's path, name, or the beginning of its name.")] = None,
-    preset: Annotated[str, typer.Option(help="paper or tutorial.", rich_help_panel=_HOW)] = "paper",
-    steps: Annotated[int | None, typer.Option(help="Number of updates.", rich_help_panel=_HOW)] = None,
-    step_size: Annotated[
-        float | None, typer.Option(help="In units of the backbone's range.", rich_help_panel=_HOW)
+    model: Annotated[str | None, _option("A bundle's path, name, or the beginning of its name.")] = None,
+    preset: Annotated[
+        str | None, _option("paper (default), tutorial, tutorial-octaves, tutorial-tiled, keras or caffe.")
     ] = None,
-    max_size: Annotated[int | None, typer.Option(help="Longer side in pixels, at most.", rich_help_panel=_HOW)] = None,
-    layer_weights: Annotated[
-        str | None, typer.Option(help="As in mixed0=1,mixed2=-0.5; the others get 0.", rich_help_panel=_HOW)
+    steps: Annotated[int | None, _option("Updates in each octave.")] = None,
+    step_size: Annotated[float | None, _option("In units of the backbone's range.")] = None,
+    max_size: Annotated[int | None, _option("Longer side in pixels at most; 0: as it is.")] = None,
+    octaves: Annotated[int | None, _option("Scales to dream at, small to large.")] = None,
+    jitter: Annotated[int | None, _option("Roll the picture by up to so many pixels each step.")] = None,
+    output: Annotated[Path | None, _option("A folder, or a picture's path.")] = None,
+    config: Annotated[Path | None, _option("Take options from a TOML file.")] = None,
+    resume: Annotated[Path | None, _option("Go on from a .checkpoint.")] = None,
+    repeat: Annotated[Path | None, _option("Run a dream's .json or .png again.")] = None,
+    layer_weights: Annotated[str | None, _option("As in mixed0=1,mixed2=-0.5; the others get 0.", _CLIMB)] = None,
+    channels: Annotated[
+        list[str] | None, _option("Single channels of a layer, as in mixed2:12,-40; once for each layer.", _CLIMB)
     ] = None,
-    normalization: Annotated[str | None, typer.Option(help="minmax or backbone.", rich_help_panel=_HOW)] = None,
-    gradient_norm: Annotated[str | None, typer.Option(help="std, l2, mean-abs or none.", rich_help_panel=_HOW)] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of all that is random.", rich_help_panel=_HOW)] = None,
-    repeat: Annotated[
-        Path | None, typer.Option(help="Run a dream's .json or .png again.", rich_help_panel=_HOW)
+    pick: Annotated[str | None, _option("Channels that the picture excites: strongest:5 or weakest:5.", _CLIMB)] = None,
+    guide: Annotated[Path | None, _option("Dream of what this picture has more of.", _CLIMB)] = None,
+    gradient_norm: Annotated[str | None, _option("std, l2, mean-abs or none.", _CLIMB)] = None,
+    blur: Annotated[float | None, _option("Smooth the gradient by so many pixels.", _CLIMB)] = None,
+    laplacian: Annotated[int | None, _option("Even out so many bands of the gradient's pyramid.", _CLIMB)] = None,
+    tv: Annotated[float | None, _option("Pull against speckle (total variation).", _CLIMB)] = None,
+    l2: Annotated[float | None, _option("Pull against extremes.", _CLIMB)] = None,
+    optimizer: Annotated[str | None, _option("plain, momentum or adam.", _CLIMB)] = None,
+    momentum: Annotated[float | None, _option("Of momentum and adam.", _CLIMB)] = None,
+    clip: Annotated[bool | None, _option("Keep the picture in range at each step.", _CLIMB, "--clip/--no-clip")] = None,
+    max_loss: Annotated[float | None, _option("End an octave above this loss.", _CLIMB)] = None,
+    plateau: Annotated[int | None, _option("End an octave after so many steps without gain.", _CLIMB)] = None,
+    seed: Annotated[int | None, _option("Of jitter and noise.", _CLIMB)] = None,
+    octave_scale: Annotated[float | None, _option("From one octave to the next.", _SCALES)] = None,
+    octaves_above: Annotated[int | None, _option("Octaves that are larger than the picture.", _SCALES)] = None,
+    detail: Annotated[str | None, _option("Put lost detail back before or after the ascent; none.", _SCALES)] = None,
+    tile_overlap: Annotated[int | None, _option("Pixels that neighbouring tiles share.", _SCALES)] = None,
+    noise: Annotated[str | None, _option("Dream noise of this size instead of a picture: 512x384.", _PICTURE)] = None,
+    normalization: Annotated[str | None, _option("minmax or backbone.", _PICTURE)] = None,
+    mask: Annotated[Path | None, _option("Dream only where this picture is white.", _PICTURE)] = None,
+    feather: Annotated[float | None, _option("Soften the mask's edge by so many pixels.", _PICTURE)] = None,
+    keep_colours: Annotated[
+        bool | None, _option("Take only the dream's lightness.", _PICTURE, "--keep-colours", "--keep-colors")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="A folder, or a picture's path.", rich_help_panel=_WHAT)] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results.", rich_help_panel=_WHAT)] = False,
-    snapshots: Annotated[str | None, typer.Option(help="Steps to keep, as in 100,500.", rich_help_panel=_WHAT)] = None,
-    full_size: Annotated[
-        bool | None, typer.Option("--full-size", help="Apply the change to the original.", rich_help_panel=_WHAT)
-    ] = None,
-    film: Annotated[Path | None, typer.Option(help="Write an .mp4 of the steps.", rich_help_panel=_WHAT)] = None,
-    every: Annotated[int, typer.Option(min=1, help="Steps between frames of the film.", rich_help_panel=_WHAT)] = 10,
-    provider: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, tensorrt or openvino.", rich_help_panel=_WHERE)
-    ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.", rich_help_panel=_WHERE)] = None,
+    blend: Annotated[float | None, _option("Share of the dream in the result, 0 to 1.", _PICTURE)] = None,
+    full_size: Annotated[bool | None, _option("Apply the change to the original.", _PICTURE, "--full-size")] = None,
+    overwrite: Annotated[bool | None, _option("Replace results.", _OUTPUT, "--overwrite")] = None,
+    snapshots: Annotated[str | None, _option("Updates to keep the picture after: 100,500.", _OUTPUT)] = None,
+    film: Annotated[Path | None, _option("Write an .mp4 of the steps.", _OUTPUT)] = None,
+    every: Annotated[int | None, _option("Steps between frames of the film.", _OUTPUT)] = None,
+    provider: Annotated[str | None, _option("auto, cpu, cuda, tensorrt or openvino.", _MACHINE)] = None,
+    threads: Annotated[int | None, _option("CPU threads.", _MACHINE)] = None,
+    memory: Annotated[str | None, _option("Budget of the whole program, as in 1GB.", _MACHINE)] = None,
 ) -> None:
     """Dream pictures: climb the gradient of a bundle's layers."""
+    options = {name: value for name, value in locals().items() if value is not None and name != "images"}
     with _one_line_failures():
         from onnxdream.runtime.batch import dream_all, gather_pictures
-        from onnxdream.runtime.choice import bundle_of, choose_bundle, describe
-        from onnxdream.runtime.errors import SettingsError
-        from onnxdream.runtime.job import Job
-        from onnxdream.runtime.providers import choose
-        from onnxdream.runtime.repeat import load_record, picture_of
-        from onnxdream.runtime.settings import Execution, parse_layer_weights, parse_snapshots
-        from onnxdream.runtime.settings import preset as settings_of
+        from onnxdream.runtime.order import take_order
 
-        changes = {
-            "steps": steps,
-            "step_size": step_size,
-            "max_size": max_size,
-            "layer_weights": None if layer_weights is None else parse_layer_weights(layer_weights),
-            "normalization": normalization,
-            "gradient_norm": gradient_norm,
-            "seed": seed,
-            "snapshots": None if snapshots is None else parse_snapshots(snapshots),
-            "full_size": full_size,
-        }
-        changes = {name: value for name, value in changes.items() if value is not None}
-        paths = list(images or [])
-        if repeat is None:
-            bundle = choose_bundle(model)
-            settings = settings_of(preset, execution=Execution(provider, threads), **changes)  # type: ignore[arg-type]
-        elif changes or model or threads is not None or preset != "paper" or provider != "auto":
-            raise SettingsError(
-                "--repeat takes every setting from the record: give only pictures, --output, --overwrite and --film"
-            )
-        else:
-            record = load_record(repeat)
-            bundle, settings = bundle_of(record), record.settings_to_repeat()
-            paths = paths or [picture_of(record, repeat)]
-        if not paths:
-            raise SettingsError("no picture given: name one, as in onnxdream dream bears.jpg")
-        settings.vector(bundle.metadata.layer_names)
-        notice = choose(settings.execution.provider).notice
-        for line in describe(bundle) + ([notice] if notice else []):
+        order = take_order(options, with_images=bool(images))
+        for line in order.lines:
             _say(line)
-        pictures, missing = gather_pictures(paths, _say_error, _EXAMPLES)
-        job = Job(bundle, settings, output, overwrite, film, every)
-        failed, interrupted = dream_all(job, pictures, _say, _say_error)
+        subjects, missing = list(order.subjects), 0
+        if not subjects:
+            subjects, missing = gather_pictures(images or [], _say_error, _EXAMPLES)
+        failed, interrupted = dream_all(order.job, subjects, _say, _say_error, order.checkpoint)
         if interrupted:
             raise typer.Exit(130)
         raise typer.Exit(1 if failed + missing else 0)
@@ -145,12 +146,13 @@ def export(
     layers: Annotated[str | None, typer.Option(help="A comma list of layers, or a layer set's name.")] = None,
     weights: Annotated[str, typer.Option(help="imagenet, random, motifs, or a weight file.")] = "imagenet",
     objective: Annotated[str, typer.Option(help="mean or l2.")] = "mean",
+    border: Annotated[int, typer.Option(min=0, help="Cells at a layer's edge that its loss leaves out.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of random weights.")] = 0,
     output: Annotated[Path | None, typer.Option(help="The bundle's path. [default: in the data folder]")] = None,
 ) -> None:
     """Export a backbone's layers and their gradient as one ONNX bundle. Needs the extra `export`."""
     with _one_line_failures():
-        request = _request(model, layers, weights, objective, seed)
+        request = _request(model, layers, weights, objective, border, seed)
         from rich.console import Console
 
         from onnxdream.export.bundle import export_bundle
@@ -226,7 +228,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         raise typer.Exit(1 if found.problems else 0)
 
 
-def _request(model: str, layers: str | None, weights: str, objective: str, seed: int) -> Request:
+def _request(model: str, layers: str | None, weights: str, objective: str, border: int, seed: int) -> Request:
     from onnxdream.models.backbones import find_backbone
 
     backbone = find_backbone(model)
@@ -235,7 +237,7 @@ def _request(model: str, layers: str | None, weights: str, objective: str, seed:
 
     names = backbone.layer_sets.get(layers or backbone.default_set)
     chosen = names or tuple(name.strip() for name in str(layers).split(",") if name.strip())
-    return Request(backbone, chosen, weights, seed, objective)
+    return Request(backbone, chosen, weights, seed, objective, border)
 
 
 def _require_export_extra() -> None:

@@ -20,6 +20,8 @@ The facts of a bundle travel in it as one metadata entry, `onnxdream`, a JSON ob
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -141,7 +143,7 @@ class Metadata:
         weights = _Entry(entry.take("weights", dict), "weights.")
         return cls(
             backbone=entry.take("backbone", str),
-            layers=tuple(_layer(item) for item in entry.items("layers", dict)),
+            layers=_layers(entry),
             objective=entry.take("objective", str),
             input_range=_range(entry),
             channel_order=_rgb(entry),
@@ -149,7 +151,7 @@ class Metadata:
             weights=Weights(*(weights.take(key, str) for key in ("source", "sha256", "licence"))),
             precision=entry.take("precision", str),
             opset=entry.take("opset", int),
-            exporter={key: str(value) for key, value in entry.take("exporter", dict).items()},
+            exporter=_exporter(entry),
             verification=tuple(_check(item) for item in entry.items("verification", dict)),
             border=entry.take("border", int) if "border" in entry.data else 0,
             memory=_memory(entry),
@@ -166,14 +168,18 @@ class _Entry:
         self.prefix = prefix
 
     def take(self, key: str, kind: type[Value]) -> Value:
-        """The value of a key; a whole number serves as a float, a boolean never as a number."""
+        """The value of a key; a whole number serves as a float, a boolean never as a number.
+
+        Whole numbers are from 1 to 2^31 - 1, floats are finite, and text, which ends up in terminals, holds no
+        control characters.
+        """
         if key not in self.data:
             raise BundleFormatError(f"its metadata lacks {self.prefix}{key}: export the bundle again")
         value = self.data[key]
-        if kind is float and type(value) is int:
+        if kind is float and type(value) is int and abs(value) < 2**31:
             value = float(value)
-        if type(value) is not kind:
-            raise BundleFormatError(f"its metadata's {self.prefix}{key} is no {kind.__name__}: export it again")
+        if type(value) is not kind or not _sound(value):
+            raise BundleFormatError(f"its metadata's {self.prefix}{key} is no {_KINDS[kind]}: export the bundle again")
         return value
 
     def items(self, key: str, kind: type[Value]) -> tuple[Value, ...]:
@@ -182,15 +188,40 @@ class _Entry:
         return tuple(_Entry({key: value}, self.prefix).take(key, kind) for value in values)
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_KINDS: dict[type, str] = {
+    str: "plain text",
+    int: "positive whole number",
+    float: "number",
+    list: "list",
+    dict: "object",
+}
+
+
+def _sound(value: object) -> bool:
+    if isinstance(value, str):
+        return not _CONTROL.search(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or 1 <= value < 2**31
+
+
 def _require_schema(version: str) -> None:
-    major = version.split(".")[0]
-    if not major.isdigit():
-        raise BundleFormatError(f"its contract version {version!r} is no version: export the bundle again")
-    if int(major) != SCHEMA[0]:
+    if not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}", version):
+        raise BundleFormatError(f"its contract version {version[:20]!r} is no version: export the bundle again")
+    major = int(version.split(".")[0])
+    if major != SCHEMA[0]:
         raise BundleVersionError(
             f"it follows contract {version}, this onnxdream knows {SCHEMA[0]}.x: "
-            f"{'update onnxdream' if int(major) > SCHEMA[0] else 'export the bundle again'}"
+            f"{'update onnxdream' if major > SCHEMA[0] else 'export the bundle again'}"
         )
+
+
+def _layers(entry: _Entry) -> tuple[Layer, ...]:
+    layers = tuple(_layer(item) for item in entry.items("layers", dict))
+    if not layers or len({layer.name for layer in layers}) < len(layers):
+        raise BundleFormatError("its metadata names no layer, or one twice: export the bundle again")
+    return layers
 
 
 def _layer(data: dict[str, Any]) -> Layer:
@@ -214,6 +245,13 @@ def _memory(entry: _Entry) -> Memory | None:
     return found
 
 
+def _exporter(entry: _Entry) -> dict[str, str]:
+    versions = entry.take("exporter", dict)
+    if not all(isinstance(value, str) and _sound(key) and _sound(value) for key, value in versions.items()):
+        raise BundleFormatError("its metadata's exporter lists no versions: export the bundle again")
+    return versions
+
+
 def _range(entry: _Entry) -> tuple[float, float]:
     limits = entry.items("input_range", float)
     if len(limits) != 2 or not -1e6 < limits[0] < limits[1] < 1e6:
@@ -224,7 +262,7 @@ def _range(entry: _Entry) -> tuple[float, float]:
 def _rgb(entry: _Entry) -> str:
     order = entry.take("channel_order", str)
     if order != "RGB":
-        raise BundleFormatError(f"its channel order is {order!r}, only RGB is known: update onnxdream")
+        raise BundleFormatError(f"its channel order is {order[:20]!r}, only RGB is known: update onnxdream")
     return order
 
 

@@ -27,16 +27,10 @@ def load_record(path: Path) -> Record:
     return read_record(text, path.name)
 
 
-def job_of(record: Record, beside: Path, output: Path | None, overwrite: bool) -> Job:
-    """The job that makes a record's dream again. Raises RecordError."""
-    return Job(
-        bundle_of(record.bundle),
-        record.settings_to_repeat(),
-        output,
-        overwrite,
-        mask=record.mask and find_source(record.mask, beside),
-        guide=record.guide and find_source(record.guide, beside),
-    )
+def aids_of(record: Record, beside: Path) -> dict[str, Path]:
+    """The files of a record's mask and guide, where it has them. Raises RecordError."""
+    sources = {"mask": record.mask, "guide": record.guide}
+    return {name: find_source(source, beside) for name, source in sources.items() if source}
 
 
 def subject_of(settings: Settings, source: Source | None, beside: Path) -> Subject:

@@ -67,10 +67,7 @@ def dream(
     layer_weights = np.array(settings.vector(metadata.layer_names), np.float32)
     canvas = Canvas(picture, metadata, settings)
     mask = None if aids.mask is None else Mask.of(aids.mask, picture, settings.feather)
-    choice = choose(settings.execution.provider)
-    if choice.notice:
-        say(choice.notice)
-    machine = Machine(choice.provider, threads_of(settings.execution))
+    machine = Machine(choose(settings.execution.provider).provider, threads_of(settings.execution))
     channel_weights = _channel_weights(picture, aids.guide, bundle, settings, machine, layer_weights)
     notices: list[str] = []
 

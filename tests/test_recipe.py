@@ -68,7 +68,8 @@ def test_a_batch_is_cropped_and_in_the_backbones_range_up_to_contrast_and_bright
     drawings = Drawings(black_and_white, np.array([0, 1]))
     for seed in range(20):
         images, labels = random_batch(np.random.default_rng(seed), drawings, count=16, crop=112)
-        assert (images.shape, images.dtype) == ((16, 112, 112, 3), np.float32)
+        assert images.shape == (16, 112, 112, 3)
+        assert images.dtype == np.float32
         black, white = images[labels == 0], images[labels == 1]
         assert np.ptp(black) == np.ptp(white) == 0
         assert 0.6 <= (white.max() - black.max()) / 2 <= 1.2

@@ -72,7 +72,7 @@ def brick(rng: Generator) -> Field:
 
 
 def honeycomb(rng: Generator) -> Field:
-    """Walls between the cells of two interleaved grids of centres."""
+    """Walls that join to jagged rows rather than to hexagons: so the shipped weights have learnt the class."""
     u, v = warped_grid(rng)
     nearest = np.full((SIZE, SIZE), 9, np.float32)
     second = nearest.copy()

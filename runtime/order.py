@@ -1,0 +1,103 @@
+"""From the options of the command line, or of a config file, to a job and its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .bundle import Bundle
+from .checkpoint import Checkpoint, read_checkpoint
+from .choice import bundle_of, choose_bundle, describe
+from .config import execution_of, read_config, settings_changes
+from .errors import SettingsError
+from .job import Job
+from .presets import find_preset, fitted
+from .providers import choose
+from .repeat import aids_of, job_to_resume, load_record, subject_of
+from .settings import Settings
+from .subject import Subject
+
+# What may stand beside --repeat; everything else comes from the record.
+_BESIDE_REPEAT = {"output", "overwrite", "film", "every"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job, the subject that its options name by themselves, the checkpoint it goes on from, and lines for the user.
+
+    Where `subjects` is empty, the pictures of the command line are meant.
+    """
+
+    job: Job
+    subjects: tuple[Subject, ...] = ()
+    checkpoint: Checkpoint | None = None
+    lines: list[str] = field(default_factory=list)
+
+
+def take_order(options: Mapping[str, Any], with_images: bool) -> Order:
+    """The order in the options that were given, under their Python names; `with_images` says that pictures were named.
+
+    Raises DreamError and BundleError.
+    """
+    given = dict(options)
+    if "resume" in given:
+        return _resumed(Path(given.pop("resume")), given, with_images)
+    if "repeat" in given:
+        return _repeated(Path(given.pop("repeat")), given, with_images)
+    if "config" in given:
+        given = {**read_config(Path(given.pop("config"))), **given}
+    return _new(given, with_images)
+
+
+def _new(given: Mapping[str, Any], with_images: bool) -> Order:
+    changes = settings_changes(given)
+    if "noise" in changes and with_images:
+        raise SettingsError("noise is dreamed instead of a picture: give either --noise or pictures")
+    if "noise" not in changes and not with_images:
+        raise SettingsError("no picture given: name one, as in onnxdream dream bears.jpg")
+    bundle = choose_bundle(given.get("model"))
+    chosen = find_preset(given.get("preset", "paper"))
+    settings, notice = fitted(chosen, bundle.metadata, {**changes, "execution": execution_of(given)})
+    settings.vector(bundle.metadata.layer_names)
+    subjects = (Subject.of_noise(settings.noise),) if settings.noise else ()
+    lines = _introduction(bundle, settings) + ([notice] if notice else [])
+    return Order(_job(bundle, settings, given), subjects, lines=lines)
+
+
+def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) -> Order:
+    _refuse_more("--repeat", given, _BESIDE_REPEAT, "pictures, --output, --overwrite and --film")
+    record = load_record(record_path)
+    job = _job(bundle_of(record.bundle), record.settings_to_repeat(), {**given, **aids_of(record, record_path)})
+    subjects = () if with_images else (subject_of(record.settings, record.picture, record_path),)
+    return Order(job, subjects, lines=_introduction(job.bundle, job.settings))
+
+
+def _resumed(path: Path, given: Mapping[str, Any], with_images: bool) -> Order:
+    _refuse_more("--resume", {**given, **({"images": True} if with_images else {})}, set(), "nothing else")
+    checkpoint = read_checkpoint(path)
+    job = job_to_resume(checkpoint, path)
+    subject = subject_of(checkpoint.settings, checkpoint.picture, path)
+    lines = [*_introduction(job.bundle, job.settings), f"going on after {checkpoint.state.number} steps"]
+    if job.film:
+        lines.append("the film begins anew with this step")
+    return Order(job, (subject,), checkpoint, lines)
+
+
+def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
+    files = {name: Path(given[name]) for name in ("output", "film", "mask", "guide") if name in given}
+    every = given.get("every", 10)
+    if type(every) is not int or every < 1:
+        raise SettingsError(f"every must be a whole number from 1, not {every!r}")
+    return Job(bundle, settings, overwrite=bool(given.get("overwrite")), film_every=every, **files)
+
+
+def _refuse_more(option: str, given: Mapping[str, Any], allowed: set[str], beside: str) -> None:
+    if set(given) - allowed:
+        raise SettingsError(f"{option} takes every setting from its file: give {beside} with it")
+
+
+def _introduction(bundle: Bundle, settings: Settings) -> list[str]:
+    notice = choose(settings.execution.provider).notice
+    return describe(bundle) + ([notice] if notice else [])

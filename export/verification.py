@@ -84,7 +84,9 @@ def verify(
     cosine >= 0.99 and norm within 1 %.
     """
     onnx.checker.check_model(bundle, full_check=True)
-    session = ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # it warns of the input with a default, which the contract wants
+    session = ort.InferenceSession(bundle, options, providers=["CPUExecutionProvider"])
     checks = []
     for sample in _samples(smallest, input_range):
         for check in _passing(session, stock, sample):
@@ -159,9 +161,7 @@ def _check(
     check = Check(sample.name, climbed, float(errors[worst] / (abs(losses[worst]) + 1e-30)), cosine, ratio)
     least_cosine, norm_slack = (0.99, 0.01) if sample.flat else (0.9999, 0.001)
     return check, (
-        bool(np.all(errors <= 1e-4 * np.abs(losses) + 1e-6))
-        and cosine >= least_cosine
-        and abs(ratio - 1) <= norm_slack
+        bool(np.all(errors <= 1e-4 * np.abs(losses) + 1e-6)) and cosine >= least_cosine and abs(ratio - 1) <= norm_slack
     )
 
 

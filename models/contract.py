@@ -153,7 +153,7 @@ class Metadata:
             opset=entry.take("opset", int),
             exporter=_exporter(entry),
             verification=tuple(_check(item) for item in entry.items("verification", dict)),
-            border=entry.take("border", int) if "border" in entry.data else 0,
+            border=entry.take("border", int) if entry.data.get("border") else 0,
             memory=_memory(entry),
         )
 

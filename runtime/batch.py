@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ..models.contract import BundleError
 from .ascent import Step
-from .errors import DreamError, SettingsError
 from .checkpoint import Checkpoint
+from .errors import DreamError, SettingsError
 from .job import Job, Listener, dream_subject
 from .pictures import PictureError, PictureNotFoundError, find_pictures
 from .progress import DreamProgress

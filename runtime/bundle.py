@@ -51,9 +51,7 @@ class Session:
         _require_contract(self._session, bundle)
         self._takes_channels = bool(self._session.get_overridable_initializers())
 
-    def evaluate(
-        self, image: Array, layer_weights: Array, channel_weights: Array | None = None
-    ) -> tuple[Array, Array]:
+    def evaluate(self, image: Array, layer_weights: Array, channel_weights: Array | None = None) -> tuple[Array, Array]:
         """Losses [layers] and the gradient [3, height, width] of their weighted sum, for an image of that shape.
 
         Raises ComputationError, and BundleFormatError where the outputs are not what the contract says.

@@ -71,7 +71,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             slots = [file[name] for name in sorted(file.files) if name.startswith("slot")]
             state = State(file["image"], slots, history=list(file["history"]), **facts["counters"])
         _require_sound(state)
-        sources = {name: facts[name] and source_from_dict(facts[name]) for name in ("bundle", "picture", "mask", "guide")}
+        sources = {
+            name: facts[name] and source_from_dict(facts[name]) for name in ("bundle", "picture", "mask", "guide")
+        }
         return Checkpoint(
             settings=settings_from_dict(facts["settings"]),
             **sources,

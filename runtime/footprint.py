@@ -7,8 +7,10 @@ and keeps what a pixel costs in the bundle.
 from __future__ import annotations
 
 import json
+import re
 import resource
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -28,8 +30,13 @@ def footprint(path: str, side: int) -> dict[str, int]:
 
 
 def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    try:
+        # Not ru_maxrss, which a child inherits from the process that started it.
+        status = Path("/proc/self/status").read_text()
+        return int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0]) * 1024
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "M
 # Python with numpy, OpenCV and onnxruntime, before a picture or a bundle is loaded (measured: 105-125 MB).
 _PROGRAM_BYTES = 130 * 10**6
 _SMALLEST_TILE = 128
+# Of a budget that is planned for; the rest is for what no model knows.
+_SHARE = 0.93
 
 
 class MemoryBudgetError(SettingsError):
@@ -36,10 +38,10 @@ class Cost:
     def largest_tile(self, budget: int, picture_pixels: int, smallest_side: int) -> int:
         """Pixels of the largest tile that keeps a run within a budget in bytes. Raises MemoryBudgetError."""
         unavoidable = _PROGRAM_BYTES + self.fixed + self.per_picture_pixel * picture_pixels
-        pixels = int((budget - unavoidable) / self.per_tile_pixel)
+        pixels = int((_SHARE * budget - unavoidable) / self.per_tile_pixel)
         least_side = max(_SMALLEST_TILE, smallest_side)
         if pixels < least_side**2:
-            least = unavoidable + self.per_tile_pixel * least_side**2
+            least = (unavoidable + self.per_tile_pixel * least_side**2) / _SHARE
             raise MemoryBudgetError(
                 f"a memory budget of {_readable(budget)} is too small for this picture and bundle: "
                 f"give --memory {_readable(least, round_up=True)} at least, or a smaller --max-size"
@@ -72,8 +74,10 @@ def tile_shape(pixels: int, size: tuple[int, int], grid: int) -> tuple[int, int]
         wide = min(width, pixels // height)
     elif wide == width:
         tall = min(height, pixels // width)
-    return tuple(max(grid, length // grid * grid) if length < whole else whole  # type: ignore[return-value]
-                 for length, whole in ((tall, height), (wide, width)))
+    return tuple(
+        max(grid, length // grid * grid) if length < whole else whole  # type: ignore[return-value]
+        for length, whole in ((tall, height), (wide, width))
+    )
 
 
 def _machine_memory() -> int:

@@ -54,5 +54,3 @@ def next_octave(climbed: Array, base: Array, next_base: Array, detail: Detail) -
 def with_lost_detail(climbed: Array, base: Array, smaller_base: Array) -> Array:
     """Adds what the picture lost by being as small as the octave before (Keras's example)."""
     return climbed + base - resized(smaller_base, (base.shape[1], base.shape[2]))
-
-

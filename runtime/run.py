@@ -75,9 +75,7 @@ def dream(
         notices.append(line)
         say(line)
 
-    objective = Objective(
-        bundle, settings, machine, layer_weights, canvas.largest_octave, channel_weights, notice
-    )
+    objective = Objective(bundle, settings, machine, layer_weights, canvas.largest_octave, channel_weights, notice)
     ascent = Ascent(canvas, objective, settings, layer_weights, metadata.input_range, mask)
     state = state or ascent.start()
     started = time.perf_counter()
@@ -110,7 +108,9 @@ def _channel_weights(
         return chosen_channels(layers, parse_channels(settings.channels))
 
     def means(pixels: Pixels) -> Array:
-        small = Settings(max_size=min(_LOOK_SIZE, settings.max_size or _LOOK_SIZE), normalization=settings.normalization)
+        small = Settings(
+            max_size=min(_LOOK_SIZE, settings.max_size or _LOOK_SIZE), normalization=settings.normalization
+        )
         canvas = Canvas(pixels, bundle.metadata, small)
         session = bundle.session(*canvas.size, machine.provider, machine.threads)
         return session.channel_means(canvas.base(canvas.size), layer_weights)

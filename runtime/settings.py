@@ -31,7 +31,9 @@ def _whole(least: int, most: int) -> Rule:
 
 def _number(least: float, most: float) -> Rule:
     def check(name: str, value: object) -> None:
-        if not (isinstance(value, float) or type(value) is int) or not (math.isfinite(value) and least <= value <= most):
+        if not (isinstance(value, float) or type(value) is int) or not (
+            math.isfinite(value) and least <= value <= most
+        ):
             raise SettingsError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
 
     return check

@@ -49,7 +49,8 @@ class TilePlan:
 
 
 def blended(height: int, width: int, tile: tuple[int, int], overlap: int, grid: int) -> TilePlan:
-    """Tiles of equal size that overlap by `overlap` pixels at least and fade into each other.
+    """Tiles of equal size, at most `tile` high and wide, that overlap by `overlap` pixels at least and fade into each
+    other.
 
     Across an overlap the weights of two neighbours run linearly from 0 to 1 and add up to 1, so a gradient put
     together from them has no jump. Tiles start at multiples of `grid`, the deepest layer's stride, so that a layer's
@@ -73,22 +74,33 @@ def tutorial(height: int, width: int, side: int) -> TilePlan:
 
 
 def _strips(length: int, side: int, overlap: int, grid: int) -> list[tuple[int, Array]]:
-    """Starts and weights of equal strips that cover an axis."""
+    """Starts and weights of equal strips that cover an axis, as few and then as narrow as they can be."""
+    count = _count(length, side, overlap)
+    if count > 1:
+        narrowest = -(-(length + (count - 1) * overlap) // count)
+        # One grid step more than needed pays for starts that are rounded down to the grid.
+        side = min(side, (narrowest // grid + 2) * grid)
     starts = _starts(length, side, overlap, grid)
     weights = [np.ones(side, np.float32) for _ in starts]
     for number in range(len(starts) - 1):
         shared = starts[number] + side - starts[number + 1]
-        ramp = ((np.arange(shared) + 0.5) / shared).astype(np.float32)
-        weights[number][side - shared :] *= 1 - ramp
+        ramp = ((np.arange(shared) + 0.5) / max(shared, 1)).astype(np.float32)
+        weights[number][side - shared :] *= ramp[::-1]
         weights[number + 1][:shared] *= ramp
-    return list(zip(starts, weights, strict=True))
+    total = np.zeros(length, np.float32)  # not 1 where more than two strips meet
+    for start, weight in zip(starts, weights, strict=True):
+        total[start : start + side] += weight
+    return [(start, weight / total[start : start + side]) for start, weight in zip(starts, weights, strict=True)]
+
+
+def _count(length: int, side: int, overlap: int) -> int:
+    return 1 if side >= length else 1 + -(-(length - side) // max(1, side - overlap))
 
 
 def _starts(length: int, side: int, overlap: int, grid: int) -> list[int]:
     """Evenly spread multiples of the grid; the last strip ends with the axis, on the grid or not."""
-    if side >= length:
+    count = _count(length, side, overlap + grid - 1)
+    if count == 1:
         return [0]
-    stride = max(grid, side - overlap)
-    count = 1 + -(-(length - side) // stride)
     spread = np.linspace(0, length - side, count)[:-1]
-    return [int(start // grid * grid) for start in spread] + [length - side]
+    return sorted({int(start // grid * grid) for start in spread} | {length - side})

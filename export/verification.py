@@ -39,7 +39,7 @@ class Stock:
     def losses_and_gradients(
         self, picture: Array, channel_weights: list[Array] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Losses [layers] and gradients [layers, height, width, 3] of a picture [height, width, 3], by TensorFlow alone.
+        """Losses [layers] and gradients [layers, height, width, 3] of a picture [height, width, 3], by TensorFlow.
 
         `channel_weights` are a layer's weights of its channels' means; without them a loss is the layer's mean.
         """

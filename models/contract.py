@@ -11,8 +11,11 @@ Since 1.1 there are two more, which a caller may leave alone:
 
 | name | kind | shape, type |
 |---|---|---|
-| `channel_weights` | input with a default | [channels of all layers] float32: a layer's loss is the sum of these * `channel_means`; the default, 1 / channels, makes it the mean |
-| `channel_means` | output | [batch, channels of all layers] float32: each channel's mean objective |
+| `channel_weights` | input with a default | [channels of all layers] float32 |
+| `channel_means` | output | [batch, channels of all layers] float32, each channel's mean objective |
+
+A layer's loss is the sum of channel_weights * channel_means over its channels; the default weight, 1 / channels, makes
+it the layer's mean.
 
 The facts of a bundle travel in it as one metadata entry, `onnxdream`, a JSON object.
 """

@@ -48,7 +48,7 @@ class Stock:
             tape.watch(image)
             activations = self._layers_model(image, training=False)
             activations = activations if isinstance(activations, list) else [activations]
-            weights = channel_weights or [None] * len(activations)
+            weights: list[Any] = [None] * len(activations) if channel_weights is None else [*channel_weights]
             losses = [self._loss(a, w) for a, w in zip(activations, weights, strict=True)]
         gradients = [tape.gradient(loss, image).numpy()[0] for loss in losses]
         return np.array([float(loss) for loss in losses]), np.stack(gradients).astype(np.float64)

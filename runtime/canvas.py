@@ -50,7 +50,8 @@ class Mask:
 
     def at(self, size: Size) -> Array:
         """The mask at another size."""
-        return resized(self.strength[None], size, "area")[0]
+        (strength,) = resized(self.strength[None], size, "area")
+        return np.asarray(strength)
 
 
 class Canvas:

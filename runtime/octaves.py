@@ -32,7 +32,7 @@ def octave_sizes(size: Size, smallest: Size, octaves: int, above: int, ratio: fl
 def resized(image: Array, size: Size, interpolation: Interpolation = "linear") -> Array:
     """A CHW image at another height and width: bilinear, or averaged over areas where it shrinks (`area`)."""
     if image.shape[1:] == size:
-        return image.copy()
+        return np.array(image)
     shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[2]
     method = cv2.INTER_AREA if interpolation == "area" and shrinks else cv2.INTER_LINEAR
     return np.stack([cv2.resize(plane, (size[1], size[0]), interpolation=method) for plane in image])

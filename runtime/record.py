@@ -35,6 +35,15 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """The files that a run's pictures came from."""
+
+    picture: Source
+    mask: Source | None = None
+    guide: Source | None = None
+
+
+@dataclass(frozen=True)
 class OctaveRecord:
     """How one octave was computed: its height and width, those of its tiles, and how many these were."""
 

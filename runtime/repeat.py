@@ -60,6 +60,6 @@ def job_to_resume(checkpoint: Checkpoint, beside: Path) -> Job:
         overwrite=True,
         film=Path(checkpoint.film) if checkpoint.film else None,
         film_every=checkpoint.film_every,
-        mask=checkpoint.mask and find_source(checkpoint.mask, beside),
-        guide=checkpoint.guide and find_source(checkpoint.guide, beside),
+        mask=find_source(checkpoint.mask, beside) if checkpoint.mask else None,
+        guide=find_source(checkpoint.guide, beside) if checkpoint.guide else None,
     )

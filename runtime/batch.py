@@ -53,8 +53,7 @@ def dream_all(
     failed = 0
     dreamed: set[str] = set()
     with _interruptible() as interrupted:
-        # Those of one size follow each other and share a session.
-        for subject in sorted(subjects, key=lambda subject: subject.dreamed_size(job.settings.max_size)):
+        for subject in _by_size(subjects, job.settings.max_size):
             # Of two pictures of one name, the second must not replace the dream of the first.
             own = replace(job, overwrite=job.overwrite and subject.path.stem not in dreamed)
             dreamed.add(subject.path.stem)
@@ -69,6 +68,11 @@ def dream_all(
             if interrupted():
                 break
     return failed, interrupted()
+
+
+def _by_size(subjects: list[Subject], max_size: int | None) -> list[Subject]:
+    """Those dreamed in one size follow each other and share a session."""
+    return sorted(subjects, key=lambda subject: subject.dreamed_size(max_size)) if len(subjects) > 1 else subjects
 
 
 def _dream_one(

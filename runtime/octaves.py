@@ -22,7 +22,8 @@ def octave_sizes(size: Size, smallest: Size, octaves: int, above: int, ratio: fl
     """
     sizes: list[Size] = []
     for exponent in range(above + 1 - octaves, above + 1):
-        height, width = (int(side * ratio**exponent) for side in size)
+        # The hair keeps 78 / 1.3 at 60, which floats make 59.999….
+        height, width = (int(side * ratio**exponent + 1e-6) for side in size)
         clamped = max(height, smallest[0]), max(width, smallest[1])
         if not sizes or clamped != sizes[-1]:
             sizes.append(clamped)

@@ -59,7 +59,7 @@ _HOW, _WHAT, _WHERE = "How to dream", "What to write", "Where to compute"
 @app.command()
 def dream(
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="IMAGE...", help="Pictures, or folders of them.")
+        list[Path] | None, typer.Argument(metavar="IMAGE...", readable=False, help="Pictures, or folders of them.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="A bundle's path, name, or the beginning of its name.")] = None,
     preset: Annotated[str, typer.Option(help="paper or tutorial.", rich_help_panel=_HOW)] = "paper",
@@ -75,7 +75,7 @@ def dream(
     gradient_norm: Annotated[str | None, typer.Option(help="std, l2, mean-abs or none.", rich_help_panel=_HOW)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all that is random.", rich_help_panel=_HOW)] = None,
     repeat: Annotated[
-        Path | None, typer.Option(help="Run a dream's .json or .png again.", rich_help_panel=_HOW)
+        Path | None, typer.Option(help="Run a dream's .json or .png again.", readable=False, rich_help_panel=_HOW)
     ] = None,
     output: Annotated[Path | None, typer.Option(help="A folder, or a picture's path.", rich_help_panel=_WHAT)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results.", rich_help_panel=_WHAT)] = False,
@@ -273,7 +273,7 @@ def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> No
     for row in rows:
         table.add_row(*row)
     # Where nobody sees a terminal's width, a row is a line all the same.
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:
@@ -287,7 +287,7 @@ def _facts(bundle: Bundle) -> dict[str, str]:
         "backbone": facts.backbone,
         "layers": ", ".join(f"{n.name} ({n.channels} channels, stride {n.stride})" for n in facts.layers),
         "objective": facts.objective,
-        "input": f"{facts.channel_order} from {low:g} to {high:g}, {width}×{height} pixels at least",
+        "input": f"{facts.channel_order} from {low:g} to {high:g}, {width}x{height} pixels at least",
         "weights": f"{facts.weights.source}, SHA-256 {facts.weights.sha256}",
         "licence": facts.weights.licence,
         "precision": f"{facts.precision}, opset {facts.opset}",

@@ -52,8 +52,7 @@ def verify(
     The bars: loss |a - b| <= 1e-4 |b| + 1e-6; gradient cosine >= 0.9999 and norm within 0.1 %; on flat pictures
     cosine >= 0.99 and norm within 1 %.
     """
-    onnx.checker.check_model(bundle, full_check=True)
-    session = ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
+    session = _open(bundle)
     stock = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
     checks = []
     for sample in _samples(smallest, input_range):
@@ -61,6 +60,29 @@ def verify(
             checks.append(check)
             on_check(check)
     return tuple(checks)
+
+
+def _open(bundle: bytes) -> Any:
+    try:
+        onnx.checker.check_model(bundle, full_check=True)
+        return ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
+    except Exception as error:  # both raise kinds of their own
+        raise _unsound(error) from error
+
+
+def _run(session: Any, image: Array, weights: Array) -> tuple[Array, Array]:
+    """Losses [batch, layers] and gradient, NCHW, by the bundle."""
+    feed = {contract.IMAGE: image, contract.LAYER_WEIGHTS: weights}
+    try:
+        losses, gradient = session.run([contract.LOSSES, contract.GRADIENT], feed)
+    except Exception as error:  # onnxruntime raises kinds of its own
+        raise _unsound(error) from error
+    return losses, gradient
+
+
+def _unsound(error: Exception) -> VerificationError:
+    reason = str(error).strip().splitlines()[0]
+    return VerificationError(f"the graph is no sound ONNX ({reason}); nothing is written, please report it")
 
 
 def _passing(session: Any, stock: Any, layers: tuple[str, ...], objective: str, sample: _Sample) -> list[Check]:
@@ -111,8 +133,7 @@ def _compare(
     signs = np.array([(-1) ** i * (1 + 0.3 * i) for i in range(len(layers))], np.float32)
     climbs = [*zip(layers, np.eye(len(layers), dtype=np.float32), strict=True), (MIXED_SIGNS, signs)]
     for climbed, weights in climbs:
-        feed = {contract.IMAGE: image, contract.LAYER_WEIGHTS: weights}
-        found, gradient = session.run([contract.LOSSES, contract.GRADIENT], feed)
+        found, gradient = _run(session, image, weights)
         expected = np.tensordot(weights.astype(np.float64), gradients, 1)
         errors = np.abs(found[0] - losses)
         worst = int(np.argmax(errors / (np.abs(losses) + 1e-30)))

@@ -163,13 +163,12 @@ def _climb(
 def _small(picture: Pixels, max_size: int | None, smallest: tuple[int, int]) -> Pixels:
     """The picture with its longer side at most `max_size`, unless the network needs it larger."""
     small = shrink(picture, max_size)
-    height, width = small.shape[:2]
-    factor = max(smallest[0] / height, smallest[1] / width)
-    if factor <= 1:
+    if small.shape[0] >= smallest[0] and small.shape[1] >= smallest[1]:
         return small
+    height, width = picture.shape[:2]
+    factor = max(smallest[0] / height, smallest[1] / width)
     size = max(smallest[0], round(height * factor)), max(smallest[1], round(width * factor))
     if max(size) > _LONGEST_UPSCALED:
-        height, width = picture.shape[:2]
         raise SettingsError(
             f"a picture of {width}x{height} is too narrow: "
             f"the network needs {smallest[1]}x{smallest[0]} at least, crop it"

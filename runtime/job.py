@@ -74,10 +74,13 @@ def by_dreamed_size(paths: Iterable[Path], max_size: int | None) -> list[Path]:
             container = read_container(path.read_bytes())
         except (OSError, ContainerError):
             return (0, 0)  # reported when its turn comes
-        factor = min(1.0, (max_size or container.width) / max(container.width, container.height))
-        return round(container.height * factor), round(container.width * factor)
+        stored = container.height, container.width
+        height, width = stored[::-1] if container.orientation > 4 else stored
+        factor = min(1.0, (max_size or width + height) / max(width, height, 1))
+        return round(height * factor), round(width * factor)
 
-    return sorted(paths, key=size)
+    several = list(paths)
+    return sorted(several, key=size) if len(several) > 1 else several
 
 
 class _Writer:

@@ -15,8 +15,11 @@ def load_record(path: Path) -> Record:
     """The record in a .json, or inside a .png that onnxdream wrote. Raises RecordError."""
     try:
         text = read_note(path) if path.suffix.lower() == ".png" else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, PictureError) as error:
-        raise RecordError(f"cannot read record {path}: give the .json or the .png of a dream") from error
+    except PictureError as error:
+        raise RecordError(f"cannot read record {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise RecordError(f"cannot read record {path} ({reason}): give the .json or the .png of a dream") from error
     if text is None:
         raise RecordError(f"{path} holds no record: give the .json or the .png of a dream")
     return read_record(text, path.name)

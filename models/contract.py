@@ -132,7 +132,8 @@ class Metadata:
 
     def to_json(self) -> str:
         """The metadata entry's text."""
-        return json.dumps({"schema": "{}.{}".format(*SCHEMA), **asdict(self)})
+        facts = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps({"schema": "{}.{}".format(*SCHEMA), **facts})
 
     @classmethod
     def from_json(cls, text: str) -> Metadata:
@@ -156,7 +157,7 @@ class Metadata:
             opset=entry.take("opset", int),
             exporter=_exporter(entry),
             verification=tuple(_check(item) for item in entry.items("verification", dict)),
-            border=entry.take("border", int) if entry.data.get("border") else 0,
+            border=_border(entry),
             memory=_memory(entry),
         )
 
@@ -238,8 +239,17 @@ def _check(data: dict[str, Any]) -> Check:
     return Check(entry.take("picture", str), entry.take("climbed", str), *numbers)
 
 
+def _border(entry: _Entry) -> int:
+    if "border" not in entry.data:  # of contract 1.0
+        return 0
+    border = entry.data["border"]
+    if type(border) is not int or not 0 <= border < 1000:
+        raise BundleFormatError("its metadata's border is no whole number from 0: export the bundle again")
+    return border
+
+
 def _memory(entry: _Entry) -> Memory | None:
-    if entry.data.get("memory") is None:
+    if "memory" not in entry.data:  # of contract 1.0, or exported where it could not be measured
         return None
     memory = _Entry(entry.take("memory", dict), "memory.")
     found = Memory(memory.take("fixed", float), memory.take("per_pixel", float))

@@ -87,8 +87,9 @@ def _dream_one(
         dreamed, results = dream_subject(job, subject, Listener(say, on_step), checkpoint)
     record = dreamed.record
     stopped = record.ended == "stopped"
+    steps = job.settings.steps * job.settings.octaves
     say(
-        f"{subject.name}: {f'stopped after {record.steps_done} steps, ' if stopped else ''}"
+        f"{subject.name}: {f'stopped after {record.steps_done} of {steps} steps, ' if stopped else ''}"
         f"loss {record.first_loss:.4g} → {record.last_loss:.4g} in {record.seconds:.1f} s, saved as {results.picture}"
         f"{f'; --resume {results.checkpoint} goes on' if stopped and results.checkpoint.exists() else ''}"
     )

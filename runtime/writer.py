@@ -85,7 +85,7 @@ class Writer:
             raise self._failure
         if dreamed.record.ended == "diverged":
             raise DivergedError(
-                f"the losses were no finite numbers after step {dreamed.record.steps_done + 1}; the picture so far is "
+                f"the losses were no finite numbers after step {dreamed.record.steps_done}; the picture before is "
                 f"saved as {self.results.picture}: choose a smaller --step-size"
             )
 

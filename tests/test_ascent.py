@@ -100,10 +100,12 @@ def test_the_loss_rises_at_every_step(name: str) -> None:
 def test_row_n_holds_the_losses_of_the_picture_after_n_updates() -> None:
     heard: list[Step] = []
     images: list[NDArray[np.float32]] = []
+    pictures: list[NDArray[Any]] = []
 
     def on_step(step: Step) -> None:
         heard.append(step)
-        images.append(step._image.copy())
+        pictures.append(step.picture)
+        images.append(step.state.image.copy())
 
     settings = replace(FEW, layer_weights={"low": 2.0, "high": -1.0})
     dreamed = dream(noise(40, 53), TINY, settings, on_step)
@@ -116,8 +118,8 @@ def test_row_n_holds_the_losses_of_the_picture_after_n_updates() -> None:
         np.testing.assert_array_equal(session.evaluate(image, weights)[0], row)
         assert step.total == pytest.approx(2 * row[0] - row[2], rel=1e-5)
         assert step.size == (40, 53)
-    np.testing.assert_array_equal(heard[-1].picture, dreamed.picture)
-    np.testing.assert_array_equal(heard[0].picture, noise(40, 53))
+    np.testing.assert_array_equal(pictures[-1], dreamed.picture)
+    np.testing.assert_array_equal(pictures[0], noise(40, 53))
 
 
 @pytest.mark.parametrize("normalization", ["minmax", "backbone"])
@@ -176,7 +178,7 @@ def test_a_picture_shrinks_to_max_size_unless_the_network_needs_more(
 ) -> None:
     dreamed = dream(noise(*shape), TINY, replace(FEW, max_size=40))
     assert dreamed.picture.shape == (*size, 3)
-    assert dreamed.record.size == size
+    assert dreamed.record.octaves[0].size == size
 
 
 def test_a_picture_is_never_enlarged_to_max_size() -> None:
@@ -189,7 +191,7 @@ def test_a_picture_that_is_too_small_for_the_network_is_enlarged(shape: tuple[in
     picture = noise(*shape)
     dreamed = dream(picture, TINY, replace(FEW, steps=2))
     assert dreamed.picture.shape == (*size, 3)
-    assert dreamed.record.size == size
+    assert dreamed.record.octaves[0].size == size
     assert dream(picture, TINY, replace(FEW, steps=2, full_size=True)).picture.shape == picture.shape
 
 
@@ -217,7 +219,7 @@ def test_full_size_is_the_original_with_the_enlarged_change(channels: int) -> No
     assert np.abs(dreamed.picture[..., :3] - expected).max() < 2  # the small picture was rounded
     np.testing.assert_array_equal(dreamed.picture[..., 3:], picture[..., 3:])
     assert np.abs(enlarged).mean() > 1
-    assert dreamed.record.size == (29, 40)
+    assert dreamed.record.octaves[0].size == (29, 40)
 
 
 def test_full_size_keeps_sixteen_bits() -> None:

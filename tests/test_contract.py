@@ -17,6 +17,7 @@ from onnxdream.models.contract import (
     BundleVersionError,
     Check,
     Layer,
+    Memory,
     Metadata,
     Weights,
 )
@@ -33,6 +34,8 @@ METADATA = Metadata(
     opset=17,
     exporter={"onnxdream": "0.1.0", "onnx": "1.23.2"},
     verification=(Check("noise 19x19", "low", 1.5e-7, 0.999999, 1.00001), Check("flat", "mixed signs", 0.0, 1, 1)),
+    border=2,
+    memory=Memory(2.5e7, 1700.0),
 )
 
 
@@ -63,7 +66,8 @@ def put(at: tuple[str | int, ...], change: Callable[[Any], Any]) -> str:
 
 
 PATHS = list(paths(json.loads(METADATA.to_json())))
-KEYS = [path for path in PATHS if isinstance(path[-1], str) and path[0] != "exporter"] + [("exporter",)]
+SINCE_1_1 = {("border",), ("memory",)}  # a bundle of contract 1.0 lacks them
+KEYS = [p for p in PATHS if isinstance(p[-1], str) and p[0] != "exporter" and p not in SINCE_1_1] + [("exporter",)]
 WRONG: dict[str, object] = {
     "null": None,
     "true": True,
@@ -86,6 +90,13 @@ def test_metadata_comes_back_from_its_json() -> None:
     assert METADATA.layer_names == ("low", "hôhe")
     assert data()["schema"] == "{}.{}".format(*SCHEMA)
     assert set(data()) == {"schema", *asdict(METADATA)}
+
+
+def test_a_bundle_of_contract_1_0_says_nothing_of_border_and_memory() -> None:
+    document = data()
+    del document["border"], document["memory"]
+    found = Metadata.from_json(json.dumps({**document, "schema": "1.0"}))
+    assert (found.border, found.memory) == (0, None)
 
 
 @pytest.mark.parametrize("at", KEYS, ids=str)

@@ -21,11 +21,13 @@ from test_pictures import GREY_PROFILE
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream
 from onnxdream.runtime.batch import dream_all, gather_pictures
 from onnxdream.runtime.errors import DivergedError, SettingsError
-from onnxdream.runtime.job import Job, Listener, by_dreamed_size, dream_file
+from onnxdream.runtime.job import Job, Listener, dream_subject
 from onnxdream.runtime.pictures import read_note, read_picture, write_picture
 from onnxdream.runtime.plot import can_plot
 from onnxdream.runtime.record import read_record
-from onnxdream.runtime.results import OutputError
+from onnxdream.runtime.results import OutputError, Results
+from onnxdream.runtime.run import Dream
+from onnxdream.runtime.subject import Subject
 
 SETTINGS = Settings(steps=5, step_size=0.02, snapshots=(2, 4, 100), execution=Execution("cpu", 1))
 DOCUMENTS = {"losses.csv", *(["losses.png"] if can_plot() else [])}
@@ -39,6 +41,18 @@ def job(tmp_path: Path) -> Job:
 
 def listener(lines: list[str] | None = None, on_step: Callable[[Step], bool | None] = lambda step: None) -> Listener:
     return Listener((lines if lines is not None else []).append, on_step)
+
+
+def dream_file(job: Job, path: Path, listener: Listener) -> tuple[Dream, Results]:
+    return dream_subject(job, Subject(path), listener)
+
+
+def subjects(paths: list[Path]) -> list[Subject]:
+    return [Subject(path) for path in paths]
+
+
+def by_dreamed_size(paths: list[Path], max_size: int | None) -> list[Path]:
+    return sorted(paths, key=lambda path: Subject(path).dreamed_size(max_size))
 
 
 def names(stem: str, *steps: int) -> set[str]:
@@ -171,7 +185,7 @@ def test_a_stopped_dream_leaves_everything(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 53))
     dreamed, results = dream_file(job, path, listener(on_step=lambda step: step.number == 3))
     assert dreamed.record.ended == "stopped"
-    assert listing(tmp_path / "out") == names("bears-dream", 2, 3)
+    assert listing(tmp_path / "out") == names("bears-dream", 2, 3) | {"bears-dream.checkpoint"}
     assert read_record(results.record.read_text(), "").steps_done == 3
     assert len(results.losses.read_text().splitlines()) == 1 + 4
 
@@ -282,7 +296,7 @@ def test_pictures_are_gathered_from_files_and_folders_each_once(tmp_path: Path) 
     save(tmp_path / "a-dream.png", noise(9, 9))
     errors: list[str] = []
     found, failed = gather_pictures([second, tmp_path, first, tmp_path / "c.png"], errors.append, tmp_path)
-    assert found == [second, first]
+    assert [subject.path for subject in found] == [second, first]
     assert failed == 1
     assert len(errors) == 1
     assert "c.png: no such picture" in errors[0]
@@ -302,7 +316,7 @@ def test_one_bad_file_is_reported_and_the_rest_go_on(job: Job, tmp_path: Path) -
     pictures[1].write_bytes(pictures[1].read_bytes()[:200])
     lines: list[str] = []
     errors: list[str] = []
-    assert dream_all(job, pictures, lines.append, errors.append) == (1, False)
+    assert dream_all(job, subjects(pictures), lines.append, errors.append) == (1, False)
     assert len(errors) == 1
     assert "b.png" in errors[0]
     assert listing(tmp_path / "out") == names("a-dream", 2, 4, 5) | names("c-dream", 2, 4, 5)
@@ -312,7 +326,7 @@ def test_one_bad_file_is_reported_and_the_rest_go_on(job: Job, tmp_path: Path) -
 def test_of_two_pictures_of_one_name_neither_replaces_the_other(job: Job, tmp_path: Path) -> None:
     pictures = [save(tmp_path / folder / "bears.png", noise(40, 53, seed=n)) for n, folder in enumerate("ab")]
     for _ in range(2):
-        dream_all(replace(job, overwrite=True), pictures, [].append, pytest.fail)
+        dream_all(replace(job, overwrite=True), subjects(pictures), [].append, pytest.fail)
     whole = names("bears-dream", 2, 4, 5) | names("bears-dream-2", 2, 4, 5)
     assert whole <= listing(tmp_path / "out")
     found = {read_record(path.read_text(), "").picture.path for path in (tmp_path / "out").glob("*.json")}  # type: ignore[union-attr]
@@ -323,7 +337,7 @@ def test_of_two_pictures_of_one_name_neither_replaces_the_other(job: Job, tmp_pa
 def test_one_file_cannot_hold_several_dreams(change: dict[str, Path], job: Job, tmp_path: Path) -> None:
     pictures = [save(tmp_path / f"{name}.png", noise(9, 9)) for name in "ab"]
     with pytest.raises(SettingsError, match="cannot hold several dreams"):
-        dream_all(replace(job, **change), pictures, pytest.fail, pytest.fail)  # type: ignore[arg-type]
+        dream_all(replace(job, **change), subjects(pictures), pytest.fail, pytest.fail)  # type: ignore[arg-type]
 
 
 def test_ctrl_c_ends_the_picture_at_hand_and_the_batch(job: Job, tmp_path: Path) -> None:
@@ -336,9 +350,9 @@ def test_ctrl_c_ends_the_picture_at_hand_and_the_batch(job: Job, tmp_path: Path)
             signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    assert dream_all(job, pictures, say, pytest.fail) == (0, True)
+    assert dream_all(job, subjects(pictures), say, pytest.fail) == (0, True)
     assert signal.getsignal(signal.SIGINT) is before
-    assert listing(tmp_path / "out") == names("a-dream", 0)
+    assert listing(tmp_path / "out") == names("a-dream", 0) | {"a-dream.checkpoint"}
     assert any("stopped after 0 of 5 steps" in line for line in lines)
 
 
@@ -348,6 +362,6 @@ def test_a_second_ctrl_c_ends_everything_at_once_and_leaves_nothing_half_written
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        dream_all(job, [save(tmp_path / "a.png", noise(40, 53))], say, pytest.fail)
+        dream_all(job, subjects([save(tmp_path / "a.png", noise(40, 53))]), say, pytest.fail)
     assert listing(tmp_path / "out") == set()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -18,7 +18,7 @@ from onnxdream.runtime.choice import bundle_of
 from onnxdream.runtime.errors import DreamError, RecordError
 from onnxdream.runtime.pictures import write_picture
 from onnxdream.runtime.record import Record, Source, read_record
-from onnxdream.runtime.repeat import load_record, picture_of
+from onnxdream.runtime.repeat import find_source, load_record, subject_of
 
 SETTINGS = Settings(steps=3, layer_weights={"low": 1.0, "mid": -0.5}, max_size=32, execution=Execution("auto", 2))
 
@@ -34,9 +34,10 @@ def test_a_record_tells_how_the_picture_was_made(record: Record, tiny_path: Path
     assert record.bundle == Source("tiny.onnx", hashlib.sha256(TINY_BYTES).hexdigest(), str(tiny_path.resolve()))
     assert record.layers == ("low", "mid", "high")
     assert record.settings == SETTINGS
-    assert record.provider in ("cpu", "cuda")
-    assert record.threads == 2
-    assert record.size == (24, 32)
+    assert record.execution.provider in ("cpu", "cuda")
+    assert record.execution.threads == 2
+    assert [octave.size for octave in record.octaves] == [(24, 32)]
+    assert [(octave.tile, octave.tiles) for octave in record.octaves] == [((24, 32), 1)]
     assert (record.steps_done, record.ended) == (3, "finished")
     assert record.last_loss > record.first_loss
     assert record.seconds >= 0
@@ -59,10 +60,12 @@ def test_without_paths_a_record_tells_nothing_of_the_machine_s_folders(record: R
 
 
 def test_a_repetition_has_the_provider_and_the_threads_that_the_run_really_had(record: Record) -> None:
-    assert record.settings_to_repeat() == replace(SETTINGS, execution=Execution(record.provider, 2))  # type: ignore[arg-type]
+    assert record.settings_to_repeat() == replace(SETTINGS, execution=record.execution)
     on_its_own = dream(noise(30, 40), Bundle.load(TINY_BYTES), replace(SETTINGS, execution=Execution("cpu"))).record
-    assert on_its_own.settings_to_repeat().execution == Execution("cpu", on_its_own.threads)
-    assert on_its_own.threads >= 1
+    repeated = on_its_own.settings_to_repeat().execution
+    assert repeated.provider == "cpu"
+    assert repeated.threads is not None
+    assert repeated.tile_pixels is not None
 
 
 def test_a_bundle_from_bytes_has_no_path() -> None:
@@ -87,12 +90,13 @@ BROKEN: dict[str, Callable[[dict[str, Any]], str]] = {
     "no settings": changed(lambda data: data.pop("settings")),
     "settings of another kind": changed(lambda data: data.update(settings=[1, 2])),
     "steps below zero": changed(lambda data: data["settings"].update(steps=-1)),
-    "steps beyond numbers": lambda data: json.dumps(data).replace('"step_size": 0.002', '"step_size": 1' + "0" * 400),
-    "an unknown setting": changed(lambda data: data["settings"].update(guide="x")),
+    "steps beyond numbers": lambda data: json.dumps(data).replace('"step_size": 0.003', '"step_size": 1' + "0" * 400),
+    "an unknown setting": changed(lambda data: data["settings"].update(guidance="x")),
     "weights of another kind": changed(lambda data: data["settings"].update(layer_weights=["low"])),
-    "an unknown provider": changed(lambda data: data.update(provider="magic")),
-    "threads of another kind": changed(lambda data: data.update(threads="two")),
-    "no threads": changed(lambda data: data.pop("threads")),
+    "an unknown provider": changed(lambda data: data["execution"].update(provider="magic")),
+    "threads of another kind": changed(lambda data: data["execution"].update(threads="two")),
+    "no execution": changed(lambda data: data.pop("execution")),
+    "octaves of another kind": changed(lambda data: data.update(octaves=[1])),
     "something more": changed(lambda data: data.update(more=1)),
     "a bundle of another kind": changed(lambda data: data.update(bundle="tiny.onnx")),
     "a path of another kind": changed(lambda data: data["bundle"].update(path=3)),
@@ -138,44 +142,42 @@ def test_a_file_without_a_record_is_refused(name: str, tmp_path: Path) -> None:
 def test_the_picture_of_a_record_is_found_where_it_was_or_beside_the_record(record: Record, tmp_path: Path) -> None:
     there, beside = save(tmp_path / "there" / "bears.png", noise(9, 9)), tmp_path / "bears.png"
     source = Source("bears.png", hashlib.sha256(there.read_bytes()).hexdigest(), str(there))
-    known = replace(record, picture=source)
-    assert picture_of(known, tmp_path / "bears-dream.json") == there
+    assert subject_of(record.settings, source, tmp_path / "bears-dream.json").path == there
     there.rename(beside)
-    assert picture_of(known, tmp_path / "bears-dream.json") == beside
-    assert picture_of(replace(record, picture=replace(source, path=None)), tmp_path / "x.json") == beside
+    assert find_source(source, tmp_path / "bears-dream.json") == beside
+    assert find_source(replace(source, path=None), tmp_path / "x.json") == beside
 
 
 @pytest.mark.parametrize("name", ["bears.png", "x" * 5000, "folder"])
-def test_a_picture_that_is_gone_or_changed_is_asked_for(name: str, record: Record, tmp_path: Path) -> None:
+def test_a_picture_that_is_gone_or_changed_is_asked_for(name: str, tmp_path: Path) -> None:
     save(tmp_path / "bears.png", noise(9, 9))
     (tmp_path / "folder").mkdir()
-    known = replace(record, picture=Source(name, "1" * 64, str(tmp_path / name)))
-    with pytest.raises(RecordError, match="not here unchanged: give it behind --repeat FILE"):
-        picture_of(known, tmp_path / "x.json")
+    with pytest.raises(RecordError, match="is not here, or not as it was: put it beside"):
+        find_source(Source(name, "1" * 64, str(tmp_path / name)), tmp_path / "x.json")
 
 
 def test_a_record_without_a_picture_asks_for_one(record: Record, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="names no picture"):
-        picture_of(replace(record, picture=None), tmp_path / "x.json")
+        subject_of(record.settings, None, tmp_path / "x.json")
 
 
 def test_the_bundle_of_a_record_is_found_by_its_bytes(record: Record, home: Path, tmp_path: Path) -> None:
-    assert bundle_of(record).data == TINY_BYTES
+    assert bundle_of(record.bundle).data == TINY_BYTES
     moved = replace(record, bundle=replace(record.bundle, path=str(tmp_path / "gone.onnx")))
     with pytest.raises(RecordError, match=r"bundle tiny\.onnx \(SHA-256 [0-9a-f]{12}…\) is not here: put"):
-        bundle_of(moved)
+        bundle_of(moved.bundle)
     shelf = home / "bundles"
     shelf.mkdir(parents=True)
     (shelf / "broken.onnx").write_bytes(b"no bundle")
     (shelf / "renamed.onnx").write_bytes(TINY_BYTES)
-    assert bundle_of(moved).path == shelf / "renamed.onnx"
+    assert bundle_of(moved.bundle).path == shelf / "renamed.onnx"
 
 
 def test_a_bundle_of_that_name_with_other_bytes_does_not_serve(record: Record, tiny_path: Path) -> None:
     other = replace(record, bundle=replace(record.bundle, sha256=hashlib.sha256(b"").hexdigest()))
     assert Path(str(other.bundle.path)) == tiny_path.resolve()
     with pytest.raises(RecordError, match="is not here"):
-        bundle_of(other)
+        bundle_of(other.bundle)
 
 
 def test_losses_are_recorded_as_weighted_sums() -> None:

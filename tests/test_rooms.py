@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 OUTSIDE = {"tests", "build", "dist", "benchmarks", "docs", "examples"}  # folders that are no part of the package
 EXPORTING = {"tensorflow", "keras", "tf2onnx", "onnx"}
 RUNNING = {"onnxruntime", "cv2"}
-DREAMING = {"numpy", "onnxruntime", "cv2", "typer", "rich", "platformdirs", "google"}
+DREAMING = {"numpy", "onnxruntime", "cv2", "typer", "rich", "platformdirs", "google", "tomli", "tomllib"}
 OPTIONAL = {"matplotlib"}  # of the extra `report`: imported only where it is used
 
 # room -> what none of its modules may import

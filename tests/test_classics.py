@@ -303,9 +303,7 @@ def test_tutorial_with_octaves(mean_bundle: Bundle, mean_gradient: Gradient) -> 
     assert_ends_alike(pixels, mean_bundle, preset("tutorial-octaves", steps=2, execution=CPU), seen)
 
 
-def test_tutorial_with_tiles(
-    mean_bundle: Bundle, mean_gradient: Gradient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tutorial_with_tiles(mean_bundle: Bundle, mean_gradient: Gradient, monkeypatch: pytest.MonkeyPatch) -> None:
     """With tiles of 64 instead of 512, of which the last in each row and column is left out, as in the original."""
     monkeypatch.setattr(objective_module, "_TUTORIAL_TILE", 64)
     pixels = photo(78, 100)

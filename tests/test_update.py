@@ -18,9 +18,7 @@ def some(seed: int, scale: float = 1.0) -> Array:
     return values.astype(np.float32)
 
 
-def applied(
-    step_size: float, norm: GradientNorm, limits: tuple[float, float], image: Array, gradient: Array
-) -> Array:
+def applied(step_size: float, norm: GradientNorm, limits: tuple[float, float], image: Array, gradient: Array) -> Array:
     """The image after one step; the originals stay as they are."""
     climbed = image.copy()
     Update(Settings(step_size=step_size, gradient_norm=norm), limits).apply(climbed, gradient.copy(), [], 1)

@@ -16,7 +16,7 @@ from tiny import LAYERS, TINY
 
 from onnxdream.export import verification
 from onnxdream.export.errors import VerificationError
-from onnxdream.export.verification import MIXED_SIGNS, verify
+from onnxdream.export.verification import CHANNELS, MIXED_SIGNS, Stock, verify
 from onnxdream.export.weights import Loaded
 from onnxdream.models.contract import Check
 
@@ -41,7 +41,7 @@ def judge(stock: Callable[[str], Loaded]) -> Callable[..., tuple[Check, ...]]:
         on_check: Callable[[Check], None] = lambda check: None,
     ) -> tuple[Check, ...]:
         bundle, model = graph.SerializeToString(), stock("tiny").model
-        return verify(bundle, model, layers, objective, SMALLEST, TINY.input_range, on_check)
+        return verify(bundle, Stock(model, layers, objective), SMALLEST, TINY.input_range, on_check)
 
     return judge
 
@@ -170,7 +170,7 @@ def test_the_right_graph_passes_on_every_kind_of_picture(
     assert any(w != h for w, h in sizes)
     assert {picture.rsplit(" ", 1)[0] for picture in pictures} == {"noise", "flat", "half flat"}
     for picture in pictures:
-        assert [check.climbed for check in checks if check.picture == picture] == [*LAYERS, MIXED_SIGNS]
+        assert [check.climbed for check in checks if check.picture == picture] == [*LAYERS, MIXED_SIGNS, CHANNELS]
     assert all(check.cosine > 0.9999 and abs(check.norm_ratio - 1) < 1e-3 for check in checks)
     assert max(check.loss_error for check in checks) < 1e-4
 
@@ -209,7 +209,7 @@ def test_one_unlucky_picture_is_drawn_again(graph: onnx.ModelProto, judge: Calla
     """As where a pooling's two largest values are so close that rounding decides between them."""
     unlucky = next(verification._samples(SMALLEST, TINY.input_range)).draw()[0, 0, 0]
     scale_gradient(1.5, where_the_first_value_is(unlucky))(graph)
-    assert len(judge(graph)) == 24
+    assert len(judge(graph)) == 30
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,12 @@ def dream_all(job: Job, pictures: list[Path], say: Say, say_error: Say) -> tuple
             dreamed.add(path.stem)
             try:
                 _dream_one(own, path, say, interrupted)
-            except (PictureError, DreamError, BundleError) as error:
+            except PictureError as error:  # it names the file
                 failed += 1
                 say_error(str(error))
+            except (DreamError, BundleError) as error:
+                failed += 1
+                say_error(f"{path.name}: {error}")
             except MemoryError:
                 failed += 1
                 say_error(f"{path}: there is not enough memory for it: choose a smaller --max-size")

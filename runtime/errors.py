@@ -1,6 +1,5 @@
 """What can go wrong while dreaming, apart from bundles (`models.contract`)."""
 
-
 from ..models.errors import OnnxdreamError
 
 

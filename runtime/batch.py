@@ -59,9 +59,12 @@ def dream_all(
             dreamed.add(subject.path.stem)
             try:
                 _dream_one(own, subject, say, interrupted, checkpoint)
-            except (PictureError, DreamError, BundleError) as error:
+            except PictureError as error:  # it names the file
                 failed += 1
                 say_error(str(error))
+            except (DreamError, BundleError) as error:
+                failed += 1
+                say_error(f"{subject.name}: {error}")
             except MemoryError:
                 failed += 1
                 say_error(f"{subject.name}: there is not enough memory for it: choose a smaller --max-size")

@@ -321,7 +321,7 @@ def test_a_file_that_is_no_bundle_is_refused(name: str, run: Command, folder: Pa
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_bundle_that_breaks_the_contract_is_refused(name: str, run: Command, folder: Path) -> None:
     (folder / "tiny.onnx").write_bytes(BROKEN[name])
-    run("dream", "bears.png", "--model", "tiny.onnx", *SHORT).refuses("tiny.onnx: ", "export it again")
+    run("dream", "bears.png", "--model", "tiny.onnx", *SHORT).refuses("bears.png: tiny.onnx: ", "export it again")
     assert left(folder) == set()
 
 

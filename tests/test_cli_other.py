@@ -134,13 +134,15 @@ def test_info_tells_all_facts_of_a_bundle_as_json(run: Command, tiny_path: Path)
     assert {"schema": "{}.{}".format(*SCHEMA), **told} == json.loads(bundle.metadata.to_json())
 
 
-def test_info_shows_names_as_they_are(run: Command, tmp_path: Path) -> None:
+def test_info_shows_names_as_they_are(run: Command, library: Path) -> None:
     metadata = facts().to_json().replace("layer0", "[red]layer[/blue]")
-    path = tmp_path / "here" / "[bold]odd.onnx"
-    path.write_bytes(bundle_bytes([b"\x22\x04Relu"], metadata=metadata))
-    finished = run("info", path)
-    finished.succeeds()
-    assert "[red]layer[/blue] (1 channels" in finished.out
+    (library / "[bold]odd.onnx").write_bytes(bundle_bytes([b"\x22\x04Relu"], metadata=metadata))
+    one, several = run("info", "[bold]odd"), run("info")
+    one.succeeds()
+    several.succeeds()
+    assert "[red]layer[/blue] (1 channels" in one.out
+    assert "[bold]odd" in several.out
+    assert "[red]layer[/blue]" in several.out
 
 
 @pytest.mark.parametrize("name", ["newer contract", "external initializer", "no metadata", "nothing"])

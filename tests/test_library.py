@@ -160,3 +160,16 @@ def test_a_layer_set_is_known_by_its_layers_in_their_order(backbone: Backbone) -
     for name, members in backbone.layer_sets.items():
         assert backbone.set_of(members) == name
         assert backbone.set_of(members[::-1]) is None
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/x", "x" * 5000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_no_bundle(name: str) -> None:
+    with pytest.raises(BundleNotFoundError, match="no model"):
+        find_bundle(name)
+
+
+def test_a_link_that_leads_nowhere_is_not_listed(home: Path) -> None:
+    shelf = home / "bundles"
+    shelf.mkdir(parents=True)
+    (shelf / "gone.onnx").symlink_to(shelf / "nowhere.onnx")
+    assert list_bundles() == []

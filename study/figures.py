@@ -68,7 +68,8 @@ def draw_as_paper(losses: Losses, title: str, style: Style = PRINT) -> Figure:
     points = losses.paper_points()
     with rc_context(style.parameters):
         figure, axes = _plot(title)
-        axes.plot([f"{loss:.4f}" for _, loss in points], [step for step, _ in points], marker="o", **_line(0))
+        axes.plot(range(len(points)), [step for step, _ in points], marker="o", **_line(0))
+        axes.set_xticks(range(len(points)), [f"{loss:.4f}" for _, loss in points])
         axes.set(xlabel="loss", ylabel="No. of steps", ylim=(0, 1.2 * max(1, len(losses.totals) - 1)))
         return figure
 

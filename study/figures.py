@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..runtime.pictures import read_picture
 from .folder import Folder
@@ -55,11 +56,12 @@ def draw_losses(losses: Losses, title: str, style: Style = PRINT) -> Figure:
     """The weighted sum and each layer's loss over the steps."""
     with rc_context(style.parameters):
         figure, axes = _plot(title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.plot(losses.totals, color=style.ink, linewidth=1.8, label="total")
         for number, layer in enumerate(losses.layers if len(losses.layers) > 1 else ()):
             axes.plot(losses.by_layer[:, number], linewidth=1.2, label=layer, **_line(number))
         axes.set(xlabel="step", ylabel="loss")
-        _legend(figure)
+        _legend(figure, columns=2)
         return figure
 
 
@@ -77,11 +79,12 @@ def draw_as_paper(losses: Losses, title: str, style: Style = PRINT) -> Figure:
 def draw_comparison(curves: Mapping[str, Losses], title: str, style: Style = PRINT) -> Figure:
     """The weighted sums of several cells over the steps."""
     with rc_context(style.parameters):
-        figure, axes = _plot(title)
+        figure, axes = _plot(title, _COLUMN[1] + 0.17 * len(curves))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for number, (name, losses) in enumerate(curves.items()):
             axes.plot(losses.totals, linewidth=1.6, label=name, **_line(number))
         axes.set(xlabel="step", ylabel="loss")
-        _legend(figure)
+        _legend(figure, columns=1)
         return figure
 
 
@@ -162,8 +165,8 @@ def _all_figures(summary: Summary, folder: Folder) -> Iterator[tuple[str, Figure
         yield f"{picture}-compared", draw_comparison(of_picture, picture)
 
 
-def _plot(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=_COLUMN, layout="constrained")
+def _plot(title: str, height: float = _COLUMN[1]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_COLUMN[0], height), layout="constrained")
     axes = figure.subplots()
     # Bytes in a file's name may be no text.
     axes.set_title(title.encode(errors="replace").decode(), fontsize=9)
@@ -172,8 +175,8 @@ def _plot(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(figure: Figure) -> None:
-    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=3, columnspacing=1.2)
+def _legend(figure: Figure, columns: int) -> None:
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=columns)
 
 
 def _line(number: int) -> dict[str, Any]:

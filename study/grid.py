@@ -90,7 +90,7 @@ class Grid:
     is_paper: bool = False
 
     def __post_init__(self) -> None:
-        for name, given in (("[[bundle]]", self.bundles), ("images", self.images)):
+        for name, given in (("images", self.images), ("[[bundle]]", self.bundles)):
             if not given:
                 raise GridError(f"a study needs {name}: name at least one")
         refused = [key for key in _NOT_IN_A_STUDY if key in self.options]

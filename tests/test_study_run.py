@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from onnxdream.cli import app
-from onnxdream.study import bundles
+from onnxdream.study import bundles, commands
 from onnxdream.study.cells import key_of
 from onnxdream.study.folder import Folder
 from onnxdream.study.losses import read_losses
@@ -49,6 +49,13 @@ def grid(tmp_path: Path, tiny_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take more time than the dreams of these tests."""
+    monkeypatch.setattr(commands, "_REPORT_EXTRA", ("a_package_that_is_not_there",))
+    monkeypatch.setattr("onnxdream.runtime.writer.can_plot", lambda: False)
+
+
 def run(*arguments: object, code: int = 0) -> str:
     """What the command prints, errors included."""
     result = CliRunner().invoke(app, ["experiment", *map(str, arguments)])
@@ -61,10 +68,12 @@ def rows_of(folder: Path) -> dict[str, dict[str, str]]:
         return {row["cell"]: row for row in csv.DictReader(file)}
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_grid_leaves_every_file_of_every_cell(grid: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
     said = run("run", grid, "--output", out)
     assert "2 cells; 2 to run take about" in said
+    assert "no report.html: install onnxdream[report]" in said
     rows = rows_of(out)
     assert list(rows) == ["tiny-bears", "tiny-penguins"]
     for name, row in rows.items():
@@ -87,6 +96,7 @@ def test_a_grid_leaves_every_file_of_every_cell(grid: Path, tmp_path: Path) -> N
     assert not summary["is_paper"]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_what_is_done_is_not_done_again_but_what_changed_is(grid: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
     run("run", grid, "--output", out)
@@ -111,6 +121,7 @@ def test_what_is_done_is_not_done_again_but_what_changed_is(grid: Path, tmp_path
     assert not list(out.rglob("*-step0003.png")), "pictures of the run before are gone"
 
 
+@pytest.mark.usefixtures("no_report")
 def test_one_failed_cell_stops_no_other(grid: Path, tmp_path: Path) -> None:
     (tmp_path / "bears.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
     out = tmp_path / "study"
@@ -121,6 +132,7 @@ def test_one_failed_cell_stops_no_other(grid: Path, tmp_path: Path) -> None:
     assert "bears.png" in rows["tiny-bears"]["problem"]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_bundle_that_cannot_be_made_here_names_the_command(
     grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +148,7 @@ def test_a_bundle_that_cannot_be_made_here_names_the_command(
     }
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_bundle_at_hand_is_not_exported(grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
     text = grid.read_text()
@@ -146,15 +159,16 @@ def test_a_bundle_at_hand_is_not_exported(grid: Path, tmp_path: Path, monkeypatc
     assert (row["bundle"], row["weights"], row["status"]) == ("v3-low.onnx", "motifs", "done")
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_missing_bundle_is_exported_in_a_process_of_its_own(grid: Path, tmp_path: Path) -> None:
     for package in ("tensorflow", "tf2onnx"):
         pytest.importorskip(package)
     text = grid.read_text()
     start, end = text.index("model ="), text.index("[settings]")
-    grid.write_text(f'{text[:start]}model = "v3"\nlayers = "mixed0"\nweights = "random"\n{text[end:]}')
+    grid.write_text(f'{text[:start]}model = "v3"\nlayers = "activation"\nweights = "random"\n{text[end:]}')
     said = run("run", grid, "--output", tmp_path / "study")
-    assert "exporting v3-mixed0-random" in said
-    assert rows_of(tmp_path / "study")["v3-mixed0-penguins"]["layers"] == "mixed0"
+    assert "exporting v3-activation-random" in said
+    assert rows_of(tmp_path / "study")["v3-activation-penguins"]["layers"] == "activation"
     assert "exporting" not in run("run", grid, "--output", tmp_path / "study")
 
 
@@ -164,9 +178,10 @@ def test_a_picture_that_is_not_there_is_said_before_anything_runs(grid: Path, tm
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(grid: Path, tmp_path: Path) -> None:
-    grid.write_text(grid.read_text().replace("steps = 3", "steps = 1500"))
+    grid.write_text(grid.read_text().replace("steps = 3", "steps = 800"))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     command = [*CLI, "run", str(grid), "--output", str(broken)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -35,13 +35,14 @@ def read_config(path: Path) -> dict[str, Any]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Raises SettingsError."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        options: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"no config file {path}: check the name and the folder") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read config file {path} ({error}): check it") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is no TOML: {error}") from error
+    return options
 
 
 def known_options(options: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -62,8 +62,8 @@ def _export(spec: BundleSpec, say: Callable[[str], None]) -> None:
     missing = [package for package in _EXPORT_EXTRA if find_spec(package) is None]
     if missing:
         raise MissingBundleError(
-            f"no bundle {spec.long_name}, and exporting needs {missing[0]}: run `{command}` where onnxdream[export,cpu] "
-            f"is installed and put its file into {library.bundle_folder()}"
+            f"no bundle {spec.long_name}, and exporting needs {missing[0]}: run `{command}` where "
+            f"onnxdream[export,cpu] is installed and put its file into {library.bundle_folder()}"
         )
     say(f"exporting {spec.long_name}: {command}")
     # TensorFlow's memory goes with its process.

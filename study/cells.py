@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..runtime.ascent import Step
-from ..runtime.bundle import Bundle
 from ..runtime.checkpoint import Checkpoint, read_checkpoint
 from ..runtime.errors import RecordError
 from ..runtime.job import Job, Listener, dream_subject

@@ -13,9 +13,15 @@ _REPORT_EXTRA = ("matplotlib", "jinja2")
 app = typer.Typer(
     help="The paper's experiment: bundles × pictures, their losses compared, and a report to look at.",
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback(invoke_without_command=True)
+def main(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
 
 
 def _option(text: str, *names: str) -> Any:

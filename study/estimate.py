@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 
 from ..runtime.ascent import Step
 from ..runtime.errors import DreamError
@@ -44,7 +45,7 @@ def _seconds_per_step(cell: Cell) -> float:
         return 0.0
     finally:
         cell.job.bundle.forget_session()
-    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(times)]
     last = steps[_TRIAL_STEPS - 1 :: _TRIAL_STEPS]
     return sum(last) / len(last)
 

@@ -109,7 +109,10 @@ def draw_inputs(inputs: Sequence[Input], folder: Folder, style: Style = PRINT) -
         figure = Figure(figsize=(6.6, 2.6 * len(inputs)), layout="constrained")
         for line, entry in zip(figure.subplots(len(inputs), 2, squeeze=False), inputs, strict=True):
             source = Path(entry.file)
-            for axes, path, kind in ((line[0], folder.original(source), "real"), (line[1], folder.shrunk(source), "shrunk")):
+            for axes, path, kind in (
+                (line[0], folder.original(source), "real"),
+                (line[1], folder.shrunk(source), "shrunk"),
+            ):
                 axes.imshow(_pixels(path))
                 axes.set_title(f"{entry.name}, {kind} size", fontsize=8)
         return figure

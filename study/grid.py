@@ -150,7 +150,10 @@ def read_grid(path: Path) -> Grid:
     if not isinstance(settings, dict):
         raise GridError(f"{path}: settings are a table under [settings]")
     options = known_options(settings, path)
-    options.update({key: str(base / options[key]) for key in _FILES if isinstance(options.get(key), str)})
+    for key in _FILES:
+        if not isinstance(options.get(key, ""), str):
+            raise GridError(f"{path}: {key} must be a path, not {options[key]!r}")
+        options.update({key: str(base / options[key])} if key in options else {})
     specs = tuple(_spec(table, path) for table in tables)
     return Grid(specs, tuple(base / Path(image).expanduser() for image in images), options)
 

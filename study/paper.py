@@ -78,7 +78,9 @@ def _judged(
     outcomes = [comparison.holds for comparison in comparisons]
     lines = tuple(comparison.line for comparison in comparisons)
     if not imagenet:
-        return Claim(text, test, "not decidable", lines, "These weights are not ImageNet's: they decide nothing. " + note)
+        return Claim(
+            text, test, "not decidable", lines, "These weights are not ImageNet's: they decide nothing. " + note
+        )
     known = [outcome for outcome in outcomes if outcome is not None]
     if not known or len(known) < len(outcomes):
         return Claim(text, test, "not decidable", lines, "Cells that it needs are missing. " + note)
@@ -111,7 +113,9 @@ def _low_above_high(rows: Sequence[Row]) -> Iterator[_Comparison]:
         if low is None or high is None:
             yield _Comparison(f"{picture}: v3 {LOW if low is None else HIGH} is missing", None)
             continue
-        yield _Comparison(f"{picture}: {low:.4g} low, {high:.4g} high, ratio {low / high:.2f}", low >= _MUCH_HIGHER * high)
+        yield _Comparison(
+            f"{picture}: {low:.4g} low, {high:.4g} high, ratio {low / high:.2f}", low >= _MUCH_HIGHER * high
+        )
 
 
 def _sets_converge(rows: Sequence[Row]) -> Iterator[_Comparison]:

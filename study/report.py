@@ -85,7 +85,9 @@ def _context(summary: Summary, folder: Folder) -> dict[str, Any]:
     ]
     return {
         "summary": summary,
-        "rows": [(row, _title(row), paper_losses(row) if summary.is_paper else None, _slipped(row)) for row in summary.rows],
+        "rows": [
+            (row, _title(row), paper_losses(row) if summary.is_paper else None, _slipped(row)) for row in summary.rows
+        ],
         "inputs": [(entry, *_input_images(entry, folder)) for entry in summary.inputs],
         "claims": judge(summary.rows, summary.is_imagenet) if summary.is_paper else [],
         "comparisons": [

@@ -101,8 +101,8 @@ class Study:
             if problem:
                 self._terminal.say_error(problem)
             for subject in self._subjects:
-                cell = f"{name}-{subject.path.stem}"
-                self._rows[cell] = self._row(cell, spec, bundle, subject, problem)
+                row = self._row(f"{name}-{subject.path.stem}", spec, bundle, subject, problem)
+                self._rows[row.cell] = row
             if bundle:
                 cells += [self._cell(f"{name}-{subject.path.stem}", bundle, settings, subject) for subject in by_size]
         for cell in cells:
@@ -120,12 +120,13 @@ class Study:
 
     def _cell(self, name: str, bundle: Bundle, settings: Settings, subject: Subject) -> Cell:
         results = self._folder.results(name)
-        aids = {aid: Path(self._grid.options[aid]) for aid in ("mask", "guide") if aid in self._grid.options}
-        return Cell(name, subject, Job(bundle, settings, results.picture, overwrite=True, **aids), results)
+        mask, guide = (Path(aid) if aid else None for aid in map(self._grid.options.get, ("mask", "guide")))
+        job = Job(bundle, settings, results.picture, overwrite=True, mask=mask, guide=guide)
+        return Cell(name, subject, job, results)
 
     def _announce(self, cells: Sequence[Cell], open_cells: Sequence[Cell]) -> None:
         done, total = len(cells) - len(open_cells), len(self._rows)
-        line = f"{total} cells" + (f", {done} of them done already" if done else "")
+        line = f"{total} cell{'s' if total > 1 else ''}" + (f", {done} of them done already" if done else "")
         if open_cells:
             self._terminal.say("trying a few steps to tell the time it takes")
             line += f"; {len(open_cells)} to run take about {in_words(estimate(open_cells))}"
@@ -167,7 +168,7 @@ class Study:
             backbone=backbone,
             layer_set=_set_of(backbone, layers),
             layers=layers,
-            weights=bundle.metadata.weights.source if bundle else spec.weights if card else "",
+            weights=bundle.metadata.weights.source if bundle else Path(spec.weights).name if card else "",
             objective=bundle.metadata.objective if bundle else spec.objective,
             picture=subject.path.stem,
             status="failed" if problem else "open",

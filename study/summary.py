@@ -98,6 +98,8 @@ def read_summary(folder: Folder) -> Summary:
         data["inputs"] = tuple(Input(**entry) for entry in data["inputs"])
         return Summary(**{**data, "changes": tuple(data["changes"])})
     except OSError as error:
-        raise ResultsError(f"{folder.path} holds no study ({error.strerror}): give the --output of an experiment") from None
+        raise ResultsError(
+            f"{folder.path} holds no study ({error.strerror}): give the --output of an experiment"
+        ) from None
     except (ValueError, TypeError, KeyError) as error:
         raise ResultsError(f"{folder.summary_json} cannot be read ({error}): run the experiment again") from None

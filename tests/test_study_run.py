@@ -18,11 +18,11 @@ import pytest
 from typer.testing import CliRunner
 
 from onnxdream.cli import app
+from onnxdream.runtime.repeat import load_record
 from onnxdream.study import bundles, commands
 from onnxdream.study.cells import key_of
 from onnxdream.study.folder import Folder
 from onnxdream.study.losses import read_losses
-from onnxdream.runtime.repeat import load_record
 
 CLI = [sys.executable, "-m", "onnxdream.cli", "experiment"]
 
@@ -137,7 +137,9 @@ def test_a_bundle_that_cannot_be_made_here_names_the_command(
     grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
-    grid.write_text(grid.read_text().replace("[settings]", '[[bundle]]\nmodel = "irv2"\nweights = "random"\n[settings]'))
+    grid.write_text(
+        grid.read_text().replace("[settings]", '[[bundle]]\nmodel = "irv2"\nweights = "random"\n[settings]')
+    )
     said = run("run", grid, "--output", tmp_path / "study", code=1)
     assert "onnxdream export --model irv2 --layers paper-low --weights random" in said
     assert {name: row["status"] for name, row in rows_of(tmp_path / "study").items()} == {

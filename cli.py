@@ -63,13 +63,14 @@ _CLIMB, _SCALES, _PICTURE, _OUTPUT, _MACHINE = (
 
 
 def _option(text: str, panel: str | None = None, *names: str) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
+    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, readable=False)
 
 
 @app.command()
 def dream(
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="IMAGE...", help="Pictures, or folders of them.", show_default=False)
+        list[Path] | None,
+        typer.Argument(metavar="IMAGE...", readable=False, help="Pictures, or folders of them.", show_default=False),
     ] = None,
     model: Annotated[str | None, _option("A bundle's path, name, or the beginning of its name.")] = None,
     preset: Annotated[
@@ -287,7 +288,7 @@ def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> No
     for row in rows:
         table.add_row(*row)
     # Where nobody sees a terminal's width, a row is a line all the same.
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:
@@ -301,7 +302,7 @@ def _facts(bundle: Bundle) -> dict[str, str]:
         "backbone": facts.backbone,
         "layers": ", ".join(f"{n.name} ({n.channels} channels, stride {n.stride})" for n in facts.layers),
         "objective": facts.objective,
-        "input": f"{facts.channel_order} from {low:g} to {high:g}, {width}×{height} pixels at least",
+        "input": f"{facts.channel_order} from {low:g} to {high:g}, {width}x{height} pixels at least",
         "weights": f"{facts.weights.source}, SHA-256 {facts.weights.sha256}",
         "licence": facts.weights.licence,
         "precision": f"{facts.precision}, opset {facts.opset}",

@@ -59,6 +59,8 @@ def make_bundle(
         raise ExportError(f"unknown objective {request.objective!r}: choose {' or '.join(OBJECTIVES)}")
     _require_layers(request.layers)
     on_stage(f"building {request.backbone.title}, weights {request.weights}")
+    if request.weights == "imagenet":
+        fold(build(request.backbone)).cut(request.layers)  # a layer's name is refused before a download, not after
     loaded = load(request.backbone, request.weights, request.seed)
     forward = fold(loaded.model).cut(request.layers)
     _require_covered(forward, loaded)

@@ -1,8 +1,8 @@
 """The forward operators in TensorFlow, NCHW, each with a gradient that converts to plain ONNX.
 
 TensorFlow's own gradients of these operators do not convert (ShapeN, ConcatOffset, Tile … have no ONNX form), so each
-gets a `tf.custom_gradient` made of operators that tf2onnx knows or that `handlers` converts. The functions are only ever
-traced, never run: TensorFlow has no NCHW kernels on a CPU. Kernels come OIHW, as the bundle stores them.
+gets a `tf.custom_gradient` made of operators that tf2onnx knows or that `handlers` converts. The functions are only
+ever traced, never run: TensorFlow has no NCHW kernels on a CPU. Kernels come OIHW, as the bundle stores them.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Stock:
     def losses_and_gradients(
         self, picture: Array, channel_weights: list[Array] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Losses [layers] and gradients [layers, height, width, 3] of a picture [height, width, 3], by TensorFlow alone.
+        """Losses [layers] and gradients [layers, height, width, 3] of a picture [height, width, 3], by TensorFlow.
 
         `channel_weights` are a layer's weights of its channels' means; without them a loss is the layer's mean.
         """
@@ -48,7 +48,7 @@ class Stock:
             tape.watch(image)
             activations = self._layers_model(image, training=False)
             activations = activations if isinstance(activations, list) else [activations]
-            weights = channel_weights or [None] * len(activations)
+            weights: list[Any] = [None] * len(activations) if channel_weights is None else [*channel_weights]
             losses = [self._loss(a, w) for a, w in zip(activations, weights, strict=True)]
         gradients = [tape.gradient(loss, image).numpy()[0] for loss in losses]
         return np.array([float(loss) for loss in losses]), np.stack(gradients).astype(np.float64)
@@ -83,16 +83,37 @@ def verify(
     The bars: loss |a - b| <= 1e-4 |b| + 1e-6; gradient cosine >= 0.9999 and norm within 0.1 %; on flat pictures
     cosine >= 0.99 and norm within 1 %.
     """
-    onnx.checker.check_model(bundle, full_check=True)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # it warns of the input with a default, which the contract wants
-    session = ort.InferenceSession(bundle, options, providers=["CPUExecutionProvider"])
+    session = _open(bundle)
     checks = []
     for sample in _samples(smallest, input_range):
         for check in _passing(session, stock, sample):
             checks.append(check)
             on_check(check)
     return tuple(checks)
+
+
+def _open(bundle: bytes) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # it warns of the input with a default, which the contract wants
+    try:
+        onnx.checker.check_model(bundle, full_check=True)
+        return ort.InferenceSession(bundle, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # both raise kinds of their own
+        raise _unsound(error) from error
+
+
+def _run(session: Any, feed: dict[str, Array]) -> tuple[Array, Array]:
+    """Losses [batch, layers] and gradient, NCHW, by the bundle."""
+    try:
+        losses, gradient = session.run([contract.LOSSES, contract.GRADIENT], feed)
+    except Exception as error:  # onnxruntime raises kinds of its own
+        raise _unsound(error) from error
+    return losses, gradient
+
+
+def _unsound(error: Exception) -> VerificationError:
+    reason = str(error).strip().splitlines()[0]
+    return VerificationError(f"the graph is no sound ONNX ({reason}); nothing is written, please report it")
 
 
 def _passing(session: Any, stock: Stock, sample: _Sample) -> list[Check]:
@@ -153,7 +174,7 @@ def _check(
     session: Any, sample: _Sample, climbed: str, feed: dict[str, Array], losses: Any, gradients: Any
 ) -> tuple[Check, bool]:
     """One comparison, and whether it is within the bars."""
-    found, gradient = session.run([contract.LOSSES, contract.GRADIENT], feed)
+    found, gradient = _run(session, feed)
     expected = np.tensordot(feed[contract.LAYER_WEIGHTS].astype(np.float64), gradients, 1)
     errors = np.abs(found[0] - losses)
     worst = int(np.argmax(errors / (np.abs(losses) + 1e-30)))

@@ -179,8 +179,12 @@ def _copy_from_model(model: Any, path: Path) -> None:
 
 
 def _weighted_layers(model: Any) -> Iterator[Any]:
-    kinds = (keras.layers.Conv2D, keras.layers.BatchNormalization)
-    return (layer for layer in model._flatten_layers() if isinstance(layer, kinds))
+    """Convolutions and normalizations, those of models within the model at their place."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _weighted_layers(layer)
+        elif isinstance(layer, keras.layers.Conv2D | keras.layers.BatchNormalization):
+            yield layer
 
 
 def _first_line(error: Exception) -> str:

@@ -11,8 +11,11 @@ Since 1.1 there are two more, which a caller may leave alone:
 
 | name | kind | shape, type |
 |---|---|---|
-| `channel_weights` | input with a default | [channels of all layers] float32: a layer's loss is the sum of these * `channel_means`; the default, 1 / channels, makes it the mean |
-| `channel_means` | output | [batch, channels of all layers] float32: each channel's mean objective |
+| `channel_weights` | input with a default | [channels of all layers] float32 |
+| `channel_means` | output | [batch, channels of all layers] float32, each channel's mean objective |
+
+A layer's loss is the sum of channel_weights * channel_means over its channels; the default weight, 1 / channels, makes
+it the layer's mean.
 
 The facts of a bundle travel in it as one metadata entry, `onnxdream`, a JSON object.
 """
@@ -129,7 +132,8 @@ class Metadata:
 
     def to_json(self) -> str:
         """The metadata entry's text."""
-        return json.dumps({"schema": "{}.{}".format(*SCHEMA), **asdict(self)})
+        facts = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps({"schema": "{}.{}".format(*SCHEMA), **facts})
 
     @classmethod
     def from_json(cls, text: str) -> Metadata:
@@ -153,7 +157,7 @@ class Metadata:
             opset=entry.take("opset", int),
             exporter=_exporter(entry),
             verification=tuple(_check(item) for item in entry.items("verification", dict)),
-            border=entry.take("border", int) if entry.data.get("border") else 0,
+            border=_border(entry),
             memory=_memory(entry),
         )
 
@@ -235,8 +239,17 @@ def _check(data: dict[str, Any]) -> Check:
     return Check(entry.take("picture", str), entry.take("climbed", str), *numbers)
 
 
+def _border(entry: _Entry) -> int:
+    if "border" not in entry.data:  # of contract 1.0
+        return 0
+    border = entry.data["border"]
+    if type(border) is not int or not 0 <= border < 1000:
+        raise BundleFormatError("its metadata's border is no whole number from 0: export the bundle again")
+    return border
+
+
 def _memory(entry: _Entry) -> Memory | None:
-    if entry.data.get("memory") is None:
+    if "memory" not in entry.data:  # of contract 1.0, or exported where it could not be measured
         return None
     memory = _Entry(entry.take("memory", dict), "memory.")
     found = Memory(memory.take("fixed", float), memory.take("per_pixel", float))

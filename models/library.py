@@ -32,7 +32,7 @@ def bundle_path(backbone: Backbone, layers: tuple[str, ...], weights: str, varia
 
 def list_bundles() -> list[Path]:
     """The exported bundles, newest first."""
-    files = [path for path in bundle_folder().glob("*.onnx") if not path.name.startswith(".")]
+    files = [path for path in bundle_folder().glob("*.onnx") if not path.name.startswith(".") and path.is_file()]
     return sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
@@ -41,8 +41,8 @@ def find_bundle(name: str) -> Path:
 
     Raises BundleNotFoundError.
     """
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = Path(os.path.expanduser(name))  # unlike Path.expanduser it leaves ~nobody as it is
+    if os.path.isfile(path):  # unlike Path.is_file it bears names of any length
         return path
     stems = {bundle.stem: bundle for bundle in (EMBEDDED, *list_bundles())}
     if name in stems:
@@ -52,7 +52,7 @@ def find_bundle(name: str) -> Path:
         return stems[matches[0]]
     if matches:
         raise BundleNotFoundError(f"model {name!r} may mean {', '.join(matches)}: give more of the name")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise BundleNotFoundError(f"model {name!r} is a folder: give the .onnx file in it")
     raise BundleNotFoundError(
         f"no model {name!r}: no such file, and no bundle of that name in {bundle_folder()}; "

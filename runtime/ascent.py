@@ -60,7 +60,7 @@ class Step:
 
     @property
     def picture(self) -> Pixels:
-        """The picture at this step, as it would be saved."""
+        """The picture at this step, as it would be saved; to be asked for before the next step."""
         return self.canvas.develop(self.state.image)
 
 
@@ -93,6 +93,7 @@ class Ascent:
 
         Raises DivergedError where not even the first evaluation is a finite number.
         """
+        before: Array | None = None
         while True:
             shift = self._shift(state.number)
             losses, gradient = self._objective.evaluate(_rolled(state.image, shift))
@@ -101,6 +102,7 @@ class Ascent:
                     raise DivergedError(
                         "the first gradient is no finite number: the bundle or its weights are broken, export it again"
                     )
+                state.image = state.image if before is None else before
                 return "diverged"
             step = Step(state.number, losses, float(losses @ self._layer_weights), self._canvas, self._objective, state)
             stop = on_step(step) if on_step else None
@@ -109,6 +111,8 @@ class Ascent:
                 return "finished"
             if stop:
                 return "stopped"
+            if len(self._objective.plan(step.size).tiles) == 1:  # where memory is scarce there is no room for it
+                before = state.image.copy()
             self._climb(state, _rolled(gradient, (-shift[0], -shift[1])))
 
     def _climb(self, state: State, gradient: Array) -> None:

@@ -53,22 +53,29 @@ def dream_all(
     failed = 0
     dreamed: set[str] = set()
     with interruptible() as interrupted:
-        # Those of one size follow each other and share a session.
-        for subject in sorted(subjects, key=lambda subject: subject.dreamed_size(job.settings.max_size)):
+        for subject in _by_size(subjects, job.settings.max_size):
             # Of two pictures of one name, the second must not replace the dream of the first.
             own = replace(job, overwrite=job.overwrite and subject.path.stem not in dreamed)
             dreamed.add(subject.path.stem)
             try:
                 _dream_one(own, subject, say, interrupted, checkpoint)
-            except (PictureError, DreamError, BundleError) as error:
+            except PictureError as error:  # it names the file
                 failed += 1
                 say_error(str(error))
+            except (DreamError, BundleError) as error:
+                failed += 1
+                say_error(f"{subject.name}: {error}")
             except MemoryError:
                 failed += 1
                 say_error(f"{subject.name}: there is not enough memory for it: choose a smaller --max-size")
             if interrupted():
                 break
     return failed, interrupted()
+
+
+def _by_size(subjects: list[Subject], max_size: int | None) -> list[Subject]:
+    """Those dreamed in one size follow each other and share a session."""
+    return sorted(subjects, key=lambda subject: subject.dreamed_size(max_size)) if len(subjects) > 1 else subjects
 
 
 def _dream_one(
@@ -83,8 +90,9 @@ def _dream_one(
         dreamed, results = dream_subject(job, subject, Listener(say, on_step), checkpoint)
     record = dreamed.record
     stopped = record.ended == "stopped"
+    steps = job.settings.steps * job.settings.octaves
     say(
-        f"{subject.name}: {f'stopped after {record.steps_done} steps, ' if stopped else ''}"
+        f"{subject.name}: {f'stopped after {record.steps_done} of {steps} steps, ' if stopped else ''}"
         f"loss {record.first_loss:.4g} → {record.last_loss:.4g} in {record.seconds:.1f} s, saved as {results.picture}"
         f"{f'; --resume {results.checkpoint} goes on' if stopped and results.checkpoint.exists() else ''}"
     )

@@ -87,7 +87,8 @@ class Session:
             if _OUT_OF_MEMORY.search(str(error)):
                 raise _out_of_memory(error) from error
             raise ComputationError(
-                f"onnxruntime cannot compute the gradient ({first_line(error)}): export the bundle again"
+                f"onnxruntime cannot compute the gradient ({first_line(error)}): choose a smaller --max-size, "
+                "or export the bundle again"
             ) from error
         return found
 

@@ -23,6 +23,8 @@ Size = tuple[int, int]
 _LONGEST_UPSCALED = 4096
 # Lightness of red, green and blue (ITU-R BT.601), as in JPEG's YCbCr.
 _LIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
+# Of a level; keeps a level that arithmetic left a little below itself from being cut off to the one before.
+_HAIR = 0.01
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Mask:
 
     def at(self, size: Size) -> Array:
         """The mask at another size."""
-        return resized(self.strength[None], size, "area")[0]
+        (strength,) = resized(self.strength[None], size, "area")
+        return np.asarray(strength)
 
 
 class Canvas:
@@ -99,7 +102,8 @@ class Canvas:
 
     def rounded(self, image: Array) -> Array:
         """The image with only the 256 (65536) levels that a picture has, cut off as TensorFlow's cast does."""
-        levels = np.stack([np.floor(np.clip(self.scale.to_pixels(plane), 0, self._white)) for plane in image])
+        pixels = (self.scale.to_pixels(plane) + np.float32(_HAIR) for plane in image)
+        levels = np.stack([np.floor(np.clip(plane, 0, self._white)) for plane in pixels])
         return self.scale.to_image(np.moveaxis(levels, 0, 2))
 
     def develop(self, image: Array) -> Pixels:
@@ -151,13 +155,12 @@ def _blend(result: Pixels, source: Pixels, share: float) -> None:
 def _working(picture: Pixels, max_size: int | None, smallest: Size) -> Pixels:
     """The picture with its longer side at most `max_size`, unless the network needs it larger."""
     small = shrink(picture, max_size)
-    height, width = small.shape[:2]
-    factor = max(smallest[0] / height, smallest[1] / width)
-    if factor <= 1:
+    if small.shape[0] >= smallest[0] and small.shape[1] >= smallest[1]:
         return small
+    height, width = picture.shape[:2]
+    factor = max(smallest[0] / height, smallest[1] / width)
     size = max(smallest[0], round(height * factor)), max(smallest[1], round(width * factor))
     if max(size) > _LONGEST_UPSCALED:
-        height, width = picture.shape[:2]
         raise SettingsError(
             f"a picture of {width}x{height} is too narrow: "
             f"the network needs {smallest[1]}x{smallest[0]} at least, crop it"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .ascent import State
 from .errors import RecordError, SettingsError
@@ -18,6 +17,7 @@ from .record import Source, source_from_dict
 from .settings import Settings, settings_from_dict
 
 _FORMAT = 1
+_SOURCES = ("bundle", "picture", "mask", "guide")
 _COUNTERS = ("number", "octave", "octave_step", "octave_start", "last")
 
 
@@ -51,10 +51,10 @@ class Checkpoint:
             "seconds": self.seconds,
             "counters": {name: getattr(self.state, name) for name in _COUNTERS},
         }
-        for name in ("bundle", "picture", "mask", "guide"):
+        for name in _SOURCES:
             source = getattr(self, name)
             facts[name] = asdict(source) if source else None
-        arrays: dict[str, NDArray[Any]] = {f"slot{i}": slot for i, slot in enumerate(self.state.slots)}
+        arrays: dict[str, Any] = {f"slot{i}": slot for i, slot in enumerate(self.state.slots)}
         history = np.stack(self.state.history) if self.state.history else np.zeros((0, 0), np.float32)
         file = io.BytesIO()
         np.savez(file, facts=np.array(json.dumps(facts)), image=self.state.image, history=history, **arrays)
@@ -71,9 +71,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             slots = [file[name] for name in sorted(file.files) if name.startswith("slot")]
             state = State(file["image"], slots, history=list(file["history"]), **facts["counters"])
         _require_sound(state)
-        sources = {
-            name: facts[name] and source_from_dict(facts[name]) for name in ("bundle", "picture", "mask", "guide")
-        }
+        sources = {name: facts[name] and source_from_dict(facts[name]) for name in _SOURCES}
         return Checkpoint(
             settings=settings_from_dict(facts["settings"]),
             **sources,

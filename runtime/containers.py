@@ -158,7 +158,7 @@ def _read_jpeg(data: bytes) -> Container:
     pieces: dict[int, bytes] = {}
     pieces_announced = 0
     for marker, body, start in _jpeg_segments(data):
-        if marker in _FRAMES and not width:
+        if marker in _FRAMES:
             height, width = _number(body, 1, 2), _number(body, 3, 2)
         elif marker == _APP1 and body.startswith(_EXIF_HEADER) and orientation is None:
             orientation = exif.orientation(body[len(_EXIF_HEADER) :])

@@ -7,6 +7,7 @@ import os
 import platform
 from dataclasses import dataclass
 
+import cv2
 import onnxruntime as ort
 
 from .providers import NAMES, self_test, usable_threads
@@ -80,7 +81,7 @@ def diagnose() -> Diagnosis:
         machine=f"{platform.system()} {platform.machine()}",
         logical_cpus=os.cpu_count() or 1,
         threads=usable_threads(),
-        versions={package: _version(package) for package in _PACKAGES},
+        versions={"OpenCV": cv2.__version__, **{package: _version(package) for package in _PACKAGES}},
         providers=providers,
         not_in_this_build=tuple(name for name, theirs in NAMES.items() if theirs not in available),
         problems=clashes(_installed()),

@@ -12,8 +12,8 @@ from .bundle import Bundle
 from .checkpoint import Checkpoint
 from .errors import RecordError
 from .film import Film
-from .pictures import read_picture
-from .record import Source
+from .pictures import Picture, read_picture
+from .record import Source, Sources
 from .results import Results, free_name
 from .run import Aids, Dream, dream
 from .settings import Settings
@@ -56,12 +56,8 @@ def dream_subject(
     results = Results.place(subject.path, job.output, job.overwrite)
     for warning in picture.warnings:
         listener.say(warning)
-    mask, guide = (path and read_picture(path) for path in (job.mask, job.guide))
-    sources = {
-        "picture": subject.source(picture),
-        "mask": mask and Subject(job.mask).source(mask),
-        "guide": guide and Subject(job.guide).source(guide),
-    }
+    mask, guide = (None if path is None else read_picture(path) for path in (job.mask, job.guide))
+    sources = Sources(subject.source(picture), _aid_source(job.mask, mask), _aid_source(job.guide, guide))
     _require_same(checkpoint, sources)
     writer = Writer(job, picture, results, listener, sources, checkpoint)
     with ExitStack() as stack:
@@ -73,12 +69,18 @@ def dream_subject(
             job.bundle,
             job.settings,
             writer.on_step,
-            aids=Aids(mask and mask.pixels, guide and guide.pixels),
+            aids=Aids(mask.pixels if mask else None, guide.pixels if guide else None),
             state=checkpoint.state if checkpoint else None,
             say=lambda line: listener.say(f"{subject.name}: {line}"),
         )
         earlier = checkpoint.seconds if checkpoint else 0.0
-        record = replace(finished.record, **sources, seconds=round(finished.record.seconds + earlier, 3))
+        record = replace(
+            finished.record,
+            picture=sources.picture,
+            mask=sources.mask,
+            guide=sources.guide,
+            seconds=round(finished.record.seconds + earlier, 3),
+        )
         finished = replace(finished, record=record)
         writer.finish(finished)  # before the film is closed, which may fail
     if writer.film:
@@ -86,8 +88,14 @@ def dream_subject(
     return finished, results
 
 
-def _require_same(checkpoint: Checkpoint | None, sources: dict[str, Source | None]) -> None:
-    for name, source in sources.items() if checkpoint else ():
-        before = getattr(checkpoint, name)
-        if (before and before.sha256) != (source and source.sha256):
+def _aid_source(path: Path | None, picture: Picture | None) -> Source | None:
+    return Subject(path).source(picture) if path and picture else None
+
+
+def _require_same(checkpoint: Checkpoint | None, sources: Sources) -> None:
+    if checkpoint is None:
+        return
+    for name in ("picture", "mask", "guide"):
+        before, now = getattr(checkpoint, name), getattr(sources, name)
+        if before and now and before.sha256 != now.sha256:
             raise RecordError(f"the {name} of the checkpoint has changed: put {before.name} back as it was")

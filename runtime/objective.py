@@ -138,7 +138,7 @@ class Objective:
 
 
 def _picture_bytes(settings: Settings) -> float:
-    """Bytes that a pixel of the whole picture takes: float32 planes, and the pictures that it comes from and becomes."""
+    """Bytes that a pixel of the whole picture takes: float32 planes, and the pictures it comes from and becomes."""
     planes = 2.0  # the image and its gradient
     planes += {"plain": 0, "momentum": 2, "adam": 5}[settings.optimizer]
     planes += 2.0 * bool(settings.jitter) + 1.0 * bool(settings.blur) + 3.0 * bool(settings.laplacian)

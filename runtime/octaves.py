@@ -22,7 +22,8 @@ def octave_sizes(size: Size, smallest: Size, octaves: int, above: int, ratio: fl
     """
     sizes: list[Size] = []
     for exponent in range(above + 1 - octaves, above + 1):
-        height, width = (int(side * ratio**exponent) for side in size)
+        # The hair keeps 78 / 1.3 at 60, which floats make 59.999….
+        height, width = (int(side * ratio**exponent + 1e-6) for side in size)
         clamped = max(height, smallest[0]), max(width, smallest[1])
         if not sizes or clamped != sizes[-1]:
             sizes.append(clamped)
@@ -32,7 +33,7 @@ def octave_sizes(size: Size, smallest: Size, octaves: int, above: int, ratio: fl
 def resized(image: Array, size: Size, interpolation: Interpolation = "linear") -> Array:
     """A CHW image at another height and width: bilinear, or averaged over areas where it shrinks (`area`)."""
     if image.shape[1:] == size:
-        return image.copy()
+        return np.array(image)
     shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[2]
     method = cv2.INTER_AREA if interpolation == "area" and shrinks else cv2.INTER_LINEAR
     return np.stack([cv2.resize(plane, (size[1], size[0]), interpolation=method) for plane in image])

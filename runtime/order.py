@@ -67,7 +67,10 @@ def _new(given: Mapping[str, Any], with_images: bool) -> Order:
 
 
 def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) -> Order:
-    _refuse_more("--repeat", given, _BESIDE_REPEAT, "pictures, --output, --overwrite and --film")
+    if set(given) - _BESIDE_REPEAT:
+        raise SettingsError(
+            "--repeat takes every setting from the record: give only pictures, --output, --overwrite and --film"
+        )
     record = load_record(record_path)
     job = _job(bundle_of(record.bundle), record.settings_to_repeat(), {**given, **aids_of(record, record_path)})
     subjects = () if with_images else (subject_of(record.settings, record.picture, record_path),)
@@ -75,7 +78,8 @@ def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) ->
 
 
 def _resumed(path: Path, given: Mapping[str, Any], with_images: bool) -> Order:
-    _refuse_more("--resume", {**given, **({"images": True} if with_images else {})}, set(), "nothing else")
+    if given or with_images:
+        raise SettingsError("--resume takes everything from the checkpoint: give nothing else")
     checkpoint = read_checkpoint(path)
     job = job_to_resume(checkpoint, path)
     subject = subject_of(checkpoint.settings, checkpoint.picture, path)
@@ -91,11 +95,6 @@ def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
     if type(every) is not int or every < 1:
         raise SettingsError(f"every must be a whole number from 1, not {every!r}")
     return Job(bundle, settings, overwrite=bool(given.get("overwrite")), film_every=every, **files)
-
-
-def _refuse_more(option: str, given: Mapping[str, Any], allowed: set[str], beside: str) -> None:
-    if set(given) - allowed:
-        raise SettingsError(f"{option} takes every setting from its file: give {beside} with it")
 
 
 def _introduction(bundle: Bundle, settings: Settings) -> list[str]:

@@ -302,8 +302,7 @@ def _decode(path: Path, container: Container) -> NDArray[Any]:
     pixels: NDArray[Any] | None = None
     with _silent_opencv(), suppress(cv2.error):
         pixels = cv2.imdecode(np.frombuffer(container.bare, np.uint8), cv2.IMREAD_UNCHANGED)
-    size = container.height, container.width
-    if pixels is None or pixels.shape[:2] != size or pixels.dtype not in (np.uint8, np.uint16):
+    if pixels is None:
         raise PictureFormatError(
             f"{path}: OpenCV {cv2.__version__} cannot decode this {container.kind}, which may be damaged; "
             f"copy it again from where it came, or convert it: magick {_conversion(path)}"

@@ -1,4 +1,4 @@
-"""Run presets: the paper, and the classics of the field, each with the layers and the objective that it was made for."""
+"""Run presets: the paper and the classics of the field, each with the layers and the objective it was made for."""
 
 from __future__ import annotations
 

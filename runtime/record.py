@@ -35,6 +35,15 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """The files that a run's pictures came from."""
+
+    picture: Source
+    mask: Source | None = None
+    guide: Source | None = None
+
+
+@dataclass(frozen=True)
 class OctaveRecord:
     """How one octave was computed: its height and width, those of its tiles, and how many these were."""
 
@@ -114,7 +123,7 @@ def read_record(text: str, name: str) -> Record:
         data["bundle"] = source_from_dict(data["bundle"])
         for aid in ("picture", "mask", "guide"):
             data[aid] = source_from_dict(data[aid]) if data[aid] else None
-        data["octaves"] = tuple(OctaveRecord(**octave) for octave in data["octaves"])
+        data["octaves"] = tuple(_octave(octave) for octave in data["octaves"])
         data["layers"], data["notices"] = tuple(data["layers"]), tuple(data["notices"])
         record = Record(**data)
         record.settings_to_repeat()
@@ -123,6 +132,10 @@ def read_record(text: str, name: str) -> Record:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise RecordError(f"{name} holds no record of a dream: give the .json or the .png beside it") from None
     return record
+
+
+def _octave(data: dict[str, Any]) -> OctaveRecord:
+    return OctaveRecord(tuple(data["size"]), tuple(data["tile"]), int(data["tiles"]))
 
 
 def source_from_dict(data: Any) -> Source:

@@ -20,8 +20,11 @@ def load_record(path: Path) -> Record:
     """The record in a .json, or inside a .png that onnxdream wrote. Raises RecordError."""
     try:
         text = read_note(path) if path.suffix.lower() == ".png" else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, PictureError) as error:
-        raise RecordError(f"cannot read record {path}: give the .json or the .png of a dream") from error
+    except PictureError as error:
+        raise RecordError(f"cannot read record {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise RecordError(f"cannot read record {path} ({reason}): give the .json or the .png of a dream") from error
     if text is None:
         raise RecordError(f"{path} holds no record: give the .json or the .png of a dream")
     return read_record(text, path.name)
@@ -60,6 +63,6 @@ def job_to_resume(checkpoint: Checkpoint, beside: Path) -> Job:
         overwrite=True,
         film=Path(checkpoint.film) if checkpoint.film else None,
         film_every=checkpoint.film_every,
-        mask=checkpoint.mask and find_source(checkpoint.mask, beside),
-        guide=checkpoint.guide and find_source(checkpoint.guide, beside),
+        mask=find_source(checkpoint.mask, beside) if checkpoint.mask else None,
+        guide=find_source(checkpoint.guide, beside) if checkpoint.guide else None,
     )

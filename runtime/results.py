@@ -18,6 +18,9 @@ from ..models.files import write_whole
 from .errors import DreamError
 from .pictures import WRITTEN_SUFFIXES, PictureWriteError, encode_picture
 
+# Pictures that a user may ask for, and must not get a folder of that name instead.
+_UNWRITTEN = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg", ".tga")
+
 
 class OutputError(DreamError, OSError):
     """A result cannot be written where it was asked for."""
@@ -36,6 +39,8 @@ class Results:
         `output` is a folder (None: the current one) or a picture's path. Without `overwrite` a free name is found:
         `bears-dream`, `bears-dream-2`, … Raises OutputError where nothing can be written.
         """
+        if output is not None and output.suffix.lower() in _UNWRITTEN and not output.is_dir():
+            raise OutputError(f"{output}: a dream is written as {', '.join(WRITTEN_SUFFIXES)}: choose one of these")
         if output is not None and names_a_picture(output):
             wished = output
         else:

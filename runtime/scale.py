@@ -52,7 +52,7 @@ class Scale:
 
     def to_pixels(self, plane: Array) -> Array:
         """One plane of an image back as float32 pixel values, not rounded and not clipped."""
-        pixels = plane - np.float32(self.low)
+        pixels: Array = plane - np.float32(self.low)
         pixels /= np.float32(self.slope)
         pixels += np.float32(self.darkest)
         return pixels

@@ -116,8 +116,9 @@ class Settings:
     (see `octaves`); `interpolation` between them; `octave_rounding` to 8 bits between them; `octave_return` to the
     picture's size at the end. `tiling` with `tile_overlap` pixels where memory needs it.
 
-    The picture: `noise` of that width and height instead of one; `normalization`; dreamed only where a mask is white, its edge `feather` pixels soft; `keep_colours`
-    takes the lightness only; `blend` 1 is the dream, 0 the picture; `full_size` applies the change to the original.
+    The picture: `noise` of that width and height instead of one; `normalization`; dreamed only where a mask is white,
+    its edge `feather` pixels soft; `keep_colours` takes the lightness only; `blend` 1 is the dream, 0 the picture;
+    `full_size` applies the change to the original.
     `snapshots` are numbers of updates after which a picture is kept besides the last.
     """
 
@@ -164,7 +165,7 @@ class Settings:
             object.__setattr__(self, "layer_weights", dict(self.layer_weights))
         if self.octaves_above >= self.octaves:
             raise SettingsError(
-                f"octaves above ({self.octaves_above}) must be fewer than octaves ({self.octaves}), which count them too"
+                f"octaves above ({self.octaves_above}) must be fewer than octaves ({self.octaves}), which count them"
             )
         if self.channels and self.pick:
             raise SettingsError("channels and pick contradict each other: give one of them")

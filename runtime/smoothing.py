@@ -36,4 +36,5 @@ def laplacian_normalized(gradient: Array, levels: int) -> Array:
 
 def _unit(band: Array) -> Array:
     strength = float(np.sqrt(np.mean(np.square(band), dtype=np.float64)))
-    return band / np.float32(max(strength, 1e-10))
+    unit: Array = band / np.float32(max(strength, 1e-10))
+    return unit

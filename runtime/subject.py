@@ -52,7 +52,9 @@ class Subject:
             except (OSError, ContainerError):
                 return 0, 0
             width, height = container.width, container.height
-        factor = min(1.0, (max_size or width) / max(width, height, 1))
+            if container.orientation > 4:  # lies on its side
+                width, height = height, width
+        factor = min(1.0, (max_size or width + height) / max(width, height, 1))
         return round(height * factor), round(width * factor)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ class Pick:
     count: int
 
 
-def parse_channels(texts: list[str]) -> Channels:
+def parse_channels(texts: Sequence[str]) -> Channels:
     """Reads `mixed2:12,-40` (channel 12 up, channel 40 down), one layer a text. Raises SettingsError."""
     channels: dict[str, tuple[tuple[int, float], ...]] = {}
     for text in texts:

@@ -79,7 +79,7 @@ def norm(gradient: Array, kind: GradientNorm) -> float:
 def _accelerated(direction: Array, velocity: Array, momentum: float) -> Array:
     velocity *= np.float32(momentum)
     velocity += direction
-    return velocity.copy()
+    return np.array(velocity)
 
 
 def _adapted(direction: Array, slots: list[Array], momentum: float, number: int) -> Array:
@@ -87,4 +87,5 @@ def _adapted(direction: Array, slots: list[Array], momentum: float, number: int)
     mean += np.float32(1 - momentum) * (direction - mean)
     square += np.float32(1 - _ADAM_DECAY) * (direction * direction - square)
     size = np.sqrt(square / np.float32(1 - _ADAM_DECAY**number))
-    return mean / np.float32(1 - momentum**number) / (size + np.float32(_ADAM_EPSILON))
+    adapted: Array = mean / np.float32(1 - momentum**number) / (size + np.float32(_ADAM_EPSILON))
+    return adapted

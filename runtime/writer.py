@@ -14,7 +14,7 @@ from .errors import DivergedError
 from .film import Film
 from .pictures import Picture
 from .plot import can_plot, draw_losses
-from .record import Source
+from .record import Source, Sources
 from .results import OutputError, Results
 from .run import Dream
 
@@ -38,7 +38,7 @@ class Writer:
         picture: Picture,
         results: Results,
         listener: Listener,
-        sources: dict[str, Source | None],
+        sources: Sources,
         resumed: Checkpoint | None,
     ) -> None:
         self.job = job
@@ -85,7 +85,7 @@ class Writer:
             raise self._failure
         if dreamed.record.ended == "diverged":
             raise DivergedError(
-                f"the losses were no finite numbers after step {dreamed.record.steps_done + 1}; the picture so far is "
+                f"the losses were no finite numbers after step {dreamed.record.steps_done}; the picture before is "
                 f"saved as {self.results.picture}: choose a smaller --step-size"
             )
 
@@ -105,20 +105,17 @@ class Writer:
 
     @property
     def _name(self) -> str:
-        picture = self._sources["picture"]
-        return picture.name if picture else "picture"
+        return self._sources.picture.name
 
     def _checkpoint(self, step: Step) -> None:
         started = time.monotonic()
-        picture = self._sources["picture"]
-        assert picture is not None
         self.results.write_checkpoint(
             Checkpoint(
                 settings=replace(self.job.settings, execution=step.objective.execution),
                 bundle=Source.of_bundle(self.job.bundle),
-                picture=picture,
-                mask=self._sources["mask"],
-                guide=self._sources["guide"],
+                picture=self._sources.picture,
+                mask=self._sources.mask,
+                guide=self._sources.guide,
                 output=str(self.results.picture.resolve()),
                 film=str(self.film.path.resolve()) if self.film else None,
                 film_every=self.job.film_every,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from onnxdream.runtime import containers
+from onnxdream.runtime import containers, exif
 from onnxdream.runtime.containers import ContainerError, DamagedContainerError, read_container
 
 HEIGHT, WIDTH = 17, 31
@@ -129,6 +129,12 @@ def test_a_bmp_may_count_its_rows_from_the_top() -> None:
     assert read_container(upside_down).height == HEIGHT
 
 
+def test_the_oldest_bmp_header_has_short_sizes() -> None:
+    header = (12).to_bytes(4, "little") + WIDTH.to_bytes(2, "little") + HEIGHT.to_bytes(2, "little")
+    container = read_container(b"BM" + bytes(12) + header + bytes(200))
+    assert (container.width, container.height) == (WIDTH, HEIGHT)
+
+
 @pytest.mark.parametrize(
     ("start", "kind"),
     [
@@ -211,6 +217,12 @@ def test_a_png_s_damaged_or_exploding_profile_is_left_out(packed: bytes) -> None
     assert read_container(in_png(SOUND["PNG"], png_chunk(b"iCCP", b"x\0\0" + packed))).icc is None
 
 
+def test_a_profile_shorter_than_its_own_header_is_none() -> None:
+    for data in (SOUND["JPEG"], SOUND["PNG"], SOUND["TIFF"]):
+        assert read_container(containers.with_icc(data, PROFILE[:127])).icc is None
+        assert read_container(containers.with_icc(data, PROFILE[:128])).icc == PROFILE[:128]
+
+
 def test_a_profile_names_its_colours() -> None:
     assert containers.profile_colours(PROFILE) == "RGB"
     assert containers.profile_colours(bytes(16) + b"GRAY" + bytes(200)) == "GRAY"
@@ -284,6 +296,26 @@ def test_of_an_animation_the_first_frame_is_decoded() -> None:
 def test_a_tiff_that_opencv_would_misread_is_refused_with_the_reason(tags: dict[str, int], reason: str) -> None:
     with pytest.raises(ContainerError, match=reason):
         read_container(tiff_picture(PICTURE[..., :3], **tags))
+
+
+def test_tags_are_added_to_a_tiff_in_order_and_at_even_places() -> None:
+    odd = containers.with_icc(tiff_picture(PICTURE[:1, :1, :3]), PROFILE + b"!")
+    data = containers.with_straight_alpha(containers.with_icc(odd, PROFILE))
+    directory = exif.Directory(data)
+    start = int.from_bytes(data[4:8], "little")
+    tags = [int.from_bytes(data[at : at + 2], "little") for at in range(start + 2, len(data) - 4, 12)]
+    assert start % 2 == 0
+    assert tags == sorted(tags)
+    assert len(tags) == data[start] == 12
+    assert directory.numbers(exif.EXTRA_SAMPLES, 0) == (2,)
+    assert directory.content(exif.ICC_PROFILE) == PROFILE
+    assert directory.content(exif.ORIENTATION) is None
+    assert int.from_bytes(odd[4:8], "little") % 2 == 0
+    assert odd.index(PROFILE) % 2 == data.rindex(PROFILE) % 2 == 0
+
+
+def test_no_more_numbers_are_read_of_a_tag_than_any_picture_has() -> None:
+    assert len(exif.Directory(tiff({339: (1,) * 100})).numbers(339, 1)) == 64
 
 
 def test_a_hostile_tiff_ends_quickly() -> None:

@@ -131,7 +131,7 @@ def test_one_pixel_less_than_the_smallest_size_fails_in_keras(net: str, layer: s
             model(noise(height, width), training=False)
 
 
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", ["tiny", "v3"])
 def test_a_stride_more_of_picture_is_one_pixel_more_of_every_layer(net: str, stock: Stock) -> None:
     model = stock(net).model
     forward = fold(model)
@@ -240,7 +240,7 @@ def test_a_normalization_whose_convolution_others_read_too_is_refused() -> None:
         fold(model)
 
 
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", ["tiny", "v3"])
 def test_names_are_those_of_a_fresh_session(net: str, stock: Stock, tiny_backbone: Backbone) -> None:
     backbone = tiny_backbone if net == "tiny" else find_backbone(net)
     keras.layers.Conv2D(1, 1)(keras.Input((8, 8, 3)))  # takes the name conv2d in this session

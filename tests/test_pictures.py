@@ -23,7 +23,7 @@ from test_containers import (
     with_exif,
 )
 
-from onnxdream.runtime import containers, pictures
+from onnxdream.runtime import containers, exif, pictures
 from onnxdream.runtime.pictures import (
     NoPicturesError,
     PictureError,
@@ -238,6 +238,20 @@ def test_whatever_the_file_holds_becomes_rgb_or_rgba(tmp_path: Path, data: bytes
     assert picture.warnings == ()
 
 
+def test_a_tiff_s_inks_become_rgb_without_alpha(tmp_path: Path) -> None:
+    inks = np.full((4, 4, 4), (255, 0, 0, 0), np.uint8)
+    picture = read_picture(stored(tmp_path, "inks.tif", tiff_picture(inks, _262=5)))
+    np.testing.assert_array_equal(picture.pixels, np.full((4, 4, 3), (0, 255, 255), np.uint8), strict=True)
+
+
+def test_a_tiff_that_is_written_names_its_alpha() -> None:
+    data, _ = encode_picture(blocks(4), ".tif", PROFILE)
+    assert exif.Directory(data).numbers(exif.EXTRA_SAMPLES, 0) == (exif.STRAIGHT_ALPHA,)
+    data, _ = encode_picture(blocks(3), ".tif", PROFILE)
+    assert exif.Directory(data).content(exif.EXTRA_SAMPLES) is None
+
+
+@pytest.mark.filterwarnings("error")
 def test_a_tiff_s_multiplied_alpha_is_divided_out(tmp_path: Path) -> None:
     pixels = np.full((4, 4, 4), (100, 50, 0, 128), np.uint8)
     pixels[0] = 0
@@ -247,6 +261,9 @@ def test_a_tiff_s_multiplied_alpha_is_divided_out(tmp_path: Path) -> None:
         upright = read_picture(path).pixels
         assert np.abs(upright[1:] / scale - (199.2, 99.6, 0, 128)).max() < 0.5
         assert not upright[0].any()
+    named_but_absent = tiff_picture(blocks(3, np.uint16), _338=1)
+    path = stored(tmp_path, "multiplied.tif", named_but_absent)
+    np.testing.assert_array_equal(read_picture(path).pixels, blocks(3, np.uint16), strict=True)
 
 
 def test_a_profile_that_does_not_fit_is_told_and_dropped(tmp_path: Path) -> None:
@@ -333,6 +350,13 @@ def test_an_absurd_size_is_refused_before_anything_is_decoded(tmp_path: Path, mo
     )
     with pytest.raises(PictureFormatError):
         read_picture(stored(tmp_path, "limit.png", limit))
+
+
+def test_a_size_that_opencv_itself_refuses_is_told(tmp_path: Path) -> None:
+    data = encoded(".bmp", blocks())
+    wide = data[:18] + (2**20 + 1).to_bytes(4, "little") + (1).to_bytes(4, "little") + data[26:]
+    with pytest.raises(PictureFormatError, match="cannot decode this BMP"):
+        read_picture(stored(tmp_path, "wide.bmp", wide))
 
 
 def test_a_file_too_long_for_opencv_is_not_even_read(tmp_path: Path) -> None:
@@ -539,6 +563,8 @@ def test_a_change_can_be_enlarged() -> None:
     assert (enlarged.shape, enlarged.dtype) == ((7, 9, 3), np.float32)
     assert enlarged.min() < -0.9
     assert enlarged.max() > 0.9
+    step = np.repeat(np.float32([-1, 1]), 4).reshape(1, 8, 1).repeat(3, axis=2)
+    assert resize(step, 32, 4).max() > 1.01  # a cubic overshoots
 
 
 def test_the_suffixes_that_are_read_include_those_that_are_written() -> None:

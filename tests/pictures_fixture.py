@@ -1,0 +1,231 @@
+"""Pictures, bundles of a few bytes, and the command line, as the runtime's tests need them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from make_tiny_bundle import TINY_PATH
+from numpy.typing import NDArray
+
+from onnxdream.models.contract import Layer, Metadata, Weights
+
+TINY_BYTES = TINY_PATH.read_bytes()
+
+
+def noise(height: int, width: int, channels: int = 3, dtype: type = np.uint8, seed: int = 0) -> NDArray[Any]:
+    """A soft random picture, HWC, that uses a good part of its type's range but not all of it."""
+    random = np.random.default_rng(seed)
+    coarse = random.random((4, 5, channels)).astype(np.float32)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, channels)
+    grain = random.random(smooth.shape).astype(np.float32)
+    return ((0.1 + 0.5 * smooth + 0.2 * grain) * np.iinfo(dtype).max).astype(dtype)
+
+
+def save(path: Path, pixels: NDArray[Any]) -> Path:
+    """The picture as a file, by plain OpenCV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    order = [2, 1, 0, 3][: pixels.shape[2]]
+    assert cv2.imwrite(str(path), np.ascontiguousarray(pixels[..., order]))
+    return path
+
+
+def load(path: Path) -> NDArray[Any]:
+    """The picture in a file, RGB[A], by plain OpenCV."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None, path
+    return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+
+
+def listing(folder: Path) -> set[str]:
+    """Every file and folder in it, hidden ones too."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+# ONNX files from nothing but protobuf's wire format, for bundles that no exporter would write.
+
+
+def message(*fields: tuple[int, int | str | bytes]) -> bytes:
+    """A protobuf message of (field number, value)."""
+    wire = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            wire += _varint(number << 3) + _varint(value)
+        else:
+            content = value.encode() if isinstance(value, str) else value
+            wire += _varint(number << 3 | 2) + _varint(len(content)) + content
+    return wire
+
+
+def _varint(number: int) -> bytes:
+    wire = b""
+    while number > 127:
+        wire += bytes([number & 127 | 128])
+        number >>= 7
+    return wire + bytes([number])
+
+
+def node(operator: str, inputs: str, output: str, *attributes: bytes) -> bytes:
+    """An operator with its inputs, separated by spaces, and one output."""
+    return message(*((1, name) for name in inputs.split()), (2, output), (4, operator), *((5, a) for a in attributes))
+
+
+def integer(name: str, value: int) -> bytes:
+    """An attribute."""
+    return message((1, name), (3, value), (20, 2))
+
+
+def integers(name: str, *values: int) -> bytes:
+    """An attribute."""
+    return message((1, name), *((8, value) for value in values), (20, 7))
+
+
+def constant(name: str, value: float) -> bytes:
+    """An initializer [1]."""
+    return message((1, 1), (2, 1), (8, name), (9, np.float32(value).tobytes()))
+
+
+def value(name: str, *shape: int | str, kind: int = 1) -> bytes:
+    """An input or output; kind 1 is float32, 7 int64."""
+    dimensions = [(1, message((1, side) if isinstance(side, int) else (2, side))) for side in shape]
+    return message((1, name), (2, message((1, message((1, kind), (2, message(*dimensions)))))))
+
+
+IMAGE = value("image", "batch", 3, "height", "width")
+LAYER_WEIGHTS = value("layer_weights", 1)
+LOSSES = value("losses", "batch", 1)
+GRADIENT = value("gradient", "batch", 3, "height", "width")
+# The mean of the picture, the loss of all these bundles.
+MEAN = (
+    node("ReduceMean", "image", "planes", integers("axes", 2, 3), integer("keepdims", 0)),
+    node("ReduceMean", "planes", "losses", integers("axes", 1), integer("keepdims", 1)),
+)
+
+
+def facts(layers: int = 1) -> Metadata:
+    """Metadata of a bundle that onnxdream did not export."""
+    return Metadata(
+        backbone="hand",
+        layers=tuple(Layer(f"layer{number}", 1, 1) for number in range(layers)),
+        objective="mean",
+        input_range=(-1.0, 1.0),
+        channel_order="RGB",
+        smallest_size=(1, 1),
+        weights=Weights("random", "", ""),
+        precision="fp32",
+        opset=17,
+        exporter={},
+        verification=(),
+    )
+
+
+def bundle_bytes(
+    nodes: Sequence[bytes],
+    inputs: Sequence[bytes] = (IMAGE, LAYER_WEIGHTS),
+    outputs: Sequence[bytes] = (LOSSES, GRADIENT),
+    constants: Sequence[bytes] = (),
+    metadata: str | None = None,
+    ir_version: int = 8,
+    opset: int = 17,
+) -> bytes:
+    """A whole ONNX file of such parts."""
+    parts = (1, nodes), (5, constants), (11, inputs), (12, outputs)
+    graph = message((2, "hand"), *((number, part) for number, several in parts for part in several))
+    entry = message((1, "onnxdream"), (2, facts().to_json() if metadata is None else metadata))
+    return message((1, ir_version), (7, graph), (8, message((1, ""), (2, opset))), (14, entry))
+
+
+def cliff_bytes(height: float) -> bytes:
+    """A bundle whose gradient is sqrt(height - image): no number where the image has climbed above that."""
+    nodes = (
+        *MEAN,
+        node("Sub", "height_of_cliff image", "left"),
+        node("Sqrt", "left", "slope"),
+        node("Mul", "slope layer_weights", "gradient"),
+    )
+    return bundle_bytes(nodes, constants=[constant("height_of_cliff", height)])
+
+
+# The command line, in this process and in one of its own.
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left on the screen."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines that report an error."""
+        return [line for line in self.err.splitlines() if line.startswith("error:")]
+
+    def refuses(self, *words: str) -> None:
+        """One line says what is wrong, with these words in it, and nothing else looks like a crash."""
+        assert self.code in (1, 2), self
+        assert len(self.errors) == 1, self.err
+        assert "Traceback" not in self.err
+        assert not self.out
+        for word in words:
+            assert word in self.errors[0]
+
+    def succeeds(self) -> None:
+        """Nothing went wrong."""
+        assert self.code == 0, self
+        assert not self.errors
+
+
+Command = Callable[..., Finished]
+
+
+def in_this_process(capture: pytest.CaptureFixture[str]) -> Command:
+    """A function that runs a command line here; `capture` is the fixture capfd."""
+
+    def run(*words: str | Path) -> Finished:
+        from onnxdream.cli import app
+
+        capture.readouterr()
+        with pytest.raises(SystemExit) as exit_info:
+            app([str(word) for word in words], prog_name="onnxdream")
+        out, err = capture.readouterr()
+        code = exit_info.value.code
+        return Finished(code if isinstance(code, int) else int(code is not None), out, err)
+
+    return run
+
+
+def in_process_of_its_own(*words: str | Path, **environment: str) -> Finished:
+    """Runs a command line as a user does."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "onnxdream.cli", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    return Finished(finished.returncode, finished.stdout, finished.stderr)
+
+
+def in_limited_files(most_bytes: int, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs a program that cannot write files longer than that, as if the disk were full."""
+    import resource
+    import signal
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+
+    return subprocess.run(
+        list(map(str, words)), capture_output=True, text=True, timeout=100, check=False, preexec_fn=limit
+    )

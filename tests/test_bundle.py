@@ -1,0 +1,177 @@
+"""A bundle from a file or from bytes, and the session that runs it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+from pictures_fixture import (
+    GRADIENT,
+    IMAGE,
+    LAYER_WEIGHTS,
+    LOSSES,
+    MEAN,
+    TINY_BYTES,
+    bundle_bytes,
+    facts,
+    integers,
+    node,
+    value,
+)
+
+from onnxdream.models.contract import BundleError, BundleFormatError, BundleNotFoundError
+from onnxdream.runtime import Bundle
+from onnxdream.runtime.bundle import Session
+from onnxdream.runtime.errors import ComputationError
+
+WEIGHTS = np.array([1.0, -0.5, 2.0], np.float32)
+
+
+def image(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).uniform(-1, 1, (3, height, width)).astype(np.float32)
+
+
+def session(data: bytes, height: int = 4, width: int = 5) -> Session:
+    return Bundle.load(data).session(height, width, "cpu", 1)
+
+
+def test_a_bundle_says_what_it_holds(tiny_path: Path) -> None:
+    bundle = Bundle.load(tiny_path)
+    assert bundle.path == tiny_path
+    assert bundle.name == "tiny.onnx"
+    assert bundle.data == TINY_BYTES
+    assert bundle.sha256 == hashlib.sha256(TINY_BYTES).hexdigest()
+    assert bundle.metadata.layer_names == ("low", "mid", "high")
+    assert bundle.metadata.smallest_size == (19, 19)
+    assert bundle.metadata.verification
+
+
+def test_bytes_and_a_text_serve_as_well_as_a_path(tiny_path: Path) -> None:
+    from_bytes = Bundle.load(TINY_BYTES)
+    assert (from_bytes.path, from_bytes.name) == (None, "bundle")
+    assert from_bytes.metadata == Bundle.load(str(tiny_path)).metadata
+
+
+def test_a_session_computes_what_the_file_computes() -> None:
+    pixels = image(33, 46)
+    losses, gradient = session(TINY_BYTES, 33, 46).evaluate(pixels, WEIGHTS)
+    plain = ort.InferenceSession(TINY_BYTES, providers=["CPUExecutionProvider"])
+    expected = plain.run(["losses", "gradient"], {"image": pixels[None], "layer_weights": WEIGHTS})
+    np.testing.assert_allclose(losses, expected[0][0], rtol=1e-5)
+    np.testing.assert_allclose(gradient, expected[1][0], atol=1e-6 * np.abs(expected[1]).max())
+
+
+def test_the_gradient_is_that_of_the_weighted_losses() -> None:
+    tiny = session(TINY_BYTES, 32, 40)
+    pixels = image(32, 40)
+    _, gradient = tiny.evaluate(pixels, WEIGHTS)
+    direction = gradient / np.abs(gradient).max()
+    step = np.float32(2e-3)
+    ahead, behind = (tiny.evaluate(pixels + sign * step * direction, WEIGHTS)[0] @ WEIGHTS for sign in (1, -1))
+    assert (ahead - behind) / (2 * step) == pytest.approx(float((gradient * direction).sum()), rel=0.02)
+
+
+def test_a_session_is_kept_for_its_size_and_only_one_is_alive() -> None:
+    bundle = Bundle.load(TINY_BYTES)
+    first = bundle.session(32, 40, "cpu", 1)
+    assert bundle.session(32, 40, "cpu", 1) is first
+    other = bundle.session(40, 32, "cpu", 1)
+    assert other is not first
+    assert bundle.session(32, 40, "cpu", 1) is not first
+    assert bundle.session(32, 40, "cpu", 2) is not other
+
+
+def test_a_session_is_pinned_to_its_size() -> None:
+    with pytest.raises(ComputationError, match="cannot compute"):
+        session(TINY_BYTES, 32, 40).evaluate(image(33, 40), WEIGHTS)
+
+
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(BundleNotFoundError, match=r"no bundle .*lost\.onnx: the command `info` lists"):
+        Bundle.load(tmp_path / "lost.onnx")
+    with pytest.raises(FileNotFoundError):
+        Bundle.load(tmp_path / "lost.onnx")
+
+
+def test_a_folder_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(BundleFormatError, match="cannot be read"):
+        Bundle.load(tmp_path)
+
+
+def test_a_file_larger_than_any_bundle_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.onnx"
+    with path.open("wb") as file:
+        file.truncate(2**30 + 1)
+    with pytest.raises(BundleFormatError, match="larger than any bundle"):
+        Bundle.load(path)
+
+
+def test_a_refusal_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "bears.onnx"
+    path.write_bytes(TINY_BYTES[:1000])
+    with pytest.raises(BundleFormatError, match=r"^bears\.onnx: it is no ONNX file, or cut short"):
+        Bundle.load(path)
+
+
+SLOPE = node("Mul", "image layer_weights", "gradient")
+# Files that carry our metadata and plain operators, but break the contract in what goes in and out.
+BROKEN = {
+    "no gradient": bundle_bytes(MEAN, outputs=[LOSSES]),
+    "no layer weights": bundle_bytes([*MEAN, node("Neg", "image", "gradient")], inputs=[IMAGE]),
+    "an input too many": bundle_bytes([*MEAN, SLOPE], inputs=[IMAGE, LAYER_WEIGHTS, value("guide", 1)]),
+    "an output too many": bundle_bytes(
+        [*MEAN, SLOPE, node("Neg", "image", "more")],
+        outputs=[LOSSES, GRADIENT, value("more", "batch", 3, "height", "width")],
+    ),
+    "inputs as outputs": bundle_bytes(
+        [node("Identity", "losses", "image"), node("Identity", "gradient", "layer_weights")],
+        inputs=[LOSSES, GRADIENT],
+        outputs=[value("image", "batch", 1), value("layer_weights", "batch", 3, "height", "width")],
+    ),
+    "weights for other layers": bundle_bytes([*MEAN, SLOPE], metadata=facts(layers=2).to_json()),
+    "a flat gradient": bundle_bytes(
+        [*MEAN, node("ReduceMean", "image", "gradient", integers("axes", 1)), node("Neg", "layer_weights", "unused")],
+        outputs=[LOSSES, value("gradient", "batch", 1, "height", "width")],
+    ),
+    "losses of every plane": bundle_bytes(
+        [MEAN[0], node("Identity", "planes", "losses"), SLOPE], outputs=[value("losses", "batch", 3), GRADIENT]
+    ),
+    "a gradient of integers": bundle_bytes(
+        [*MEAN, node("Shape", "image", "gradient"), node("Neg", "layer_weights", "unused")],
+        outputs=[LOSSES, value("gradient", 4, kind=7)],
+    ),
+    "an operator that is none": bundle_bytes([*MEAN, node("Dream", "image", "gradient")]),
+    "a tensor from nowhere": bundle_bytes([*MEAN, node("Mul", "image picture", "gradient")]),
+    "a circle": bundle_bytes([*MEAN, node("Neg", "a", "b"), node("Neg", "b", "a"), node("Neg", "a", "gradient")]),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_file_that_breaks_the_contract_is_refused(name: str) -> None:
+    with pytest.raises(BundleFormatError) as refused:
+        session(BROKEN[name]).evaluate(image(4, 5), np.ones(1, np.float32))
+    assert "\n" not in str(refused.value)
+    assert "export it again" in str(refused.value)
+
+
+def test_a_step_that_onnxruntime_cannot_compute_is_told_in_one_line() -> None:
+    nodes = [
+        *MEAN,
+        node("Cast", "layer_weights", "shape", b"\x0a\x02to\x18\x07\xa0\x01\x02"),
+        node("Reshape", "image shape", "line"),
+        node("Add", "image line", "gradient"),
+    ]
+    broken = session(bundle_bytes(nodes))
+    with pytest.raises(ComputationError) as refused:
+        broken.evaluate(image(4, 5), np.ones(1, np.float32))
+    assert "\n" not in str(refused.value)
+    assert "--max-size" in str(refused.value)
+
+
+def test_every_refusal_of_a_bundle_is_a_bundle_error() -> None:
+    assert issubclass(BundleNotFoundError, BundleError)
+    assert issubclass(BundleFormatError, BundleError)

@@ -1,0 +1,117 @@
+"""Which bundle a dream uses, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pictures_fixture import TINY_BYTES, bundle_bytes, facts
+
+from onnxdream.models.contract import BundleFormatError, BundleNotFoundError, Metadata, Weights
+from onnxdream.models.library import EMBEDDED
+from onnxdream.runtime import Bundle
+from onnxdream.runtime.choice import choose_bundle, describe, shelf
+
+
+@pytest.fixture
+def library(home: Path) -> Path:
+    """The user's folder of bundles, empty."""
+    folder = home / "bundles"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def with_weights(source: str) -> Metadata:
+    return replace(facts(), weights=Weights(source, "", ""))
+
+
+def put(library: Path, name: str, age: float, source: str = "random") -> Path:
+    """A bundle in the library whose weights are said to be from there, that many hours old."""
+    path = library / f"{name}.onnx"
+    path.write_bytes(bundle_bytes([b"\x22\x04Relu"], metadata=with_weights(source).to_json()))
+    then = path.stat().st_mtime - age * 3600
+    os.utime(path, (then, then))
+    return path
+
+
+def test_a_fresh_machine_dreams_with_the_embedded_default() -> None:
+    bundle = choose_bundle(None)
+    assert bundle.path == EMBEDDED
+    assert bundle.metadata.layer_names == ("mixed0", "mixed1", "mixed2")
+    assert bundle.metadata.weights.source == "motifs"
+    assert EMBEDDED.stat().st_size <= 4.5e6
+
+
+def test_the_newest_export_with_weights_that_mean_something_goes_before_it(library: Path) -> None:
+    put(library, "random", age=0)
+    assert choose_bundle(None).path == EMBEDDED
+    older = put(library, "older", age=3, source="imagenet")
+    assert choose_bundle(None).path == older
+    newer = put(library, "newer", age=2, source="mine.h5")
+    assert choose_bundle(None).path == newer
+
+
+def test_a_broken_bundle_in_the_library_is_passed_over(library: Path) -> None:
+    good = put(library, "good", age=3, source="imagenet")
+    (library / "broken.onnx").write_bytes(TINY_BYTES[:100])
+    assert choose_bundle(None).path == good
+
+
+def test_a_bundle_goes_by_its_path_its_name_and_the_beginning_of_its_name(library: Path, tiny_path: Path) -> None:
+    path = put(library, "v3-paper-high-imagenet", age=0)
+    assert choose_bundle(str(tiny_path)).path == tiny_path
+    assert choose_bundle("v3-paper-high-imagenet").path == path
+    assert choose_bundle("v3-paper").path == path
+    assert choose_bundle("v3-low").path == EMBEDDED
+
+
+def test_a_name_that_fits_several_bundles_is_answered_with_them(library: Path) -> None:
+    put(library, "v3-a", age=0)
+    with pytest.raises(BundleNotFoundError, match="'v3' may mean v3-a, v3-low: give more of the name"):
+        choose_bundle("v3")
+
+
+def test_a_name_that_fits_none_tells_how_to_find_and_make_one(library: Path) -> None:
+    with pytest.raises(BundleNotFoundError, match="`info` lists the bundles, `export` makes one"):
+        choose_bundle("v9")
+    with pytest.raises(BundleNotFoundError, match="is a folder"):
+        choose_bundle(str(library))
+
+
+def test_a_bundle_that_is_asked_for_and_broken_is_refused(library: Path) -> None:
+    (library / "mine.onnx").write_bytes(TINY_BYTES[:100])
+    with pytest.raises(BundleFormatError, match=r"^mine\.onnx: "):
+        choose_bundle("mine")
+
+
+def test_of_the_embedded_default_it_is_said_what_it_is_and_how_to_get_another() -> None:
+    lines = describe(choose_bundle(None))
+    assert len(lines) == 2
+    assert lines[0] == "model: the embedded default (v3, mixed0, mixed1, mixed2; motifs weights)"
+    assert "for ImageNet weights: onnxdream export --model v3 (needs onnxdream[export])" in lines[1]
+
+
+def test_of_random_weights_it_is_said_that_they_mean_nothing(tiny_path: Path) -> None:
+    lines = describe(Bundle.load(tiny_path))
+    assert lines[0] == "model: tiny.onnx (tiny, low, mid, high; random weights)"
+    assert len(lines) == 2
+    assert "random: it dreams textures that mean nothing" in lines[1]
+
+
+def test_of_imagenet_weights_there_is_no_more_to_say(library: Path) -> None:
+    lines = describe(Bundle.load(put(library, "v3", age=0, source="imagenet")))
+    assert lines == ["model: v3.onnx (hand, layer0; imagenet weights)"]
+
+
+def test_the_shelf_shows_all_bundles_newest_first_and_what_is_wrong_with_them(library: Path) -> None:
+    put(library, "old", age=5)
+    put(library, "new", age=1, source="imagenet")
+    (library / "broken.onnx").write_bytes(b"")
+    rows = {row.name: row for row in shelf()}
+    assert list(rows) == ["v3-low", "broken", "new", "old"]
+    assert rows["v3-low"].cells() == ("v3-low", "mixed0, mixed1, mixed2", "motifs", "4.0 MB")
+    assert rows["new"].weights == "imagenet"
+    assert "no ONNX file" in rows["broken"].problem
+    assert rows["broken"].cells()[1] == rows["broken"].problem

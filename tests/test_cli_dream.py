@@ -1,0 +1,593 @@
+"""The command `dream`, as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures_fixture import (
+    TINY_BYTES,
+    Command,
+    Finished,
+    cliff_bytes,
+    in_limited_files,
+    in_process_of_its_own,
+    in_this_process,
+    listing,
+    load,
+    noise,
+    save,
+)
+from test_bundle import BROKEN
+from test_containers import png_chunk
+from test_film import frames
+from test_model_file import FOREIGN
+
+from onnxdream import cli
+from onnxdream.runtime.pictures import read_note
+from onnxdream.runtime.plot import can_plot
+from onnxdream.runtime.providers import NAMES, candidates
+from onnxdream.runtime.record import read_record
+
+SHORT = ("--steps", "4", "--step-size", "0.02", "--threads", "1", "--provider", "cpu")
+PLOT = {"bears-dream-losses.png"} if can_plot() else set()
+WHOLE = {"bears-dream.png", "bears-dream.json", "bears-dream-losses.csv", "bears-dream-step0004.png"} | PLOT
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the picture bears.png and the bundle tiny.onnx in it."""
+    path = tmp_path / "here"
+    save(path / "bears.png", noise(40, 53))
+    (path / "tiny.onnx").write_bytes(TINY_BYTES)
+    monkeypatch.chdir(path)
+    return path
+
+
+@pytest.fixture
+def run(folder: Path, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command in this process, in that folder."""
+    return in_this_process(capfd)
+
+
+def left(folder: Path) -> set[str]:
+    """What a command added to the folder."""
+    return listing(folder) - {"bears.png", "tiny.onnx"}
+
+
+# What is made
+
+
+def test_a_dream_leaves_its_files_and_says_so(run: Command, folder: Path) -> None:
+    finished = run("dream", "bears.png", "--model", "tiny.onnx", "--snapshots", "1,2,900", *SHORT)
+    finished.succeeds()
+    assert left(folder) == WHOLE | {"bears-dream-step0001.png", "bears-dream-step0002.png"}
+    assert finished.out == ""
+    lines = finished.err.splitlines()
+    assert lines[0] == "model: tiny.onnx (tiny, low, mid, high; random weights)"
+    assert "its weights are random" in lines[1]
+    assert lines[2] == "bears.png: 53×40 → 53×40"
+    assert lines[-1].startswith("bears.png: loss ")
+    assert lines[-1].endswith(" s, saved as bears-dream.png")
+    assert np.any(load(folder / "bears-dream.png") != noise(40, 53))
+
+
+def test_the_options_reach_the_dream(run: Command, folder: Path) -> None:
+    options = ("--preset", "tutorial", "--max-size", "32", "--layer-weights", "low=1,high=-0.5", "--seed", "7")
+    options += ("--normalization", "minmax", "--gradient-norm", "l2", "--snapshots", "3", "--full-size")
+    run("dream", "bears.png", "--model", "tiny.onnx", *options, *SHORT).succeeds()
+    settings = json.loads((folder / "bears-dream.json").read_text())["settings"]
+    assert settings == {
+        "steps": 4,
+        "step_size": 0.02,
+        "max_size": 32,
+        "layer_weights": {"low": 1.0, "high": -0.5},
+        "normalization": "minmax",
+        "gradient_norm": "l2",
+        "snapshots": [3],
+        "full_size": True,
+        "seed": 7,
+        "execution": {"provider": "cpu", "threads": 1, "memory": None, "tile_pixels": None},
+    } | {name: settings[name] for name in settings.keys() - NAMED_HERE}
+    assert load(folder / "bears-dream.png").shape == (40, 53, 3)
+    with (folder / "bears-dream-losses.csv").open(newline="") as file:
+        rows = [[float(number) for number in row[1:]] for row in list(csv.reader(file))[1:]]
+    assert [total for total, *_ in rows] == pytest.approx(
+        [low - 0.5 * high for _, low, _, high in rows], rel=1e-5, abs=1e-6
+    )
+
+
+# Settings that later versions add have their own tests.
+NAMED_HERE = {
+    "steps", "step_size", "max_size", "layer_weights", "normalization",
+    "gradient_norm", "snapshots", "full_size", "seed", "execution",
+}  # fmt: skip
+
+
+def test_results_are_kept_and_replaced_on_request(run: Command, folder: Path) -> None:
+    for _ in range(2):
+        run("dream", "bears.png", "--model", "tiny.onnx", "--snapshots", "2", *SHORT).succeeds()
+    assert {"bears-dream-2.png", "bears-dream-2.json", "bears-dream-step0002.png"} <= left(folder)
+    first = (folder / "bears-dream-2.json").stat().st_mtime_ns
+    run("dream", "bears.png", "--model", "tiny.onnx", "--overwrite", *SHORT, "--steps", "1").succeeds()
+    assert not (folder / "bears-dream-step0002.png").exists()
+    assert not (folder / "bears-dream-step0004.png").exists()
+    assert (folder / "bears-dream-step0001.png").exists()
+    assert json.loads((folder / "bears-dream.json").read_text())["steps_done"] == 1
+    assert (folder / "bears-dream-2.json").stat().st_mtime_ns == first
+    assert (folder / "bears-dream-2-step0002.png").exists()
+
+
+def test_the_output_may_be_a_folder_or_a_picture(run: Command, folder: Path) -> None:
+    run("dream", "bears.png", "--model", "tiny.onnx", "--output", "new/folder", *SHORT).succeeds()
+    assert listing(folder / "new" / "folder") == WHOLE
+    run("dream", "bears.png", "--model", "tiny.onnx", "--output", "art.webp", *SHORT).succeeds()
+    assert {"art.webp", "art.json", "art-losses.csv", "art-step0004.webp"} <= left(folder)
+
+
+def test_folders_and_several_pictures_are_dreamed_in_one_call(run: Command, folder: Path) -> None:
+    save(folder / "more" / "a.png", noise(40, 53))
+    save(folder / "more" / "b.jpg", noise(53, 40))
+    finished = run("dream", "bears.png", "more", "--model", "tiny.onnx", "--output", "out", *SHORT)
+    finished.succeeds()
+    pictures = {path.name for path in (folder / "out").glob("*-dream.png")}
+    assert pictures == {"a-dream.png", "b-dream.png", "bears-dream.png"}
+    assert finished.err.count("saved as") == 3
+
+
+def test_one_bad_picture_among_good_ones_is_reported_and_the_rest_go_on(run: Command, folder: Path) -> None:
+    save(folder / "more" / "a.png", noise(40, 53))
+    (folder / "more" / "b.png").write_bytes(b"no picture")
+    finished = run("dream", "more", "bears.png", "lost.png", "--model", "tiny.onnx", "--output", "out", *SHORT)
+    assert finished.code == 1
+    assert len(finished.errors) == 2
+    assert {path.name for path in (folder / "out").glob("*-dream.png")} == {"a-dream.png", "bears-dream.png"}
+
+
+def test_a_film_is_made_on_request(run: Command, folder: Path) -> None:
+    finished = run("dream", "bears.png", "--model", "tiny.onnx", "--film", "film.mp4", "--every", "2", *SHORT)
+    finished.succeeds()
+    assert [frame.shape for frame in frames(folder / "film.mp4")] == [(40, 52, 3)] * 3
+    assert "bears.png: film saved as film.mp4" in finished.err
+
+
+def test_without_a_model_the_embedded_default_dreams_and_says_what_it_is(run: Command, folder: Path) -> None:
+    finished = run("dream", "bears.png", "--steps", "1", "--threads", "1")
+    finished.succeeds()
+    assert finished.err.startswith("model: the embedded default (v3, mixed0, mixed1, mixed2; motifs weights)\n")
+    assert "onnxdream export --model v3" in finished.err.splitlines()[1]
+
+
+# What is made again
+
+
+def again(folder: Path, name: str) -> str:
+    """What a repetition shares with its original, as a text."""
+    record = json.loads((folder / name).read_text())
+    del record["settings"]["execution"]  # what was asked for; what it really had is the record's own `execution`
+    return json.dumps({key: value for key, value in record.items() if key != "seconds"})
+
+
+@pytest.mark.parametrize("source", ["bears-dream.json", "bears-dream.png"])
+def test_a_repeated_dream_is_the_same_to_the_last_bit(source: str, run: Command, folder: Path, home: Path) -> None:
+    (home / "bundles").mkdir(parents=True)
+    (home / "bundles" / "any.onnx").write_bytes(TINY_BYTES)
+    options = ("--layer-weights", "low=1,mid=-1", "--snapshots", "2", "--max-size", "48", "--threads", "2")
+    run("dream", "bears.png", "--model", "any", "--steps", "9", "--provider", "cpu", *options).succeeds()
+    run("dream", "--repeat", source).succeeds()
+    np.testing.assert_array_equal(load(folder / "bears-dream.png"), load(folder / "bears-dream-2.png"))
+    assert (folder / "bears-dream-2-losses.csv").read_bytes() == (folder / "bears-dream-losses.csv").read_bytes()
+    assert again(folder, "bears-dream-2.json") == again(folder, "bears-dream.json")
+    assert (folder / "bears-dream-2-step0002.png").read_bytes() == (folder / "bears-dream-step0002.png").read_bytes()
+
+
+def test_a_record_can_be_repeated_with_another_picture(run: Command, folder: Path) -> None:
+    save(folder / "penguins.png", noise(30, 30, seed=5))
+    run("dream", "bears.png", "--model", "tiny.onnx", "--layer-weights", "mid", *SHORT).succeeds()
+    run("dream", "penguins.png", "--repeat", "bears-dream.json").succeeds()
+    record = read_record((folder / "penguins-dream.json").read_text(), "")
+    assert record.settings.layer_weights == {"mid": 1.0}
+    assert record.settings.steps == 4
+    assert record.picture is not None
+    assert record.picture.name == "penguins.png"
+
+
+def test_the_record_in_the_picture_does_not_tell_folders(run: Command, folder: Path) -> None:
+    run("dream", folder / "bears.png", "--model", folder / "tiny.onnx", *SHORT).succeeds()
+    note = read_note(folder / "bears-dream.png")
+    assert note is not None
+    assert str(folder) not in note
+    assert folder.name not in json.dumps(json.loads(note)["bundle"])
+    assert str(folder) in (folder / "bears-dream.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--steps", "5"),
+        ("--step-size", "0.1"),
+        ("--max-size", "100"),
+        ("--layer-weights", "low"),
+        ("--normalization", "minmax"),
+        ("--gradient-norm", "std"),
+        ("--snapshots", ""),
+        ("--full-size",),
+        ("--seed", "0"),
+        ("--model", "tiny.onnx"),
+        ("--preset", "tutorial"),
+        ("--provider", "cpu"),
+        ("--threads", "1"),
+        ("--threads", "0"),
+    ],
+)
+def test_a_repetition_takes_no_setting_besides(option: tuple[str, ...], run: Command, folder: Path) -> None:
+    run("dream", "--repeat", "bears-dream.json", *option).refuses("--repeat takes every setting from the record")
+    assert left(folder) == set()
+
+
+def test_a_repetition_needs_the_record_its_bundle_and_its_picture(run: Command, folder: Path) -> None:
+    run("dream", "--repeat", "lost.json").refuses("cannot read record lost.json")
+    run("dream", "--repeat", "bears.png").refuses("holds no record")
+    run("dream", "bears.png", "--model", "tiny.onnx", *SHORT).succeeds()
+    before = listing(folder)
+    save(folder / "bears.png", noise(40, 53, seed=1))
+    run("dream", "--repeat", "bears-dream.json").refuses(
+        "bears.png is not here, or not as it was: put it beside bears-dream.json"
+    )
+    (folder / "tiny.onnx").write_bytes(cliff_bytes(0.5))
+    run("dream", "--repeat", "bears-dream.json").refuses("bundle tiny.onnx (SHA-256")
+    assert listing(folder) == before
+
+
+# What is refused
+
+
+def image_of(width: int, height: int) -> bytes:
+    """A PNG that claims to be that large."""
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((8, 2, 0, 0, 0))
+    chunks = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"") + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+PICTURES = {
+    "empty.png": (b"", "is empty"),
+    "text.jpg": (b"these are only words", "is no picture"),
+    "huge.png": (image_of(100_000, 100_000), "pixels are more than"),
+    "nothing.png": (image_of(0, 0), "nothing.png"),
+    "page.jpg": (b"<!DOCTYPE html><html></html>", "web page"),
+    "photo.heic": (b"\0\0\0\x18ftypheic" + bytes(40), "magick photo.heic photo-converted.png"),
+    "photo.avif": (b"\0\0\0\x18ftypavif" + bytes(40), "magick photo.avif photo-converted.png"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_file_that_is_no_picture_is_refused(name: str, run: Command, folder: Path) -> None:
+    data, words = PICTURES[name]
+    (folder / name).write_bytes(data)
+    run("dream", name, "--model", "tiny.onnx", *SHORT).refuses(name, words)
+    assert left(folder) == {name}
+
+
+def test_a_truncated_picture_is_refused(run: Command, folder: Path) -> None:
+    whole = save(folder / "cut.jpg", noise(60, 80)).read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    run("dream", "cut.jpg", "--model", "tiny.onnx", *SHORT).refuses("cut.jpg", "cut short")
+    assert left(folder) == {"cut.jpg"}
+
+
+def test_a_picture_that_is_not_there_is_refused(run: Command, folder: Path) -> None:
+    run("dream", "lost.jpg", "--model", "tiny.onnx").refuses("lost.jpg: no such picture")
+    run("dream", "x" * 5000 + ".jpg", "--model", "tiny.onnx").refuses("File name too long")
+    run("dream", "--model", "tiny.onnx").refuses("no picture given: name one, as in onnxdream dream bears.jpg")
+    (folder / "empty").mkdir()
+    run("dream", "empty", "--model", "tiny.onnx").refuses("empty: has no pictures")
+    assert left(folder) == {"empty"}
+
+
+def test_a_missing_picture_whose_name_exists_in_the_examples_is_hinted_at(run: Command, folder: Path) -> None:
+    examples = Path(cli.__file__).parent / "examples"
+    if not examples.is_dir():
+        pytest.skip("no examples beside an installed package")
+    run("dream", "bears.jpg", "--model", "tiny.onnx").refuses(f"(there is {examples / 'bears.jpg'})")
+
+
+def test_a_picture_too_narrow_is_refused_and_a_small_one_enlarged(run: Command, folder: Path) -> None:
+    save(folder / "line.png", noise(2, 3000))
+    run("dream", "line.png", "--model", "tiny.onnx", *SHORT).refuses("3000x2 is too narrow", "crop it")
+    assert left(folder) == {"line.png"}
+    save(folder / "dot.png", noise(5, 5))
+    finished = run("dream", "dot.png", "--model", "tiny.onnx", *SHORT)
+    finished.succeeds()
+    assert "dot.png: 5×5 → 19×19 (enlarged: the network needs as much)" in finished.err
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_file_that_is_no_bundle_is_refused(name: str, run: Command, folder: Path) -> None:
+    data, words = FOREIGN[name]
+    (folder / "tiny.onnx").write_bytes(data)
+    run("dream", "bears.png", "--model", "tiny.onnx", *SHORT).refuses("tiny.onnx: ", words)
+    assert left(folder) == set()
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_bundle_that_breaks_the_contract_is_refused(name: str, run: Command, folder: Path) -> None:
+    (folder / "tiny.onnx").write_bytes(BROKEN[name])
+    run("dream", "bears.png", "--model", "tiny.onnx", *SHORT).refuses("bears.png: tiny.onnx: ", "export it again")
+    assert left(folder) == set()
+
+
+def test_a_bundle_that_is_not_there_is_refused(run: Command, folder: Path) -> None:
+    run("dream", "bears.png", "--model", "lost.onnx").refuses("no model 'lost.onnx'", "`info` lists the bundles")
+    run("dream", "bears.png", "--model", ".").refuses("model '.' is a folder")
+    assert left(folder) == set()
+
+
+NUMBERS = {
+    "--steps": ["-1", "0", "1.5", "ten", "nan", "1000001", "9" * 30, ""],
+    "--step-size": ["-0.1", "0", "nan", "inf", "-inf", "1e300", "fast", ""],
+    "--max-size": ["-5", "1e3", "large", "100000000"],
+    "--seed": ["-1", "4294967296", "x"],
+    "--threads": ["-1", "0", "two", "99999"],
+    "--every": ["-1", "0", "often"],
+    "--snapshots": ["-1", "0", "x", "1.5", "999999999", "1;2"],
+    "--layer-weights": ["low=x", "low=nan", "low=inf", "low=1e9", "=1", "", "low=0", "low=1,low=2"],
+}
+
+
+@pytest.mark.parametrize(("option", "value"), [(option, value) for option in NUMBERS for value in NUMBERS[option]])
+def test_a_number_that_makes_no_sense_is_refused(option: str, value: str, run: Command, folder: Path) -> None:
+    finished = run("dream", "bears.png", "--model", "tiny.onnx", *SHORT, "--film", "a.mp4", option, value)
+    finished.refuses()
+    assert option.split("-")[-1].rstrip("s") in finished.errors[0]
+    assert left(folder) == set()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--preset", "draft", "unknown preset 'draft': choose one of paper, tutorial, "),
+        ("--normalization", "max", "normalization must be one of minmax, backbone, not 'max'"),
+        ("--gradient-norm", "l1", "gradient norm must be one of std, l2, mean-abs, none, not 'l1'"),
+        ("--provider", "gpu", "provider must be one of auto, cpu, cuda, tensorrt, openvino, not 'gpu'"),
+        ("--layer-weights", "mixed0=1", "layer 'mixed0' is not in the bundle: it has low, mid, high"),
+        ("--film", "film.gif", "only .mp4 is known"),
+        ("--nonsense", "1", "No such option"),
+    ],
+)
+def test_a_word_that_is_unknown_is_refused_with_those_that_are_known(
+    option: str, value: str, words: str, run: Command, folder: Path
+) -> None:
+    run("dream", "bears.png", "--model", "tiny.onnx", "--steps", "2", option, value).refuses(words)
+    assert left(folder) == set()
+
+
+def test_a_provider_that_is_missing_is_refused_once_for_all_pictures(run: Command, folder: Path) -> None:
+    import onnxruntime as ort
+
+    for name, theirs in NAMES.items():
+        if theirs not in ort.get_available_providers():
+            finished = run("dream", "bears.png", "bears.png", "tiny.onnx", "--model", "tiny.onnx", "--provider", name)
+            finished.refuses(f"provider {name} is not in this onnxruntime", "install onnxdream[")
+    assert candidates("cpu", ort.get_available_providers()) == ("cpu",)
+    assert left(folder) == set()
+
+
+@pytest.mark.parametrize("output", ["bears.png/deeper", "tiny.onnx", "tiny.onnx/a.png", "x" * 5000 + ".png"])
+def test_an_output_that_cannot_be_written_is_refused_before_the_first_step(
+    output: str, run: Command, folder: Path
+) -> None:
+    finished = run("dream", "bears.png", "--model", "tiny.onnx", "--output", output, *SHORT)
+    finished.refuses("cannot write", "choose another --output")
+    assert "→" not in finished.err
+    assert left(folder) == set()
+
+
+def test_one_output_for_several_pictures_is_refused(run: Command, folder: Path) -> None:
+    save(folder / "more.png", noise(9, 9))
+    for option in (("--output", "a.png"), ("--film", "a.mp4")):
+        run("dream", "bears.png", "more.png", "--model", "tiny.onnx", *option, *SHORT).refuses("name a folder")
+    assert left(folder) == {"more.png"}
+
+
+def test_a_dream_that_leaves_the_numbers_is_told_and_saved(run: Command, folder: Path) -> None:
+    (folder / "cliff.onnx").write_bytes(cliff_bytes(0.5))
+    save(folder / "dark.png", noise(20, 24) // 2)
+    options = ("--steps", "50", "--step-size", "0.3", "--gradient-norm", "none", "--normalization", "backbone")
+    finished = run("dream", "dark.png", "--model", "cliff.onnx", *options)
+    finished.refuses("no finite numbers", "saved as dark-dream.png", "choose a smaller --step-size")
+    assert json.loads((folder / "dark-dream.json").read_text())["ended"] == "diverged"
+
+
+# Whole processes
+
+
+def test_bad_input_ends_a_real_process_with_one_line(folder: Path) -> None:
+    model = ("--model", folder / "tiny.onnx")
+    bears = folder / "bears.png"
+    in_process_of_its_own("dream", folder / "lost.png", *model).refuses("no such picture")
+    in_process_of_its_own("dream", bears, *model, "--steps", "many").refuses("--steps")
+    (folder / "broken.onnx").write_bytes(BROKEN["a tensor from nowhere"])
+    in_process_of_its_own("dream", bears, "--model", folder / "broken.onnx").refuses("onnxruntime cannot load it")
+    assert left(folder) == {"broken.onnx"}
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_nothing_half_written(folder: Path) -> None:
+    pytest.importorskip("resource")
+    save(folder / "large.png", noise(120, 160))
+    words = ("dream", "large.png", "--model", "tiny.onnx", "--snapshots", "1", *SHORT)
+    process = in_limited_files(9_000, sys.executable, "-m", "onnxdream.cli", *words)
+    finished = Finished(process.returncode, process.stdout, process.stderr)
+    finished.refuses("cannot write", "File too large", "make room")
+    assert left(folder) - {"large.png"} <= {"large-dream-losses.csv", "large-dream.json"}
+    record = read_record((folder / "large-dream.json").read_text(), "")
+    assert (record.ended, record.steps_done) == ("stopped", 1)  # it ended with the first file that failed
+
+
+def as_an_ordinary_user() -> None:
+    """Makes the superuser heed permissions, by dropping the right to override them."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None)
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            if libc.prctl(24, capability, 0, 0, 0) != 0:
+                os._exit(77)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's capabilities")
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    [
+        (("bears.png", "--model", "tiny.onnx", "--output", "closed"), "cannot write"),
+        (("bears.png", "--model", "tiny.onnx", "--film", "closed/film.mp4"), "cannot write film"),
+        (("secret.png", "--model", "tiny.onnx"), "secret.png: cannot be read"),
+        (("closed/deeper/bears.png", "--model", "tiny.onnx"), "closed/deeper/bears.png: cannot be read"),
+        (("bears.png", "--model", "secret.onnx"), "secret.onnx: it cannot be read"),
+        (("--repeat", "secret.json"), "cannot read record secret.json"),
+    ],
+)
+def test_what_may_not_be_read_or_written_is_told(words: tuple[str, ...], refusal: str, folder: Path) -> None:
+    closed = folder / "closed"
+    (closed / "deeper").mkdir(parents=True)
+    for name in ("secret.png", "secret.onnx", "secret.json"):
+        (folder / name).write_bytes(b"")
+        (folder / name).chmod(0)
+    before = listing(folder)
+    (closed / "deeper").chmod(0)
+    closed.chmod(0o500)
+    try:
+        process = subprocess.run(
+            [sys.executable, "-m", "onnxdream.cli", "dream", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=as_an_ordinary_user,
+        )
+    finally:
+        closed.chmod(0o700)
+        (closed / "deeper").chmod(0o700)
+    if process.returncode == 77:
+        pytest.skip("the superuser cannot give up its rights here")
+    Finished(process.returncode, process.stdout, process.stderr).refuses(refusal, "Permission denied")
+    assert listing(folder) == before
+
+
+def begun(process: subprocess.Popen[str], first: Path) -> None:
+    """Waits until the file is there."""
+    deadline = time.monotonic() + 90
+    while not first.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
+def test_ctrl_c_saves_what_there_is_and_says_so(folder: Path) -> None:
+    save(folder / "more.png", noise(60, 80))
+    words = ("dream", "bears.png", "more.png", "--model", "tiny.onnx", "--steps", "1000000", "--snapshots", "1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "onnxdream.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    begun(process, folder / "bears-dream-step0001.png")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "Traceback" not in err
+    record = read_record((folder / "bears-dream.json").read_text(), "")
+    assert record.ended == "stopped"
+    assert 1 <= record.steps_done < 1_000_000
+    done = f"bears-dream-step{record.steps_done:04d}.png"
+    assert left(folder) - {"more.png"} == (WHOLE - {"bears-dream-step0004.png"}) | {
+        "bears-dream-step0001.png",
+        "bears-dream.checkpoint",
+        done,
+    }
+    assert f"bears.png: stopped after {record.steps_done} of 1000000 steps, loss" in err
+    assert "saved as bears-dream.png" in err
+    assert len((folder / "bears-dream-losses.csv").read_text().splitlines()) == record.steps_done + 2
+    np.testing.assert_array_equal(load(folder / "bears-dream.png"), load(folder / done))
+
+
+WATCHED = """
+import json, sys
+from pathlib import Path
+seen = {}
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("matplotlib", "tensorflow", "keras", "onnx", "tf2onnx"):
+            seen.setdefault(name, Path("bears-dream.png").exists())
+sys.meta_path.insert(0, Watch())
+from onnxdream.cli import app
+try:
+    app(["dream", "bears.png", "--model", "tiny.onnx", "--steps", "1"])
+except SystemExit as end:
+    print(json.dumps({"code": end.code or 0, "seen": seen, "loaded": sorted(sys.modules)}))
+"""
+
+
+def test_a_dream_imports_neither_tensorflow_nor_onnx_and_matplotlib_only_at_the_end(folder: Path) -> None:
+    finished = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True, check=True, timeout=100)
+    told = json.loads(finished.stdout)
+    assert told["code"] == 0, finished.stderr
+    assert not {"tensorflow", "keras", "onnx", "tf2onnx", "torch", "onnxdream.export"} & set(told["loaded"])
+    assert told["seen"] == {"matplotlib": True}  # looked for when the picture was written, not before
+
+
+def test_without_matplotlib_there_is_a_line_in_place_of_the_plot(folder: Path) -> None:
+    program = "import sys; sys.modules['matplotlib'] = None; from onnxdream.cli import app; app()"
+    words = ("dream", "bears.png", "--model", "tiny.onnx", *SHORT)
+    process = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False, timeout=100
+    )
+    finished = Finished(process.returncode, process.stdout, process.stderr)
+    finished.succeeds()
+    assert finished.err.count("no loss plot: install matplotlib (onnxdream[report]) to have one") == 1
+    assert left(folder) == WHOLE - PLOT
+
+
+def test_there_is_a_progress_bar_on_a_terminal_and_none_elsewhere(folder: Path) -> None:
+    pty = pytest.importorskip("pty")
+    words = ("dream", "bears.png", "--model", "tiny.onnx", "--steps", "30", "--threads", "1")
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen([sys.executable, "-m", "onnxdream.cli", *words], stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                block = os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not block:
+                break
+            shown += block
+    os.close(ours)
+    assert process.returncode == 0
+    text = shown.decode()
+    assert "30/30" in text
+    assert "steps/s" in text
+    assert "loss" in text
+    quiet = in_process_of_its_own(*words)
+    quiet.succeeds()
+    assert "\x1b" not in quiet.err
+    assert "steps/s" not in quiet.err
+
+
+def test_the_command_runs_from_a_checkout(folder: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, cli.__file__, "dream", "bears.png", "--model", "tiny.onnx", *SHORT],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    Finished(process.returncode, process.stdout, process.stderr).succeeds()
+    assert left(folder) == WHOLE

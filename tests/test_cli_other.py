@@ -1,0 +1,201 @@
+"""The commands besides `dream`, and what is said where a part of the installation is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pictures_fixture import TINY_BYTES, Command, Finished, bundle_bytes, facts, in_this_process, listing, noise, save
+from test_model_file import FOREIGN
+
+from onnxdream.models.contract import SCHEMA
+from onnxdream.models.library import EMBEDDED
+from onnxdream.runtime import Bundle
+from onnxdream.runtime.providers import usable_threads
+
+EXPORT_EXTRA = ("tensorflow", "keras", "tf2onnx", "onnx")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in this process, in an empty folder."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return in_this_process(capfd)
+
+
+@pytest.fixture
+def library(home: Path) -> Path:
+    """The user's folder of bundles, with the tiny one in it."""
+    folder = home / "bundles"
+    folder.mkdir(parents=True)
+    (folder / "tiny-all-random.onnx").write_bytes(TINY_BYTES)
+    return folder
+
+
+def without(modules: tuple[str, ...], *words: str | Path) -> Finished:
+    """Runs a command line in a process that cannot import these modules."""
+    program = f"import sys; sys.modules.update(dict.fromkeys({modules!r})); from onnxdream.cli import app; app()"
+    process = subprocess.run(
+        [sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True, check=False, timeout=100
+    )
+    return Finished(process.returncode, process.stdout, process.stderr)
+
+
+def test_without_a_command_the_help_is_shown(run: Command) -> None:
+    finished = run()
+    assert finished.code == 2
+    for command in ("dream", "export", "layers", "info", "doctor"):
+        assert f" {command} " in finished.out
+    assert finished.err == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("dream", ["--model", "--preset", "--layer-weights", "--repeat", "--full-size", "--film", "--provider"]),
+        ("export", ["--model", "--layers", "--weights", "--objective", "--seed", "--output"]),
+        ("layers", ["--model"]),
+        ("info", ["--json"]),
+        ("doctor", ["--json"]),
+    ],
+)
+def test_every_command_explains_itself(command: str, options: list[str], run: Command) -> None:
+    finished = run(command, "--help")
+    finished.succeeds()
+    for option in options:
+        assert option in finished.out
+
+
+@pytest.mark.parametrize("words", [["draem"], ["info", "--verbose"], ["doctor", "me"], ["info", "a", "b"]])
+def test_a_command_line_that_means_nothing_is_refused_in_one_line(words: list[str], run: Command) -> None:
+    finished = run(*words)
+    finished.refuses("(see --help)")
+    assert finished.code == 2
+    assert finished.err.count("\n") == 1
+
+
+def test_info_lists_every_bundle(run: Command, library: Path) -> None:
+    (library / "broken.onnx").write_bytes(b"")
+    finished = run("info")
+    finished.succeeds()
+    lines = finished.out.splitlines()
+    assert lines[0].split() == ["bundle", "layers", "weights", "size"]
+    assert lines[1].split() == ["v3-low", "mixed0,", "mixed1,", "mixed2", "motifs", "4.0", "MB"]
+    shown = {line.split()[0]: line for line in lines[1:]}
+    assert "low, mid, high" in shown["tiny-all-random"]
+    assert "no ONNX file" in shown["broken"]
+
+
+def test_info_lists_every_bundle_as_json(run: Command, library: Path) -> None:
+    finished = run("info", "--json")
+    finished.succeeds()
+    embedded, tiny = json.loads(finished.out)
+    assert (embedded["name"], embedded["path"]) == ("v3-low", str(EMBEDDED))
+    assert tiny == {
+        "name": "tiny-all-random",
+        "path": str(library / "tiny-all-random.onnx"),
+        "layers": ["low", "mid", "high"],
+        "weights": "random",
+        "megabytes": 0.0,
+        "problem": "",
+    }
+
+
+@pytest.mark.parametrize("name", ["tiny-all-random", "tiny"])
+def test_info_tells_all_facts_of_a_bundle(name: str, run: Command, library: Path) -> None:
+    finished = run("info", name)
+    finished.succeeds()
+    bundle = Bundle.load(TINY_BYTES)
+    shown = dict(line.split(maxsplit=1) for line in finished.out.splitlines()[:10])
+    assert shown["path"] == str(library / "tiny-all-random.onnx")
+    assert shown["SHA-256"] == bundle.sha256
+    assert shown["backbone"] == "tiny"
+    assert shown["layers"].startswith("low (14 channels, stride 2), mid (")
+    assert shown["objective"] == "mean"
+    assert shown["input"] == "RGB from -1 to 1, 19x19 pixels at least"
+    assert shown["weights"] == f"random, SHA-256 {bundle.metadata.weights.sha256}"
+    assert shown["precision"] == "fp32, opset 17"
+    assert "tensorflow" in shown["exporter"]
+    assert finished.out.count("mixed signs") == len({check.picture for check in bundle.metadata.verification})
+
+
+def test_info_tells_all_facts_of_a_bundle_as_json(run: Command, tiny_path: Path) -> None:
+    finished = run("info", tiny_path, "--json")
+    finished.succeeds()
+    told = json.loads(finished.out)
+    bundle = Bundle.load(tiny_path)
+    assert told.pop("path") == str(tiny_path)
+    assert told.pop("sha256") == bundle.sha256
+    assert {"schema": "{}.{}".format(*SCHEMA), **told} == json.loads(bundle.metadata.to_json())
+
+
+def test_info_shows_names_as_they_are(run: Command, library: Path) -> None:
+    metadata = facts().to_json().replace("layer0", "[red]layer[/blue]")
+    (library / "[bold]odd.onnx").write_bytes(bundle_bytes([b"\x22\x04Relu"], metadata=metadata))
+    one, several = run("info", "[bold]odd"), run("info")
+    one.succeeds()
+    several.succeeds()
+    assert "[red]layer[/blue] (1 channels" in one.out
+    assert "[bold]odd" in several.out
+    assert "[red]layer[/blue]" in several.out
+
+
+@pytest.mark.parametrize("name", ["newer contract", "external initializer", "no metadata", "nothing"])
+def test_info_refuses_what_is_no_bundle(name: str, run: Command, tmp_path: Path) -> None:
+    data, words = FOREIGN[name]
+    (tmp_path / "here" / "a.onnx").write_bytes(data)
+    run("info", "a.onnx").refuses("a.onnx: ", words)
+    run("info", "a.onnx", "--json").refuses("a.onnx: ", words)
+    run("info", "lost").refuses("no model 'lost'", "`export` makes one")
+
+
+def test_doctor_tells_what_this_machine_can_run(run: Command) -> None:
+    finished = run("doctor")
+    assert not finished.errors
+    assert finished.out.startswith(f"Python {sys.version.split()[0]} on ")
+    assert f"{usable_threads()} CPU threads by default" in finished.out
+    assert "provider cpu           works" in finished.out
+    assert finished.code == (1 if "problem: " in finished.out else 0)
+
+
+def test_doctor_tells_it_as_json(run: Command) -> None:
+    finished = run("doctor", "--json")
+    told = json.loads(finished.out)
+    assert {"name": "cpu", "problem": None} in told["providers"]
+    assert told["threads"] == usable_threads()
+    assert told["versions"]["numpy"]
+    assert told["problems"] == [] or finished.code == 1
+    assert set(told) == {
+        "python", "machine", "logical_cpus", "threads", "versions", "providers", "not_in_this_build", "problems"
+    }  # fmt: skip
+
+
+def test_an_unknown_backbone_is_answered_with_the_known_ones(run: Command) -> None:
+    for command in ("export", "layers"):
+        run(command, "--model", "v4").refuses("unknown model 'v4'", "v3 or inception-v3; inception-resnet-v2 or irv2")
+
+
+@pytest.mark.parametrize("words", [("export", "--weights", "random"), ("layers",)])
+def test_exporting_without_its_extra_names_the_extra(words: tuple[str, ...], home: Path) -> None:
+    finished = without(EXPORT_EXTRA, *words)
+    finished.refuses("exporting needs tensorflow, keras, tf2onnx, onnx: pip install 'onnxdream[export,cpu]'")
+    assert not home.exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")
+def test_exporting_names_what_is_really_missing(run: Command) -> None:
+    run("export").refuses("exporting needs tensorflow")
+
+
+@pytest.mark.parametrize("module", ["onnxruntime", "cv2"])
+@pytest.mark.parametrize("command", ["dream", "info", "doctor"])
+def test_a_runtime_without_its_extra_names_the_extras(module: str, command: str, tmp_path: Path) -> None:
+    picture = [save(tmp_path / "bears.png", noise(20, 20))] if command == "dream" else []
+    finished = without((module,), command, *picture)
+    finished.refuses(f"dreaming needs {module}: install one of onnxdream[cpu], onnxdream[gpu], onnxdream[openvino]")
+    assert listing(tmp_path) == ({"bears.png"} if picture else set())

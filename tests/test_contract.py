@@ -1,0 +1,226 @@
+"""The bundle's metadata: what is written comes back, and nothing else is believed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from onnxdream.models.contract import (
+    SCHEMA,
+    BundleError,
+    BundleFormatError,
+    BundleNotFoundError,
+    BundleVersionError,
+    Check,
+    Layer,
+    Memory,
+    Metadata,
+    Weights,
+)
+
+METADATA = Metadata(
+    backbone="tiny",
+    layers=(Layer("low", 14, 2), Layer("hôhe", 8, 8)),
+    objective="mean",
+    input_range=(-1.0, 1.0),
+    channel_order="RGB",
+    smallest_size=(19, 21),
+    weights=Weights("birds.keras", "0" * 64, "CC-BY 4.0"),
+    precision="fp32",
+    opset=17,
+    exporter={"onnxdream": "0.1.0", "onnx": "1.23.2"},
+    verification=(Check("noise 19x19", "low", 1.5e-7, 0.999999, 1.00001), Check("flat", "mixed signs", 0.0, 1, 1)),
+    border=2,
+    memory=Memory(2.5e7, 1700.0),
+)
+
+
+def data() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(METADATA.to_json())
+    return found
+
+
+def paths(value: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The place of every value in a JSON document; of a list only the first item."""
+    if at:
+        yield at
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from paths(item, (*at, key))
+    if isinstance(value, list):
+        yield from paths(value[0], (*at, 0))
+
+
+def put(at: tuple[str | int, ...], change: Callable[[Any], Any]) -> str:
+    """The metadata's JSON with the value at that place changed."""
+    document: Any = data()
+    parent = document
+    for step in at[:-1]:
+        parent = parent[step]
+    parent[at[-1]] = change(parent[at[-1]])
+    return json.dumps(document)
+
+
+PATHS = list(paths(json.loads(METADATA.to_json())))
+SINCE_1_1 = {("border",), ("memory",)}  # a bundle of contract 1.0 lacks them
+KEYS = [p for p in PATHS if isinstance(p[-1], str) and p[0] != "exporter" and p not in SINCE_1_1] + [("exporter",)]
+WRONG: dict[str, object] = {
+    "null": None,
+    "true": True,
+    "false": False,
+    "a list of null": [None],
+    "an object": {"name": None},
+    "a control character": "mixed0\x1b[31m",
+    "a line break": "mixed0\nmixed1",
+    "half a character": "\ud800",
+    "not a number": float("nan"),
+    "infinity": float("inf"),
+    "a huge whole number": 10**400,
+    "a huge negative": -(10**400),
+    "a nest": [[[[[[[[]]]]]]]],
+}
+
+
+def test_metadata_comes_back_from_its_json() -> None:
+    assert Metadata.from_json(METADATA.to_json()) == METADATA
+    assert METADATA.layer_names == ("low", "hôhe")
+    assert data()["schema"] == "{}.{}".format(*SCHEMA)
+    assert set(data()) == {"schema", *asdict(METADATA)}
+
+
+def test_a_bundle_of_contract_1_0_says_nothing_of_border_and_memory() -> None:
+    document = data()
+    del document["border"], document["memory"]
+    found = Metadata.from_json(json.dumps({**document, "schema": "1.0"}))
+    assert (found.border, found.memory) == (0, None)
+
+
+@pytest.mark.parametrize("at", KEYS, ids=str)
+def test_a_missing_key_is_named(at: tuple[str | int, ...]) -> None:
+    document: Any = data()
+    parent = document
+    for step in at[:-1]:
+        parent = parent[step]
+    del parent[at[-1]]
+    name = ".".join(step for step in at if isinstance(step, str))
+    with pytest.raises(BundleFormatError, match=rf"lacks {name}\b"):
+        Metadata.from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("at", PATHS, ids=str)
+def test_a_value_of_a_wrong_kind_is_refused(at: tuple[str | int, ...], wrong: str) -> None:
+    with pytest.raises(BundleError) as error:
+        Metadata.from_json(put(at, lambda _: WRONG[wrong]))
+    message = str(error.value)
+    assert message.isprintable()
+    assert len(message) < 200
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (("layers",), []),
+        (("layers", 0, "name"), 3),
+        (("layers", 0, "channels"), "14"),
+        (("layers", 0, "channels"), 14.0),
+        (("layers", 0, "channels"), 0),
+        (("layers", 0, "stride"), -2),
+        (("layers", 0, "stride"), 0),
+        (("layers", 1, "name"), "low"),
+        (("input_range",), [-1.0]),
+        (("input_range",), [-1.0, 0.0, 1.0]),
+        (("input_range",), [1.0, -1.0]),
+        (("input_range",), [1.0, 1.0]),
+        (("input_range",), [-1e300, 1e300]),
+        (("input_range",), ["-1", "1"]),
+        (("channel_order",), "BGR"),
+        (("smallest_size",), [19]),
+        (("smallest_size",), [19, 0]),
+        (("smallest_size",), [19, 10**9]),
+        (("smallest_size",), [19.0, 19.0]),
+        (("opset",), "17"),
+        (("opset",), -17),
+        (("exporter", "onnx"), 1.23),
+        (("exporter",), {"on\nnx": "1"}),
+        (("verification", 0, "cosine"), "1"),
+        (("weights",), "random"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused(at: tuple[str | int, ...], value: object) -> None:
+    with pytest.raises(BundleFormatError, match=r"export the bundle again|update onnxdream"):
+        Metadata.from_json(put(at, lambda _: value))
+
+
+def test_whole_numbers_serve_as_floats() -> None:
+    document = put(("input_range",), lambda _: [0, 255])
+    assert Metadata.from_json(document).input_range == (0.0, 255.0)
+
+
+@pytest.mark.parametrize("schema", ["1.0", "1.1", "1.99"])
+def test_a_newer_minor_version_with_more_in_it_is_read(schema: str) -> None:
+    document = {**data(), "schema": schema, "inputs": ["guide"], "octaves": {"count": 3}}
+    assert Metadata.from_json(json.dumps(document)) == METADATA
+
+
+@pytest.mark.parametrize(
+    ("schema", "advice"),
+    [("2.0", "update onnxdream"), ("10.1", "update onnxdream"), ("0.9", "export the bundle again")],
+)
+def test_another_major_version_is_refused_with_what_to_do(schema: str, advice: str) -> None:
+    with pytest.raises(BundleVersionError, match=f"follows contract {schema}, .* 1.x: {advice}"):
+        Metadata.from_json(json.dumps({**data(), "schema": schema}))
+
+
+@pytest.mark.parametrize(
+    "schema", ["", "1", "one", "-1.0", "1.0.0", "²", "².0", "9" * 5000, "2.\x1b[31m", " 1.0", "1.0\n"]
+)
+def test_a_version_that_is_none_is_refused(schema: str) -> None:
+    with pytest.raises(BundleFormatError) as error:
+        Metadata.from_json(json.dumps({**data(), "schema": schema}))
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        "3",
+        "[]",
+        '"onnxdream"',
+        "{}",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"schema": "1.0", "opset": ' + "9" * 5000 + "}",
+        "\x00",
+        "NaN",
+    ],
+    ids=lambda text: text[:12],
+)
+def test_what_is_no_metadata_is_refused(text: str) -> None:
+    with pytest.raises(BundleFormatError):
+        Metadata.from_json(text)
+
+
+@pytest.mark.parametrize("depth", range(50, 1001, 50))
+def test_deep_nesting_in_every_place_ends_in_a_bundle_error(depth: int) -> None:
+    nest = "[" * depth + "]" * depth
+    for at in (("exporter", "onnx"), ("layers", 0, "name"), ("input_range",), ("weights",)):
+        document = put(at, lambda _: "NEST").replace('"NEST"', nest)
+        with pytest.raises(BundleError):
+            Metadata.from_json(document)
+
+
+def test_every_error_is_a_bundle_error_and_of_a_built_in_kind() -> None:
+    assert issubclass(BundleFormatError, BundleError)
+    assert issubclass(BundleFormatError, ValueError)
+    assert issubclass(BundleVersionError, BundleError)
+    assert issubclass(BundleNotFoundError, BundleError)
+    assert issubclass(BundleNotFoundError, FileNotFoundError)

@@ -1,0 +1,175 @@
+"""What bundles are called, where they lie, and how a name finds one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from onnxdream.models.backbones import BACKBONES, Backbone, UnknownBackboneError, find_backbone
+from onnxdream.models.contract import BundleNotFoundError
+from onnxdream.models.files import write_whole
+from onnxdream.models.library import EMBEDDED, bundle_folder, bundle_path, find_bundle, list_bundles
+
+V3 = find_backbone("v3")
+IRV2 = find_backbone("inception-resnet-v2")
+
+
+def put(home: Path, *stems: str) -> list[Path]:
+    """Empty bundles in the library, each a second younger than the one before."""
+    paths = [home / "bundles" / f"{stem}.onnx" for stem in stems]
+    for age, path in enumerate(paths):
+        write_whole(path, b"")
+        os.utime(path, (1_700_000_000 + age, 1_700_000_000 + age))
+    return paths
+
+
+def test_the_library_is_in_the_home_that_the_environment_names(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bundle_folder() == home / "bundles"
+    monkeypatch.delenv("ONNXDREAM_HOME")
+    users = bundle_folder()
+    assert users.parts[-2:] == ("onnxdream", "bundles")
+    assert users.is_absolute()
+    monkeypatch.setenv("ONNXDREAM_HOME", "")
+    assert bundle_folder() == users
+
+
+@pytest.mark.parametrize(
+    ("path", "stem"),
+    [
+        (bundle_path(V3, ("mixed0", "mixed1", "mixed2"), "imagenet"), "v3-paper-low-imagenet"),
+        (bundle_path(V3, ("mixed8", "mixed9", "mixed10"), "imagenet"), "v3-paper-high-text-imagenet"),
+        (bundle_path(V3, ("mixed2", "mixed1", "mixed0"), "random"), "v3-mixed2-mixed1-mixed0-random"),
+        (bundle_path(V3, ("mixed0",), "random7", "l2"), "v3-mixed0-random7-l2"),
+        (bundle_path(IRV2, ("block35_2_mixed", "block35_4_mixed"), "birds"), "inception-resnet-v2-paper-low-birds"),
+    ],
+)
+def test_a_bundle_is_called_by_backbone_layers_and_weights(path: Path, stem: str) -> None:
+    assert path.name == f"{stem}.onnx"
+
+
+def test_many_layers_make_a_short_name_of_their_own() -> None:
+    many = tuple(f"block35_{n}_mixed" for n in range(1, 11))
+    name = bundle_path(IRV2, many, "imagenet").name
+    assert name.startswith("inception-resnet-v2-10-layers-")
+    assert len(name) < 70
+    assert name == bundle_path(IRV2, many, "imagenet").name
+    assert name != bundle_path(IRV2, many[::-1], "imagenet").name
+
+
+def test_bundles_are_listed_newest_first(home: Path) -> None:
+    assert list_bundles() == []
+    paths = put(home, "oldest", "middle", "newest")
+    (home / "bundles" / ".half-written.onnx.abc").write_bytes(b"")
+    (home / "bundles" / ".hidden.onnx").write_bytes(b"")
+    (home / "bundles" / "notes.txt").write_bytes(b"")
+    assert list_bundles() == paths[::-1]
+
+
+def test_a_bundle_is_found_by_its_path(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(home, "mine")
+    path = tmp_path / "mine"
+    path.write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert find_bundle(str(path)) == path
+    assert find_bundle("~/mine") == path
+    assert find_bundle("mine").resolve() == path.resolve()  # a file comes before a stem of the library
+
+
+def test_a_bundle_is_found_by_its_stem_and_by_a_prefix_of_it(home: Path) -> None:
+    low, low_l2, high = put(home, "tiny-paper-low-random", "tiny-paper-low-random-l2", "tiny-paper-high-random")
+    assert find_bundle("tiny-paper-low-random") == low  # its own name, though also a prefix
+    assert find_bundle("tiny-paper-low-random-") == low_l2
+    assert find_bundle("tiny-paper-h") == high
+
+
+def test_the_embedded_default_goes_by_its_name(home: Path) -> None:
+    assert find_bundle(EMBEDDED.stem) == EMBEDDED
+
+
+def test_a_prefix_of_several_is_refused_with_all_of_them(home: Path) -> None:
+    put(home, "tiny-low-random", "tiny-low-imagenet", "tiny-high-random")
+    with pytest.raises(BundleNotFoundError) as error:
+        find_bundle("tiny-low")
+    assert "tiny-low-imagenet, tiny-low-random: give more" in str(error.value)
+    assert "tiny-high" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["nothing", "tiny-random", "Tiny-low", "../bundles/tiny-low-random", "\0"])
+def test_a_missing_bundle_is_refused_with_the_commands_that_help(name: str, home: Path) -> None:
+    put(home, "tiny-low-random")
+    with pytest.raises(BundleNotFoundError, match="no such file") as error:
+        find_bundle(name)
+    for part in (str(home / "bundles"), "`info`", "`export`"):
+        assert part in str(error.value)
+
+
+def test_a_folder_is_refused_as_one(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(BundleNotFoundError, match=r"is a folder: give the \.onnx file in it"):
+        find_bundle(str(tmp_path / "folder"))
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new" / "file.onnx"
+    write_whole(path, b"first")
+    assert path.read_bytes() == b"first"
+
+    def full(*names: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    write_whole(tmp_path / "whole", b"")
+    assert (tmp_path / "whole").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("name", ["v3", "V3", "inception-v3", "Inception-V3"])
+def test_a_backbone_goes_by_its_names_in_any_case(name: str) -> None:
+    assert find_backbone(name) is V3
+
+
+def test_an_unknown_backbone_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(
+        UnknownBackboneError, match=r"unknown model 'inception-v2' \(did you mean inception-v3\?\)"
+    ) as error:
+        find_backbone("inception-v2")
+    for backbone in BACKBONES:
+        assert all(name in str(error.value) for name in backbone.names)
+
+
+def test_no_two_backbones_share_a_name() -> None:
+    names = [name for backbone in BACKBONES for name in backbone.names]
+    assert len(set(names)) == len(names)
+    assert all(name == name.lower() for name in names)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.name)
+def test_a_layer_set_is_known_by_its_layers_in_their_order(backbone: Backbone) -> None:
+    for name, members in backbone.layer_sets.items():
+        assert backbone.set_of(members) == name
+        assert backbone.set_of(members[::-1]) is None
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/x", "x" * 5000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_no_bundle(name: str) -> None:
+    with pytest.raises(BundleNotFoundError, match="no model"):
+        find_bundle(name)
+
+
+def test_a_link_that_leads_nowhere_is_not_listed(home: Path) -> None:
+    shelf = home / "bundles"
+    shelf.mkdir(parents=True)
+    (shelf / "gone.onnx").symlink_to(shelf / "nowhere.onnx")
+    assert list_bundles() == []

@@ -1,0 +1,207 @@
+"""What an ONNX file may not be to be loaded as a bundle, each case as bytes."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pictures_fixture import LOSSES, MEAN, TINY_BYTES, bundle_bytes, facts, message, node
+
+from onnxdream.models.contract import BundleError, BundleFormatError, BundleVersionError
+from onnxdream.runtime import Bundle
+from onnxdream.runtime.model_file import _message_class, read_model_file
+
+
+def altered(change: Callable[[Any], None]) -> bytes:
+    """The tiny bundle with something done to it; what the reduced schema does not declare stays as it is."""
+    model = _message_class("Model")()
+    model.ParseFromString(TINY_BYTES)
+    change(model)
+    return bytes(model.SerializeToString())
+
+
+def external(tensor: Any) -> None:
+    tensor.data_location = 1
+    tensor.external_data.add(key="location", value="/etc/hostname")
+
+
+def attribute(model: Any, operator: str = "Constant") -> Any:
+    return model.graph.node.add(op_type=operator).attribute.add()
+
+
+def nested(model: Any, depth: int) -> Any:
+    """The innermost graph of that many Ifs within each other."""
+    graph = model.graph
+    for _ in range(depth):
+        graph = graph.node.add(op_type="If").attribute.add().g
+    return graph
+
+
+def entry(model: Any, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes the bundle's facts."""
+    (ours,) = model.metadata_props
+    data = json.loads(ours.value)
+    change(data)
+    ours.value = json.dumps(data)
+
+
+def text(model: Any, value: str) -> None:
+    model.metadata_props[0].value = value
+
+
+# name -> the bytes, and words of the refusal
+FOREIGN: dict[str, tuple[bytes, str]] = {
+    "external initializer": (altered(lambda m: external(m.graph.initializer[0])), "data in other files"),
+    "external by location alone": (
+        altered(lambda m: setattr(m.graph.initializer[3], "data_location", 1)),
+        "data in other files",
+    ),
+    "external by entries alone": (
+        altered(lambda m: m.graph.initializer[-1].external_data.add(key="location", value="x")),
+        "data in other files",
+    ),
+    "external in an attribute": (altered(lambda m: external(attribute(m).t)), "data in other files"),
+    "external in a list": (altered(lambda m: external(attribute(m).tensors.add())), "data in other files"),
+    "external sparse values": (
+        altered(lambda m: external(m.graph.sparse_initializer.add().values)),
+        "data in other files",
+    ),
+    "external sparse indices": (
+        altered(lambda m: external(m.graph.sparse_initializer.add().indices)),
+        "data in other files",
+    ),
+    "external sparse attribute": (
+        altered(lambda m: external(attribute(m).sparse_tensor.values)),
+        "data in other files",
+    ),
+    "external sparse list": (
+        altered(lambda m: external(attribute(m).sparse_tensors.add().indices)),
+        "data in other files",
+    ),
+    "external in a subgraph": (altered(lambda m: external(nested(m, 1).initializer.add())), "data in other files"),
+    "external in a deep subgraph": (
+        altered(lambda m: external(nested(m, 5).node.add(op_type="Constant").attribute.add().t)),
+        "data in other files",
+    ),
+    "external in a list of graphs": (
+        altered(lambda m: external(attribute(m, "Loop").graphs.add().initializer.add())),
+        "data in other files",
+    ),
+    "foreign opset": (altered(lambda m: m.opset_import.add(domain="com.microsoft", version=1)), "'com.microsoft'"),
+    "foreign operator": (altered(lambda m: m.graph.node.add(op_type="Gelu", domain="org.evil")), "'org.evil'"),
+    "foreign operator in a subgraph": (
+        altered(lambda m: nested(m, 2).node.add(op_type="Run", domain="ai.onnx.ml")),
+        "'ai.onnx.ml'",
+    ),
+    "domain that is no text": (TINY_BYTES + message((8, message((1, b"\xff\xfe"), (2, 1)))), "plain ONNX ones only"),
+    "functions": (altered(lambda m: m.functions.add().node.add(op_type="Relu")), "functions of its own"),
+    "newer IR": (altered(lambda m: setattr(m, "ir_version", 10)), "IR version 10 is above 9"),
+    "newer opset": (altered(lambda m: setattr(m.opset_import[0], "version", 19)), "opset 19 is above 18"),
+    "no metadata": (altered(lambda m: m.ClearField("metadata_props")), "no bundle"),
+    "metadata of another program": (altered(lambda m: setattr(m.metadata_props[0], "key", "names")), "no bundle"),
+    "metadata that is no JSON": (altered(lambda m: text(m, "{")), "no JSON"),
+    "metadata that is no object": (altered(lambda m: text(m, "[1]")), "no JSON object"),
+    "metadata that is no text": (
+        altered(lambda m: m.ClearField("metadata_props")) + message((14, message((1, "onnxdream"), (2, b"\xff")))),
+        "no JSON",
+    ),
+    "metadata without bottom": (altered(lambda m: text(m, "[" * 100_000)), "no JSON"),
+    "metadata without schema": (altered(lambda m: entry(m, lambda d: d.pop("schema"))), "lacks schema"),
+    "metadata without layers": (altered(lambda m: entry(m, lambda d: d.pop("layers"))), "lacks layers"),
+    "metadata without licence": (
+        altered(lambda m: entry(m, lambda d: d["weights"].pop("licence"))),
+        "lacks weights.licence",
+    ),
+    "layers of the wrong type": (altered(lambda m: entry(m, lambda d: d.update(layers="mixed0"))), "layers is no list"),
+    "a range upside down": (altered(lambda m: entry(m, lambda d: d.update(input_range=[1, -1]))), "input_range is no"),
+    "a size of nothing": (altered(lambda m: entry(m, lambda d: d.update(smallest_size=[0, 9]))), "smallest_size is no"),
+    "other channels": (altered(lambda m: entry(m, lambda d: d.update(channel_order="BGR"))), "'BGR'"),
+    "newer contract": (altered(lambda m: entry(m, lambda d: d.update(schema="2.0"))), "update onnxdream"),
+    "older contract": (altered(lambda m: entry(m, lambda d: d.update(schema="0.9"))), "export the bundle again"),
+    "a contract of no version": (altered(lambda m: entry(m, lambda d: d.update(schema="new"))), "no version"),
+    "nothing": (b"", "no ONNX file"),
+    "a graph of nothing": (message((1, 8), (7, b"")), "no ONNX file"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "no ONNX file"),
+    "a page": (b"<!DOCTYPE html><html><body>404</body></html>", "no ONNX file"),
+    "graphs without bottom": (b"", "no ONNX file"),
+}
+
+
+def bottomless() -> bytes:
+    graph = b""
+    for _ in range(2000):
+        graph = message((1, message((4, "If"), (5, message((1, "then_branch"), (6, graph))))))
+    return message((1, 8), (7, graph))
+
+
+FOREIGN["graphs without bottom"] = bottomless(), "no ONNX file"
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_file_is_refused_in_one_line_that_says_why(name: str) -> None:
+    data, words = FOREIGN[name]
+    with pytest.raises(BundleError) as refused:
+        Bundle.load(data)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith("bundle: ")
+
+
+def test_a_contract_of_another_version_is_an_error_of_its_own() -> None:
+    with pytest.raises(BundleVersionError):
+        Bundle.load(FOREIGN["newer contract"][0])
+
+
+def test_a_newer_minor_version_with_more_facts_is_taken() -> None:
+    newer = altered(lambda m: entry(m, lambda d: d.update(schema="1.7", guide=True)))
+    assert Bundle.load(newer).metadata == Bundle.load(TINY_BYTES).metadata
+
+
+def test_plain_operators_under_either_name_of_their_domain_are_taken() -> None:
+    plain = altered(lambda m: m.graph.node.add(op_type="Relu", domain="ai.onnx"))
+    assert "onnxdream" in read_model_file(plain).metadata
+
+
+def test_subgraphs_of_plain_operators_are_taken() -> None:
+    assert "onnxdream" in read_model_file(altered(lambda m: nested(m, 3).node.add(op_type="Relu"))).metadata
+
+
+def test_the_reduced_schema_loses_nothing() -> None:
+    same = altered(lambda model: None)  # only in another order
+    assert sorted(same) == sorted(TINY_BYTES)
+
+
+def test_a_file_from_nothing_is_read_as_it_was_written() -> None:
+    data = bundle_bytes([*MEAN, node("Identity", "image", "gradient")], outputs=[LOSSES])
+    assert Bundle.load(data).metadata == facts()
+
+
+def test_every_truncation_is_refused() -> None:
+    lengths = {*range(0, len(TINY_BYTES), 211), *range(200), *range(len(TINY_BYTES) - 200, len(TINY_BYTES))}
+    for length in sorted(lengths):
+        with pytest.raises(BundleError):
+            Bundle.load(TINY_BYTES[:length])
+
+
+def test_random_bytes_are_refused() -> None:
+    source = random.Random(0)
+    for _ in range(300):
+        with pytest.raises(BundleFormatError):
+            Bundle.load(source.randbytes(source.randrange(1, 2000)))
+
+
+def test_damaged_bytes_are_taken_or_refused_and_nothing_else() -> None:
+    source = random.Random(1)
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(TINY_BYTES)
+        for _ in range(20):
+            damaged[source.randrange(len(damaged))] = source.randrange(256)
+        try:
+            Bundle.load(bytes(damaged))
+        except BundleError:
+            refused += 1
+    assert refused > 100

@@ -1,0 +1,90 @@
+"""The runtime's `tutorial` steps against TensorFlow's loop on the stock Keras model: both real backbones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pictures_fixture import noise
+
+from onnxdream.models.backbones import find_backbone
+from onnxdream.runtime import Bundle, Execution, Step, dream, preset
+
+tf = pytest.importorskip("tensorflow")
+
+CASES = [("v3", ("mixed0", "mixed1", "mixed2")), ("inception-resnet-v2", ("block35_2_mixed", "block35_4_mixed"))]
+STEPS, EARLY = 100, 10
+# Each layer's loss at every step, and the picture after few: rounding alone drives the pictures apart later, while the
+# losses, which are means, stay together the better the more pixels there are.
+LOSS_ERROR = 0.005
+PSNR = 45.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A bundle, and the losses and gradient of the Keras model that it came from."""
+
+    bundle: Bundle
+    evaluate: Callable[[Any], tuple[Any, Any]]
+
+
+@pytest.fixture(scope="session", params=CASES, ids=[model for model, _ in CASES])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    """A real backbone with random weights, exported and as it is."""
+    import keras
+
+    from onnxdream.export.bundle import Request, make_bundle
+    from onnxdream.export.weights import load
+
+    model, layers = request.param
+    backbone = find_backbone(model)
+    data, _ = make_bundle(Request(backbone, layers, weights="random", seed=3))
+    stock = load(backbone, "random", seed=3).model
+    activations = keras.Model(stock.input, [stock.get_layer(layer).output for layer in layers])
+
+    @tf.function
+    def evaluate(image: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            losses = tf.stack([tf.reduce_mean(activation) for activation in activations(image, training=False)])
+            total = tf.reduce_sum(losses)
+        return losses, tape.gradient(total, image)
+
+    return Pair(Bundle.load(data), evaluate)
+
+
+def tutorial_loop(pair: Pair, picture: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Losses [STEPS + 1, layers] and the pictures [STEPS + 1, height, width, 3] of TensorFlow's tutorial."""
+    image = tf.constant(picture[None] / 127.5 - 1, tf.float32)
+    losses, pictures = [], []
+    for _ in range(STEPS + 1):
+        row, gradient = pair.evaluate(image)
+        losses.append(row.numpy())
+        pictures.append(np.clip(np.rint((image.numpy()[0] + 1) * 127.5), 0, 255))
+        image = tf.clip_by_value(image + gradient / (tf.math.reduce_std(gradient) + 1e-8) * 0.01, -1, 1)
+    return np.array(losses), np.array(pictures)
+
+
+def psnr(one: NDArray[Any], other: NDArray[Any]) -> float:
+    error = np.mean((one.astype(np.float64) - other) ** 2)
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def test_a_dream_is_tensorflow_s_dream(pair: Pair) -> None:
+    picture = noise(192, 256, seed=1)
+    losses, pictures = tutorial_loop(pair, picture)
+    steps: list[Step] = []
+    settings = preset("tutorial", steps=STEPS, execution=Execution("cpu"))
+    dreamed = dream(picture, pair.bundle, settings, steps.append)  # type: ignore[func-returns-value]
+    assert dreamed.losses.shape == losses.shape == (STEPS + 1, len(pair.bundle.metadata.layers))
+    errors = np.abs(dreamed.losses - losses) / np.abs(losses)
+    assert errors.max() <= LOSS_ERROR, errors.max(axis=1)
+    assert psnr(steps[0].picture, pictures[0]) == float("inf")
+    assert psnr(steps[1].picture, pictures[1]) >= 60
+    assert psnr(steps[EARLY].picture, pictures[EARLY]) >= PSNR
+    assert psnr(steps[EARLY].picture, pictures[0]) < 40  # ten steps change the picture by far more than they differ
+    assert losses[-1].sum() > 2 * losses[0].sum()

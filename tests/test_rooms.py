@@ -1,0 +1,100 @@
+"""The rooms of the package: which exist, which are shipped, and who may enter which."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OUTSIDE = {"tests", "build", "dist", "benchmarks", "docs", "examples"}  # folders that are no part of the package
+EXPORTING = {"tensorflow", "keras", "tf2onnx", "onnx"}
+RUNNING = {"onnxruntime", "cv2"}
+DREAMING = {"numpy", "onnxruntime", "cv2", "typer", "rich", "platformdirs", "google", "tomli", "tomllib"}
+OPTIONAL = {"matplotlib"}  # of the extra `report`: imported only where it is used
+
+# room -> what none of its modules may import
+FORBIDDEN = {
+    "models": EXPORTING
+    | RUNNING
+    | {"numpy", "onnxdream.export", "onnxdream.runtime", "onnxdream.study", "onnxdream.cli"},
+    "runtime": EXPORTING | {"onnxdream.export", "onnxdream.study", "onnxdream.cli"},
+    "export": {"cv2", "onnxdream.runtime", "onnxdream.study", "onnxdream.cli"},
+    "study": EXPORTING | {"onnxdream.export", "onnxdream.cli"},
+}
+
+
+def rooms() -> list[str]:
+    """Folders of the checkout with an __init__.py, as dotted names below the package."""
+    found = [path.parent.relative_to(ROOT) for path in ROOT.rglob("__init__.py")]
+    kept = [f for f in found if not f.parts or not (f.parts[0] in OUTSIDE or f.parts[0].startswith("."))]
+    return sorted(".".join(("onnxdream", *folder.parts)) for folder in kept if "site-packages" not in folder.parts)
+
+
+def packages() -> list[str]:
+    """The list in pyproject.toml (read as text: Python 3.10 has no tomllib)."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("packages = "))
+    listed: list[str] = ast.literal_eval(line.removeprefix("packages = "))
+    return listed
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((ROOT / room).glob("*.py"))
+
+
+def imports(module: Path, everywhere: bool = True) -> Iterator[str]:
+    """Full names of what a module imports, everywhere in its code or only when it is imported itself."""
+    here = ["onnxdream", *module.relative_to(ROOT).parts[:-1]]
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = here[: len(here) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def others(names: Iterator[str]) -> set[str]:
+    """The packages among them that are neither ours nor Python's own."""
+    return {name.split(".")[0] for name in names} - {"onnxdream"} - set(sys.stdlib_module_names)
+
+
+def entered(module: Path, names: set[str]) -> set[str]:
+    return {name for name in names for found in imports(module) if found == name or found.startswith(f"{name}.")}
+
+
+def test_the_wheel_holds_every_room_of_the_package() -> None:
+    assert sorted(packages()) == [room for room in rooms() if not room.startswith("onnxdream.models.embedded")]
+
+
+@pytest.mark.parametrize("room", [room for room in FORBIDDEN if (ROOT / room).is_dir()])
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    assert modules(room)
+    trespasses = {module.name: entered(module, FORBIDDEN[room]) for module in modules(room)}
+    assert not {name: found for name, found in trespasses.items() if found}
+
+
+def test_the_runtime_needs_nothing_but_its_few_dependencies() -> None:
+    for module in (*modules("runtime"), *modules("models")):
+        assert others(imports(module, everywhere=False)) <= DREAMING, module.name
+        assert others(imports(module)) <= DREAMING | OPTIONAL, module.name
+
+
+def test_the_scan_sees_imports_that_are_there() -> None:
+    """So that the tests above can fail."""
+    assert "onnxdream.models" in entered(ROOT / "export" / "bundle.py", {"onnxdream.models"})
+    assert "tensorflow" in entered(ROOT / "export" / "conversion.py", EXPORTING)
+    assert "onnxdream.export" in entered(ROOT / "cli.py", {"onnxdream.export"})
+    assert not entered(ROOT / "models" / "library.py", {"onnx"})
+
+
+def test_the_embedded_recipe_is_not_imported_by_the_package() -> None:
+    for room in ("models", "runtime", "export"):
+        for module in modules(room):
+            assert not entered(module, {"onnxdream.models.embedded"}), module.name

@@ -229,6 +229,18 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         raise typer.Exit(1 if found.problems else 0)
 
 
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def experiment(context: typer.Context) -> None:
+    """Run the paper's experiment, or a grid of your own, and report on it: `experiment --help`."""
+    with _one_line_failures():
+        from onnxdream.study.commands import app as experiments  # here, so that no other command waits for it
+
+        raise typer.Exit(experiments(context.args, prog_name=context.command_path, standalone_mode=False) or 0)
+
+
 def _request(model: str, layers: str | None, weights: str, objective: str, border: int, seed: int) -> Request:
     from onnxdream.models.backbones import find_backbone
 

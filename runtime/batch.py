@@ -52,7 +52,7 @@ def dream_all(
         raise SettingsError("one --film or one --output file cannot hold several dreams: name a folder, or one picture")
     failed = 0
     dreamed: set[str] = set()
-    with _interruptible() as interrupted:
+    with interruptible() as interrupted:
         for subject in _by_size(subjects, job.settings.max_size):
             # Of two pictures of one name, the second must not replace the dream of the first.
             own = replace(job, overwrite=job.overwrite and subject.path.stem not in dreamed)
@@ -99,7 +99,7 @@ def _dream_one(
 
 
 @contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible() -> Iterator[Callable[[], bool]]:
     """Turns the first Ctrl-C into a wish that can be asked for; the second acts as ever."""
     wish = False
 

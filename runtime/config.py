@@ -29,14 +29,24 @@ def read_config(path: Path) -> dict[str, Any]:
 
     Raises SettingsError.
     """
+    return known_options(read_toml(path), path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Raises SettingsError."""
     try:
-        options = tomllib.loads(path.read_text(encoding="utf-8"))
+        options: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"no config file {path}: check the name and the folder") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read config file {path} ({error}): check it") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is no TOML: {error}") from error
+    return options
+
+
+def known_options(options: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Options as written in the file `path`, under their Python names. Raises SettingsError."""
     return {_known(key, path): value for key, value in options.items()}
 
 

@@ -1,0 +1,120 @@
+"""The commands of `onnxdream experiment`: they parse, run a study and print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_EXAMPLES = Path(__file__).parents[1] / "examples"
+_REPORT_EXTRA = ("matplotlib", "jinja2")
+
+app = typer.Typer(
+    help="The paper's experiment: bundles × pictures, their losses compared, and a report to look at.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def main(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+def _option(text: str, *names: str) -> Any:
+    return typer.Option(*names, help=text, show_default=False)
+
+
+@app.command()
+def paper(
+    images: Annotated[str, _option("Pictures, with commas between: bears.jpg,penguins.jpg.")],
+    weights: Annotated[
+        str, _option("imagenet (default), random, or a choice for each backbone: v3=FILE,irv2=FILE.")
+    ] = "imagenet",
+    output: Annotated[Path, _option("The result folder (default: ./paper-study).")] = Path("paper-study"),
+    steps: Annotated[int | None, _option("Updates; the paper's 1000.")] = None,
+    max_size: Annotated[int | None, _option("Longer side in pixels at most (default: 512); 0: as it is.")] = None,
+    step_size: Annotated[float | None, _option("In units of the backbone's range.")] = None,
+    gradient_norm: Annotated[str | None, _option("std (default), l2, mean-abs or none.")] = None,
+    normalization: Annotated[str | None, _option("minmax (default, eq. 1) or backbone.")] = None,
+    clip: Annotated[bool | None, _option("Keep the picture in range at each step.", "--clip/--no-clip")] = None,
+    objective: Annotated[str, _option("The loss of a layer: mean (default) or l2.")] = "mean",
+    provider: Annotated[str | None, _option("auto, cpu, cuda, tensorrt or openvino.")] = None,
+    threads: Annotated[int | None, _option("CPU threads.")] = None,
+) -> None:
+    """Run the paper's five layer sets on some pictures; what is done already is not done again."""
+    from .grid import paper_grid
+
+    names = ("steps", "max_size", "step_size", "gradient_norm", "normalization", "clip", "provider", "threads")
+    given = {name: value for name, value in locals().items() if name in names and value is not None}
+    pictures = tuple(Path(part.strip()) for part in images.split(",") if part.strip())
+    _run(paper_grid(pictures, weights, objective, given), output)
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The grid: images, [[bundle]], [settings].")],
+    output: Annotated[Path | None, _option("The result folder (default: ./<FILE>-study).")] = None,
+) -> None:
+    """Run a grid of your own; what is done already is not done again."""
+    from .grid import read_grid
+
+    _run(read_grid(file), output or Path(f"{file.stem}-study"))
+
+
+@app.command()
+def figures(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The result folder of an experiment.")],
+) -> None:
+    """Draw a study's figures in print quality, as PNG and SVG, into DIR/figures."""
+    from .folder import Folder
+    from .summary import read_summary
+
+    results = Folder(folder)
+    summary = read_summary(results)
+    _require_report_extra()
+    from .figures import write_figures
+
+    for path in write_figures(summary, results):
+        typer.echo(path)
+
+
+def _run(grid: Any, output: Path) -> None:
+    from .folder import Folder
+    from .run import Study, Terminal
+
+    folder = Folder(output)
+    outcome = Study(grid, folder, Terminal(_say, _say_error, _EXAMPLES)).run()
+    if _missing_report_extra():
+        _say("no report.html: install onnxdream[report] and run this again, nothing is dreamed twice")
+    else:
+        from .report import write_report
+
+        write_report(outcome.summary, folder)
+        typer.echo(folder.report)
+    if outcome.interrupted:
+        raise typer.Exit(130)
+    raise typer.Exit(1 if outcome.failed else 0)
+
+
+def _missing_report_extra() -> list[str]:
+    from importlib.util import find_spec
+
+    return [package for package in _REPORT_EXTRA if find_spec(package) is None]
+
+
+def _require_report_extra() -> None:
+    missing = _missing_report_extra()
+    if missing:
+        raise ImportError(f"figures need {' and '.join(missing)}: pip install 'onnxdream[report]'")
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _say_error(line: str) -> None:
+    typer.echo(f"error: {line}", err=True)

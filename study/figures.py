@@ -1,0 +1,191 @@
+"""A study's figures. Needs matplotlib (extra `report`)."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..runtime.pictures import read_picture
+from .folder import Folder
+from .losses import Losses, read_losses
+from .summary import Input, Row, Summary
+
+# Okabe and Ito's colours without the two that white or black paper swallows; dashes tell them apart in grey print.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d3b", "#7a5cc7")
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+_INK_OF_PAGE = "#010203"  # stands in for the page's own text colour, light or dark
+_DPI = 300
+_COLUMN = (4.2, 3.0)  # inches; text of 9 points stays readable on a telephone and in a paper's column
+
+
+@dataclass(frozen=True)
+class Style:
+    """The colour of text and axes. Print is black; a page has its own."""
+
+    ink: str = "black"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """For matplotlib: text stays text in SVG, and the same figure gives the same file."""
+        names = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
+        return {
+            **dict.fromkeys(names, self.ink),
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "grid.alpha": 0.25,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "onnxdream",
+            "text.parse_math": False,  # a $ in a file's name is no formula
+        }
+
+
+PRINT, PAGE = Style(), Style(_INK_OF_PAGE)
+
+
+def draw_losses(losses: Losses, title: str, style: Style = PRINT) -> Figure:
+    """The weighted sum and each layer's loss over the steps."""
+    with rc_context(style.parameters):
+        figure, axes = _plot(title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.plot(losses.totals, color=style.ink, linewidth=1.8, label="total")
+        for number, layer in enumerate(losses.layers if len(losses.layers) > 1 else ()):
+            axes.plot(losses.by_layer[:, number], linewidth=1.2, label=layer, **_line(number))
+        axes.set(xlabel="step", ylabel="loss")
+        _legend(figure, columns=2)
+        return figure
+
+
+def draw_as_paper(losses: Losses, title: str, style: Style = PRINT) -> Figure:
+    """The paper's fig. 18: five losses as labels along x, the number of steps as y, the picture's name above."""
+    points = losses.paper_points()
+    with rc_context(style.parameters):
+        figure, axes = _plot(title)
+        axes.plot(range(len(points)), [step for step, _ in points], marker="o", **_line(0))
+        axes.set_xticks(range(len(points)), [f"{loss:.4f}" for _, loss in points])
+        axes.set(xlabel="loss", ylabel="No. of steps", ylim=(0, 1.2 * max(1, len(losses.totals) - 1)))
+        return figure
+
+
+def draw_comparison(curves: Mapping[str, Losses], title: str, style: Style = PRINT) -> Figure:
+    """The weighted sums of several cells over the steps."""
+    with rc_context(style.parameters):
+        figure, axes = _plot(title, _COLUMN[1] + 0.17 * len(curves))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for number, (name, losses) in enumerate(curves.items()):
+            axes.plot(losses.totals, linewidth=1.6, label=name, **_line(number))
+        axes.set(xlabel="step", ylabel="loss")
+        _legend(figure, columns=1)
+        return figure
+
+
+def draw_strips(strips: Mapping[str, Mapping[int, Path]], style: Style = PRINT) -> Figure:
+    """A row for each picture, a column for each number of steps, as figs. 7, 10, 13 and 16."""
+    steps = sorted({step for strip in strips.values() for step in strip})
+    with rc_context(style.parameters):
+        figure = Figure(figsize=(2.3 * len(steps), 1.85 * len(strips) + 0.2), layout="constrained")
+        grid = figure.subplots(len(strips), len(steps), squeeze=False)
+        for line, (name, strip) in zip(grid, strips.items(), strict=True):
+            for axes, step in zip(line, steps, strict=True):
+                axes.set_axis_off()
+                if step in strip:
+                    axes.imshow(_pixels(strip[step]))
+                    axes.set_title(f"{name}, {step} steps", fontsize=8)
+        return figure
+
+
+def draw_inputs(inputs: Sequence[Input], folder: Folder, style: Style = PRINT) -> Figure:
+    """The pictures at real and at shrunk size with their pixels along the axes, as figs. 5 and 6."""
+    with rc_context(style.parameters):
+        figure = Figure(figsize=(6.6, 2.6 * len(inputs)), layout="constrained")
+        for line, entry in zip(figure.subplots(len(inputs), 2, squeeze=False), inputs, strict=True):
+            source = Path(entry.file)
+            for axes, path, kind in (
+                (line[0], folder.original(source), "real"),
+                (line[1], folder.shrunk(source), "shrunk"),
+            ):
+                axes.imshow(_pixels(path))
+                axes.set_title(f"{entry.name}, {kind} size", fontsize=8)
+        return figure
+
+
+def write_figures(summary: Summary, folder: Folder) -> Iterator[Path]:
+    """Every figure of a study as PNG (300 dots per inch) and SVG; yields the paths. Raises ResultsError."""
+    for name, figure in _all_figures(summary, folder):
+        with rc_context(PRINT.parameters):
+            for suffix in ("png", "svg"):
+                data = io.BytesIO()
+                figure.savefig(data, format=suffix, dpi=_DPI, metadata={"Date": None} if suffix == "svg" else None)
+                path = folder.figures / f"{name}.{suffix}"
+                folder.write(path, data.getvalue())
+                yield path
+
+
+def page_svg(figure: Figure, name: str) -> str:
+    """A figure as an SVG element for a page: its ink is the page's text colour, its width that of its place.
+
+    `name` is its own among the figures of the page, and so are the names inside it.
+    """
+    text = io.StringIO()
+    with rc_context({**PAGE.parameters, "svg.hashsalt": name}):
+        figure.savefig(text, format="svg", transparent=True)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_INK_OF_PAGE, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    start, rest = svg.split(">", 1)
+    svg = re.sub(r' (?:width|height)="[^"]*"', "", start) + ">" + rest
+    # Names of parts that nothing refers to would be there once for each figure of the page.
+    return re.sub(r' id="(?:figure|axes|patch|line2d|text|legend|xtick|ytick|matplotlib\.axis)_\d+"', "", svg)
+
+
+def bundle_of(row: Row) -> str:
+    """What the cells of one bundle have in common in their names."""
+    return row.cell.removesuffix(f"-{row.picture}")
+
+
+def _all_figures(summary: Summary, folder: Folder) -> Iterator[tuple[str, Figure]]:
+    done = [row for row in summary.rows if row.status == "done"]
+    curves = {row.cell: read_losses(folder.results(row.cell).losses) for row in done}
+    if summary.inputs:
+        yield "inputs", draw_inputs(summary.inputs, folder)
+    for bundle in dict.fromkeys(bundle_of(row) for row in done):
+        strips = {row.picture: folder.snapshots(row.cell) for row in done if bundle_of(row) == bundle}
+        yield f"{bundle}-steps", draw_strips(strips)
+    for row in done:
+        yield f"{row.cell}-losses", draw_losses(curves[row.cell], f"{row.picture}, {bundle_of(row)}")
+        yield f"{row.cell}-as-paper", draw_as_paper(curves[row.cell], row.picture)
+    for picture in dict.fromkeys(row.picture for row in done):
+        of_picture = {bundle_of(row): curves[row.cell] for row in done if row.picture == picture}
+        yield f"{picture}-compared", draw_comparison(of_picture, picture)
+
+
+def _plot(title: str, height: float = _COLUMN[1]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_COLUMN[0], height), layout="constrained")
+    axes = figure.subplots()
+    # Bytes in a file's name may be no text.
+    axes.set_title(title.encode(errors="replace").decode(), fontsize=9)
+    axes.margins(x=0.02)
+    axes.grid()
+    return figure, axes
+
+
+def _legend(figure: Figure, columns: int) -> None:
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=columns)
+
+
+def _line(number: int) -> dict[str, Any]:
+    return {"color": _COLOURS[number % len(_COLOURS)], "linestyle": _DASHES[number % len(_DASHES)]}
+
+
+def _pixels(path: Path) -> Any:
+    pixels = read_picture(path).pixels
+    return pixels if pixels.dtype == "uint8" else (pixels // 257).astype("uint8")

@@ -1,0 +1,188 @@
+"""What a study runs: bundles × pictures under one set of settings; the paper's grid, and a user's own from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..models.backbones import BACKBONES, Backbone, UnknownBackboneError, find_backbone
+from ..models.library import bundle_path
+from ..runtime.config import known_options, read_toml
+from .errors import GridError
+
+PAPER_SETS = (
+    ("v3", "paper-low"),
+    ("v3", "paper-high"),
+    ("v3", "paper-high-text"),
+    ("inception-resnet-v2", "paper-low"),
+    ("inception-resnet-v2", "paper-high"),
+)
+
+# Keys of `dream --config` that a study decides by itself.
+_NOT_IN_A_STUDY = ("model", "output", "film", "every", "noise")
+_FILES = ("mask", "guide")
+NAMED_WEIGHTS = ("imagenet", "random", "motifs")
+
+
+@dataclass(frozen=True)
+class BundleSpec:
+    """A bundle of a grid: a backbone's name with what `export` makes of it, or, like `dream --model`, a bundle's path
+    or name, which the other fields then do not touch. Raises UnknownBackboneError."""
+
+    model: str
+    layers: str | None = None
+    weights: str = "imagenet"
+    objective: str = "mean"
+    border: int = 0
+
+    def __post_init__(self) -> None:
+        if self.layers is not None:
+            find_backbone(self.model)
+
+    @property
+    def backbone(self) -> Backbone | None:
+        """The card, or None where `model` is a bundle."""
+        try:
+            return find_backbone(self.model)
+        except UnknownBackboneError:
+            return None
+
+    def layer_names(self, backbone: Backbone) -> tuple[str, ...]:
+        """The layers that `layers` stands for."""
+        chosen = self.layers or backbone.default_set
+        return backbone.layer_sets.get(chosen) or tuple(name.strip() for name in chosen.split(",") if name.strip())
+
+    @property
+    def short_name(self) -> str:
+        """`<backbone>-<set or layers>`, or the bundle's stem."""
+        backbone = self.backbone
+        if backbone is None:
+            return Path(self.model).stem
+        return bundle_path(backbone, self.layer_names(backbone), "").stem.rstrip("-")
+
+    @property
+    def long_name(self) -> str:
+        """The short name with all that may tell it from another bundle of the same layers."""
+        parts = [self.short_name, Path(self.weights).name.split(".")[0]]
+        parts += [self.objective] if self.objective != "mean" else []
+        parts += [f"border{self.border}"] if self.border else []
+        return "-".join(parts)
+
+    @property
+    def export_options(self) -> list[str]:
+        """What stands behind `onnxdream export` to make it."""
+        layers = self.layers or (self.backbone.default_set if self.backbone else "")
+        options = ["--model", self.model, "--layers", layers, "--weights", self.weights]
+        options += ["--objective", self.objective] if self.objective != "mean" else []
+        return options + (["--border", str(self.border)] if self.border else [])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Bundles × pictures. `options` are the keys of `dream --config` under their Python names; `is_paper` asks for the
+    paper's losses and claims in the report. Raises GridError."""
+
+    bundles: tuple[BundleSpec, ...]
+    images: tuple[Path, ...]
+    options: Mapping[str, Any]
+    is_paper: bool = False
+
+    def __post_init__(self) -> None:
+        for name, given in (("images", self.images), ("[[bundle]]", self.bundles)):
+            if not given:
+                raise GridError(f"a study needs {name}: name at least one")
+        refused = [key for key in _NOT_IN_A_STUDY if key in self.options]
+        if refused:
+            raise GridError(f"{refused[0]} is no setting of a study: it runs its own bundles and pictures")
+        _require_distinct(self.bundle_names, "bundle")
+
+    @property
+    def bundle_names(self) -> tuple[str, ...]:
+        """What each bundle is called in the names of its cells: short where that is enough."""
+        short = [spec.short_name for spec in self.bundles]
+        return tuple(
+            name if short.count(name) == 1 else spec.long_name for name, spec in zip(short, self.bundles, strict=True)
+        )
+
+
+def paper_grid(images: tuple[Path, ...], weights: str, objective: str, options: Mapping[str, Any]) -> Grid:
+    """The paper's five layer sets over some pictures. `weights` as in `parse_weights`. Raises GridError."""
+    chosen = parse_weights(weights)
+    specs = tuple(BundleSpec(model, layers, chosen[model], objective) for model, layers in PAPER_SETS)
+    return Grid(specs, images, options, is_paper=True)
+
+
+def parse_weights(text: str) -> dict[str, str]:
+    """Reads `imagenet`, `random`, or a choice for each backbone, `v3=FILE,irv2=FILE`; those not named get imagenet.
+
+    Raises GridError and UnknownBackboneError.
+    """
+    if "=" not in text:
+        if text not in NAMED_WEIGHTS:
+            raise GridError(f"weights {text!r}: write imagenet, random, or a file for each: v3=FILE,irv2=FILE")
+        return {backbone.name: text for backbone in BACKBONES}
+    chosen = {backbone.name: "imagenet" for backbone in BACKBONES}
+    for part in text.split(","):
+        model, _, weights = (piece.strip() for piece in part.partition("="))
+        if not weights:
+            raise GridError(f"weights {text!r}: write a file for each backbone, as in v3=FILE,irv2=FILE")
+        chosen[find_backbone(model).name] = _weights_from(weights, Path())
+    return chosen
+
+
+def read_grid(path: Path) -> Grid:
+    """A user's own grid: `images`, `[[bundle]]` tables, `[settings]`. Paths in it start from its folder.
+
+    Raises GridError, SettingsError and UnknownBackboneError.
+    """
+    data = read_toml(path)
+    base = path.parent
+    unknown = sorted(set(data) - {"images", "bundle", "settings"})
+    if unknown:
+        raise GridError(f"{path}: unknown key {unknown[0]!r}: it has images, [[bundle]] and [settings]")
+    images, tables, settings = data.get("images", []), data.get("bundle", []), data.get("settings", {})
+    if not (isinstance(images, list) and all(isinstance(image, str) for image in images)):
+        raise GridError(f'{path}: images must be a list of paths, as in ["bears.jpg"]')
+    if not (isinstance(tables, list) and all(isinstance(table, dict) for table in tables)):
+        raise GridError(f"{path}: bundles are tables, each under [[bundle]]")
+    if not isinstance(settings, dict):
+        raise GridError(f"{path}: settings are a table under [settings]")
+    options = known_options(settings, path)
+    for key in _FILES:
+        if not isinstance(options.get(key, ""), str):
+            raise GridError(f"{path}: {key} must be a path, not {options[key]!r}")
+        options.update({key: str(base / options[key])} if key in options else {})
+    specs = tuple(_spec(table, path) for table in tables)
+    return Grid(specs, tuple(base / Path(image).expanduser() for image in images), options)
+
+
+def _spec(table: Mapping[str, Any], path: Path) -> BundleSpec:
+    types = {"model": str, "layers": str, "weights": str, "objective": str, "border": int}
+    for key, value in table.items():
+        if key not in types:
+            raise GridError(f"{path}: unknown key {key!r} of [[bundle]]: it has {', '.join(types)}")
+        if type(value) is not types[key]:
+            kind = "a text" if types[key] is str else "a whole number"
+            raise GridError(f"{path}: {key} of [[bundle]] must be {kind}, not {value!r}")
+    if "model" not in table:
+        raise GridError(f"{path}: [[bundle]] names no model: give a backbone or a bundle")
+    spec = BundleSpec(**{**table, "weights": _weights_from(table.get("weights", "imagenet"), path.parent)})
+    if spec.backbone is None:
+        given = sorted(set(table) - {"model"})
+        if given:
+            raise GridError(f"{path}: {spec.model} is no backbone, so {given[0]} does nothing: leave it out")
+        beside = path.parent / Path(spec.model).expanduser()
+        return BundleSpec(str(beside)) if beside.is_file() else spec
+    return spec
+
+
+def _weights_from(text: str, base: Path) -> str:
+    return text if text in NAMED_WEIGHTS else str(base / Path(text).expanduser())
+
+
+def _require_distinct(names: tuple[str, ...], kind: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise GridError(f"{kind} {twice[0]} is there twice: name each {kind} once")

@@ -1,0 +1,39 @@
+"""The losses of a cell, read back from its CSV."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ResultsError
+
+_PAPER_POINTS = 5
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Row n holds what the picture has after n updates: `totals` [steps + 1], `by_layer` [steps + 1, layers]."""
+
+    layers: tuple[str, ...]
+    totals: NDArray[np.float64]
+    by_layer: NDArray[np.float64]
+
+    def paper_points(self) -> list[tuple[int, float]]:
+        """Five steps from the first to the last with their losses, as the paper's fig. 18 shows them."""
+        steps = np.unique(np.linspace(0, len(self.totals) - 1, _PAPER_POINTS).round().astype(int))
+        return [(int(step), float(self.totals[step])) for step in steps]
+
+
+def read_losses(path: Path) -> Losses:
+    """Raises ResultsError."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        table = np.array(rows, np.float64)
+        return Losses(tuple(header[2:]), table[:, 1], table[:, 2:])
+    except (OSError, ValueError, IndexError) as error:
+        raise ResultsError(f"{path} cannot be read ({error}): remove it and run the experiment again") from None

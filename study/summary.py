@@ -1,0 +1,105 @@
+"""The numbers of a study: one row for each cell, one for each input picture, as JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from .errors import ResultsError
+from .folder import Folder
+
+Status = Literal["done", "failed", "open"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A picture of the study: its file's name, and what it is like at real and at shrunk size (pixels)."""
+
+    name: str
+    file: str
+    sha256: str
+    width: int
+    height: int
+    shrunk_width: int
+    shrunk_height: int
+    colourfulness: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell's numbers. `status` is done, failed (`problem` says why) or open: not run yet, or stopped on the way.
+
+    Losses are the weighted sums before the first and after the last update.
+    """
+
+    cell: str
+    bundle: str
+    backbone: str
+    layer_set: str
+    layers: tuple[str, ...]
+    weights: str
+    objective: str
+    picture: str
+    status: Status
+    problem: str = ""
+    key: str = ""
+    steps: int = 0
+    width: int = 0
+    height: int = 0
+    first_loss: float = 0.0
+    last_loss: float = 0.0
+    colourfulness: float = 0.0
+    seconds: float = 0.0
+    provider: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A study's whole outcome. `settings` are the first cell's as a dict of JSON values, `changes` tell how they differ
+    from the paper's preset, `versions` are of the machine that ran it."""
+
+    is_paper: bool
+    settings: dict[str, Any]
+    changes: tuple[str, ...]
+    inputs: tuple[Input, ...]
+    rows: tuple[Row, ...]
+    versions: dict[str, str]
+
+    @property
+    def weights(self) -> list[str]:
+        """The kinds of weights that the cells have, each once."""
+        return list(dict.fromkeys(row.weights for row in self.rows))
+
+    @property
+    def is_imagenet(self) -> bool:
+        """Whether all weights are ImageNet's, so that the run tells something about the paper."""
+        return self.weights == ["imagenet"]
+
+    def write(self, folder: Folder) -> None:
+        """Raises ResultsError."""
+        folder.write(folder.summary_json, (json.dumps(asdict(self), indent=2) + "\n").encode())
+        text = io.StringIO()
+        columns = [field.name for field in fields(Row)]
+        table = csv.DictWriter(text, columns, lineterminator="\n")
+        table.writeheader()
+        for row in self.rows:
+            table.writerow({**asdict(row), "layers": " ".join(row.layers)})
+        folder.write(folder.summary_csv, text.getvalue().encode(errors="replace"))
+
+
+def read_summary(folder: Folder) -> Summary:
+    """The summary of a study that was run into that folder. Raises ResultsError."""
+    try:
+        data = json.loads(folder.summary_json.read_text(encoding="utf-8"))
+        data["rows"] = tuple(Row(**{**row, "layers": tuple(row["layers"])}) for row in data["rows"])
+        data["inputs"] = tuple(Input(**entry) for entry in data["inputs"])
+        return Summary(**{**data, "changes": tuple(data["changes"])})
+    except OSError as error:
+        raise ResultsError(
+            f"{folder.path} holds no study ({error.strerror}): give the --output of an experiment"
+        ) from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise ResultsError(f"{folder.summary_json} cannot be read ({error}): run the experiment again") from None

@@ -1,0 +1,127 @@
+"""What a study runs: the paper's grid and a user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from onnxdream.models.backbones import UnknownBackboneError, find_backbone
+from onnxdream.runtime.errors import SettingsError
+from onnxdream.study.errors import GridError
+from onnxdream.study.grid import BundleSpec, Grid, paper_grid, parse_weights, read_grid
+
+IMAGES = (Path("bears.jpg"), Path("penguins.jpg"))
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "grid.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_papers_grid_is_its_five_sets() -> None:
+    grid = paper_grid(IMAGES, "imagenet", "mean", {})
+    layers = [",".join(spec.layer_names(find_backbone(spec.model))) for spec in grid.bundles]
+    assert layers == [
+        "mixed0,mixed1,mixed2",
+        "mixed6,mixed7,mixed8",
+        "mixed8,mixed9,mixed10",
+        "block35_2_mixed,block35_4_mixed",
+        "block35_5_mixed,block35_6_mixed,block35_8_mixed,block35_9_mixed",
+    ]
+    assert grid.bundle_names == (
+        "v3-paper-low",
+        "v3-paper-high",
+        "v3-paper-high-text",
+        "inception-resnet-v2-paper-low",
+        "inception-resnet-v2-paper-high",
+    )
+    assert grid.is_paper
+    assert {spec.weights for spec in grid.bundles} == {"imagenet"}
+
+
+def test_weights_are_chosen_for_both_backbones_or_for_each() -> None:
+    assert parse_weights("random") == {"v3": "random", "inception-resnet-v2": "random"}
+    chosen = parse_weights("irv2=weights/my.h5, v3=motifs")
+    assert chosen == {"v3": "motifs", "inception-resnet-v2": str(Path("weights/my.h5"))}
+    assert parse_weights("v3=random")["inception-resnet-v2"] == "imagenet"
+
+
+@pytest.mark.parametrize("text", ["file.h5", "v3=", ""])
+def test_weights_that_say_nothing_are_refused(text: str) -> None:
+    with pytest.raises(GridError, match="weights"):
+        parse_weights(text)
+
+
+def test_weights_of_an_unknown_backbone_are_refused() -> None:
+    with pytest.raises(UnknownBackboneError):
+        parse_weights("v4=file.h5")
+
+
+def test_a_grids_file_starts_paths_from_its_own_folder(tmp_path: Path, tiny_path: Path) -> None:
+    (tmp_path / "own.onnx").write_bytes(tiny_path.read_bytes())
+    grid = read_grid(
+        written(
+            tmp_path,
+            """
+            images = ["bears.jpg"]
+            [[bundle]]
+            model = "own.onnx"
+            [[bundle]]
+            model = "v3"
+            layers = "mixed0, mixed1"
+            weights = "mine.h5"
+            objective = "l2"
+            [settings]
+            step-size = 0.5
+            mask = "mask.png"
+            """,
+        )
+    )
+    own, v3 = grid.bundles
+    assert grid.images == (tmp_path / "bears.jpg",)
+    assert own.backbone is None
+    assert own.model == str(tmp_path / "own.onnx")
+    assert v3.layer_names(find_backbone("v3")) == ("mixed0", "mixed1")
+    assert v3.weights == str(tmp_path / "mine.h5")
+    assert grid.options == {"step_size": 0.5, "mask": str(tmp_path / "mask.png")}
+    assert grid.bundle_names == ("own", "v3-mixed0-mixed1")
+    assert v3.export_options == [
+        *("--model", "v3", "--layers", "mixed0, mixed1", "--weights", v3.weights, "--objective", "l2")
+    ]
+
+
+def test_bundles_of_the_same_layers_are_told_apart_by_their_weights() -> None:
+    specs = (BundleSpec("v3", "paper-low", "random"), BundleSpec("v3", "paper-low", "motifs"), BundleSpec("v3-low"))
+    assert Grid(specs, IMAGES, {}).bundle_names == ("v3-paper-low-random", "v3-paper-low-motifs", "v3-low")
+    with pytest.raises(GridError, match="twice"):
+        Grid((specs[0], specs[0]), IMAGES, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("images = []", "images"),
+        ("images = ['a.jpg']", r"\[\[bundle\]\]"),
+        ("images = 'a.jpg'", "list of paths"),
+        ("pictures = ['a.jpg']", "unknown key 'pictures'"),
+        ("images = ['a.jpg']\n[bundle]\nmodel = 'v3'", r"under \[\[bundle\]\]"),
+        ("images = ['a.jpg']\n[[bundle]]\nlayers = 'mixed0'", "names no model"),
+        ("images = ['a.jpg']\n[[bundle]]\nmodel = 'v3'\nlayer = 'mixed0'", "unknown key 'layer'"),
+        ("images = ['a.jpg']\n[[bundle]]\nmodel = 'v3'\nborder = '2'", "whole number"),
+        ("images = ['a.jpg']\n[[bundle]]\nmodel = 'tiny.onnx'\nweights = 'random'", "no backbone"),
+        ("images = ['a.jpg']\n[[bundle]]\nmodel = 'v3'\n[settings]\noutput = 'x'", "no setting of a study"),
+        ("images = ['a.jpg']\nsettings = 3\n[[bundle]]\nmodel = 'v3'", "table"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(GridError, match=complaint) as refusal:
+        read_grid(written(tmp_path, text))
+    assert "\n" not in str(refusal.value)
+
+
+def test_settings_are_those_of_dreams_config(tmp_path: Path) -> None:
+    text = "images = ['a.jpg']\n[[bundle]]\nmodel = 'v3'\n[settings]\nstep-sise = 1"
+    with pytest.raises(SettingsError, match="step-size"):
+        read_grid(written(tmp_path, text))

@@ -23,8 +23,8 @@ Size = tuple[int, int]
 _LONGEST_UPSCALED = 4096
 # Lightness of red, green and blue (ITU-R BT.601), as in JPEG's YCbCr.
 _LIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
-# Of a level; keeps a level that arithmetic left a little below itself from being cut off to the one before.
-_HAIR = 0.01
+# Of white; keeps a level that arithmetic left a little below itself from being cut off to the one before.
+_HAIR = 5e-7
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Canvas:
     Raises SettingsError for pixels of another shape or type, and for a picture too narrow to dream.
     """
 
-    def __init__(self, picture: Pixels, bundle: Metadata, settings: Settings) -> None:
+    def __init__(self, picture: Pixels, bundle: Metadata, settings: Settings, mask: Mask | None = None) -> None:
         channels = picture.shape[2] if picture.ndim == 3 else 0
         if picture.dtype not in (np.uint8, np.uint16) or channels not in (3, 4) or not picture.size:
             raise SettingsError(
@@ -70,6 +70,7 @@ class Canvas:
             )
         self._original = picture
         self._settings = settings
+        self._mask = mask
         self._white = float(np.iinfo(picture.dtype).max)
         self._small = _working(picture, settings.max_size, bundle.smallest_size)
         self.scale = Scale.of(self._small[..., :3], self._white, settings.normalization, bundle.input_range)
@@ -98,11 +99,16 @@ class Canvas:
         """The undreamed picture at a size, as a CHW image in the backbone's range."""
         if size == self.size:
             return self.scale.to_image(self._small[..., :3])
-        return resized(self.scale.to_image(self._original[..., :3]), size, self._settings.interpolation)
+        if size > self.size and self._original.shape[:2] > self.size:  # the file knows more than the small picture
+            return self.scale.to_image(resize(self._original, size[1], size[0])[..., :3])
+        if size < self.size and self._settings.interpolation == "pyramid":
+            return resized(self.base(self.octaves[self.octaves.index(size) + 1]), size)
+        return resized(self.scale.to_image(self._small[..., :3]), size, self._settings.interpolation)
 
     def rounded(self, image: Array) -> Array:
         """The image with only the 256 (65536) levels that a picture has, cut off as TensorFlow's cast does."""
-        pixels = (self.scale.to_pixels(plane) + np.float32(_HAIR) for plane in image)
+        hair = np.float32(_HAIR * self._white)
+        pixels = (self.scale.to_pixels(plane) + hair for plane in image)
         levels = np.stack([np.floor(np.clip(plane, 0, self._white)) for plane in pixels])
         return self.scale.to_image(np.moveaxis(levels, 0, 2))
 
@@ -112,13 +118,21 @@ class Canvas:
         height, width = source.shape[:2]
         result = np.empty_like(source)
         result[..., 3:] = source[..., 3:]
+        base = self.base((image.shape[1], image.shape[2])) if self._settings.full_size else None
         for channel, plane in enumerate(image):
-            pixels = self._plane(plane, channel, (height, width))
+            finite = np.nan_to_num(plane)
+            if base is None:
+                pixels = self.scale.to_pixels(self._fitted(finite, (height, width)))
+            else:
+                pixels = self._changed(source[..., channel], finite - base[channel])
             result[..., channel] = np.clip(np.rint(pixels, out=pixels), 0, self._white, out=pixels)
         if self._settings.keep_colours:
             self._put_colours_back(result, source)
         if self._settings.blend < 1:
             _blend(result, source, self._settings.blend)
+        if self._mask is not None:  # octaves and enlarging reach a little beyond it
+            untouched = self._mask.at((height, width)) == 0
+            result[untouched] = source[untouched]
         return result
 
     def _source(self) -> Pixels:
@@ -129,16 +143,17 @@ class Canvas:
             return self._small
         return resize(self._original, self.result_size[1], self.result_size[0])
 
-    def _plane(self, plane: Array, channel: int, size: Size) -> Array:
-        """Float pixel values of one colour; in full size what the dream changed, enlarged, on top of the original."""
-        if not self._settings.full_size:
-            if plane.shape != size:
-                plane = resized(plane[None], size, self._settings.interpolation)[0]
-            return self.scale.to_pixels(np.nan_to_num(plane))
-        working = plane if plane.shape == self.size else resized(plane[None], self.size, "area")[0]
-        change = self.scale.to_pixels(np.nan_to_num(working)) - self._small[..., channel]
-        enlarged: Array = cv2.resize(change, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
-        enlarged += self._original[..., channel]
+    def _fitted(self, plane: Array, size: Size) -> Array:
+        return plane if plane.shape == size else resized(plane[None], size, self._settings.interpolation)[0]
+
+    def _changed(self, pixels: NDArray[np.generic], change: Array) -> Array:
+        """A colour of the original with what the dream changed in it, enlarged, on top; float pixel values."""
+        height, width = pixels.shape
+        if change.shape > self.size:
+            change = resized(change[None], self.size, "area")[0]
+        enlarged: Array = cv2.resize(change, (width, height), interpolation=cv2.INTER_CUBIC)
+        enlarged /= np.float32(self.scale.slope)
+        enlarged += pixels
         return enlarged
 
     def _put_colours_back(self, result: Pixels, source: Pixels) -> None:

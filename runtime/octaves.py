@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Detail = Literal["before", "after", "none"]
-Interpolation = Literal["area", "linear"]
+Interpolation = Literal["area", "linear", "pyramid"]
 Size = tuple[int, int]
 
 
@@ -31,7 +31,7 @@ def octave_sizes(size: Size, smallest: Size, octaves: int, above: int, ratio: fl
 
 
 def resized(image: Array, size: Size, interpolation: Interpolation = "linear") -> Array:
-    """A CHW image at another height and width: bilinear, or averaged over areas where it shrinks (`area`)."""
+    """A CHW image at another height and width: averaged over areas where it shrinks (`area`), else bilinear."""
     if image.shape[1:] == size:
         return np.array(image)
     shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[2]

@@ -75,7 +75,7 @@ PRESETS: dict[str, Preset] = {
             jitter=32,
             octaves=4,
             octave_scale=1.4,
-            interpolation="linear",
+            interpolation="pyramid",
         ),
         ("mixed4",),
         "l2",

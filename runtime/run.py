@@ -65,8 +65,8 @@ def dream(
     settings, aids = settings or Settings(), aids or Aids()
     metadata = bundle.metadata
     layer_weights = np.array(settings.vector(metadata.layer_names), np.float32)
-    canvas = Canvas(picture, metadata, settings)
     mask = None if aids.mask is None else Mask.of(aids.mask, picture, settings.feather)
+    canvas = Canvas(picture, metadata, settings, mask)
     machine = Machine(choose(settings.execution.provider).provider, threads_of(settings.execution))
     channel_weights = _channel_weights(picture, aids.guide, bundle, settings, machine, layer_weights)
     notices: list[str] = []

@@ -13,7 +13,7 @@ Normalization = Literal["minmax", "backbone"]
 GradientNorm = Literal["std", "l2", "mean-abs", "none"]
 OptimizerName = Literal["plain", "momentum", "adam"]
 Detail = Literal["before", "after", "none"]
-Interpolation = Literal["area", "linear"]
+Interpolation = Literal["area", "linear", "pyramid"]
 Tiling = Literal["blended", "tutorial"]
 ProviderName = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 
@@ -113,8 +113,9 @@ class Settings:
 
     The scales: `max_size` bounds the longer side in pixels, None leaves the picture as large as it is; `octaves`, of
     which `octaves_above` are larger than that, each `octave_scale` times the one before; when lost `detail` is put back
-    (see `octaves`); `interpolation` between them; `octave_rounding` to 8 bits between them; `octave_return` to the
-    picture's size at the end. `tiling` with `tile_overlap` pixels where memory needs it.
+    (see `octaves`); `interpolation` between them, where `pyramid` shrinks bilinearly from octave to octave;
+    `octave_rounding` to 8 bits between them; `octave_return` to the picture's size at the end. `tiling` with
+    `tile_overlap` pixels where memory needs it.
 
     The picture: `noise` of that width and height instead of one; `normalization`; dreamed only where a mask is white,
     its edge `feather` pixels soft; `keep_colours` takes the lightness only; `blend` 1 is the dream, 0 the picture;

@@ -296,7 +296,7 @@ def test_tutorial(mean_bundle: Bundle, mean_gradient: Gradient) -> None:
 
 
 def test_tutorial_with_octaves(mean_bundle: Bundle, mean_gradient: Gradient) -> None:
-    pixels = photo(78, 100)
+    pixels = photo(199, 241)
     seen = tutorial_octaves(pixels, mean_gradient, 50)
     assert_follows(pixels, mean_bundle, preset("tutorial-octaves", execution=CPU), seen)
     seen = tutorial_octaves(pixels, mean_gradient, 2)
@@ -304,12 +304,15 @@ def test_tutorial_with_octaves(mean_bundle: Bundle, mean_gradient: Gradient) -> 
 
 
 def test_tutorial_with_tiles(mean_bundle: Bundle, mean_gradient: Gradient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With tiles of 64 instead of 512, of which the last in each row and column is left out, as in the original."""
-    monkeypatch.setattr(objective_module, "_TUTORIAL_TILE", 64)
-    pixels = photo(78, 100)
-    seen = tutorial_tiled(pixels, mean_gradient, 100, 64)
-    assert_follows(pixels, mean_bundle, preset("tutorial-tiled", execution=CPU), seen)
-    seen = tutorial_tiled(pixels, mean_gradient, 2, 64)
+    """With tiles of 96 instead of 512, of which the last in each row and column is left out, as in the original.
+
+    With 40 steps an octave: after 100 not even TensorFlow agrees with itself on so small a picture.
+    """
+    monkeypatch.setattr(objective_module, "_TUTORIAL_TILE", 96)
+    pixels = photo(151, 181)
+    seen = tutorial_tiled(pixels, mean_gradient, 40, 96)
+    assert_follows(pixels, mean_bundle, preset("tutorial-tiled", steps=40, execution=CPU), seen)
+    seen = tutorial_tiled(pixels, mean_gradient, 2, 96)
     assert_ends_alike(pixels, mean_bundle, preset("tutorial-tiled", steps=2, execution=CPU), seen)
 
 
@@ -325,13 +328,10 @@ def test_keras(export: Callable[..., Bundle], activations: Callable[[tuple[str, 
     bundle = export(L2, "l2", 2)
     pixels = photo(150, 170)
     settings = preset("keras", layer_weights=dict(zip(L2, weights.tolist(), strict=True)), execution=CPU)
-    full = keras_example(pixels, gradient, 20, weights, np.inf)
-    assert len(full.losses) == 60
-    max_loss = float((full.losses[14] + full.losses[15]) @ weights / 2)  # ends the first octave after 16 steps
-    seen = keras_example(pixels, gradient, 20, weights, max_loss)
-    assert seen.images[15].shape != seen.images[16].shape
-    assert_follows(pixels, bundle, replace(settings, max_loss=max_loss), seen)
-    assert_follows(pixels, bundle, replace(settings, max_loss=None), full)
+    assert settings.max_loss == 15
+    seen = keras_example(pixels, gradient, 20, weights, 15)
+    assert 15 < len(seen.losses) < 60  # every octave climbs, and not all of them to their last step
+    assert_follows(pixels, bundle, settings, seen)
     short = keras_example(pixels, gradient, 4, weights, np.inf)
     assert_ends_alike(pixels, bundle, replace(settings, steps=4, max_loss=None), short)
 

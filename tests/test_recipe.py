@@ -13,6 +13,7 @@ import pytest
 import onnxdream
 
 cv2 = pytest.importorskip("cv2")
+pytest.importorskip("onnxdream.models.embedded.recipe", reason="comes with a checkout, not with the wheel")
 
 from onnxdream.models.embedded.recipe import motifs, scenes  # noqa: E402
 from onnxdream.models.embedded.recipe.drawings import (  # noqa: E402

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -146,7 +147,7 @@ class Canvas:
     def _fitted(self, plane: Array, size: Size) -> Array:
         return plane if plane.shape == size else resized(plane[None], size, self._settings.interpolation)[0]
 
-    def _changed(self, pixels: NDArray[np.generic], change: Array) -> Array:
+    def _changed(self, pixels: NDArray[Any], change: Array) -> Array:
         """A colour of the original with what the dream changed in it, enlarged, on top; float pixel values."""
         height, width = pixels.shape
         if change.shape > self.size:

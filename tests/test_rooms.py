@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(not (ROOT / "cli.py").is_file(), reason="reads the sources of a checkout")
 OUTSIDE = {"tests", "build", "dist", "benchmarks", "docs", "examples"}  # folders that are no part of the package
 EXPORTING = {"tensorflow", "keras", "tf2onnx", "onnx"}
 RUNNING = {"onnxruntime", "cv2"}

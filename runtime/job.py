@@ -50,7 +50,7 @@ def dream_subject(
 ) -> tuple[Dream, Results]:
     """Dreams one picture, from its start or from a checkpoint of it, and writes all its results.
 
-    Raises PictureError, DreamError, BundleError; what was dreamed until then is saved.
+    Raises DreamError and BundleError; what was dreamed until then is saved.
     """
     picture = subject.read(job.settings)
     results = Results.place(subject.path, job.output, job.overwrite)

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from . import containers
 from .containers import Container
+from .errors import DreamError
 from .exif import ContainerError, DamagedContainerError
 
 MOST_PIXELS = 2**28
 _MOST_BYTES = 2**31  # of a file; OpenCV decodes no longer one from memory
 
 
-class PictureError(Exception):
+class PictureError(DreamError):
     """A picture cannot be read or written. One line: what happened, to which file, what to do."""
 
 

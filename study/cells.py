@@ -55,7 +55,7 @@ class Cell:
         return checkpoint if key_of(checkpoint) == self.key else None
 
     def run(self, say: Callable[[str], None], on_step: Callable[[Step], bool | None]) -> Record:
-        """Dreams it, from where it was left. Raises PictureError, DreamError and BundleError."""
+        """Dreams it, from where it was left. Raises DreamError and BundleError."""
         checkpoint = self.checkpoint()
         # The checkpoint's settings name the threads and tiles that the run had: it goes on bit by bit.
         job = replace(self.job, settings=checkpoint.settings) if checkpoint else self.job

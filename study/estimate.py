@@ -9,7 +9,6 @@ from itertools import pairwise
 
 from ..runtime.ascent import Step
 from ..runtime.errors import DreamError
-from ..runtime.pictures import PictureError
 from ..runtime.run import dream
 from .cells import Cell
 
@@ -41,7 +40,7 @@ def _seconds_per_step(cell: Cell) -> float:
 
     try:
         dream(cell.subject.read(settings).pixels, cell.job.bundle, settings, on_step)
-    except (PictureError, DreamError):  # the cell itself will say it
+    except DreamError:  # the cell itself will say it
         return 0.0
     finally:
         cell.job.bundle.forget_session()

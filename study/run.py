@@ -13,7 +13,6 @@ from ..runtime.batch import gather_pictures, interruptible
 from ..runtime.bundle import Bundle
 from ..runtime.config import execution_of, settings_changes
 from ..runtime.job import Job
-from ..runtime.pictures import PictureError
 from ..runtime.presets import PRESETS, find_preset, fitted
 from ..runtime.progress import DreamProgress
 from ..runtime.record import Record
@@ -143,7 +142,7 @@ class Study:
 
                 record = cell.run(self._terminal.say, on_step)
         except Exception as error:  # hours of other cells must not hang on one, whatever it fails at
-            ours = isinstance(error, (OnnxdreamError, PictureError))
+            ours = isinstance(error, OnnxdreamError)
             problem = str(error) if ours else f"{type(error).__name__}: {error}"
             self._rows[cell.name] = replace(self._rows[cell.name], status="failed", problem=problem)
             self._terminal.say_error(f"{cell.name}: {problem}")

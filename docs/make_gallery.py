@@ -95,7 +95,7 @@ ENTRIES = (
     Entry(
         "tv",
         "Total variation pulls against speckle: smooth patches with firm edges.",
-        f"examples/bears.jpg --max-size 384 --tv 0.5 {_BRUSH}",
+        f"examples/bears.jpg --max-size 384 --tv 0.1 {_BRUSH}",
     ),
     Entry(
         "adam",

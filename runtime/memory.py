@@ -51,10 +51,11 @@ class Cost:
 
 def parse_memory(text: str) -> int:
     """Bytes of `1GB`, `512MB`, `1.5GiB` or a plain number. Raises SettingsError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B)?\s*", text.upper())
-    if not match or float(match[1]) <= 0:
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*((?:[KMG]I?)?B)?\s*", text.upper())
+    size = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
+    if not size:
         raise SettingsError(f"memory {text!r}: write a size as in 1GB or 512MB")
-    return int(float(match[1]) * _UNITS[match[2] or ""])
+    return size
 
 
 def default_budget(provider: ProviderName) -> int:

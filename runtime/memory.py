@@ -65,7 +65,10 @@ def default_budget(provider: ProviderName) -> int:
 
 
 def tile_shape(pixels: int, size: tuple[int, int], grid: int) -> tuple[int, int]:
-    """Height and width of the tile to cut a picture into: the whole picture where it fits, else about square."""
+    """Height and width of the tile to cut a picture into: the whole picture where it fits, else about square.
+
+    What is left of the picture beside a tile is a multiple of the grid, so that the last tile, too, starts on it.
+    """
     height, width = size
     if height * width <= pixels:
         return size
@@ -76,7 +79,7 @@ def tile_shape(pixels: int, size: tuple[int, int], grid: int) -> tuple[int, int]
     elif wide == width:
         tall = min(height, pixels // width)
     return tuple(
-        max(grid, length // grid * grid) if length < whole else whole  # type: ignore[return-value]
+        max(grid, length - (length - whole) % grid) if length < whole else whole  # type: ignore[return-value]
         for length, whole in ((tall, height), (wide, width))
     )
 

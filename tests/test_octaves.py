@@ -25,9 +25,7 @@ def test_sizes_are_the_size_times_powers_of_the_ratio_cut_off(
     size: tuple[int, int], octaves: int, above: int, ratio: str
 ) -> None:
     exact = Fraction(ratio)
-    expected = [
-        (int(size[0] * exact**n), int(size[1] * exact**n)) for n in range(above + 1 - octaves, above + 1)
-    ]
+    expected = [(int(size[0] * exact**n), int(size[1] * exact**n)) for n in range(above + 1 - octaves, above + 1)]
     assert octave_sizes(size, (1, 1), octaves, above, float(ratio)) == expected
 
 

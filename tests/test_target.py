@@ -111,9 +111,7 @@ def test_what_a_picture_does_not_excite_is_never_picked() -> None:
 
 def test_more_than_there_are_is_all_that_are_alive() -> None:
     means = array(1, 2, 3, 0, 1, 1, 1)
-    np.testing.assert_allclose(
-        picked_channels(LAYERS, means, Pick("strongest", 99)), [1 / 3] * 3 + [0] + [1 / 3] * 3
-    )
+    np.testing.assert_allclose(picked_channels(LAYERS, means, Pick("strongest", 99)), [1 / 3] * 3 + [0] + [1 / 3] * 3)
 
 
 def test_a_guide_s_surplus_is_climbed() -> None:

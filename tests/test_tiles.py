@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pictures_fixture import noise
 
 from onnxdream.runtime.bundle import Bundle
 from onnxdream.runtime.canvas import Canvas
+from onnxdream.runtime.memory import tile_shape
 from onnxdream.runtime.objective import Machine, Objective
 from onnxdream.runtime.run import dream
 from onnxdream.runtime.settings import Execution, Settings
@@ -67,7 +69,22 @@ def test_all_tiles_but_the_last_start_on_the_grid_and_neighbours_overlap(
         assert starts[0] == 0
         assert starts[-1] + side == length
         assert all(start % grid == 0 for start in starts[:-1])
-        assert all(b - a <= side - overlap for a, b in zip(starts, starts[1:], strict=False))
+        assert all(b - a <= side - overlap for a, b in itertools.pairwise(starts))
+
+
+@pytest.mark.parametrize("size", [(220, 300), (333, 500), (1537, 2049)])
+@pytest.mark.parametrize("grid", [8, 32])
+def test_tiles_of_the_memory_s_shape_all_start_on_the_grid(size: tuple[int, int], grid: int) -> None:
+    for pixels in (150 * 150, 200 * 200):
+        plan = blended(*size, tile_shape(pixels, size, grid), 50, grid)
+        assert len(plan.tiles) > 1
+        assert all(tile.top % grid == 0 and tile.left % grid == 0 for tile in plan)
+
+
+def test_tiles_are_not_cut_narrower_than_the_network_allows() -> None:
+    assert blended(260, 300, (256, 256), 64, 32).tile_size[0] < 203
+    assert min(blended(260, 300, (256, 256), 64, 32, 203).tile_size) >= 203
+    assert min(blended(260, 300, (203, 203), 64, 32, 203).tile_size) >= 203
 
 
 def test_weights_fade_linearly_across_an_overlap() -> None:

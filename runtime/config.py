@@ -21,6 +21,7 @@ else:
 
 # Keys that are no settings: which preset and bundle, where to compute, and files.
 _OTHER_KEYS = ("preset", "model", "provider", "threads", "memory", "mask", "guide", "output", "film", "every")
+_TEXTS = ("preset", "model", "mask", "guide", "output", "film")
 _LISTS = ("snapshots", "channels")
 
 
@@ -47,7 +48,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def known_options(options: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Options as written in the file `path`, under their Python names. Raises SettingsError."""
-    return {_known(key, path): value for key, value in options.items()}
+    known = {_known(key, path): value for key, value in options.items()}
+    for name in _TEXTS:
+        if not isinstance(known.get(name, ""), str):
+            raise SettingsError(f"{path}: {name} must be a text, not {known[name]!r}")
+    return known
 
 
 def _known(key: str, path: Path) -> str:
@@ -66,6 +71,8 @@ def settings_changes(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises SettingsError.
     """
     changes = {name: value for name, value in options.items() if name in _setting_names()}
+    if isinstance(changes.get("noise"), list):
+        changes["noise"] = "x".join(map(str, changes["noise"]))
     readers = {"layer_weights": parse_layer_weights, "snapshots": parse_snapshots, "noise": parse_size}
     for name, reader in readers.items():
         if isinstance(changes.get(name), str):
@@ -75,7 +82,7 @@ def settings_changes(options: Mapping[str, Any]) -> dict[str, Any]:
             changes[name] = (changes[name],)
         elif isinstance(changes.get(name), list):
             changes[name] = tuple(changes[name])
-    if changes.get("max_size") == 0:
+    if changes.get("max_size") == 0 and changes["max_size"] is not False:
         changes["max_size"] = None
     return changes
 

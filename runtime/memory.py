@@ -51,10 +51,11 @@ class Cost:
 
 def parse_memory(text: str) -> int:
     """Bytes of `1GB`, `512MB`, `1.5GiB` or a plain number. Raises SettingsError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B)?\s*", text.upper())
-    if not match or float(match[1]) <= 0:
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*((?:[KMG]I?)?B)?\s*", text.upper())
+    size = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
+    if not size:
         raise SettingsError(f"memory {text!r}: write a size as in 1GB or 512MB")
-    return int(float(match[1]) * _UNITS[match[2] or ""])
+    return size
 
 
 def default_budget(provider: ProviderName) -> int:
@@ -64,7 +65,10 @@ def default_budget(provider: ProviderName) -> int:
 
 
 def tile_shape(pixels: int, size: tuple[int, int], grid: int) -> tuple[int, int]:
-    """Height and width of the tile to cut a picture into: the whole picture where it fits, else about square."""
+    """Height and width of the tile to cut a picture into: the whole picture where it fits, else about square.
+
+    What is left of the picture beside a tile is a multiple of the grid, so that the last tile, too, starts on it.
+    """
     height, width = size
     if height * width <= pixels:
         return size
@@ -75,7 +79,7 @@ def tile_shape(pixels: int, size: tuple[int, int], grid: int) -> tuple[int, int]
     elif wide == width:
         tall = min(height, pixels // width)
     return tuple(
-        max(grid, length // grid * grid) if length < whole else whole  # type: ignore[return-value]
+        max(grid, length - (length - whole) % grid) if length < whole else whole  # type: ignore[return-value]
         for length, whole in ((tall, height), (wide, width))
     )
 

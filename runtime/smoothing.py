@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
+# A band weaker than this share of its gradient is rounding, not to be blown up; and no division by 0.
+_FAINTEST, _LEAST = 1e-5, 1e-30
+
 
 def blurred(gradient: Array, sigma: float) -> Array:
     """The CHW gradient under a Gaussian of that many pixels, edges mirrored."""
@@ -21,20 +24,24 @@ def laplacian_normalized(gradient: Array, levels: int) -> Array:
     them together again: coarse shapes climb as fast as fine ones.
     """
     rest = gradient.transpose(1, 2, 0)
+    faintest = max(_FAINTEST * _strength(rest), _LEAST)
     bands = []
     for _ in range(levels):
         if min(rest.shape[:2]) < 2:
             break
         coarse = cv2.pyrDown(rest)
-        bands.append(_unit(rest - cv2.pyrUp(coarse, dstsize=(rest.shape[1], rest.shape[0]))))
+        bands.append(_unit(rest - cv2.pyrUp(coarse, dstsize=(rest.shape[1], rest.shape[0])), faintest))
         rest = coarse
-    merged = _unit(rest)
+    merged = _unit(rest, faintest)
     for band in reversed(bands):
         merged = cv2.pyrUp(merged, dstsize=(band.shape[1], band.shape[0])) + band
     return np.ascontiguousarray(merged.transpose(2, 0, 1))
 
 
-def _unit(band: Array) -> Array:
-    strength = float(np.sqrt(np.mean(np.square(band), dtype=np.float64)))
-    unit: Array = band / np.float32(max(strength, 1e-10))
+def _unit(band: Array, faintest: float) -> Array:
+    unit: Array = band / np.float32(max(_strength(band), faintest))
     return unit
+
+
+def _strength(band: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(band, dtype=np.float64))))

@@ -69,5 +69,5 @@ def parse_size(text: str) -> tuple[int, int]:
     """Reads `512x384`, width first. Raises SettingsError."""
     match = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", text)
     if not match or not (int(match[1]) and int(match[2])):
-        raise SettingsError(f"size {text!r}: write width x height, as in 512x384")
+        raise SettingsError(f"noise {text!r}: write width x height, as in 512x384")
     return int(match[1]), int(match[2])

@@ -34,6 +34,8 @@ def parse_channels(texts: Sequence[str]) -> Channels:
             raise SettingsError(f"channels {text!r}: write a layer once, as in mixed2:12,-40")
         # The sign is read as text, so that -0 lowers channel 0.
         channels[layer] = tuple((int(part.lstrip("+-")), -1.0 if part[0] == "-" else 1.0) for part in parts)
+        if len({channel for channel, _ in channels[layer]}) < len(parts):
+            raise SettingsError(f"channels {text!r}: write a channel once, as in mixed2:12,-40")
     return channels
 
 

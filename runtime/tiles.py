@@ -48,16 +48,16 @@ class TilePlan:
         return iter(self.tiles)
 
 
-def blended(height: int, width: int, tile: tuple[int, int], overlap: int, grid: int) -> TilePlan:
+def blended(height: int, width: int, tile: tuple[int, int], overlap: int, grid: int, smallest: int = 1) -> TilePlan:
     """Tiles of equal size, at most `tile` high and wide, that overlap by `overlap` pixels at least and fade into each
-    other.
+    other; cut no narrower than `smallest`.
 
     Across an overlap the weights of two neighbours run linearly from 0 to 1 and add up to 1, so a gradient put
     together from them has no jump. Tiles start at multiples of `grid`, the deepest layer's stride, so that a layer's
     cells lie where they would lie in the whole picture.
     """
-    rows = _strips(height, min(tile[0], height), overlap, grid)
-    columns = _strips(width, min(tile[1], width), overlap, grid)
+    rows = _strips(height, min(tile[0], height), overlap, grid, smallest)
+    columns = _strips(width, min(tile[1], width), overlap, grid, smallest)
     return TilePlan(
         height, width, tuple(Tile(top, left, down, across) for top, down in rows for left, across in columns)
     )
@@ -73,13 +73,14 @@ def tutorial(height: int, width: int, side: int) -> TilePlan:
     return TilePlan(height, width, tuple(Tile(top, left, *whole) for top in rows for left in columns))
 
 
-def _strips(length: int, side: int, overlap: int, grid: int) -> list[tuple[int, Array]]:
+def _strips(length: int, side: int, overlap: int, grid: int, smallest: int) -> list[tuple[int, Array]]:
     """Starts and weights of equal strips that cover an axis, as few and then as narrow as they can be."""
     count = _count(length, side, overlap)
     if count > 1:
-        narrowest = -(-(length + (count - 1) * overlap) // count)
-        # One grid step more than needed pays for starts that are rounded down to the grid.
-        side = min(side, (narrowest // grid + 2) * grid)
+        narrowest = max(smallest, -(-(length + (count - 1) * overlap) // count))
+        # One grid step more than needed pays for starts that are rounded down to the grid; the rest of the step puts
+        # the last strip, too, on the grid.
+        side = min(side, narrowest + grid + (length - narrowest) % grid)
     starts = _starts(length, side, overlap, grid)
     weights = [np.ones(side, np.float32) for _ in starts]
     for number in range(len(starts) - 1):
@@ -98,7 +99,7 @@ def _count(length: int, side: int, overlap: int) -> int:
 
 
 def _starts(length: int, side: int, overlap: int, grid: int) -> list[int]:
-    """Evenly spread multiples of the grid; the last strip ends with the axis, on the grid or not."""
+    """Evenly spread multiples of the grid; the last strip ends with the axis, on the grid if `side` lets it."""
     count = _count(length, side, overlap + grid - 1)
     if count == 1:
         return [0]

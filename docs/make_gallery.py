@@ -94,8 +94,8 @@ ENTRIES = (
     ),
     Entry(
         "tv",
-        "Total variation pulls against speckle: smooth patches with firm edges.",
-        f"examples/bears.jpg --max-size 384 --tv 0.1 {_BRUSH}",
+        "Total variation pulls against speckle.",
+        f"examples/bears.jpg --max-size 384 --tv 0.03 {_BRUSH}",
     ),
     Entry(
         "adam",

@@ -159,7 +159,7 @@ def test_a_climb_that_gains_is_on_no_plateau() -> None:
 @pytest.mark.parametrize("window", [2, 4])
 def test_a_plateau_is_a_window_whose_best_gains_less_than_a_thousandth(window: int) -> None:
     # So large a step overshoots: the loss rises, then goes up and down.
-    rough = replace(LONG, steps=60, step_size=0.3)
+    rough = replace(LONG, steps=60, step_size=1.5)
     losses = totals(climb(rough)[0])
 
     def flat(count: int) -> bool:

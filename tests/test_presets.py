@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_layer_weights_of_a_preset_hold_only_where_the_bundle_has_its_layers() -
 
 @pytest.mark.parametrize("bundle", [STRANGE, made_for("keras")])
 def test_options_win_over_the_preset_on_any_bundle(bundle: Metadata) -> None:
-    changes = {"layer_weights": {"low": 3.0}, "steps": 2, "optimizer": "adam"}
+    changes: dict[str, Any] = {"layer_weights": {"low": 3.0}, "steps": 2, "optimizer": "adam"}
     settings, _ = fitted(PRESETS["keras"], bundle, changes)
     assert settings == replace(PRESETS["keras"].settings, **changes)
 

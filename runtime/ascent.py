@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import Canvas, Mask, Pixels
-from .errors import DivergedError
+from .errors import DivergedError, RecordError
 from .objective import Objective
 from .octaves import next_octave, with_lost_detail
 from .settings import Settings
@@ -91,8 +91,10 @@ class Ascent:
     def run(self, state: State, on_step: Callable[[Step], bool | None] | None) -> Ending:
         """Climbs to the end, changing the state; returns finished, stopped (by `on_step`) or diverged.
 
-        Raises DivergedError where not even the first evaluation is a finite number.
+        Raises DivergedError where not even the first evaluation is a finite number, and RecordError for a state that
+        was in another ascent.
         """
+        self._require_own(state)
         before: Array | None = None
         while True:
             shift = self._shift(state.number)
@@ -114,6 +116,17 @@ class Ascent:
             if len(self._objective.plan(step.size).tiles) == 1:  # where memory is scarce there is no room for it
                 before = state.image.copy()
             self._climb(state, _rolled(gradient, (-shift[0], -shift[1])))
+
+    def _require_own(self, state: State) -> None:
+        octaves = self._canvas.octaves
+        own = (
+            0 <= state.octave < len(octaves)
+            and state.image.shape[1:] == octaves[state.octave]
+            and len(state.slots) == self._update.slots
+            and all(losses.shape == self._layer_weights.shape for losses in state.history)
+        )
+        if not own:
+            raise RecordError("the checkpoint fits neither its picture nor its settings: start the dream again")
 
     def _climb(self, state: State, gradient: Array) -> None:
         """One update, and the way into the next octave where this one is done."""

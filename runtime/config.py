@@ -41,7 +41,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"no config file {path}: check the name and the folder") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read config file {path} ({error}): check it") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"{path} is no TOML: {error}") from error
     return options
 
@@ -50,8 +50,9 @@ def known_options(options: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Options as written in the file `path`, under their Python names. Raises SettingsError."""
     known = {_known(key, path): value for key, value in options.items()}
     for name in _TEXTS:
-        if not isinstance(known.get(name, ""), str):
-            raise SettingsError(f"{path}: {name} must be a text, not {known[name]!r}")
+        text = known.get(name, "")
+        if not isinstance(text, str) or "\0" in text:
+            raise SettingsError(f"{path}: {name} must be a text, not {text!r}")
     return known
 
 

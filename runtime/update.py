@@ -16,6 +16,8 @@ Array = NDArray[np.float32]
 # TensorFlow's tutorial divides by std + 1e-8.
 _EPSILON = 1e-8
 _ADAM_DECAY, _ADAM_EPSILON = 0.999, 1e-8
+# How many arrays an optimizer remembers.
+_SLOTS = {"plain": 0, "momentum": 1, "adam": 2}
 # Values reduced at once, so that a norm takes no memory to speak of.
 _BLOCK = 2**20
 
@@ -33,9 +35,14 @@ class Update:
     settings: Settings
     limits: tuple[float, float]
 
+    @property
+    def slots(self) -> int:
+        """How many arrays the optimizer remembers."""
+        return _SLOTS[self.settings.optimizer]
+
     def new_slots(self, image: Array) -> list[Array]:
         """What the optimizer remembers from step to step, before the first."""
-        return [np.zeros_like(image) for _ in range({"plain": 0, "momentum": 1, "adam": 2}[self.settings.optimizer])]
+        return [np.zeros_like(image) for _ in range(self.slots)]
 
     def apply(self, image: Array, gradient: Array, slots: list[Array], number: int, mask: Array | None = None) -> None:
         """Moves the image, CHW, and the slots in place; may overwrite the gradient. `number` counts from 1."""

@@ -112,7 +112,7 @@ def test_what_is_not_dreamed_comes_out_as_it_went_in(
 def test_alpha_stays_while_colours_change(facts: Metadata, dtype: type) -> None:
     picture = noise(60, 80, 4, dtype)
     for choices in ({}, {"full_size": True}, {"keep_colours": True}, {"blend": 0.5}):
-        canvas = Canvas(picture, facts, replace(PLAIN, **choices))  # type: ignore[arg-type]
+        canvas = Canvas(picture, facts, replace(PLAIN, **choices))
         result = canvas.develop(dreamed(canvas))
         np.testing.assert_array_equal(result[..., 3], picture[..., 3])
         assert (result[..., :3] != picture[..., :3]).mean() > 0.5

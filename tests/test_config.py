@@ -171,7 +171,9 @@ def test_a_key_like_none_points_to_the_help(tmp_path: Path) -> None:
         config_of("qqqqqqqq = 1", tmp_path)
 
 
-@pytest.mark.parametrize("text", ["steps = ", "steps 3", "steps = 3\nsteps = 4", "[steps", '"', "steps = 3 # \x01"])
+@pytest.mark.parametrize(
+    "text", ["steps = ", "steps 3", "steps = 3\nsteps = 4", "[steps", '"', "steps = 3 # \x01", "a=" + "[" * 9999]
+)
 def test_broken_toml_is_told_in_one_line(text: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"dream\.toml is no TOML: ") as refusal:
         config_of(text, tmp_path)
@@ -238,7 +240,8 @@ def test_a_value_of_the_wrong_type_is_refused_under_its_name(name: str, tmp_path
         ("channels = 3", "channels"), ("channels = [3]", "channels"), ("noise = 64", "noise"),
         ("noise = [64]", "noise"), ("noise = [64, 48, 3]", "noise"), ("pick = 3", "pick"), ("memory = 1.5", "memory"),
         ("memory = [1]", "memory"), ("threads = 1.0", "threads"), ("every = 0", "every"), ("every = 1.5", "every"),
-        ("mask = 5", "mask"), ("guide = true", "guide"), ("output = 5", "output"), ("film = 5", "film"),
+        ("mask = 5", "mask"), ('mask = "a\\u0000b"', "mask"), ("guide = true", "guide"), ("output = 5", "output"),
+        ("film = 5", "film"),
         ("preset = 5", "preset"), ("model = 5", "model"), ("provider = 5", "provider"),
     ],
 )  # fmt: skip

@@ -48,7 +48,7 @@ def test_sizes_grow() -> None:
 def test_resizing_keeps_a_constant_and_gives_the_size(size: tuple[int, int]) -> None:
     flat = np.full((3, 20, 30), 0.7, np.float32)
     for interpolation in ("area", "linear", "pyramid"):
-        changed = resized(flat, size, interpolation)  # type: ignore[arg-type]
+        changed = resized(flat, size, interpolation)
         assert changed.shape == (3, *size)
         np.testing.assert_allclose(changed, 0.7, rtol=1e-6)
 

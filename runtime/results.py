@@ -46,7 +46,7 @@ class Results:
         else:
             wished = (output or Path()) / f"{source.stem}-dream.png"
         _require_writable(wished)
-        return cls(wished if overwrite else free_name(wished, wished.suffix, ".json"))
+        return cls(wished if overwrite else free_name(wished, wished.suffix, ".json", ".checkpoint"))
 
     @property
     def losses(self) -> Path:

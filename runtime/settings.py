@@ -66,6 +66,12 @@ def _each(rule: Rule) -> Rule:
     return check
 
 
+def _size(name: str, value: object) -> None:
+    _each(_whole(1, 65536))(name, value)
+    if len(value) != 2:  # type: ignore[arg-type]
+        raise SettingsError(f"{name} must be a width and a height, not {value!r}")
+
+
 def _text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise SettingsError(f"{name} must be a text, not {value!r}")
@@ -194,7 +200,7 @@ _RULES: dict[str, Rule] = {
     "snapshots": _each(_whole(1, 100 * _MOST_STEPS)),
     "full_size": _flag,
     "seed": _whole(0, 2**32 - 1),
-    "noise": _optional(_each(_whole(1, 65536))),
+    "noise": _optional(_size),
     "channels": _each(_text),
     "pick": _optional(_text),
     "max_loss": _optional(_number(-1e30, 1e30)),

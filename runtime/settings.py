@@ -71,6 +71,13 @@ def _text(name: str, value: object) -> None:
         raise SettingsError(f"{name} must be a text, not {value!r}")
 
 
+def _size(name: str, value: object) -> None:
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise SettingsError(f"{name} must be a width and a height, not {value!r}")
+    for side in value:
+        _whole(1, 65536)(name, side)
+
+
 def _weights(name: str, value: object) -> None:
     if not isinstance(value, Mapping):
         raise SettingsError(f"{name} must name layers with their weights, not {value!r}")
@@ -194,7 +201,7 @@ _RULES: dict[str, Rule] = {
     "snapshots": _each(_whole(1, 100 * _MOST_STEPS)),
     "full_size": _flag,
     "seed": _whole(0, 2**32 - 1),
-    "noise": _optional(_each(_whole(1, 65536))),
+    "noise": _optional(_size),
     "channels": _each(_text),
     "pick": _optional(_text),
     "max_loss": _optional(_number(-1e30, 1e30)),

@@ -48,6 +48,9 @@ class Session:
                 f"{bundle.name}: onnxruntime cannot load it ({first_line(error)}): copy or export it again"
             ) from error
         self._name = bundle.name
+        self._export = f"onnxdream export --model {bundle.metadata.backbone} --layers " + ",".join(
+            bundle.metadata.layer_names
+        )
         _require_contract(self._session, bundle)
         self._takes_channels = bool(self._session.get_overridable_initializers())
 
@@ -77,7 +80,7 @@ class Session:
         if not self._takes_channels:
             raise BundleFormatError(
                 f"{self._name}: it was exported before channels could be chosen: export it again for --channels, "
-                "--pick or --guide"
+                f"--pick or --guide: {self._export}"
             )
 
     def _run(self, outputs: list[str], feed: dict[str, Array]) -> list[Array]:

@@ -41,7 +41,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"no config file {path}: check the name and the folder") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read config file {path} ({error}): check it") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers of thousands of digits
         raise SettingsError(f"{path} is no TOML: {error}") from error
     return options
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,10 @@ def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) ->
             "--repeat takes every setting from the record: give only pictures, --output, --overwrite and --film"
         )
     record = load_record(record_path)
-    job = _job(bundle_of(record.bundle), record.settings_to_repeat(), {**given, **aids_of(record, record_path)})
+    settings = record.settings_to_repeat()
+    if with_images:
+        settings = replace(settings, noise=None)
+    job = _job(bundle_of(record.bundle), settings, {**given, **aids_of(record, record_path)})
     subjects = () if with_images else (subject_of(record.settings, record.picture, record_path),)
     return Order(job, subjects, lines=_introduction(job.bundle, job.settings))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -31,9 +30,7 @@ def _whole(least: int, most: int) -> Rule:
 
 def _number(least: float, most: float) -> Rule:
     def check(name: str, value: object) -> None:
-        if not (isinstance(value, float) or type(value) is int) or not (
-            math.isfinite(value) and least <= value <= most
-        ):
+        if not (isinstance(value, float) or type(value) is int) or not least <= value <= most:  # nor is NaN
             raise SettingsError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
 
     return check
@@ -66,15 +63,16 @@ def _each(rule: Rule) -> Rule:
     return check
 
 
-def _size(name: str, value: object) -> None:
-    _each(_whole(1, 65536))(name, value)
-    if len(value) != 2:  # type: ignore[arg-type]
-        raise SettingsError(f"{name} must be a width and a height, not {value!r}")
-
-
 def _text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise SettingsError(f"{name} must be a text, not {value!r}")
+
+
+def _size(name: str, value: object) -> None:
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise SettingsError(f"{name} must be a width and a height, not {value!r}")
+    for side in value:
+        _whole(1, 65536)(name, side)
 
 
 def _weights(name: str, value: object) -> None:

@@ -1,36 +1,46 @@
-"""The methods of `dream` at the command line: what they take, what they refuse; every setting has an option."""
+"""The methods at the command line: what they change, what they refuse, and what the help shows."""
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import typer
-from pictures_fixture import TINY_BYTES, Command, in_this_process, listing, load, noise, save
+from numpy.typing import NDArray
+from pictures_fixture import TINY_BYTES, Command, Finished, in_process_of_its_own, in_this_process, load, noise, save
 
 from onnxdream.cli import app
 from onnxdream.runtime.settings import Settings
 
-OLD = Path(__file__).parent / "data" / "tiny-1.0.onnx"
 SHORT = ("--model", "tiny.onnx", "--steps", "3", "--step-size", "0.02", "--threads", "1", "--provider", "cpu")
-# What makes a preset the copy of a classic is no choice of the command line.
-OF_PRESETS_ONLY = {"interpolation", "octave_rounding", "octave_return", "tiling"}
+OLD = Path(__file__).parent / "data" / "tiny-1.0.onnx"
+
+
+@pytest.fixture(autouse=True)
+def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer than all the rest."""
+    from onnxdream.runtime import writer
+
+    monkeypatch.setattr(writer, "can_plot", lambda: False)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with two pictures, a mask and the tiny bundle in it."""
+    """The current folder: a picture, a mask whose left half is white, masks and guides of other sizes, bundles."""
     path = tmp_path / "here"
-    save(path / "bears.png", noise(40, 53))
-    save(path / "penguins.png", noise(44, 44, seed=3))
-    save(
-        path / "mask.png",
-        np.repeat(np.where(np.arange(53) < 26, 0, 255)[None, :, None], 40, 0).repeat(3, 2).astype("u1"),
-    )
-    save(path / "small.png", noise(9, 9))
+    save(path / "bears.png", noise(60, 80))
+    mask = np.zeros((60, 80, 3), np.uint8)
+    mask[:, :40] = 255
+    save(path / "mask.png", mask)
+    save(path / "small-mask.png", mask[:30])
+    save(path / "guide.png", noise(50, 50, seed=8))
+    save(path / "small-guide.png", noise(18, 50))
     (path / "tiny.onnx").write_bytes(TINY_BYTES)
     (path / "old.onnx").write_bytes(OLD.read_bytes())
     monkeypatch.chdir(path)
@@ -39,106 +49,270 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(folder: Path, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command in this process, in that folder."""
     return in_this_process(capfd)
 
 
-def test_every_setting_has_an_option() -> None:
+def plain(run: Command) -> NDArray[np.uint8]:
+    """The picture of the plain ascent."""
+    run("dream", "bears.png", "--output", "plain.png", *SHORT).succeeds()
+    return load(Path("plain.png"))
+
+
+# What each option does to the picture
+
+METHODS: dict[str, tuple[str, ...]] = {
+    "octaves": ("--octaves", "2"),
+    "octaves above": ("--octaves", "2", "--octaves-above", "1", "--octave-scale", "1.5", "--detail", "none"),
+    "jitter": ("--jitter", "8", "--seed", "3"),
+    "channels": ("--channels", "low:1,-2", "--channels", "high:0"),
+    "pick": ("--pick", "strongest:2"),
+    "guide": ("--guide", "guide.png"),
+    "layer weights": ("--layer-weights", "low=1,high=-2"),
+    "gradient norm": ("--gradient-norm", "mean-abs"),
+    "blur": ("--blur", "1.5"),
+    "laplacian": ("--laplacian", "3"),
+    "tv": ("--tv", "0.5"),
+    "l2": ("--l2", "0.5"),
+    "momentum": ("--optimizer", "momentum", "--momentum", "0.5"),
+    "adam": ("--optimizer", "adam"),
+    "no clip": ("--no-clip", "--step-size", "0.5"),
+    "normalization": ("--normalization", "backbone"),
+    "mask": ("--mask", "mask.png", "--feather", "4"),
+    "keep colours": ("--keep-colours",),
+    "keep colors": ("--keep-colors",),
+    "blend": ("--blend", "0.3"),
+    "max size": ("--max-size", "40"),
+    "max size and full size": ("--max-size", "40", "--full-size"),
+    "max loss": ("--max-loss", "0"),
+    "plateau": ("--plateau", "1", "--step-size", "1e-6"),
+    "the preset tutorial": ("--preset", "tutorial"),
+    "the preset caffe": ("--preset", "caffe"),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_changes_the_picture_and_is_in_the_record(name: str, run: Command, folder: Path) -> None:
+    before = plain(run)
+    finished = run("dream", "bears.png", "--output", "other.png", *SHORT, *METHODS[name])
+    finished.succeeds()
+    after = load(Path("other.png"))
+    assert after.shape != before.shape or (after != before).any()
+    record = json.loads(Path("other.json").read_text())
+    assert record["ended"] == "finished"
+    run("dream", "--repeat", "other.json", "--output", "again.png").succeeds()
+    np.testing.assert_array_equal(load(Path("again.png")), after)
+
+
+def test_the_steps_of_octaves_are_counted_through(run: Command) -> None:
+    finished = run("dream", "bears.png", "--octaves", "3", "--snapshots", "2,5,9", *SHORT)
+    finished.succeeds()
+    assert "bears.png: 80×60 → 80×60, octaves 40×30, 57×42, 80×60" in finished.err
+    with Path("bears-dream-losses.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == [str(number) for number in range(10)]
+    names = {path.name for path in Path().glob("bears-dream-step*")}
+    assert names == {f"bears-dream-step000{number}.png" for number in (2, 5, 9)}
+    sizes = {load(Path(f"bears-dream-step000{number}.png")).shape for number in (2, 5, 9)}
+    assert sizes == {(60, 80, 3)}
+
+
+def test_a_mask_leaves_its_black_half_bit_by_bit(run: Command) -> None:
+    run("dream", "bears.png", "--mask", "mask.png", "--octaves", "2", *SHORT).succeeds()
+    dreamed, picture = load(Path("bears-dream.png")), noise(60, 80)
+    np.testing.assert_array_equal(dreamed[:, 40:], picture[:, 40:])
+    assert np.abs(dreamed[:, :40].astype(int) - picture[:, :40]).mean() > 1
+
+
+def test_kept_colours_are_those_of_the_picture(run: Command) -> None:
+    run("dream", "bears.png", "--keep-colours", *SHORT).succeeds()
+    before, after = (cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb) for p in (noise(60, 80), load(Path("bears-dream.png"))))
+    assert np.abs(after[..., 1:].astype(int) - before[..., 1:]).max() <= 2
+    assert np.abs(after[..., 0].astype(int) - before[..., 0]).mean() > 1
+
+
+def test_blend_0_is_the_picture(run: Command) -> None:
+    run("dream", "bears.png", "--blend", "0", *SHORT).succeeds()
+    np.testing.assert_array_equal(load(Path("bears-dream.png")), noise(60, 80))
+
+
+def test_noise_is_dreamed_under_its_size_and_follows_its_seed(run: Command) -> None:
+    for output, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        finished = run("dream", "--noise", "48x40", "--seed", seed, "--output", output, *SHORT)
+        finished.succeeds()
+        assert "noise-48x40: 48×40 → 48×40" in finished.err
+    first, same, other = (load(Path(output) / "noise-48x40-dream.png") for output in "abc")
+    assert first.shape == (40, 48, 3)
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).any()
+
+
+def test_sixteen_bits_and_alpha_come_through_every_method(run: Command) -> None:
+    picture = noise(60, 80, channels=4, dtype=np.uint16)
+    picture[:20, :, 3] = 0
+    save(Path("deep.png"), picture)
+    methods = ("--octaves", "2", "--optimizer", "adam", "--keep-colours", "--blend", "0.7", "--mask", "mask.png")
+    run("dream", "deep.png", *methods, *SHORT).succeeds()
+    dreamed = load(Path("deep-dream.png"))
+    assert (dreamed.dtype, dreamed.shape) == (np.uint16, (60, 80, 4))
+    np.testing.assert_array_equal(dreamed[..., 3], picture[..., 3])
+    np.testing.assert_array_equal(dreamed[:, 40:], picture[:, 40:])
+    assert (dreamed[:, :40, :3] % 257 != 0).mean() > 0.9  # really 16 bits
+
+
+def test_a_run_from_a_file_is_the_run_of_its_options(run: Command) -> None:
+    Path("run.toml").write_text(
+        """
+        model = "tiny.onnx"
+        steps = 3
+        step-size = 0.02
+        threads = 1
+        provider = "cpu"
+        octaves = 2
+        channels = ["low:1,-2"]
+        layer-weights = { low = 1.0, mid = -0.5 }
+        mask = "mask.png"
+        optimizer = "adam"
+        clip = false
+        output = "from-file.png"
+        """
+    )
+    run("dream", "--config", "run.toml", "bears.png").succeeds()
+    options = ("--octaves", "2", "--channels", "low:1,-2", "--layer-weights", "low=1,mid=-0.5", "--mask", "mask.png")
+    run("dream", "bears.png", *SHORT, *options, "--optimizer", "adam", "--no-clip", "--output", "words.png").succeeds()
+    np.testing.assert_array_equal(load(Path("from-file.png")), load(Path("words.png")))
+    assert Path("from-file-losses.csv").read_bytes() == Path("words-losses.csv").read_bytes()
+
+
+def test_a_bundle_of_contract_1_0_still_dreams(run: Command) -> None:
+    old = ("--model", "old.onnx", *SHORT[2:])
+    for number, method in enumerate(("octaves", "jitter", "adam", "mask", "laplacian")):
+        run("dream", "bears.png", "--output", f"{number}.png", *old, *METHODS[method]).succeeds()
+
+
+@pytest.mark.parametrize(
+    "words", [("--channels", "low:1"), ("--pick", "strongest"), ("--guide", "guide.png")], ids=lambda words: words[0]
+)
+def test_a_bundle_of_contract_1_0_names_the_export_where_it_lacks_channels(
+    words: tuple[str, ...], run: Command
+) -> None:
+    run("dream", "bears.png", "--model", "old.onnx", *SHORT[2:], *words).refuses(
+        "old.onnx", "export it again", words[0], "onnxdream export --model tiny --layers low,mid,high"
+    )
+    assert not Path("bears-dream.png").exists()
+
+
+# What is refused: one line, and nothing is written
+
+REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "noise and a picture": (("--noise", "40x30"), ("either --noise or pictures",)),
+    "octaves above": (("--octaves", "2", "--octaves-above", "2"), ("octaves above (2)",)),
+    "channels and pick": (("--channels", "low:1", "--pick", "weakest"), ("channels and pick contradict",)),
+    "channels and a guide": (("--channels", "low:1", "--guide", "guide.png"), ("channels and a guide contradict",)),
+    "pick and a guide": (("--pick", "strongest", "--guide", "guide.png"), ("pick and a guide contradict",)),
+    "an unknown layer": (("--channels", "lowest:1"), ("layer 'lowest'", "it has low, mid, high")),
+    "an unknown channel": (("--channels", "low:14"), ("channel 14 is not in low", "0 to 13")),
+    "channels that are none": (("--channels", "low=3"), ("channels 'low=3'", "mixed2:12,-40")),
+    "a layer twice": (("--channels", "low:1", "--channels", "low:2"), ("channels 'low:2'", "a layer once")),
+    "a pick that is none": (("--pick", "best"), ("pick 'best'", "strongest:5")),
+    "a mask of another size": (("--mask", "small-mask.png"), ("the mask has 80x30 pixels, the picture 80x60",)),
+    "a guide that is too small": (("--guide", "small-guide.png"), ("the guide has 50x18", "needs 19x19")),
+    "a mask that is not there": (("--mask", "lost.png"), ("lost.png", "no such picture")),
+    "a guide that is no picture": (("--guide", "tiny.onnx"), ("tiny.onnx", "is no picture")),
+    "a budget that is too small": (("--memory", "100MB"), ("memory budget of 100MB is too small", "--memory 1")),
+    "memory that is none": (("--memory", "lots"), ("memory 'lots'",)),
+    "an unknown preset": (("--preset", "caffee"), ("unknown preset 'caffee'", "caffe")),
+    "an unknown norm": (("--gradient-norm", "max"), ("gradient norm must be one of std, l2",)),
+    "an unknown optimizer": (("--optimizer", "sgd"), ("optimizer must be one of plain, momentum, adam",)),
+    "an unknown detail": (("--detail", "later"), ("detail must be one of before, after, none",)),
+    "a blend above 1": (("--blend", "1.5"), ("blend must be a number from 0 to 1",)),
+    "a negative jitter": (("--jitter", "-1"), ("jitter must be a whole number from 0",)),
+    "a momentum of 1": (("--optimizer", "momentum", "--momentum", "1"), ("momentum must be a number",)),
+    "not a number": (("--tv", "nan"), ("tv must be a number",)),
+    "a number too large to be one": (("--blur", "1e400"), ("blur must be a number",)),
+    "repeat and more": (("--repeat", "x.json"), ("--repeat takes every setting from the record",)),
+    "resume and a picture": (("--resume", "x.checkpoint"), ("--resume takes everything from the checkpoint",)),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_is_refused_in_one_line(name: str, run: Command, folder: Path) -> None:
+    options, words = REFUSED[name]
+    before = set(folder.iterdir())
+    finished = run("dream", "bears.png", *SHORT, *options)
+    finished.refuses(*words)
+    assert finished.code == 1
+    assert set(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("size", ["", "40", "40x", "0x40", "40x-30", "99999999x2", "4.5x3", "axb"])
+def test_a_size_that_is_none_is_refused(size: str, run: Command) -> None:
+    run("dream", "--noise", size, *SHORT).refuses("noise", "512x384")
+
+
+CONFIGS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "an unknown key": ("stepz = 3", ("unknown key 'stepz'", "did you mean steps?")),
+    "a table": ("[octaves]\nnumber = 3", ("octaves",)),
+    "the wrong type": ('steps = "many"', ("steps", "'many'")),
+    "a number out of its range": ("blend = 7", ("blend must be a number from 0 to 1",)),
+    "a number of a thousand digits": ("step-size = 1" + "0" * 1000, ("step size must be a number",)),
+    "a number of a million digits": ("seed = 1" + "0" * 10**6, ("is no TOML",)),
+    "a date": ("seed = 2020-01-01", ("seed must be a whole number",)),
+    "a layer's weight that is text": ('layer-weights = { low = "x" }', ("weight of low",)),
+    "no TOML": ("steps: 3", ("is no TOML",)),
+    "a contradiction": ("octaves = 1\noctaves-above = 1", ("octaves above (1)",)),
+    "noise and a picture": ("noise = [40, 30]", ("either --noise or pictures",)),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_bad_file_is_refused_in_one_line(name: str, run: Command, folder: Path) -> None:
+    text, words = CONFIGS[name]
+    Path("run.toml").write_text(text)
+    before = set(folder.iterdir())
+    finished = run("dream", "--config", "run.toml", "bears.png", "--model", "tiny.onnx")
+    finished.refuses(*words)
+    assert finished.code == 1
+    assert set(folder.iterdir()) == before
+
+
+def test_the_least_budget_named_is_enough(run: Command) -> None:
+    refused = run("dream", "bears.png", *SHORT, "--memory", "100MB")
+    least = re.search(r"give --memory (\d+MB) at least", refused.err)
+    assert least
+    below = f"{int(least[1][:-2]) - 2}MB"
+    run("dream", "bears.png", *SHORT, "--memory", below).refuses(least[1])
+    run("dream", "bears.png", *SHORT, "--memory", least[1]).succeeds()
+
+
+# The help
+
+
+def help_page() -> str:
+    finished: Finished = in_process_of_its_own("dream", "--help", COLUMNS="120", TERM="dumb")
+    assert finished.code == 0
+    return finished.out
+
+
+def test_the_first_group_of_the_help_is_short_and_every_option_has_a_group() -> None:
+    page = help_page()
+    groups = re.split(r"╭─ ", page)[1:]
+    titles = [re.split(r" ─", group)[0] for group in groups]
+    assert titles == [
+        "Arguments",
+        "Options",
+        "What to climb, and how",
+        "Scales",
+        "The picture",
+        "What to write",
+        "Where to compute",
+    ]
+    first = set(re.findall(r"--[a-z-]+", groups[1]))
+    assert len(first) <= 12
+    assert {"--model", "--preset", "--steps", "--output", "--resume"} <= first
+
+
+def test_every_setting_has_an_option_but_what_makes_a_preset_a_classic_s_copy() -> None:
     command = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]
     options = {parameter.name for parameter in command.params}
     settings = {setting.name for setting in fields(Settings)} - {"execution"}
-    assert settings - OF_PRESETS_ONLY <= options
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("--octaves", "3", "--jitter", "4", "--blur", "0.7", "--seed", "5"),
-        ("--octaves", "2", "--octaves-above", "1", "--octave-scale", "1.3", "--detail", "none"),
-        ("--channels", "low:1,-0", "--channels", "high:2"),
-        ("--pick", "strongest:2"),
-        ("--guide", "penguins.png"),
-        ("--laplacian", "3", "--tv", "0.1", "--l2", "0.1", "--no-clip"),
-        ("--optimizer", "adam", "--momentum", "0.8", "--plateau", "2", "--max-loss", "100"),
-        ("--mask", "mask.png", "--feather", "2", "--keep-colours", "--blend", "0.5", "--full-size"),
-        ("--preset", "caffe"),
-        ("--preset", "keras"),
-        ("--preset", "tutorial-tiled", "--octaves", "1", "--octaves-above", "0"),
-        ("--memory", "1GB", "--tile-overlap", "32", "--max-size", "0"),
-    ],
-    ids=" ".join,
-)
-def test_a_method_dreams_and_is_recorded(options: tuple[str, ...], run: Command, folder: Path) -> None:
-    run("dream", "bears.png", *SHORT, *options).succeeds()
-    record = json.loads((folder / "bears-dream.json").read_text())
-    assert record["ended"] == "finished"
-    assert load(folder / "bears-dream.png").ndim == 3
-    assert not (folder / "bears-dream.checkpoint").exists()
-    name = options[0].removeprefix("--").replace("-", "_")
-    if name in record["settings"]:
-        assert record["settings"][name] != getattr(Settings(), name)
-
-
-def test_noise_is_dreamed_instead_of_a_picture(run: Command, folder: Path) -> None:
-    run("dream", "--noise", "48x32", *SHORT).succeeds()
-    assert load(folder / "noise-48x32-dream.png").shape == (32, 48, 3)
-
-
-def test_a_mask_leaves_what_is_black_untouched(run: Command, folder: Path) -> None:
-    run("dream", "bears.png", "--mask", "mask.png", *SHORT).succeeds()
-    dreamed = load(folder / "bears-dream.png")
-    np.testing.assert_array_equal(dreamed[:, :26], noise(40, 53)[:, :26])
-    assert np.any(dreamed[:, 26:] != noise(40, 53)[:, 26:])
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("bears.png", "--noise", "48x32"), "give either --noise or pictures"),
-        ((), "no picture given"),
-        (("bears.png", "--noise", "48"), "write width x height"),
-        (("bears.png", "--octaves", "2", "--octaves-above", "2"), "must be fewer than octaves"),
-        (("bears.png", "--channels", "low:1", "--pick", "strongest"), "contradict"),
-        (("bears.png", "--channels", "low:1", "--guide", "penguins.png"), "contradict"),
-        (("bears.png", "--pick", "weakest:2", "--guide", "penguins.png"), "contradict"),
-        (("bears.png", "--mask", "penguins.png"), "the mask has 44x44 pixels, the picture 53x40"),
-        (("bears.png", "--guide", "small.png"), "the guide has 9x9 pixels, the network needs 19x19"),
-        (("bears.png", "--guide", "lost.png"), "no such picture"),
-        (("bears.png", "--channels", "low:99999"), "channel 99999 is not in low"),
-        (("bears.png", "--channels", "mixed9:1"), "'mixed9' of --channels is not in the bundle"),
-        (("bears.png", "--channels", "low=1"), "write a layer once, as in mixed2:12,-40"),
-        (("bears.png", "--pick", "best:3"), "write strongest:5 or weakest:5"),
-        (("bears.png", "--memory", "lots"), "write a size as in 1GB"),
-        (("bears.png", "--memory", "1MB"), "is too small for this picture and bundle: give --memory"),
-        (("bears.png", "--blend", "1.5"), "blend must be a number from 0 to 1"),
-        (("bears.png", "--detail", "later"), "detail must be one of before, after, none"),
-        (("bears.png", "--optimizer", "sgd"), "optimizer must be one of plain, momentum, adam"),
-        (("bears.png", "--resume", "lost.checkpoint"), "--resume takes everything from the checkpoint"),
-        (("bears.png", "--config", "lost.toml"), "no config file lost.toml"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_what_makes_no_sense_is_refused_in_one_line(
-    words: tuple[str, ...], said: str, run: Command, folder: Path
-) -> None:
-    before = listing(folder)
-    run("dream", *words, "--model", "tiny.onnx").refuses(said)
-    assert listing(folder) == before
-
-
-def test_the_least_memory_that_is_named_is_accepted(run: Command) -> None:
-    refused = run("dream", "bears.png", "--memory", "1MB", *SHORT)
-    least = refused.errors[0].split("give --memory ")[1].split(" ")[0]
-    run("dream", "bears.png", "--memory", least, *SHORT).succeeds()
-
-
-def test_a_bundle_of_contract_1_0_dreams_but_has_no_channels(run: Command) -> None:
-    old = ("--model", "old.onnx", *SHORT[2:])
-    run("dream", "bears.png", *old).succeeds()
-    run("dream", "bears.png", "--channels", "low:1", *old).refuses("export it again for --channels")
-
-
-def test_a_preset_for_other_layers_says_how_to_export_them(run: Command) -> None:
-    finished = run("dream", "bears.png", "--preset", "keras", *SHORT)
-    finished.succeeds()
-    wanted = "onnxdream export --model v3 --layers mixed4,mixed5,mixed6,mixed7 --objective l2 --border 2"
-    assert wanted in finished.err
+    assert settings - options == {"interpolation", "octave_rounding", "octave_return", "tiling"}

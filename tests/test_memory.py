@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onnxdream.models.library import EMBEDDED
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.memory import Cost, MemoryBudgetError, default_budget, parse_memory, tile_shape
 
-EMBEDDED = Path(__file__).parents[1] / "models" / "embedded" / "v3-low.onnx"
 COST = Cost(per_tile_pixel=1710.0, fixed=25e6, per_picture_pixel=33.0)
 
 

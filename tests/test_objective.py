@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxdream.models.library import EMBEDDED
 from onnxdream.runtime.bundle import Bundle, Session
 from onnxdream.runtime.errors import OutOfMemoryError
 from onnxdream.runtime.memory import MemoryBudgetError
@@ -20,7 +21,6 @@ from onnxdream.runtime.run import dream
 from onnxdream.runtime.settings import Execution, Settings
 
 Array = NDArray[np.float32]
-EMBEDDED = Path(__file__).parents[1] / "models" / "embedded" / "v3-low.onnx"
 MACHINE = Machine("cpu", 1)
 WEIGHTS = np.array([1.0, -0.5, 2.0], np.float32)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pictures_fixture import noise
 
+from onnxdream.models.library import EMBEDDED
 from onnxdream.runtime.bundle import Bundle
 from onnxdream.runtime.canvas import Canvas
 from onnxdream.runtime.memory import tile_shape
@@ -19,7 +19,6 @@ from onnxdream.runtime.settings import Execution, Settings
 from onnxdream.runtime.tiles import Tile, TilePlan, blended, tutorial
 
 Array = NDArray[np.float32]
-EMBEDDED = Path(__file__).parents[1] / "models" / "embedded" / "v3-low.onnx"
 SIZES = [(1, 1), (40, 97), (128, 128), (129, 300), (333, 500), (1024, 75), (1537, 2049)]
 CUTS = [((128, 128), 64, 8), ((160, 96), 30, 32), ((64, 256), 0, 1), ((136, 128), 17, 8), ((96, 512), 48, 16)]
 

@@ -252,10 +252,17 @@ def test_the_file_is_plain_onnx_of_the_contracts_shapes(tiny: Callable[[str], Co
     values = {v.name: v.type.tensor_type for v in (*model.graph.input, *model.graph.output)}
     picture = ["batch", 3, "height", "width"]
     shapes = {name: [d.dim_param or d.dim_value for d in t.shape.dim] for name, t in values.items()}
-    assert shapes == {"image": picture, "layer_weights": [3], "losses": ["batch", 3], "gradient": picture}
+    assert shapes == {
+        "image": picture,
+        "layer_weights": [3],
+        "channel_weights": [42],
+        "losses": ["batch", 3],
+        "gradient": picture,
+        "channel_means": ["batch", 42],
+    }
     assert {t.elem_type for t in values.values()} == {onnx.TensorProto.FLOAT}
-    assert [v.name for v in model.graph.input] == ["image", "layer_weights"]
-    assert [v.name for v in model.graph.output] == ["losses", "gradient"]
+    assert [v.name for v in model.graph.input] == ["image", "layer_weights", "channel_weights"]
+    assert [v.name for v in model.graph.output] == ["losses", "gradient", "channel_means"]
 
 
 @pytest.mark.parametrize(
@@ -266,12 +273,20 @@ def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...],
     model = convert(forward, layers, "mean")
     read = {name for node in model.graph.node for name in node.input}
     assert {t.name for t in model.graph.initializer} <= read
-    floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and t.dims]
+    floats = [
+        t
+        for t in model.graph.initializer
+        if t.data_type == onnx.TensorProto.FLOAT and t.dims and t.name != "channel_weights"
+    ]
     convolutions = [op.name for op in forward.operators if isinstance(op, Convolution)]
     assert sorted(t.name for t in floats) == sorted(f"{n}/{part}" for n in convolutions for part in ("kernel", "bias"))
     assert sum(len(onnx.numpy_helper.to_array(t).tobytes()) for t in floats) == 4 * forward.parameters
     constants = [a.t for node in model.graph.node if node.op_type == "Constant" for a in node.attribute]
-    others = [t for t in (*model.graph.initializer, *constants) if t.name not in {f.name for f in floats}]
+    others = [
+        t
+        for t in (*model.graph.initializer, *constants)
+        if t.name not in {f.name for f in floats} | {"channel_weights"}
+    ]
     assert max(onnx.numpy_helper.to_array(t).size for t in others) <= 8
     if net == "v3":
         assert len(model.SerializeToString()) <= 1.1 * 4 * forward.parameters

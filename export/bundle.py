@@ -21,14 +21,19 @@ from .errors import ExportError, UnknownLayerError, WeightsError
 from .forward import Convolution, Forward, fold
 from .memory import measure
 from .objectives import OBJECTIVES
-from .verification import Stock, verify
+from .packing import packed
+from .precision import PRECISIONS
+from .rounding import rounded
+from .stock import Stock
+from .verification import verify
 from .weights import Loaded, load
 
 
 @dataclass(frozen=True)
 class Request:
     """What to export. `weights` is imagenet, random, motifs or a path; `seed` serves random only; `border` is the
-    margin of every layer, in its own cells, that its loss leaves out (Keras's example has 2)."""
+    margin of every layer, in its own cells, that its loss leaves out (Keras's example has 2); `precision` is fp32, fp16
+    or mixed."""
 
     backbone: Backbone
     layers: tuple[str, ...]
@@ -36,6 +41,7 @@ class Request:
     seed: int = 0
     objective: str = "mean"
     border: int = 0
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ def make_bundle(
     """
     if request.objective not in OBJECTIVES:
         raise ExportError(f"unknown objective {request.objective!r}: choose {' or '.join(OBJECTIVES)}")
+    if request.precision not in PRECISIONS:
+        raise ExportError(f"unknown precision {request.precision!r}: choose one of {', '.join(PRECISIONS)}")
     _require_layers(request.layers)
     on_stage(f"building {request.backbone.title}, weights {request.weights}")
     if request.weights == "imagenet":
@@ -65,19 +73,20 @@ def make_bundle(
     forward = fold(loaded.model).cut(request.layers)
     _require_covered(forward, loaded)
     on_stage("tracing the gradient and converting it")
-    model = convert(forward, request.layers, request.objective, request.border)
+    models = convert(forward, request.layers, request.objective, request.border, PRECISIONS[request.precision])
     metadata = _metadata(request, forward, loaded.weights)
     on_stage("comparing with TensorFlow")
     checks = verify(
-        _with_metadata(model, metadata),
+        {form: bytes(model.SerializeToString()) for form, model in _as_computed(models, request).items()},
         Stock(loaded.model, request.layers, request.objective, request.border),
         metadata.smallest_size[0],
         request.backbone.input_range,
         on_check,
+        request.precision,
     )
     on_stage("measuring its memory")
-    metadata = replace(metadata, verification=checks, memory=measure(_with_metadata(model, metadata)))
-    return _with_metadata(model, metadata), metadata
+    metadata = replace(metadata, verification=checks, memory=measure(packed(models, metadata)))
+    return packed(models, metadata), metadata
 
 
 def export_bundle(
@@ -91,6 +100,7 @@ def export_bundle(
     Raises ExportError.
     """
     parts = ("" if request.objective == "mean" else request.objective, f"border{request.border}" * bool(request.border))
+    parts += ("" if request.precision == "fp32" else request.precision,)
     variant = "-".join(part for part in parts if part)
     path = output or bundle_path(request.backbone, request.layers, _weights_name(request), variant)
     _require_writable(path.parent)
@@ -106,6 +116,13 @@ def offers(backbone: Backbone) -> list[Offer]:
     """Every layer that can be exported, first to last."""
     forward = fold(build(backbone))
     return [Offer(_layer(forward, name), forward.cut((name,)).parameters) for name in forward.layers]
+
+
+def _as_computed(models: dict[str, onnx.ModelProto], request: Request) -> dict[str, onnx.ModelProto]:
+    """What is to be verified: the models, and as a GPU computes them where the CPU would not."""
+    if PRECISIONS[request.precision].is_full:
+        return models
+    return models | {f"{form}, rounded": rounded(model) for form, model in models.items()}
 
 
 def _weights_name(request: Request) -> str:
@@ -159,7 +176,7 @@ def _metadata(request: Request, forward: Forward, weights: contract.Weights) -> 
         channel_order="RGB",
         smallest_size=(side, side),
         weights=weights,
-        precision="fp32",
+        precision=request.precision,
         opset=OPSET,
         exporter={name: _version(name) for name in ("onnxdream", "tensorflow", "keras", "tf2onnx", "onnx")},
         verification=(),
@@ -174,8 +191,3 @@ def _version(package: str) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return "unknown"
-
-
-def _with_metadata(model: onnx.ModelProto, metadata: Metadata) -> bytes:
-    onnx.helper.set_model_props(model, {contract.METADATA_KEY: metadata.to_json()})
-    return bytes(model.SerializeToString())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,89 +12,143 @@ import tensorflow as tf
 import tf2onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+from tf2onnx.optimizer.const_fold_optimizer import ConstFoldOptimizer
+from tf2onnx.optimizer.identity_optimizer import IdentityOptimizer
+from tf2onnx.optimizer.merge_duplicated_nodes_optimizer import MergeDuplicatedNodesOptimizer
 
 from ..models import contract
 from .errors import ExportError
 from .forward import IMAGE, Convolution, Forward
-from .handlers import HANDLERS
+from .handlers import FORMS, PORTABLE, Form, handlers
 from .objectives import OBJECTIVES, ChannelMeans
-from .operators import bias_name, evaluate, kernel_name
+from .operators import bias_name, kernel_name
+from .precision import FP32, Precision
+from .rewriting import rewritten
+
+Weights = NDArray[np.floating[Any]]
 
 OPSET = 17
 IR_VERSION = 8
+_OPTIMIZERS = {
+    "fold_constants": ConstFoldOptimizer,
+    "merge_duplication": MergeDuplicatedNodesOptimizer,
+    "remove_identity": IdentityOptimizer,
+}
 
 
-def convert(forward: Forward, layers: tuple[str, ...], objective: str, border: int = 0) -> onnx.ModelProto:
-    """An ONNX model that follows the bundle contract, without metadata.
+def convert(
+    forward: Forward, layers: tuple[str, ...], objective: str, border: int = 0, precision: Precision = FP32
+) -> dict[str, onnx.ModelProto]:
+    """ONNX models that follow the bundle contract, without metadata: the name of each form -> its model.
+
+    A lesser precision than fp32 has the portable form only: it is for GPUs.
 
     The weights are inputs of the trace and become initializers afterwards: so TensorFlow and tf2onnx carry none of
     their bytes, cannot fold them into transposed copies, and each is stored once for both directions.
     """
-    weights = _weights(forward)
+    forward = rewritten(forward, layers)
+    weights = _weights(forward, precision)
     channels = [forward.channels[layer] for layer in layers]
-    function, signature = _trace(forward, layers, OBJECTIVES[objective], border)
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    model, _ = tf2onnx.convert.from_function(
-        function, input_signature=signature, opset=OPSET, custom_op_handlers=dict(HANDLERS)
-    )
-    _refuse_unconverted(model)
-    _store_weights(model.graph, weights)
-    _declare(model.graph, len(layers), sum(channels))
-    default = np.concatenate([np.full(count, 1 / count, np.float32) for count in channels])
-    model.graph.initializer.append(numpy_helper.from_array(default, contract.CHANNEL_WEIGHTS))
-    return helper.make_model(
-        model.graph,
-        producer_name="onnxdream",
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-    )
+    trace = _Trace.of(*_function(forward, layers, OBJECTIVES[objective], border, precision))
+    models = {}
+    for form in FORMS if precision.is_full else (PORTABLE,):
+        model = trace.convert(form)
+        _refuse_unconverted(model)
+        _store_weights(model.graph, weights)
+        _declare(model.graph, len(layers), sum(channels))
+        default = np.concatenate([np.full(count, 1 / count, np.float32) for count in channels])
+        model.graph.initializer.append(numpy_helper.from_array(default, contract.CHANNEL_WEIGHTS))
+        models[form.NAME] = helper.make_model(
+            model.graph,
+            producer_name="onnxdream",
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+        )
+    return models
 
 
-def _weights(forward: Forward) -> dict[str, NDArray[np.float32]]:
+@dataclass(frozen=True)
+class _Trace:
+    """A traced function, to be converted to each form."""
+
+    graph: Any
+    inputs: list[str]
+    outputs: list[str]
+    names: dict[str, str]  # of tensors -> those that the function and its signature gave them
+
+    @classmethod
+    def of(cls, function: Any, signature: list[tf.TensorSpec]) -> _Trace:
+        concrete = function.get_concrete_function(*signature)
+        inputs, outputs = ([tensor.name for tensor in tensors] for tensors in (concrete.inputs, concrete.outputs))
+        names = tf2onnx.convert.tensor_names_from_structed(concrete, inputs, outputs)
+        return cls(tf2onnx.tf_loader.from_function(concrete, inputs, outputs), inputs, outputs, names)
+
+    def convert(self, form: Form) -> onnx.ModelProto:
+        """As `tf2onnx.convert.from_function` does, without those of its optimizers that this graph, which holds no
+        Transpose to remove, does not need: they take minutes on the largest."""
+        logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(self.graph, name="")
+            converted = tf2onnx.tfonnx.process_tf_graph(
+                graph,
+                opset=OPSET,
+                custom_op_handlers=handlers(form),
+                input_names=self.inputs,
+                output_names=self.outputs,
+                tensors_to_rename=self.names,
+            )
+        optimized = tf2onnx.optimizer.optimize_graph(converted, catch_errors=False, optimizers=dict(_OPTIMIZERS))
+        return optimized.make_model("onnxdream")
+
+
+def _weights(forward: Forward, precision: Precision) -> dict[str, Weights]:
     """Kernels, OIHW, and biases by name."""
-    weights = {}
+    weights, dtype = {}, precision.convolutions.as_numpy_dtype
     for op in forward.operators:
         if isinstance(op, Convolution):
-            weights[kernel_name(op)] = np.ascontiguousarray(op.kernel.transpose(3, 2, 0, 1))
-            weights[bias_name(op)] = op.bias
+            weights[kernel_name(op)] = np.ascontiguousarray(op.kernel.transpose(3, 2, 0, 1), dtype)
+            weights[bias_name(op)] = op.bias.astype(dtype)
     return weights
 
 
-def _trace(
-    forward: Forward, layers: tuple[str, ...], channel_means: ChannelMeans, border: int
+def _function(
+    forward: Forward, layers: tuple[str, ...], channel_means: ChannelMeans, border: int, precision: Precision
 ) -> tuple[Any, list[tf.TensorSpec]]:
     """The function (image, layer_weights, channel_weights, weights…) -> the outputs of the contract; its signature."""
     channels = [forward.channels[layer] for layer in layers]
 
     def outputs(image: Any, layer_weights: Any, channel_weights: Any, *arrays: Any) -> dict[str, Any]:
         weights = dict(zip(names, arrays, strict=True))
-        with tf.GradientTape() as tape:
-            tape.watch(image)
-            nodes = {IMAGE: image}
+        with tf.GradientTape() as below:
+            below.watch(image)
+            nodes = {IMAGE: tf.cast(image, precision.others)}
             for op in forward.operators:
-                nodes[op.name] = evaluate(op, [nodes[name] for name in op.inputs], weights)
-            means = [channel_means(nodes[layer], border) for layer in layers]
+                nodes[op.name] = precision.evaluate(op, [nodes[name] for name in op.inputs], weights)
+            activations = [tf.cast(nodes[layer], tf.float32) for layer in layers]
+        with tf.GradientTape() as above:
+            above.watch(activations)
+            means = [channel_means(activation, border) for activation in activations]
         per_layer = tf.split(channel_weights, channels) if len(layers) > 1 else [channel_weights]
         losses = [tf.reduce_sum(m * w, axis=1) for m, w in zip(means, per_layer, strict=True)]
         heads = [
-            tf.broadcast_to(layer_weights[i] * w, tf.shape(m))
-            for i, (m, w) in enumerate(zip(means, per_layer, strict=True))
+            tf.ones_like(m) * (layer_weights[i] * w) for i, (m, w) in enumerate(zip(means, per_layer, strict=True))
         ]
+        slopes = above.gradient(means, activations, output_gradients=heads)
         return {
             contract.LOSSES: tf.stack(losses, axis=1),
-            contract.GRADIENT: tape.gradient(means, image, output_gradients=heads),
+            contract.GRADIENT: precision.gradient(below, activations, image, slopes),
             contract.CHANNEL_MEANS: tf.concat(means, axis=1),
         }
 
-    shapes = {name: array.shape for name, array in _weights(forward).items()}
+    shapes = {name: array.shape for name, array in _weights(forward, precision).items()}
     names = list(shapes)
     signature = [
         tf.TensorSpec([None, 3, None, None], tf.float32, contract.IMAGE),
         tf.TensorSpec([len(layers)], tf.float32, contract.LAYER_WEIGHTS),
         tf.TensorSpec([sum(channels)], tf.float32, contract.CHANNEL_WEIGHTS),
-        *(tf.TensorSpec(shape, tf.float32, name) for name, shape in shapes.items()),
+        *(tf.TensorSpec(shape, precision.convolutions, name) for name, shape in shapes.items()),
     ]
-    return tf.function(outputs), signature
+    return tf.function(outputs, autograph=False), signature
 
 
 def _refuse_unconverted(model: onnx.ModelProto) -> None:
@@ -103,7 +158,7 @@ def _refuse_unconverted(model: onnx.ModelProto) -> None:
         raise ExportError(f"tf2onnx left operators unconverted: {', '.join(foreign) or sorted(names)}")
 
 
-def _store_weights(graph: onnx.GraphProto, weights: dict[str, NDArray[np.float32]]) -> None:
+def _store_weights(graph: onnx.GraphProto, weights: dict[str, Weights]) -> None:
     """Gives the inputs that stand for weights their values."""
     graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
 

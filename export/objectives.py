@@ -27,7 +27,7 @@ def mean(activation: Tensor, border: int) -> Tensor:
             inside = tf.shape(_inside(a, border))
             return _with_border(tf.broadcast_to(_per_pixel(dmeans, a), inside), border)
 
-        return _sum(_inside(a, border)) / _pixels(a), gradient
+        return _mean(a, border), gradient
 
     return means(activation)
 
@@ -38,9 +38,11 @@ def l2(activation: Tensor, border: int) -> Tensor:
     @tf.custom_gradient
     def means(a: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         def gradient(dmeans: Tensor) -> Tensor:
-            return _with_border(_inside(a, border) * _per_pixel(2.0 * dmeans, a), border)
+            inside = _inside(a, border)
+            slope = inside * tf.broadcast_to(_per_pixel(2.0 * dmeans, a), tf.shape(inside))
+            return _with_border(slope, border)
 
-        return _sum(tf.square(_inside(a, border))) / _pixels(a), gradient
+        return _mean(a * a, border), gradient
 
     return means(activation)
 
@@ -53,8 +55,12 @@ def _with_border(a: Tensor, border: int) -> Tensor:
     return tf.pad(a, [[0, 0], [0, 0], [border, border], [border, border]]) if border else a
 
 
-def _sum(a: Tensor) -> Tensor:
-    return tf.reduce_sum(a, axis=[2, 3])
+def _mean(a: Tensor, border: int) -> Tensor:
+    """The mean of each channel, its border counted as zeros."""
+    if not border:
+        return tf.reduce_mean(a, axis=[2, 3])
+    inside = _inside(a, border)
+    return tf.reduce_mean(inside, axis=[2, 3]) * (_pixels(inside) / _pixels(a))
 
 
 def _pixels(a: Tensor) -> Tensor:

@@ -18,6 +18,10 @@ A layer's loss is the sum of channel_weights * channel_means over its channels; 
 it the layer's mean.
 
 The facts of a bundle travel in it as one metadata entry, `onnxdream`, a JSON object.
+
+Since 1.2 the graph may come in further forms that compute the same, for a provider that another choice of operators
+suits better: each is a metadata entry of its own, `onnxdream.<form>`, a GraphProto compressed by zlib, in base64. An
+initializer in it without a type is the one of that name in the file's own graph.
 """
 
 from __future__ import annotations
@@ -40,9 +44,17 @@ CHANNEL_MEANS = "channel_means"
 BATCH, HEIGHT, WIDTH = "batch", "height", "width"
 
 METADATA_KEY = "onnxdream"
-SCHEMA = (1, 1)
+SCHEMA = (1, 2)
+
+# The form for onnxruntime's own CPU provider on x86-64.
+BLOCKED = "blocked"
 
 Value = TypeVar("Value")
+
+
+def form_key(form: str) -> str:
+    """The metadata entry that holds a form of the graph."""
+    return f"{METADATA_KEY}.{form}"
 
 
 class BundleError(OnnxdreamError):

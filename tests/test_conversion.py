@@ -21,12 +21,15 @@ from tiny import LAYERS
 
 from onnxdream.export.conversion import IR_VERSION, OPSET, convert
 from onnxdream.export.forward import Convolution, MaxPool, Relu, fold
+from onnxdream.export.rewriting import rewritten
 from onnxdream.export.weights import Loaded
 from onnxdream.models import contract
 
 Array = NDArray[np.float32]
 Stock = Callable[[str], Loaded]
 OBJECTIVES = ("mean", "l2")
+FORMS = ("portable", "blocked")
+every_form = pytest.mark.parametrize("form", FORMS)
 CLIMBS = {"low": (1, 0, 0), "mid": (0, 1, 0), "high": (0, 0, 1), "mixed": (1, -0.7, 1.6), "none": (0, 0, 0)}
 SIZES = {"smallest": (19, 19), "odd": (45, 45), "even": (48, 48), "wide": (34, 61), "tall": (70, 33)}
 
@@ -38,15 +41,18 @@ class Converted:
         self.objective = objective
         self.stock = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
         self.onnx = convert(fold(model).cut(layers), layers, objective)
-        self.session = ort.InferenceSession(self.onnx.SerializeToString(), providers=["CPUExecutionProvider"])
+        self.sessions = {
+            form: ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+            for form, model in self.onnx.items()
+        }
 
-    def run(self, pictures: Array, weights: tuple[float, ...]) -> tuple[Array, Array]:
+    def run(self, pictures: Array, weights: tuple[float, ...], form: str) -> tuple[Array, Array]:
         """Losses [batch, layers] and gradient, NHWC, by onnxruntime."""
         feed = {
             contract.IMAGE: np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)),
             contract.LAYER_WEIGHTS: np.array(weights, np.float32),
         }
-        losses, gradient = self.session.run([contract.LOSSES, contract.GRADIENT], feed)
+        losses, gradient = self.sessions[form].run([contract.LOSSES, contract.GRADIENT], feed)
         return losses, gradient.transpose(0, 2, 3, 1)
 
     def tape(self, pictures: Array, weights: tuple[float, ...]) -> tuple[Array, Array]:
@@ -83,47 +89,54 @@ def norm_ratio(a: Array, b: Array) -> float:
     return float(np.linalg.norm(a) / np.linalg.norm(b))
 
 
+@every_form
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("climb", CLIMBS)
-def test_the_gradient_is_tensorflows(tiny: Callable[[str], Converted], objective: str, size: str, climb: str) -> None:
+def test_the_gradient_is_tensorflows(
+    form: str, tiny: Callable[[str], Converted], objective: str, size: str, climb: str
+) -> None:
     pictures = noise(1, *SIZES[size], 3)
-    losses, gradient = tiny(objective).run(pictures, CLIMBS[climb])
+    losses, gradient = tiny(objective).run(pictures, CLIMBS[climb], form)
     expected_losses, expected = tiny(objective).tape(pictures, CLIMBS[climb])
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     assert gradient.shape == pictures.shape
     np.testing.assert_allclose(gradient, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
 
 
+@every_form
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_picture_of_a_batch_is_that_picture_alone(tiny: Callable[[str], Converted], objective: str) -> None:
+def test_a_picture_of_a_batch_is_that_picture_alone(
+    form: str, tiny: Callable[[str], Converted], objective: str
+) -> None:
     pictures = noise(3, 41, 52, 3)
     pictures[1] *= 0.2
-    losses, gradient = tiny(objective).run(pictures, CLIMBS["mixed"])
+    losses, gradient = tiny(objective).run(pictures, CLIMBS["mixed"], form)
     expected_losses, expected = tiny(objective).tape(pictures, CLIMBS["mixed"])
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     for i in range(3):
-        alone_losses, alone = tiny(objective).run(pictures[i : i + 1], CLIMBS["mixed"])
+        alone_losses, alone = tiny(objective).run(pictures[i : i + 1], CLIMBS["mixed"], form)
         np.testing.assert_allclose(losses[i], alone_losses[0], rtol=1e-5)
         np.testing.assert_allclose(gradient[i], alone[0], atol=1e-4 * np.abs(alone).max(), rtol=0)
         np.testing.assert_allclose(gradient[i], expected[i], atol=1e-4 * np.abs(expected[i]).max(), rtol=0)
 
 
+@every_form
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("climb", ["low", "mid", "high", "mixed"])
 def test_the_gradient_is_the_slope_of_the_losses_alone(
-    tiny: Callable[[str], Converted], objective: str, climb: str
+    form: str, tiny: Callable[[str], Converted], objective: str, climb: str
 ) -> None:
     """Central differences along the gradient's own parts: large enough a slope to stand out of float32's rounding."""
     pictures = noise(1, 44, 51, 3, seed=1)
     weights = np.array(CLIMBS[climb])
-    _, gradient = tiny(objective).run(pictures, CLIMBS[climb])
+    _, gradient = tiny(objective).run(pictures, CLIMBS[climb], form)
     rows = np.arange(44)[None, :, None, None]
     for part in (rows < 15, (rows >= 15) & (rows < 30), rows >= 30):
         direction = np.where(part, gradient, 0)
         direction /= np.linalg.norm(direction)
         step = 0.01
-        up, down = (tiny(objective).run(pictures + s * direction, CLIMBS[climb])[0][0] for s in (step, -step))
+        up, down = (tiny(objective).run(pictures + s * direction, CLIMBS[climb], form)[0][0] for s in (step, -step))
         slope = float((up - down).astype(np.float64) @ weights) / (2 * step)
         assert slope == pytest.approx(float(np.sum(gradient * direction, dtype=np.float64)), rel=0.02)
 
@@ -150,13 +163,14 @@ TIED: dict[str, Callable[[], Array]] = {
 }
 
 
+@every_form
 @pytest.mark.parametrize("kind", TIED)
 @pytest.mark.parametrize("climb", ["mid", "high"])
 def test_ties_in_the_poolings_share_out_no_gradient_twice(
-    tiny: Callable[[str], Converted], kind: str, climb: str
+    form: str, tiny: Callable[[str], Converted], kind: str, climb: str
 ) -> None:
     pictures = TIED[kind]()[None]
-    _, gradient = tiny("mean").run(pictures, CLIMBS[climb])
+    _, gradient = tiny("mean").run(pictures, CLIMBS[climb], form)
     _, expected = tiny("mean").tape(pictures, CLIMBS[climb])
     assert cosine(gradient, expected) > 0.99
     assert norm_ratio(gradient, expected) == pytest.approx(1, abs=0.01)
@@ -193,22 +207,24 @@ def alone(kind: str) -> Converted:
     return Converted(keras.Model(image, ALONE[kind](image)), ("end",), "l2")
 
 
+@every_form
 @pytest.mark.parametrize("size", [(7, 7), (8, 9), (12, 11), (13, 10)])
 @pytest.mark.parametrize("kind", ALONE)
-def test_each_operator_alone_on_pictures_full_of_ties(kind: str, size: tuple[int, int]) -> None:
+def test_each_operator_alone_on_pictures_full_of_ties(form: str, kind: str, size: tuple[int, int]) -> None:
     """Whole numbers from -2 to 2: sums are exact, so the first maximum is the same one everywhere."""
     pictures = np.random.default_rng(0).integers(-2, 3, (2, *size, 3)).astype(np.float32)
-    losses, gradient = alone(kind).run(pictures, (1,))
+    losses, gradient = alone(kind).run(pictures, (1,), form)
     expected_losses, expected = alone(kind).tape(pictures, (1,))
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     np.testing.assert_allclose(gradient, expected, atol=1e-6, rtol=1e-5)
 
 
+@every_form
 @pytest.mark.parametrize("kind", ["mean 3", "mean 5x3", "convolution 1x7 same", "convolution 5x3 same"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (2, 3)])
-def test_a_picture_smaller_than_a_same_window(kind: str, size: tuple[int, int]) -> None:
+def test_a_picture_smaller_than_a_same_window(form: str, kind: str, size: tuple[int, int]) -> None:
     pictures = noise(1, *size, 3)
-    _, gradient = alone(kind).run(pictures, (1,))
+    _, gradient = alone(kind).run(pictures, (1,), form)
     _, expected = alone(kind).tape(pictures, (1,))
     np.testing.assert_allclose(gradient, expected, atol=1e-6, rtol=1e-5)
 
@@ -229,20 +245,23 @@ def test_the_real_backbones_gradients_are_tensorflows(
     converted = Converted(stock(net).model, layers, objective)
     side = max(fold(stock(net).model).cut(layers).smallest_size(), 75)
     weights = (1.0, -0.7, 0.4)[: len(layers)]
-    cosines = []
+    cosines: dict[str, list[float]] = {form: [] for form in FORMS}
     for seed in range(2):
         pictures = noise(1, side, side + 7 + seed, 3, seed=seed)
-        losses, gradient = converted.run(pictures, weights)
         expected_losses, expected = converted.tape(pictures, weights)
-        np.testing.assert_allclose(losses, expected_losses, rtol=1e-4)
-        assert norm_ratio(gradient, expected) == pytest.approx(1, abs=0.01)
-        cosines.append(cosine(gradient, expected))
-    assert max(cosines) > 0.99999
-    assert min(cosines) > 0.99
+        for form, found in cosines.items():
+            losses, gradient = converted.run(pictures, weights, form)
+            np.testing.assert_allclose(losses, expected_losses, rtol=1e-4)
+            assert norm_ratio(gradient, expected) == pytest.approx(1, abs=0.01)
+            found.append(cosine(gradient, expected))
+    for found in cosines.values():
+        assert max(found) > 0.99999
+        assert min(found) > 0.99
 
 
-def test_the_file_is_plain_onnx_of_the_contracts_shapes(tiny: Callable[[str], Converted]) -> None:
-    model = tiny("mean").onnx
+@every_form
+def test_the_file_is_plain_onnx_of_the_contracts_shapes(form: str, tiny: Callable[[str], Converted]) -> None:
+    model = tiny("mean").onnx[form]
     onnx.checker.check_model(model, full_check=True)
     assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
     assert OPSET in (17, 18)
@@ -270,7 +289,7 @@ def test_the_file_is_plain_onnx_of_the_contracts_shapes(tiny: Callable[[str], Co
 )
 def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...], stock: Stock) -> None:
     forward = fold(stock(net).model).cut(layers)
-    model = convert(forward, layers, "mean")
+    model = convert(forward, layers, "mean")["portable"]
     read = {name for node in model.graph.node for name in node.input}
     assert {t.name for t in model.graph.initializer} <= read
     floats = [
@@ -278,7 +297,7 @@ def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...],
         for t in model.graph.initializer
         if t.data_type == onnx.TensorProto.FLOAT and t.dims and t.name != "channel_weights"
     ]
-    convolutions = [op.name for op in forward.operators if isinstance(op, Convolution)]
+    convolutions = [op.name for op in rewritten(forward, layers).operators if isinstance(op, Convolution)]
     assert sorted(t.name for t in floats) == sorted(f"{n}/{part}" for n in convolutions for part in ("kernel", "bias"))
     assert sum(len(onnx.numpy_helper.to_array(t).tobytes()) for t in floats) == 4 * forward.parameters
     constants = [a.t for node in model.graph.node if node.op_type == "Constant" for a in node.attribute]
@@ -294,15 +313,16 @@ def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...],
 
 def test_the_graph_has_no_more_nodes_than_the_net_asks_for(tiny: Callable[[str], Converted], stock: Stock) -> None:
     forward = fold(stock("tiny").model)
-    kinds = Counter(node.op_type for node in tiny("mean").onnx.graph.node)
+    graph = tiny("mean").onnx["portable"].graph
+    kinds = Counter(node.op_type for node in graph.node)
     convolutions = [op for op in forward.operators if isinstance(op, Convolution)]
     strided = [op for op in convolutions if op.strides != (1, 1)]
     pools = [op for op in forward.operators if isinstance(op, MaxPool)]
     assert kinds["Conv"] == 2 * len(convolutions) - len(strided)  # one forward, one backward
     assert kinds["ConvTranspose"] == len(strided)
-    assert kinds["MaxPool"] == len(pools)
+    assert kinds["MaxPool"] == 2 * len(pools)  # one along the rows, one down them
     assert kinds["Relu"] == sum(isinstance(op, Relu) for op in forward.operators)
     # Only kernels are transposed, which a session folds when it loads.
-    transposed = [node for node in tiny("mean").onnx.graph.node if node.op_type == "Transpose"]
+    transposed = [node for node in graph.node if node.op_type == "Transpose"]
     assert all(list(node.attribute[0].ints) == [1, 0, 2, 3] for node in transposed)
     assert len(transposed) == len(convolutions) - len(strided)

@@ -18,7 +18,7 @@ import onnx
 from onnxdream.export.bundle import Request, make_bundle
 from onnxdream.export.weights import MOTIFS
 from onnxdream.models.backbones import find_backbone
-from onnxdream.models.contract import METADATA_KEY, Metadata
+from onnxdream.models.contract import BLOCKED, METADATA_KEY, Metadata, form_key
 from onnxdream.models.library import EMBEDDED
 
 LAYERS = ("mixed0", "mixed1", "mixed2")
@@ -35,7 +35,8 @@ def fresh() -> bytes:
 
 
 def metadata_of(bundle: bytes) -> Metadata:
-    (entry,) = onnx.load_from_string(bundle).metadata_props
+    entry, form = onnx.load_from_string(bundle).metadata_props
+    assert form.key == form_key(BLOCKED)
     assert entry.key == METADATA_KEY
     return Metadata.from_json(entry.value)
 

@@ -1,0 +1,73 @@
+"""The reference that a bundle is held against: TensorFlow's GradientTape on the stock, unfolded Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Evaluate = Callable[[Array], tuple[float, Array]]
+
+
+@dataclass(frozen=True)
+class Stock:
+    """The stock Keras model and what its layers' losses are: the reference that a bundle is held against."""
+
+    model: Any
+    layers: tuple[str, ...]
+    objective: str
+    border: int = 0
+
+    @cached_property
+    def _layers_model(self) -> Any:
+        return keras.Model(self.model.input, [self.model.get_layer(layer).output for layer in self.layers])
+
+    def losses_and_gradients(
+        self, picture: Array, channel_weights: list[Array] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Losses [layers] and gradients [layers, height, width, 3] of a picture [height, width, 3], by TensorFlow.
+
+        `channel_weights` are a layer's weights of its channels' means; without them a loss is the layer's mean.
+        """
+        image = tf.constant(picture[None])
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(image)
+            activations = self._layers_model(image, training=False)
+            activations = activations if isinstance(activations, list) else [activations]
+            weights: list[Any] = [None] * len(activations) if channel_weights is None else [*channel_weights]
+            losses = [self._loss(a, w) for a, w in zip(activations, weights, strict=True)]
+        gradients = [tape.gradient(loss, image).numpy()[0] for loss in losses]
+        return np.array([float(loss) for loss in losses]), np.stack(gradients).astype(np.float64)
+
+    @cached_property
+    def climbed(self) -> Evaluate:
+        """The sum of the losses of a picture [height, width, 3] and its gradient, compiled: for many of one size."""
+
+        @tf.function
+        def compiled(image: Any) -> tuple[Any, Any]:
+            with tf.GradientTape() as tape:
+                tape.watch(image)
+                activations = self._layers_model(image, training=False)
+                activations = activations if isinstance(activations, list) else [activations]
+                total = tf.add_n([self._loss(activation, None) for activation in activations])
+            return total, tape.gradient(total, image)
+
+        def evaluate(picture: Array) -> tuple[float, Array]:
+            total, gradient = compiled(tf.constant(picture[None]))
+            return float(total), gradient.numpy()[0]
+
+        return evaluate
+
+    def _loss(self, activation: Any, channel_weights: Array | None) -> Any:
+        values = tf.square(activation) if self.objective == "l2" else activation
+        inside = values[:, self.border : -self.border, self.border : -self.border] if self.border else values
+        if channel_weights is not None:
+            inside = inside * channel_weights * values.shape[-1]
+        return tf.reduce_sum(inside) / tf.cast(tf.size(values), tf.float32)

@@ -1,0 +1,66 @@
+"""The rewritten forward graph: the same values, under the same names, from operators in another order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxdream.export.forward import IMAGE, AveragePool, Concat, Convolution, Forward, MaxPool, Relu
+from onnxdream.export.rewriting import rewritten
+
+
+def convolution(name: str, x: str, window: int = 1) -> Convolution:
+    kernel = np.ones((window, window, 3, 3), np.float32)
+    return Convolution(name, (x,), (window, window), (1, 1), True, kernel, np.zeros(3, np.float32))
+
+
+def graph(*operators: object) -> Forward:
+    return Forward(tuple(operators), {op.name: 3 for op in operators}, {})  # type: ignore[attr-defined,arg-type]
+
+
+POOLED = (
+    convolution("conv", IMAGE, 3),
+    Relu("relu", ("conv",)),
+    MaxPool("pool", ("relu",), (3, 3), (2, 2), False),
+    convolution("after", "pool"),
+)
+AVERAGED = (
+    Relu("relu", (IMAGE,)),
+    AveragePool("mean", ("relu",), (3, 3), (1, 1), True),
+    convolution("conv", "mean"),
+    Relu("end", ("conv",)),
+)
+
+
+def order(forward: Forward) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(type(op).__name__, op.name, op.inputs) for op in forward.operators]
+
+
+def test_a_relu_goes_behind_the_maximum_that_reads_it() -> None:
+    assert order(rewritten(graph(*POOLED), ()))[1:3] == [
+        ("MaxPool", "pool_first", ("conv",)),
+        ("Relu", "pool", ("pool_first",)),
+    ]
+
+
+def test_a_1x1_convolution_goes_before_the_mean_that_it_reads() -> None:
+    assert order(rewritten(graph(*AVERAGED), ()))[1:3] == [
+        ("Convolution", "conv_first", ("relu",)),
+        ("AveragePool", "conv", ("conv_first",)),
+    ]
+
+
+def test_a_layer_that_is_asked_for_stays() -> None:
+    assert order(rewritten(graph(*POOLED), ("relu",))) == order(graph(*POOLED))
+    assert order(rewritten(graph(*AVERAGED), ("mean",))) == order(graph(*AVERAGED))
+    assert rewritten(graph(*POOLED), ("pool",)).operators[2].name == "pool"
+
+
+def test_what_others_read_stays() -> None:
+    shared = graph(*POOLED, Concat("both", ("relu", "relu")))
+    assert order(rewritten(shared, ())) == order(shared)
+
+
+def test_a_larger_convolution_stays_behind_the_mean() -> None:
+    """With SAME padding it sees zeros beyond the picture, which are no mean of anything."""
+    padded = graph(*AVERAGED[:2], convolution("conv", "mean", 3))
+    assert order(rewritten(padded, ())) == order(padded)

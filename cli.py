@@ -120,6 +120,9 @@ def dream(
     film: Annotated[Path | None, _option("Write an .mp4 of the steps.", _OUTPUT)] = None,
     every: Annotated[int | None, _option("Steps between frames of the film.", _OUTPUT)] = None,
     provider: Annotated[str | None, _option("auto, cpu, cuda, tensorrt or openvino.", _MACHINE)] = None,
+    precision: Annotated[
+        str | None, _option("fp32; bf16 with openvino; fp16 or mixed with a bundle of that.", _MACHINE)
+    ] = None,
     threads: Annotated[int | None, _option("CPU threads.", _MACHINE)] = None,
     memory: Annotated[str | None, _option("Budget of the whole program, as in 1GB.", _MACHINE)] = None,
 ) -> None:
@@ -148,12 +151,13 @@ def export(
     weights: Annotated[str, typer.Option(help="imagenet, random, motifs, or a weight file.")] = "imagenet",
     objective: Annotated[str, typer.Option(help="mean or l2.")] = "mean",
     border: Annotated[int, typer.Option(min=0, help="Cells at a layer's edge that its loss leaves out.")] = 0,
+    precision: Annotated[str, typer.Option(help="fp32; fp16 or mixed for GPUs.")] = "fp32",
     seed: Annotated[int, typer.Option(min=0, help="Seed of random weights.")] = 0,
     output: Annotated[Path | None, typer.Option(help="The bundle's path. [default: in the data folder]")] = None,
 ) -> None:
     """Export a backbone's layers and their gradient as one ONNX bundle. Needs the extra `export`."""
     with _one_line_failures():
-        request = _request(model, layers, weights, objective, border, seed)
+        request = _request(model, layers, weights, objective, border, seed, precision)
         from rich.console import Console
 
         from onnxdream.export.bundle import export_bundle
@@ -229,6 +233,80 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         raise typer.Exit(1 if found.problems else 0)
 
 
+@app.command()
+def bench(
+    model: Annotated[str | None, typer.Option(help="A bundle's path, name, or the beginning of its name.")] = None,
+    size: Annotated[list[str], typer.Option(help="Width and height; may be given again.")] = ["512x384"],  # noqa: B006
+    provider: Annotated[
+        str | None, typer.Option(help="cpu, cuda, tensorrt or openvino. [default: each that works]")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or mixed. [default: the bundle's]")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell how fast this machine dreams, and what memory that takes. Needs no picture."""
+    with _one_line_failures():
+        from rich.console import Console
+
+        from onnxdream.runtime.bench import HEADER, plan
+        from onnxdream.runtime.choice import describe
+
+        options = {"provider": provider, "precision": precision, "threads": threads}
+        bundle, trials = plan(options, model, size)
+        _say(describe(bundle)[0])
+        results = []
+        with Console(stderr=True).status("") as status:
+            for trial in trials:
+                status.update(f"measuring {trial}")
+                results.append(trial.run_apart())
+        if as_json:
+            typer.echo(json.dumps([result.facts() for result in results], indent=2))
+        else:
+            _print_table(HEADER, [result.cells() for result in results])
+        problems = [f"{result.trial}: {result.problem}" for result in results if result.problem]
+        for problem in problems:
+            _say_error(problem)
+        raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def deploy(
+    bundle: Annotated[str, typer.Argument(help="A bundle's path, name, or the beginning of its name.")],
+    target: Annotated[str, typer.Option(help="jetson-orin, jetson-thor, workstation or cpu.")],
+    output: Annotated[Path | None, typer.Option(help="The folder to write. [default: <bundle>-<target>]")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder deployed before.")] = False,
+) -> None:
+    """Make a folder to copy to a device: the bundle, onnxdream, what to install, and checks."""
+    with _one_line_failures():
+        from onnxdream.runtime.choice import choose_bundle
+        from onnxdream.runtime.deploy import deploy as deploy_bundle
+
+        folder = deploy_bundle(choose_bundle(bundle), target, output, overwrite)
+        typer.echo(f"{folder}: copy it to the device and run ./run.sh verify there")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A folder that `deploy` made.")],
+    provider: Annotated[str, typer.Option(help="cpu, cuda, tensorrt or openvino. [default: the target's]")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or mixed. [default: the bundle's]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell whether a deployed folder is whole, and this machine computes what was computed where it was made."""
+    with _one_line_failures():
+        from onnxdream.runtime.verify import verify as verify_folder
+
+        checks = verify_folder(folder, provider, precision)
+        if as_json:
+            typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
+        else:
+            _print_table(("check", "", "found"), [check.cells() for check in checks])
+        for check in checks:
+            if check.problem:
+                _say_error(check.problem)
+        raise typer.Exit(1 if any(check.problem for check in checks) else 0)
+
+
 @app.command(
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
@@ -241,7 +319,9 @@ def experiment(context: typer.Context) -> None:
         raise typer.Exit(experiments(context.args, prog_name=context.command_path, standalone_mode=False) or 0)
 
 
-def _request(model: str, layers: str | None, weights: str, objective: str, border: int, seed: int) -> Request:
+def _request(
+    model: str, layers: str | None, weights: str, objective: str, border: int, seed: int, precision: str
+) -> Request:
     from onnxdream.models.backbones import find_backbone
 
     backbone = find_backbone(model)
@@ -250,7 +330,7 @@ def _request(model: str, layers: str | None, weights: str, objective: str, borde
 
     names = backbone.layer_sets.get(layers or backbone.default_set)
     chosen = names or tuple(name.strip() for name in str(layers).split(",") if name.strip())
-    return Request(backbone, chosen, weights, seed, objective, border)
+    return Request(backbone, chosen, weights, seed, objective, border, precision)
 
 
 def _require_export_extra() -> None:

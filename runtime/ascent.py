@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import Canvas, Mask, Pixels
+from .climb import Climb, Route, new_climb
 from .errors import DivergedError, RecordError
 from .objective import Objective
 from .octaves import next_octave, with_lost_detail
 from .settings import Settings
-from .update import Update
+from .update import new_slots, slots_of
 
 Array = NDArray[np.float32]
 
 Ending = Literal["finished", "stopped", "diverged"]
+OnStep = Callable[["Step"], bool | None]
 
 # A plateau is left when the best loss of the last steps is higher than the best before by this share.
 _PLATEAU_GAIN = 1e-3
@@ -29,7 +31,8 @@ class State:
     """Where an ascent is, between two steps; all that it needs to go on.
 
     `number` counts updates, `octave_step` those of this octave; `history` holds a row of losses for every update
-    before this one; `last` says that only the last evaluation is left.
+    before this one, and after an evaluation that of the image itself; `last` says that only the last evaluation is
+    left. The arrays are float32 [3, height, width]. While an ascent runs, a step's `state` alone is up to date.
     """
 
     image: Array
@@ -42,21 +45,46 @@ class State:
     history: list[Array] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
-    """The state after `number` updates: the losses of each layer and their weighted sum."""
+    """The state after `number` updates.
+
+    What it tells may still lie on a GPU: `losses`, `total`, `state` and `picture` are fetched when they are asked for,
+    and raise DivergedError, which ends the run, where a loss or gradient was no finite number.
+    """
 
     number: int
-    losses: Array
-    total: float
-    canvas: Canvas
-    objective: Objective
-    state: State
+    run: Run
+
+    @property
+    def canvas(self) -> Canvas:
+        """The picture's."""
+        return self.run.ascent.canvas
+
+    @property
+    def objective(self) -> Objective:
+        """The run's."""
+        return self.run.ascent.objective
+
+    @property
+    def losses(self) -> Array:
+        """Those of each layer, float32 [layers]."""
+        return self.run.losses_of(self.number)
+
+    @property
+    def total(self) -> float:
+        """The weighted sum of the losses."""
+        return float(self.losses @ self.run.ascent.layer_weights)
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the octave."""
-        return self.state.image.shape[1], self.state.image.shape[2]
+        return self.run.size
+
+    @property
+    def state(self) -> State:
+        """What to go on from; to be asked for, and its arrays to be used, before the next step."""
+        return self.run.fetched_state()
 
     @property
     def picture(self) -> Pixels:
@@ -64,116 +92,210 @@ class Step:
         return self.canvas.develop(self.state.image)
 
 
+@dataclass(frozen=True, eq=False)
 class Ascent:
     """Climbs a canvas's octaves, from the smallest or from a state that an earlier ascent was in."""
 
-    def __init__(
-        self,
-        canvas: Canvas,
-        objective: Objective,
-        settings: Settings,
-        layer_weights: Array,
-        limits: tuple[float, float],
-        mask: Mask | None = None,
-    ) -> None:
-        self._canvas = canvas
-        self._objective = objective
-        self._settings = settings
-        self._layer_weights = layer_weights
-        self._update = Update(settings, limits)
-        self._mask = mask
+    canvas: Canvas
+    objective: Objective
+    settings: Settings
+    layer_weights: Array
+    limits: tuple[float, float]
+    mask: Mask | None = None
 
     def start(self) -> State:
         """The state before the first step."""
-        image = self._canvas.base(self._canvas.octaves[0])
-        return State(image, self._update.new_slots(image))
+        image = self.canvas.base(self.canvas.octaves[0])
+        return State(image, new_slots(self.settings, image))
 
-    def run(self, state: State, on_step: Callable[[Step], bool | None] | None) -> Ending:
+    def run(self, state: State, on_step: OnStep | None) -> Ending:
         """Climbs to the end, changing the state; returns finished, stopped (by `on_step`) or diverged.
 
         Raises DivergedError where not even the first evaluation is a finite number, and RecordError for a state that
         was in another ascent.
         """
         self._require_own(state)
-        before: Array | None = None
-        while True:
-            shift = self._shift(state.number)
-            losses, gradient = self._objective.evaluate(_rolled(state.image, shift))
-            if not (np.isfinite(losses).all() and np.isfinite(gradient.sum())):
-                if not state.history:
-                    raise DivergedError(
-                        "the first gradient is no finite number: the bundle or its weights are broken, export it again"
-                    )
-                state.image = state.image if before is None else before
-                return "diverged"
-            step = Step(state.number, losses, float(losses @ self._layer_weights), self._canvas, self._objective, state)
-            stop = on_step(step) if on_step else None
-            state.history.append(losses)
-            if state.last:
-                return "finished"
-            if stop:
-                return "stopped"
-            if len(self._objective.plan(step.size).tiles) == 1:  # where memory is scarce there is no room for it
-                before = state.image.copy()
-            self._climb(state, _rolled(gradient, (-shift[0], -shift[1])))
+        return Run(self, state).to_the_end(on_step)
+
+    def route(self, size: tuple[int, int]) -> Route:
+        """What an octave's climb goes by."""
+        return Route(self.objective, self.settings, self.limits, None if self.mask is None else self.mask.at(size))
+
+    def shift(self, number: int) -> tuple[int, int]:
+        """How far the picture is rolled at a step, down and right; follows from the seed and the step alone."""
+        reach = self.settings.jitter
+        if not reach:
+            return 0, 0
+        down, right = np.random.default_rng((self.settings.seed, number)).integers(-reach, reach + 1, 2)
+        return int(down), int(right)
+
+    def is_satisfied(self, history: list[Array]) -> bool:
+        """Whether the losses of an octave, one row for each update, say that it is time to leave it."""
+        highest, window = self.settings.max_loss, self.settings.plateau
+        if highest is not None and float(history[-1] @ self.layer_weights) > highest:
+            return True
+        if window is None or len(history) <= window:
+            return False
+        totals = [float(losses @ self.layer_weights) for losses in history]
+        before, lately = max(totals[:-window]), max(totals[-window:])
+        return lately <= before + _PLATEAU_GAIN * abs(before)
 
     def _require_own(self, state: State) -> None:
-        octaves = self._canvas.octaves
+        octaves = self.canvas.octaves
         own = (
             0 <= state.octave < len(octaves)
             and state.image.shape[1:] == octaves[state.octave]
-            and len(state.slots) == self._update.slots
-            and all(losses.shape == self._layer_weights.shape for losses in state.history)
+            and len(state.slots) == slots_of(self.settings)
+            and all(losses.shape == self.layer_weights.shape for losses in state.history)
         )
         if not own:
             raise RecordError("the checkpoint fits neither its picture nor its settings: start the dream again")
 
-    def _climb(self, state: State, gradient: Array) -> None:
-        """One update, and the way into the next octave where this one is done."""
-        mask = None if self._mask is None else self._mask.at((gradient.shape[1], gradient.shape[2]))
-        state.octave_step += 1
-        self._update.apply(state.image, gradient, state.slots, state.octave_step, mask)
-        state.number += 1
-        if state.octave_step < self._settings.steps and not self._is_satisfied(state):
-            return
-        self._leave_octave(state)
 
-    def _leave_octave(self, state: State) -> None:
-        octaves, settings = self._canvas.octaves, self._settings
+class Run:
+    """A state on its way through an ascent; the image of the octave at hand is its climb's."""
+
+    def __init__(self, ascent: Ascent, state: State) -> None:
+        self.ascent = ascent
+        self._state = state
+        self._climb: Climb | None = None
+        del state.history[state.number :]
+        # What a number that is not finite leads back to: so many rows, and in an octave's first the image before it.
+        self._sound_rows = state.number
+        self._sound_image: Array | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the octave."""
+        return self._state.image.shape[1], self._state.image.shape[2]
+
+    def to_the_end(self, on_step: OnStep | None) -> Ending:
+        """Climbs until the last octave is done, `on_step` says so, or a number is not finite; fetches the state."""
+        try:
+            ending = self._climb_on(on_step)
+            self.fetched_state()
+        except _NoNumberError:
+            if not self._state.history:
+                raise DivergedError(
+                    "the first gradient is no finite number: the bundle or its weights are broken, export it again"
+                ) from None
+            ending = "diverged"
+        self._climb = None
+        return ending
+
+    def losses_of(self, number: int) -> Array:
+        """Those after so many updates. Raises DivergedError where they are not finite."""
+        self._collect_rows()
+        if number >= len(self._state.history):
+            raise _NoNumberError(f"the losses were no finite numbers after step {len(self._state.history) - 1}")
+        return self._state.history[number]
+
+    def fetched_state(self) -> State:
+        """The state as it is now. Raises DivergedError where losses or a gradient so far are not finite."""
+        self._collect_rows()
+        if self._climb:
+            self._state.image, self._state.slots = self._climb.arrays()
+        return self._state
+
+    def _climb_on(self, on_step: OnStep | None) -> Ending:
+        state = self._state
+        while True:
+            self._evaluate()
+            if self._is_due():
+                self._collect_rows()
+            stop = on_step(Step(state.number, self)) if on_step else None
+            if state.last:
+                return "finished"
+            if stop:
+                return "stopped"
+            self._update()
+            if state.octave_step >= self.ascent.settings.steps or self._is_satisfied():
+                self._leave_octave()
+
+    def _evaluate(self) -> None:
+        shift = self.ascent.shift(self._state.number)
+        while True:
+            try:
+                self._at_hand().evaluate(shift)
+                return
+            except MemoryError as error:
+                self._retreat(error)
+
+    def _update(self) -> None:
+        state = self._state
+        while True:
+            try:
+                self._at_hand().update(state.octave_step + 1)
+                break
+            except MemoryError as error:
+                self._retreat(error)
+                self._evaluate()
+                self._at_hand().rows()  # known from the first time
+        state.octave_step += 1
+        state.number += 1
+
+    def _at_hand(self) -> Climb:
+        if self._climb is None:
+            self._climb = new_climb(self.ascent.route(self.size), self._state.image, self._state.slots)
+        return self._climb
+
+    def _retreat(self, error: MemoryError) -> None:
+        """Goes on from here in smaller pieces."""
+        self.fetched_state()
+        self._climb = None
+        self.ascent.objective.retreat(self.size, error)
+
+    def _is_due(self) -> bool:
+        """Whether rows must be fetched although nobody has asked for them."""
+        settings, waiting = self.ascent.settings, self._state.number + 1 - len(self._state.history)
+        watched = settings.max_loss is not None or settings.plateau is not None
+        return watched or waiting >= self._at_hand().patience
+
+    def _collect_rows(self) -> None:
+        if self._climb is None:
+            return
+        rows = self._climb.rows()
+        for row in rows:
+            if not np.isfinite(row).all():
+                self._go_back(self._climb)
+                raise _NoNumberError(f"the losses were no finite numbers after step {len(self._state.history) - 1}")
+            self._state.history.append(row[:-1].copy())
+        if rows:
+            self._climb.keep()
+            self._sound_rows, self._sound_image = len(self._state.history), None
+
+    def _go_back(self, climb: Climb) -> None:
+        """To the last image whose losses and gradient are known to be finite."""
+        kept = climb.kept()
+        sound = self._sound_image if kept is None else kept
+        self._state.image = climb.arrays()[0] if sound is None else sound
+        del self._state.history[self._sound_rows :]
+        self._climb = None
+
+    def _is_satisfied(self) -> bool:
+        return self.ascent.is_satisfied(self._state.history[self._state.octave_start :])
+
+    def _leave_octave(self) -> None:
+        """The way into the next octave, on the host; the update just made is kept."""
+        state, settings = self.fetched_state(), self.ascent.settings
+        canvas, octaves = self.ascent.canvas, self.ascent.canvas.octaves
+        self._sound_image = self._at_hand().kept()
+        self._climb = None
         if settings.detail == "after" and state.octave > 0:
-            base, smaller = (self._canvas.base(octaves[state.octave - back]) for back in (0, 1))
+            base, smaller = (canvas.base(octaves[state.octave - back]) for back in (0, 1))
             state.image = with_lost_detail(state.image, base, smaller)
         if settings.octave_rounding:
-            state.image = self._canvas.rounded(state.image)
+            state.image = canvas.rounded(state.image)
         if state.octave + 1 == len(octaves):
             state.last = True
             return
-        base, following = (self._canvas.base(octaves[state.octave + on]) for on in (0, 1))
+        base, following = (canvas.base(octaves[state.octave + on]) for on in (0, 1))
         state.image = next_octave(state.image, base, following, settings.detail)
-        state.slots = self._update.new_slots(state.image)
+        state.slots = new_slots(settings, state.image)
         state.octave += 1
         state.octave_step = 0
         state.octave_start = state.number
 
-    def _is_satisfied(self, state: State) -> bool:
-        """Whether the losses of this octave say that it is time to leave it (the update just made is kept)."""
-        totals = [float(losses @ self._layer_weights) for losses in state.history[state.octave_start :]]
-        if self._settings.max_loss is not None and totals[-1] > self._settings.max_loss:
-            return True
-        window = self._settings.plateau
-        if window is None or len(totals) <= window:
-            return False
-        before, lately = max(totals[:-window]), max(totals[-window:])
-        return lately <= before + _PLATEAU_GAIN * abs(before)
 
-    def _shift(self, number: int) -> tuple[int, int]:
-        """How far the picture is rolled at a step, down and right; follows from the seed and the step alone."""
-        reach = self._settings.jitter
-        if not reach:
-            return 0, 0
-        down, right = np.random.default_rng((self._settings.seed, number)).integers(-reach, reach + 1, 2)
-        return int(down), int(right)
-
-
-def _rolled(image: Array, shift: tuple[int, int]) -> Array:
-    return np.roll(image, shift, axis=(1, 2)) if any(shift) else image
+class _NoNumberError(DivergedError):
+    """Ends a run from wherever its losses are looked at."""

@@ -55,7 +55,8 @@ class Checkpoint:
             source = getattr(self, name)
             facts[name] = asdict(source) if source else None
         arrays: dict[str, Any] = {f"slot{i}": slot for i, slot in enumerate(self.state.slots)}
-        history = np.stack(self.state.history) if self.state.history else np.zeros((0, 0), np.float32)
+        rows = self.state.history[: self.state.number]  # that of the image itself is computed again
+        history = np.stack(rows) if rows else np.zeros((0, 0), np.float32)
         file = io.BytesIO()
         np.savez(file, facts=np.array(json.dumps(facts)), image=self.state.image, history=history, **arrays)
         return file.getvalue()

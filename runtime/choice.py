@@ -6,34 +6,51 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..models import library
-from ..models.contract import BundleError
-from .bundle import Bundle
+from ..models.contract import BundleError, BundleNotFoundError
+from .bundle import Bundle, precision_of_bundle
 from .errors import RecordError
 from .record import Source
+from .settings import Precision
 
 _IMAGENET = "for ImageNet weights: onnxdream export --model {backbone} (needs onnxdream[export])"
 
 
-def choose_bundle(name: str | None) -> Bundle:
-    """The bundle of that path or name; without one the newest exported with other than random weights, else the
-    embedded default. Raises BundleError."""
+def choose_bundle(name: str | None, precision: Precision | None = None) -> Bundle:
+    """The bundle of that path or name; without one the newest exported in the precision that a run in `precision`
+    takes (None: fp32), with other than random weights if there is one, else the embedded default, which is fp32.
+
+    Raises BundleError, and SettingsError where `precision` and a bundle that is named do not fit.
+    """
     if name is not None:
-        return Bundle.load(library.find_bundle(name))
+        bundle = Bundle.load(library.find_bundle(name))
+        if precision:
+            bundle.require_precision(precision)
+        return bundle
+    wanted = precision_of_bundle(precision or "fp32")
+    random: Bundle | None = None
     for path in library.list_bundles():
         try:
             bundle = Bundle.load(path)
         except BundleError:
             continue  # `info` shows what is wrong with it
+        if bundle.metadata.precision != wanted:
+            continue
         if bundle.metadata.weights.source != "random":
             return bundle
-    return Bundle.load(library.EMBEDDED)
+        random = random or bundle
+    if wanted == "fp32":
+        return Bundle.load(library.EMBEDDED)
+    if random is None:
+        raise BundleNotFoundError(f"no bundle of {wanted} is here: make one with onnxdream export --precision {wanted}")
+    return random
 
 
 def describe(bundle: Bundle) -> list[str]:
     """Lines for the user: which bundle it is, and what to know of weights that are not trained on photographs."""
     facts = bundle.metadata
     name = "the embedded default" if bundle.path == library.EMBEDDED else bundle.name
-    lines = [f"model: {name} ({facts.backbone}, {', '.join(facts.layer_names)}; {facts.weights.source} weights)"]
+    kind = f"{facts.weights.source} weights" + ("" if facts.precision == "fp32" else f", {facts.precision}")
+    lines = [f"model: {name} ({facts.backbone}, {', '.join(facts.layer_names)}; {kind})"]
     hint = _IMAGENET.format(backbone=facts.backbone)
     if facts.weights.source == "motifs":
         lines.append(f"its weights know drawn motifs (eyes, spirals, scales), no photographs; {hint}")

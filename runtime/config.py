@@ -20,7 +20,19 @@ else:
     import tomli as tomllib
 
 # Keys that are no settings: which preset and bundle, where to compute, and files.
-_OTHER_KEYS = ("preset", "model", "provider", "threads", "memory", "mask", "guide", "output", "film", "every")
+_OTHER_KEYS = (
+    "preset",
+    "model",
+    "provider",
+    "precision",
+    "threads",
+    "memory",
+    "mask",
+    "guide",
+    "output",
+    "film",
+    "every",
+)
 _TEXTS = ("preset", "model", "mask", "guide", "output", "film")
 _LISTS = ("snapshots", "channels")
 
@@ -95,6 +107,7 @@ def execution_of(options: Mapping[str, Any]) -> Execution:
         options.get("provider", "auto"),
         options.get("threads"),
         parse_memory(memory) if isinstance(memory, str) else memory,
+        precision=options.get("precision", "fp32"),
     )
 
 

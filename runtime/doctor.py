@@ -1,112 +1,150 @@
-"""What this machine can run: versions, providers that really work, and installations that clash."""
+"""What this machine can run: versions, providers that really work, and the traps it is in."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 import platform
 from dataclasses import dataclass
 
 import cv2
 import onnxruntime as ort
 
-from .providers import NAMES, self_test, usable_threads
+from ..models import library
+from .bundle import Bundle
+from .choice import choose_bundle
+from .facts import Facts, Gpu, Jetson, look
+from .memory import default_budget
+from .providers import NAMES, Machine, first_line, self_test, usable_threads
+from .settings import ProviderName
+from .traps import Trap, standing_traps
 
-_PACKAGES = (
-    "onnxdream",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-openvino",
-    "opencv-python",
-    "opencv-python-headless",
-    "numpy",
-    "matplotlib",
-    "tensorflow",
-    "tensorflow-cpu",
-    "keras",
-    "tf2onnx",
-    "onnx",
-)
-# Distributions that put different builds of one module into the same folder.
-_CLASHES = (
-    ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
-    (
-        "opencv-python",
-        "opencv-python-headless",
-        "opencv-contrib-python",
-        "opencv-contrib-python-headless",
-    ),
-)
+_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
+# Height and width at which a bundle's kernels are counted.
+_LOOK_SIZE = 192
 
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider of this onnxruntime; `problem` is None if its self-test passed."""
+    """A provider of this onnxruntime; `problem` is None if its self-test passed.
 
-    name: str
+    `kernels` and `elsewhere` count what it runs, and what others run for it, of the bundle that `dream` would use;
+    None where that was not counted. `bf16` says whether it passed the self-test in that precision, too.
+    """
+
+    name: ProviderName
     problem: str | None
+    kernels: int | None = None
+    elsewhere: int | None = None
+    bf16: bool = False
+
+    def line(self) -> str:
+        """The provider in words."""
+        if self.problem:
+            return f"provider {self.name:<14}fails: {self.problem}"
+        words = ["works"] + ["bf16 too"] * self.bf16
+        if self.kernels is not None:
+            words.append(f"{self.kernels} kernel{'s' * (self.kernels != 1)}")
+        if self.elsewhere:
+            words.append(f"{self.elsewhere} more fell to other providers")
+        return f"provider {self.name:<14}{', '.join(words)}"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The state of this machine; `versions` maps packages to versions, None for those that are not installed."""
+    """The state of this machine; memory is in bytes, `budget` what a dream takes of it at most by default.
+
+    `cores` and `quota` are the physical cores and the CPU time, in cores, that may be used; `cpu_flags` those that
+    matter. `versions` maps packages to versions. `cuda`, `cudnn` and `tensorrt` are versions found of each library.
+    `bundle` is what `dream` would choose.
+    """
 
     python: str
     machine: str
     logical_cpus: int
     threads: int
-    versions: dict[str, str | None]
+    cores: int
+    quota: float | None
+    cpu: str
+    cpu_flags: tuple[str, ...]
+    memory: int
+    budget: int
+    gpu: Gpu | None
+    jetson: Jetson | None
+    cuda: tuple[str, ...]
+    cudnn: tuple[str, ...]
+    tensorrt: tuple[str, ...]
+    versions: dict[str, str]
     providers: tuple[Provider, ...]
-    not_in_this_build: tuple[str, ...]
-    problems: tuple[str, ...]
+    not_in_this_build: tuple[ProviderName, ...]
+    bundle_folder: str
+    bundles: int
+    bundle: str
+    problems: tuple[Trap, ...]
 
     def lines(self) -> list[str]:
         """The diagnosis in words, one screen."""
         threads = f"{self.threads} CPU threads by default, of {self.logical_cpus} logical CPUs"
+        quota = f", a quota of {self.quota:g} cores" if self.quota else ""
+        libraries = {"CUDA": self.cuda, "cuDNN": self.cudnn, "TensorRT": self.tensorrt}
+        found = ", ".join(f"{name} {' and '.join(versions) or 'not found'}" for name, versions in libraries.items())
         return [
             f"Python {self.python} on {self.machine}, {threads}",
-            *(f"{package:<23}{version}" for package, version in self.versions.items() if version),
-            *(f"provider {p.name:<14}{'fails: ' + p.problem if p.problem else 'works'}" for p in self.providers),
+            f"CPU         {self.cpu or 'unknown'}, {self.cores} cores{quota}: {' '.join(self.cpu_flags) or 'no flags'}",
+            f"memory      {self.memory / 1e9:.1f} GB, of which a dream takes {self.budget / 1e9:.1f} GB at most",
+            f"GPU         {_gpu_line(self.gpu)}",
+            *([f"board       {self.jetson.model}, L4T {self.jetson.l4t or 'unknown'}"] if self.jetson else []),
+            f"libraries   {found}",
+            f"packages    {', '.join(f'{package} {version}' for package, version in self.versions.items())}",
+            *(provider.line() for provider in self.providers),
             *(f"provider {name:<14}not in this onnxruntime" for name in self.not_in_this_build),
+            f"bundles     {self.bundles} in {self.bundle_folder}; dream uses {self.bundle}",
             *(f"problem: {problem}" for problem in self.problems),
         ]
 
 
 def diagnose() -> Diagnosis:
     """Looks at the machine and tries every provider that this onnxruntime offers."""
-    available = ort.get_available_providers()
-    providers = tuple(Provider(name, self_test(name)) for name, theirs in NAMES.items() if theirs in available)
+    available, facts, bundle = ort.get_available_providers(), look(), choose_bundle(None)
     return Diagnosis(
         python=platform.python_version(),
-        machine=f"{platform.system()} {platform.machine()}",
-        logical_cpus=os.cpu_count() or 1,
+        machine=f"{facts.system} {facts.architecture}",
+        logical_cpus=facts.logical_cpus,
         threads=usable_threads(),
-        versions={"OpenCV": cv2.__version__, **{package: _version(package) for package in _PACKAGES}},
-        providers=providers,
+        cores=facts.cores,
+        quota=facts.quota,
+        cpu=facts.cpu,
+        cpu_flags=tuple(flag for flag in _FLAGS if flag in facts.cpu_flags),
+        memory=facts.memory,
+        budget=default_budget("cpu"),
+        gpu=facts.gpu,
+        jetson=facts.jetson,
+        cuda=facts.versions_of("cudart"),
+        cudnn=facts.versions_of("cudnn"),
+        tensorrt=facts.versions_of("nvinfer"),
+        versions={**facts.packages, "OpenCV": cv2.__version__},
+        providers=tuple(_provider(name, bundle, facts) for name, theirs in NAMES.items() if theirs in available),
         not_in_this_build=tuple(name for name, theirs in NAMES.items() if theirs not in available),
-        problems=clashes(_installed()),
+        bundle_folder=str(library.bundle_folder()),
+        bundles=len(library.list_bundles()),
+        bundle="the embedded default" if bundle.path == library.EMBEDDED else bundle.name,
+        problems=tuple(standing_traps(facts, available)),
     )
 
 
-def clashes(installed: frozenset[str]) -> tuple[str, ...]:
-    """A line for each set of installed distributions that overwrite each other."""
-    lines = []
-    for family in _CLASHES:
-        found = [name for name in family if name in installed]
-        if len(found) > 1:
-            lines.append(
-                f"{' and '.join(found)} overwrite each other: uninstall all of them, then install the one you need"
-            )
-    return tuple(lines)
-
-
-def _installed() -> frozenset[str]:
-    names = {distribution.metadata["Name"] for distribution in importlib.metadata.distributions()}
-    return frozenset(name.lower().replace("_", "-") for name in names if name)
-
-
-def _version(package: str) -> str | None:
+def _provider(name: ProviderName, bundle: Bundle, facts: Facts) -> Provider:
+    problem = self_test(name)
+    if problem or name == "tensorrt":  # whose engine would take minutes
+        return Provider(name, problem)
+    bf16 = name == "openvino" and facts.has_bf16 and self_test(name, "bf16") is None
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+        counts = bundle.placement(_LOOK_SIZE, _LOOK_SIZE, Machine(name, usable_threads()))
+    except Exception as error:  # onnxruntime's and the drivers' failures have no common base
+        return Provider(name, f"a convolution works, {bundle.name} does not ({first_line(error)})", bf16=bf16)
+    own = counts.pop(name, 0)
+    return Provider(name, None, own, sum(counts.values()), bf16)
+
+
+def _gpu_line(gpu: Gpu | None) -> str:
+    if gpu is None:
+        return "none that nvidia-smi shows"
+    memory = "memory shared with the CPU" if gpu.memory is None else f"{gpu.memory / 1e9:.1f} GB"
+    return f"{gpu.name}, {memory}, compute capability {gpu.capability}, driver {gpu.driver}"

@@ -15,21 +15,22 @@ from pathlib import Path
 import numpy as np
 
 from .bundle import Bundle
-from .providers import usable_threads
+from .providers import Machine, usable_threads
 
 
 def footprint(path: str, side: int) -> dict[str, int]:
     """Peak memory before the bundle is loaded and after two gradients of a square picture, on the CPU."""
-    before = _peak_bytes()
+    before = peak_bytes()
     bundle = Bundle.load(path)
-    session = bundle.session(side, side, "cpu", usable_threads())
+    session = bundle.session(side, side, Machine("cpu", usable_threads()))
     image = np.zeros((3, side, side), np.float32)
     for _ in range(2):
         session.evaluate(image, np.ones(len(bundle.metadata.layers), np.float32))
-    return {"before": before, "after": _peak_bytes()}
+    return {"before": before, "after": peak_bytes()}
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """The most memory that this process has had so far, in bytes."""
     try:
         # Not ru_maxrss, which a child inherits from the process that started it.
         status = Path("/proc/self/status").read_text()

@@ -6,22 +6,28 @@ it, as unknown bytes. Field numbers are those of onnx.proto.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from ..models.contract import BundleFormatError
+from ..models.contract import BundleFormatError, form_key
+from .messages import Schema, message_classes
 
 _NEWEST_IR = 9
 _NEWEST_OPSET = 18
 _OWN_DOMAINS = ("", "ai.onnx")
 _EXTERNAL = 1  # TensorProto.DataLocation
+_UNDEFINED = 0  # TensorProto.DataType
+# Of a graph without its weights; well above the largest backbone's.
+_MOST_GRAPH_BYTES = 2**26
 
-# message -> field -> (number, type, repeated); a type is a scalar's or another message's name
-_SCHEMA: dict[str, dict[str, tuple[int, str, bool]]] = {
+_SCHEMA: Schema = {
     "Model": {
         "ir_version": (1, "int64", False),
         "graph": (7, "Graph", False),
@@ -47,7 +53,12 @@ _SCHEMA: dict[str, dict[str, tuple[int, str, bool]]] = {
         "sparse_tensors": (23, "SparseTensor", True),
     },
     "SparseTensor": {"values": (1, "Tensor", False), "indices": (2, "Tensor", False)},
-    "Tensor": {"external_data": (13, "Entry", True), "data_location": (14, "int32", False)},
+    "Tensor": {
+        "data_type": (2, "int32", False),
+        "name": (8, "string", False),
+        "external_data": (13, "Entry", True),
+        "data_location": (14, "int32", False),
+    },
 }
 
 
@@ -63,11 +74,7 @@ def read_model_file(data: bytes) -> ModelFile:
 
     Raises BundleFormatError.
     """
-    model = _message_class("Model")()
-    try:
-        model.ParseFromString(data)
-    except (DecodeError, UnicodeDecodeError):  # the second from protobuf's pure Python form only
-        raise BundleFormatError("it is no ONNX file, or cut short: copy or export it again") from None
+    model = _parsed("Model", data)
     if not model.ir_version or not model.graph.node:
         raise BundleFormatError("it is no ONNX file, or cut short: copy or export it again")
     if model.ir_version > _NEWEST_IR:
@@ -80,6 +87,67 @@ def read_model_file(data: bytes) -> ModelFile:
         raise BundleFormatError("it defines functions of its own, which a bundle never does: export it again")
     _refuse_unsafe(model.graph)
     return ModelFile({entry.key: entry.value for entry in model.metadata_props})
+
+
+def in_form(data: bytes, form: str) -> bytes:
+    """The ONNX file with its graph in another form, as `contract` describes; as it is where it has no such form.
+
+    Raises BundleFormatError.
+    """
+    model = _parsed("Model", data)
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    if form_key(form) not in entries:
+        return data
+    graph = _parsed("Graph", _decompressed(entries[form_key(form)]))
+    _refuse_unsafe(graph)
+    _fill_in(graph, {tensor.name: tensor for tensor in model.graph.initializer})
+    model.graph.CopyFrom(graph)
+    del model.metadata_props[:]
+    return bytes(model.SerializeToString())
+
+
+def without_default(data: bytes, name: str) -> bytes:
+    """The ONNX file without the initializer that gives an input its default: it must be fed from now on.
+
+    Raises BundleFormatError.
+    """
+    model = _parsed("Model", data)
+    kept = [tensor for tensor in model.graph.initializer if tensor.name != name]
+    if len(kept) == len(model.graph.initializer):
+        return data
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    return bytes(model.SerializeToString())
+
+
+def _parsed(kind: str, data: bytes) -> Any:
+    message = _message_class(kind)()
+    try:
+        message.ParseFromString(data)
+    except (DecodeError, UnicodeDecodeError):  # the second from protobuf's pure Python form only
+        raise BundleFormatError("it is no ONNX file, or cut short: copy or export it again") from None
+    return message
+
+
+def _decompressed(text: str) -> bytes:
+    try:
+        packed = base64.b64decode(text, validate=True)
+        inflater = zlib.decompressobj()
+        found = inflater.decompress(packed, _MOST_GRAPH_BYTES)
+    except (binascii.Error, ValueError, zlib.error):
+        raise BundleFormatError("a form of its graph is damaged: copy or export it again") from None
+    if not inflater.eof:
+        raise BundleFormatError("a form of its graph is cut short or far too large: copy or export it again")
+    return found
+
+
+def _fill_in(graph: Any, weights: Mapping[str, Any]) -> None:
+    """Puts the weights where only their names are."""
+    for tensor in graph.initializer:
+        if tensor.data_type == _UNDEFINED:
+            if tensor.name not in weights:
+                raise BundleFormatError("a form of its graph lacks a weight: copy or export it again")
+            tensor.CopyFrom(weights[tensor.name])
 
 
 def _refuse_unsafe(graph: Any) -> None:
@@ -111,18 +179,9 @@ def _refuse_foreign(domain: str) -> None:
 
 
 @cache
+def _messages() -> Callable[[str], Any]:
+    return message_classes(_SCHEMA)
+
+
 def _message_class(name: str) -> Any:
-    file = descriptor_pb2.FileDescriptorProto(name="onnxdream_model.proto", package="onnxdream", syntax="proto2")
-    field_type = descriptor_pb2.FieldDescriptorProto
-    for message_name, members in _SCHEMA.items():
-        message = file.message_type.add(name=message_name)
-        for field_name, (number, kind, repeated) in members.items():
-            declared = message.field.add(name=field_name, number=number)
-            declared.label = field_type.LABEL_REPEATED if repeated else field_type.LABEL_OPTIONAL
-            if kind in _SCHEMA:
-                declared.type, declared.type_name = field_type.TYPE_MESSAGE, f".onnxdream.{kind}"
-            else:
-                declared.type = getattr(field_type, f"TYPE_{kind.upper()}")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"onnxdream.{name}"))
+    return _messages()(name)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models import contract
 from .bundle import Bundle, Session
 from .errors import OutOfMemoryError
 from .memory import Cost, default_budget, tile_shape
-from .settings import Execution, ProviderName, Settings
+from .providers import Machine
+from .settings import Execution, Settings
+from .tensors import Place, Tensor
 from .tiles import TilePlan, blended, tutorial
 
 Array = NDArray[np.float32]
@@ -22,14 +26,6 @@ _TUTORIAL_TILE = 512
 _SMALLEST_TILE = 128
 # Of a bundle that does not say what it takes (contract 1.0): well above all that were measured.
 _UNKNOWN_BYTES_PER_PIXEL = 4000.0
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The provider and the CPU threads that a run really gets."""
-
-    provider: ProviderName
-    threads: int
 
 
 class Objective:
@@ -53,7 +49,7 @@ class Objective:
     ) -> None:
         self._bundle = bundle
         self._settings = settings
-        self._machine = machine
+        self.machine = machine
         self._layer_weights = layer_weights
         self._channel_weights = channel_weights
         self._say = say
@@ -63,9 +59,17 @@ class Objective:
     @property
     def execution(self) -> Execution:
         """The execution that the run really has."""
-        return Execution(
-            self._machine.provider, self._machine.threads, self._settings.execution.memory, self.tile_pixels
+        return replace(
+            self._settings.execution,
+            provider=self.machine.provider,
+            threads=self.machine.threads,
+            tile_pixels=self.tile_pixels,
         )
+
+    @property
+    def layers(self) -> int:
+        """How many losses an image has."""
+        return len(self._layer_weights)
 
     def plan(self, size: Size) -> TilePlan:
         """How an image of that size is cut."""
@@ -77,15 +81,35 @@ class Objective:
         """Losses [layers] and gradient [3, height, width] of a CHW image; the gradient is the caller's to change."""
         while True:
             size = image.shape[1], image.shape[2]
-            plan = self.plan(size)
             try:
-                return self._evaluate(image, plan)
+                return self._evaluate(image, self.plan(size))
             except OutOfMemoryError as error:
-                self._halve(plan, error)
+                self.retreat(size, error)
+
+    def is_whole(self, size: Size) -> bool:
+        """Whether an image of that size is computed in one piece."""
+        plan = self.plan(size)
+        return len(plan.tiles) == 1 and plan.tile_size == size
+
+    def evaluate_bound(self, image: Tensor, losses: Tensor, gradient: Tensor) -> None:
+        """The same for an image in one piece, [1, 3, h, w], into tensors [1, layers] and [1, 3, h, w] of its place.
+
+        Raises ComputationError; where memory ran out, `retreat` makes tiles of it.
+        """
+        session = self._session((image.shape[2], image.shape[3]))
+        inputs = {contract.IMAGE: image, **self._weights}
+        session.evaluate_bound(inputs, {contract.LOSSES: losses, contract.GRADIENT: gradient})
+
+    @cached_property
+    def _weights(self) -> dict[str, Tensor]:
+        """In the machine's memory."""
+        place = Place(self.machine)
+        weights = {contract.LAYER_WEIGHTS: self._layer_weights, contract.CHANNEL_WEIGHTS: self._channel_weights}
+        return {name: place.tensor(values) for name, values in weights.items() if values is not None}
 
     def _evaluate(self, image: Array, plan: TilePlan) -> tuple[Array, Array]:
         session = self._session(plan.tile_size)
-        if len(plan.tiles) == 1 and plan.tile_size == image.shape[1:]:
+        if self.is_whole((image.shape[1], image.shape[2])):
             return session.evaluate(image, self._layer_weights, self._channel_weights)
         gradient = np.zeros_like(image)
         losses = np.zeros(len(self._layer_weights), np.float64)
@@ -103,7 +127,9 @@ class Objective:
         return losses.astype(np.float32), gradient
 
     def _session(self, size: Size) -> Session:
-        return self._bundle.session(*size, self._machine.provider, self._machine.threads)
+        if self._bundle.builds_engine(*size, self.machine):
+            self._say(f"building TensorRT's engine for {size[1]}×{size[0]}, minutes the first time")
+        return self._bundle.session(*size, self.machine)
 
     def _new_plan(self, size: Size) -> TilePlan:
         if self._settings.tiling == "tutorial":
@@ -119,15 +145,16 @@ class Objective:
         execution = self._settings.execution
         memory = self._bundle.metadata.memory
         cost = Cost(
-            per_tile_pixel=memory.per_pixel if memory else _UNKNOWN_BYTES_PER_PIXEL,
+            per_tile_pixel=(memory.per_pixel if memory else _UNKNOWN_BYTES_PER_PIXEL) + _update_bytes(self._settings),
             fixed=memory.fixed if memory else 4.0 * len(self._bundle.data),
             per_picture_pixel=_picture_bytes(self._settings),
         )
-        budget = execution.memory or default_budget(self._machine.provider)
+        budget = execution.memory or default_budget(self.machine.provider)
         return cost.largest_tile(budget, size[0] * size[1], max(self._bundle.metadata.smallest_size))
 
-    def _halve(self, plan: TilePlan, error: OutOfMemoryError) -> None:
-        height, width = plan.tile_size
+    def retreat(self, size: Size, error: MemoryError) -> None:
+        """Halves the tiles of an image of that size. Raises the error where they are as small as they may be."""
+        height, width = self.plan(size).tile_size
         smallest = max(_SMALLEST_TILE, *self._bundle.metadata.smallest_size)
         if self._settings.tiling == "tutorial" or height * width // 2 < smallest**2:
             raise error
@@ -144,3 +171,11 @@ def _picture_bytes(settings: Settings) -> float:
     planes += 2.0 * bool(settings.jitter) + 1.0 * bool(settings.blur) + 3.0 * bool(settings.laplacian)
     planes += 4.0 * bool(settings.tv) + 1.0 * bool(settings.l2) + 1.0 * (settings.octaves > 1)
     return 12.0 * planes + 3.0 * 3
+
+
+def _update_bytes(settings: Settings) -> float:
+    """Bytes that a pixel takes on top where its image is in one piece, and updated as a graph (measured)."""
+    planes = 4.0 + 1.0 * (settings.optimizer == "momentum")
+    planes += 3.0 * bool(settings.jitter) + 1.0 * bool(settings.blur) + 4.0 * bool(settings.laplacian)
+    planes += 3.0 * bool(settings.tv)
+    return 12.0 * planes

@@ -57,9 +57,12 @@ def _new(given: Mapping[str, Any], with_images: bool) -> Order:
         raise SettingsError("noise is dreamed instead of a picture: give either --noise or pictures")
     if "noise" not in changes and not with_images:
         raise SettingsError("no picture given: name one, as in onnxdream dream bears.jpg")
-    bundle = choose_bundle(given.get("model"))
+    execution = execution_of(given)
+    bundle = choose_bundle(given.get("model"), execution.precision if "precision" in given else None)
+    if "precision" not in given:
+        execution = replace(execution, precision=bundle.precision)
     chosen = find_preset(given.get("preset", "paper"))
-    settings, notice = fitted(chosen, bundle.metadata, {**changes, "execution": execution_of(given)})
+    settings, notice = fitted(chosen, bundle.metadata, {**changes, "execution": execution})
     settings.vector(bundle.metadata.layer_names)
     subjects = (Subject.of_noise(settings.noise),) if settings.noise else ()
     lines = _introduction(bundle, settings) + ([notice] if notice else [])
@@ -101,5 +104,8 @@ def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
 
 
 def _introduction(bundle: Bundle, settings: Settings) -> list[str]:
-    notice = choose(settings.execution.provider).notice
-    return describe(bundle) + ([notice] if notice else [])
+    choice = choose(settings.execution.provider, settings.execution.precision)
+    lines = describe(bundle) + ([choice.notice] if choice.notice else [])
+    if choice.provider == "cpu" and bundle.metadata.precision != "fp32":
+        lines.append(f"a bundle of {bundle.metadata.precision} is slower than one of fp32 on the provider cpu")
+    return lines

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import io
+import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +20,17 @@ import numpy as np
 import onnxruntime as ort
 
 from .errors import ProviderError
-from .settings import Execution, ProviderName
+from .facts import Facts, cpu_quota, look, nvidia_folders, physical_cores
+from .memory import default_budget
+from .provider_options import (
+    cuda_options,
+    engine_folder,
+    openvino_options,
+    private_folder,
+    tensorrt_options,
+)
+from .settings import Execution, Precision, ProviderName
+from .traps import clashes, standing_traps, trap_behind
 
 PROBE = Path(__file__).parents[1] / "models" / "graphs" / "probe.onnx"
 
@@ -25,15 +42,29 @@ NAMES: dict[ProviderName, str] = {
 }
 _INSTALL: dict[ProviderName, str] = {
     "cuda": "install onnxdream[gpu] on a machine with an NVIDIA GPU",
-    "tensorrt": "install onnxdream[gpu] and TensorRT 10 on a machine with an NVIDIA GPU",
+    "tensorrt": "install onnxdream[tensorrt] on a machine with an NVIDIA GPU",
     "openvino": "install onnxdream[openvino] instead of onnxdream[cpu]",
 }
 # What `auto` tries, best first.
 _AUTO: tuple[ProviderName, ...] = ("cuda", "cpu")
-# Explicit where onnxruntime's default is slow or far from fp32: DEFAULT search is up to 50 times slower since 1.20.
-_OPTIONS: dict[ProviderName, Mapping[str, str]] = {
-    "cuda": {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
-}
+# A number that fp32 can hold and no lesser precision (TF32: 10 bits, bf16: 7 bits) can; the probe adds up 81 of them.
+_FINE = np.float32(1 + 2**-12)
+# How onnxruntime's log says why a library cannot be loaded, or a device not be had.
+_CAUSE = re.compile(r"(?:with error: |\[ERROR\] )(.{1,200})")
+_FINE_SUM, _COARSE_SUM = 81 * float(_FINE), 81.0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run really computes on: a provider that works here, its CPU threads, and the precision it computes in.
+
+    `memory` is the run's budget in bytes, None for the default one.
+    """
+
+    provider: ProviderName
+    threads: int
+    precision: Precision = "fp32"
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,40 +75,89 @@ class Choice:
     notice: str | None = None
 
 
-def candidates(request: ProviderName, available: Sequence[str]) -> tuple[ProviderName, ...]:
-    """The providers worth trying for a request, best first. Raises ProviderError when none is available."""
+def candidates(
+    request: ProviderName, available: Sequence[str], precision: Precision = "fp32", facts: Facts | None = None
+) -> tuple[ProviderName, ...]:
+    """The providers worth trying for a request, best first; `available` are onnxruntime's names of what it has.
+
+    `facts` are those of the machine, None means this one. Raises ProviderError when no provider can serve.
+    """
+    if precision == "bf16":
+        request = _bf16_provider(request, facts or look())
     if request == "auto":
         return tuple(name for name in _AUTO if NAMES[name] in available)
     known = [name for name, theirs in NAMES.items() if theirs in available]
     if request not in known:
+        advice = _trapped(request, available, facts or look()) or _INSTALL.get(request, "install onnxruntime again")
         raise ProviderError(
             f"provider {request} is not in this onnxruntime (it has {', '.join(known)}): "
-            f"{_INSTALL.get(request, 'install onnxruntime again')}, or choose --provider auto"
+            f"{advice}, or choose {'--precision fp32' if precision == 'bf16' else '--provider auto'}"
         )
     return (request,)
 
 
-def choose(request: ProviderName) -> Choice:
+def _trapped(request: ProviderName, available: Sequence[str], facts: Facts) -> str | None:
+    """The trap that may keep a provider out of this onnxruntime, in words."""
+    traps = standing_traps(facts, available) if request in ("cuda", "tensorrt") else clashes(facts.packages)
+    return next((str(trap) for trap in traps if "onnxruntime" in trap.what), None)
+
+
+def _bf16_provider(request: ProviderName, facts: Facts) -> ProviderName:
+    """OpenVINO alone computes in bf16, and only on a CPU that can. Raises ProviderError."""
+    if request not in ("auto", "openvino"):
+        raise ProviderError(f"provider {request} has no bf16, only openvino has: choose --provider openvino or fp32")
+    if not facts.has_bf16:
+        raise ProviderError("this CPU has no bf16 (neither avx512_bf16 nor amx_bf16): choose --precision fp32")
+    return "openvino"
+
+
+def choose(request: ProviderName, precision: Precision = "fp32") -> Choice:
     """The first candidate that passes the self-test. Raises ProviderError when none does."""
-    tried = candidates(request, ort.get_available_providers())
     failures: list[str] = []
-    for name in tried:
-        failure = self_test(name)
+    for name in candidates(request, ort.get_available_providers(), precision):
+        failure = self_test(name, precision)
         if failure is None:
             return Choice(name, f"{'; '.join(failures)}: using {name}" if failures else None)
         failures.append(f"provider {name} does not work here ({failure})")
     raise ProviderError(f"{'; '.join(failures)}: the command `doctor` tells more, --provider cpu works everywhere")
 
 
+def machine_of(execution: Execution) -> Machine:
+    """What a run with that execution computes on here. Raises ProviderError."""
+    provider = choose(execution.provider, execution.precision).provider
+    return Machine(provider, threads_of(execution), execution.precision, execution.memory)
+
+
 @cache
-def self_test(name: ProviderName) -> str | None:
-    """Runs one convolution on the provider; None if it works, else what went wrong, in one line."""
-    try:
-        session = open_session(PROBE.read_bytes(), name, session_options(threads=1))
-        (result,) = session.run(None, {"x": np.ones((1, 1, 5, 5), np.float32)})
-    except Exception as error:  # onnxruntime's and the drivers' failures have no common base
-        return first_line(error)
-    return None if float(result.sum()) == 81.0 else "a convolution gives wrong values"
+def self_test(name: ProviderName, precision: Precision = "fp32") -> str | None:
+    """Runs one convolution on the provider; None if it works in that precision, else what went wrong, in one line."""
+    with _native_log() as log:
+        try:
+            session = open_session(PROBE.read_bytes(), Machine(name, 1, precision))
+            (result,) = session.run(None, {"x": np.full((1, 1, 5, 5), _FINE)})
+        except Exception as error:  # onnxruntime's and the drivers' failures have no common base
+            return _reason(name, error, log())
+    return wrong_precision(float(result.sum()), precision)
+
+
+def wrong_precision(total: float, precision: Precision) -> str | None:
+    """What the probe's sum tells against the precision; None if it is right."""
+    if not abs(total - _COARSE_SUM) < 1:  # nor is NaN
+        return "a convolution gives wrong values"
+    fine = abs(total - _FINE_SUM) < 0.002
+    if precision == "fp32" and not fine:
+        return "it computes in less than fp32 although fp32 was asked for"
+    if precision == "bf16" and fine:
+        return "it computes in fp32 although bf16 was asked for"
+    return None
+
+
+def _reason(name: ProviderName, error: Exception, log: str) -> str:
+    """Why a provider failed, in one line: the trap behind it, else what the error and the log say."""
+    if trap := trap_behind(f"{error}\n{log}", name, look()):
+        return str(trap)
+    cause = _CAUSE.search(log)
+    return f"{first_line(error)}: {cause[1]}" if cause else first_line(error)
 
 
 def first_line(error: Exception) -> str:
@@ -85,48 +165,128 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
-def open_session(model: bytes, name: ProviderName, options: Any) -> Any:
-    """An onnxruntime session on that provider and no lesser one. Raises ProviderError."""
-    if name == "cuda" and hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # finds the CUDA and cuDNN libraries that pip installed
-    session = ort.InferenceSession(model, options, providers=[(NAMES[name], dict(_OPTIONS.get(name, {})))])
+@contextlib.contextmanager
+def _native_log() -> Iterator[Any]:
+    """Keeps what libraries write to the process's standard error from the user; yields a function that reads it.
+
+    onnxruntime tells only there why a provider's library cannot be loaded.
+    """
+    with tempfile.TemporaryFile() as file:
+
+        def read() -> str:
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        try:
+            kept = os.dup(2)
+        except OSError:  # a program without a standard error
+            yield read
+            return
+        os.dup2(file.fileno(), 2)
+        try:
+            yield read
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def open_session(
+    model: bytes,
+    machine: Machine,
+    sizes: Mapping[str, int] | None = None,
+    profile: Path | None = None,
+    spins: bool = True,
+) -> Any:
+    """An onnxruntime session on the machine's provider and no lesser one, its symbolic dimensions pinned to `sizes`.
+
+    `profile` is the beginning of a path that onnxruntime writes its profile to. Threads that do not spin sleep between
+    operators: for small graphs beside a large one. Raises ProviderError.
+    """
+    name = machine.provider
+    providers = _provider_list(model, machine, sizes or {})
+    options = _session_options(machine, sizes or {})
+    if not spins:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    with contextlib.redirect_stdout(io.StringIO()):  # onnxruntime prints there what it says again when it raises
+        _load_libraries(machine)
+        session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    session.disable_fallback()  # a step that fails must not be done elsewhere in silence
     if session.get_providers()[0] != NAMES[name]:
         raise ProviderError(f"onnxruntime fell back to {session.get_providers()[0]} from {NAMES[name]}")
     return session
 
 
-def session_options(threads: int, sizes: Mapping[str, int] | None = None) -> Any:
-    """Options of a session whose symbolic dimensions are pinned to `sizes`."""
+def _provider_list(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> list[tuple[str, dict[str, str]]]:
+    """The machine's provider with its options, and the one that takes what it leaves."""
+    if machine.provider == "cpu":
+        return [(NAMES["cpu"], {})]
+    if machine.provider == "openvino":
+        return [(NAMES["openvino"], openvino_options(machine.precision, machine.threads))]
+    facts = look()
+    budget = (machine.memory or default_budget("cuda")) if facts.shares_memory else None
+    cuda = NAMES["cuda"], cuda_options(machine.precision, budget)
+    if machine.provider == "cuda":
+        return [cuda]
+    folder = private_folder(engine_folder(model, sizes, machine.precision, facts, ort.__version__))
+    return [(NAMES["tensorrt"], tensorrt_options(machine.precision, folder)), cuda]
+
+
+def builds_engine(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> bool:
+    """Whether a session on TensorRT would first have to build its engine, which takes minutes."""
+    folder = engine_folder(model, sizes, machine.precision, look(), ort.__version__)
+    return not any(folder.glob("*.engine"))
+
+
+def _load_libraries(machine: Machine) -> None:
+    """Finds the libraries that pip installed, which the system's linker does not know."""
+    if machine.provider not in ("cuda", "tensorrt"):
+        return
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    if machine.provider == "tensorrt":
+        if machine.precision == "fp32":
+            os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT has no other switch
+        for library in ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10"):
+            for file in [folder / library for folder in nvidia_folders() if (folder / library).is_file()]:
+                with contextlib.suppress(OSError):  # the session says what is missing
+                    ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
+
+
+def _session_options(machine: Machine, sizes: Mapping[str, int]) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 4  # its failures reach the user as our own one line
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = machine.threads
+    if machine.provider == "openvino":  # it optimises the whole graph itself
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Gradients hold denormals, which some CPUs compute a hundred times slower.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    for dimension, size in (sizes or {}).items():
+    # Else they go on spinning for a while after a run, and another session's threads find no core.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    for dimension, size in sizes.items():
         options.add_free_dimension_override_by_name(dimension, size)
     return options
 
 
+def placement(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> dict[ProviderName, int]:
+    """How many kernels of a model each provider really runs, counted in onnxruntime's profile of one run on ones.
+
+    An engine, or a graph that OpenVINO has taken whole, counts as one. Raises ProviderError.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_session(model, machine, sizes, Path(folder) / "profile")
+        inputs = {value.name: [sizes.get(side, side) for side in value.shape] for value in session.get_inputs()}
+        session.run(None, {name: np.ones(shape, np.float32) for name, shape in inputs.items()})
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    ours = {theirs: name for name, theirs in NAMES.items()}
+    places = (event.get("args", {}).get("provider") for event in events if event.get("cat") == "Node")
+    return dict(Counter(ours[place] for place in places if place in ours))
+
+
 def usable_threads() -> int:
     """CPU threads worth starting: the physical cores this process may use, within its cgroup's quota."""
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    allowed = os.sched_getaffinity(0)
-    cores = {_siblings(cpu) or str(cpu) for cpu in allowed}
-    quota = _read(Path("/sys/fs/cgroup/cpu.max")).split()
-    limit = int(quota[0]) / int(quota[1]) if len(quota) == 2 and quota[0].isdigit() else float("inf")
-    return int(max(1, min(len(cores), limit)))
-
-
-def _siblings(cpu: int) -> str:
-    return _read(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
+    return int(max(1, min(physical_cores(), cpu_quota() or float("inf"))))
 
 
 def threads_of(execution: Execution) -> int:

@@ -13,8 +13,8 @@ from .ascent import Ascent, State, Step
 from .bundle import Bundle
 from .canvas import Canvas, Mask, Pixels
 from .errors import SettingsError
-from .objective import Machine, Objective
-from .providers import choose, threads_of
+from .objective import Objective
+from .providers import Machine, machine_of
 from .record import Record
 from .settings import Settings
 from .target import chosen_channels, guided_channels, parse_channels, parse_pick, picked_channels
@@ -67,7 +67,8 @@ def dream(
     layer_weights = np.array(settings.vector(metadata.layer_names), np.float32)
     mask = None if aids.mask is None else Mask.of(aids.mask, picture, settings.feather)
     canvas = Canvas(picture, metadata, settings, mask)
-    machine = Machine(choose(settings.execution.provider).provider, threads_of(settings.execution))
+    bundle.require_precision(settings.execution.precision)
+    machine = machine_of(settings.execution)
     channel_weights = _channel_weights(picture, aids.guide, bundle, settings, machine, layer_weights)
     notices: list[str] = []
 
@@ -112,7 +113,7 @@ def _channel_weights(
             max_size=min(_LOOK_SIZE, settings.max_size or _LOOK_SIZE), normalization=settings.normalization
         )
         canvas = Canvas(pixels, bundle.metadata, small)
-        session = bundle.session(*canvas.size, machine.provider, machine.threads)
+        session = bundle.session(*canvas.size, machine)
         return session.channel_means(canvas.base(canvas.size), layer_weights)
 
     if settings.pick:

@@ -15,6 +15,7 @@ Detail = Literal["before", "after", "none"]
 Interpolation = Literal["area", "linear", "pyramid"]
 Tiling = Literal["blended", "tutorial"]
 ProviderName = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
+Precision = Literal["fp32", "bf16", "fp16", "mixed"]
 
 _MOST_STEPS = 1_000_000
 Rule = Callable[[str, object], None]
@@ -88,19 +89,22 @@ class Execution:
 
     `threads` is the number of CPU threads, None for one per usable core. `memory` is the budget in bytes of the whole
     program, None for half of what there is. `tile_pixels` are the pixels of a tile at most; None lets them follow from
-    the memory. Raises SettingsError.
+    the memory. `precision` is fp32; bf16, which OpenVINO computes in on a CPU that can; or that of an fp16 or mixed
+    bundle. Raises SettingsError.
     """
 
     provider: ProviderName = "auto"
     threads: int | None = None
     memory: int | None = None
     tile_pixels: int | None = None
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         _choice(ProviderName)("provider", self.provider)
         _optional(_whole(1, 1024))("threads", self.threads)
         _optional(_whole(1, 2**50))("memory", self.memory)
         _optional(_whole(1, 2**40))("tile_pixels", self.tile_pixels)
+        _choice(Precision)("precision", self.precision)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 # A band weaker than this share of its gradient is rounding, not to be blown up; and no division by 0.
-_FAINTEST, _LEAST = 1e-5, 1e-30
+FAINTEST, LEAST = 1e-5, 1e-30
 
 
 def blurred(gradient: Array, sigma: float) -> Array:
@@ -24,7 +24,7 @@ def laplacian_normalized(gradient: Array, levels: int) -> Array:
     them together again: coarse shapes climb as fast as fine ones.
     """
     rest = gradient.transpose(1, 2, 0)
-    faintest = max(_FAINTEST * _strength(rest), _LEAST)
+    faintest = max(FAINTEST * _strength(rest), LEAST)
     bands = []
     for _ in range(levels):
         if min(rest.shape[:2]) < 2:

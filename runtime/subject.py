@@ -65,9 +65,9 @@ def noise_picture(width: int, height: int, seed: int) -> Picture:
     return Picture(pixels, None, (), hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Reads `512x384`, width first. Raises SettingsError."""
+def parse_size(text: str, option: str = "noise") -> tuple[int, int]:
+    """Reads an option's `512x384`, width first. Raises SettingsError."""
     match = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", text)
     if not match or not (int(match[1]) and int(match[2])):
-        raise SettingsError(f"noise {text!r}: write width x height, as in 512x384")
+        raise SettingsError(f"{option} {text!r}: write width x height, as in 512x384")
     return int(match[1]), int(match[2])

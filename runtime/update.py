@@ -1,8 +1,10 @@
-"""One step of gradient ascent: from an image and its gradient to the next image, in place."""
+"""One step of gradient ascent: from an image and its gradient to the next image, in place, in little memory."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +14,64 @@ from .settings import GradientNorm, Settings
 from .smoothing import blurred, laplacian_normalized
 
 Array = NDArray[np.float32]
+Limits = tuple[float, float]
+
+# All that an update may consist of, in its order. It is done in two ways, by numpy here and by graphs in
+# `graph_update`; each has a table with all of these.
+Part = Literal["blur", "laplacian", "norm", "tv", "l2", "momentum", "adam", "step"]
 
 # TensorFlow's tutorial divides by std + 1e-8.
-_EPSILON = 1e-8
-_ADAM_DECAY, _ADAM_EPSILON = 0.999, 1e-8
+NORM_EPSILON = 1e-8
+ADAM_DECAY, ADAM_EPSILON = 0.999, 1e-8
 # How many arrays an optimizer remembers.
 _SLOTS = {"plain": 0, "momentum": 1, "adam": 2}
 # Values reduced at once, so that a norm takes no memory to speak of.
 _BLOCK = 2**20
+
+
+def parts_of(settings: Settings) -> tuple[Part, ...]:
+    """What an update consists of with these settings, in its order."""
+    wanted: dict[Part, bool] = {
+        "blur": settings.blur > 0,
+        "laplacian": settings.laplacian > 0,
+        "norm": settings.gradient_norm != "none",
+        "tv": settings.tv > 0,
+        "l2": settings.l2 > 0,
+        "momentum": settings.optimizer == "momentum",
+        "adam": settings.optimizer == "adam",
+        "step": True,
+    }
+    return tuple(part for part, is_wanted in wanted.items() if is_wanted)
+
+
+def slots_of(settings: Settings) -> int:
+    """How many arrays the optimizer remembers from step to step."""
+    return _SLOTS[settings.optimizer]
+
+
+def new_slots(settings: Settings, image: Array) -> list[Array]:
+    """What the optimizer remembers before the first step."""
+    return [np.zeros_like(image) for _ in range(slots_of(settings))]
+
+
+def middle_of(limits: Limits) -> float:
+    """Where the pull of L2 leads to."""
+    return sum(limits) / 2
+
+
+def adam_weights(settings: Settings, number: int) -> tuple[float, float]:
+    """What Adam divides its running means by at an octave's update, counted from 1, so that they are unbiased."""
+    return 1 - settings.momentum**number, 1 - ADAM_DECAY**number
+
+
+@dataclass
+class Moment:
+    """An update on its way: what each part reads, and what it changes in place."""
+
+    image: Array
+    slots: list[Array]
+    number: int
+    mask: Array | None
 
 
 @dataclass(frozen=True)
@@ -33,43 +85,67 @@ class Update:
     """
 
     settings: Settings
-    limits: tuple[float, float]
-
-    @property
-    def slots(self) -> int:
-        """How many arrays the optimizer remembers."""
-        return _SLOTS[self.settings.optimizer]
-
-    def new_slots(self, image: Array) -> list[Array]:
-        """What the optimizer remembers from step to step, before the first."""
-        return [np.zeros_like(image) for _ in range(self.slots)]
+    limits: Limits
 
     def apply(self, image: Array, gradient: Array, slots: list[Array], number: int, mask: Array | None = None) -> None:
         """Moves the image, CHW, and the slots in place; may overwrite the gradient. `number` counts from 1."""
-        direction = self._direction(image, gradient)
-        if self.settings.optimizer == "momentum":
-            direction = _accelerated(direction, slots[0], self.settings.momentum)
-        elif self.settings.optimizer == "adam":
-            direction = _adapted(direction, slots, self.settings.momentum, number)
-        direction *= np.float32(self.settings.step_size)
-        if mask is not None:
-            direction *= mask
-        image += direction
-        if self.settings.clip:
-            np.clip(image, *self.limits, out=image)
+        moment, direction = Moment(image, slots, number, mask), gradient
+        for part in parts_of(self.settings):
+            direction = PARTS[part](self, direction, moment)
 
-    def _direction(self, image: Array, gradient: Array) -> Array:
-        if self.settings.blur:
-            gradient = blurred(gradient, self.settings.blur)
-        if self.settings.laplacian:
-            gradient = laplacian_normalized(gradient, self.settings.laplacian)
-        if self.settings.gradient_norm != "none":
-            gradient *= np.float32(1 / norm(gradient, self.settings.gradient_norm))
-        if self.settings.tv:
-            gradient -= np.float32(self.settings.tv) * total_variation_slope(image)
-        if self.settings.l2:
-            gradient -= np.float32(self.settings.l2) * (image - np.float32(sum(self.limits) / 2))
-        return gradient
+    def _blur(self, direction: Array, _: Moment) -> Array:
+        return blurred(direction, self.settings.blur)
+
+    def _laplacian(self, direction: Array, _: Moment) -> Array:
+        return laplacian_normalized(direction, self.settings.laplacian)
+
+    def _norm(self, direction: Array, _: Moment) -> Array:
+        direction *= np.float32(1 / norm(direction, self.settings.gradient_norm))
+        return direction
+
+    def _tv(self, direction: Array, moment: Moment) -> Array:
+        direction -= np.float32(self.settings.tv) * total_variation_slope(moment.image)
+        return direction
+
+    def _l2(self, direction: Array, moment: Moment) -> Array:
+        direction -= np.float32(self.settings.l2) * (moment.image - np.float32(middle_of(self.limits)))
+        return direction
+
+    def _momentum(self, direction: Array, moment: Moment) -> Array:
+        (velocity,) = moment.slots
+        velocity *= np.float32(self.settings.momentum)
+        velocity += direction
+        return np.array(velocity)
+
+    def _adam(self, direction: Array, moment: Moment) -> Array:
+        mean, square = moment.slots
+        mean += np.float32(1 - self.settings.momentum) * (direction - mean)
+        square += np.float32(1 - ADAM_DECAY) * (direction * direction - square)
+        mean_weight, square_weight = adam_weights(self.settings, moment.number)
+        size = np.sqrt(square / np.float32(square_weight))
+        adapted: Array = mean / np.float32(mean_weight) / (size + np.float32(ADAM_EPSILON))
+        return adapted
+
+    def _step(self, direction: Array, moment: Moment) -> Array:
+        direction *= np.float32(self.settings.step_size)
+        if moment.mask is not None:
+            direction *= moment.mask
+        moment.image += direction
+        if self.settings.clip:
+            np.clip(moment.image, *self.limits, out=moment.image)
+        return direction
+
+
+PARTS: dict[Part, Callable[[Update, Array, Moment], Array]] = {
+    "blur": Update._blur,
+    "laplacian": Update._laplacian,
+    "norm": Update._norm,
+    "tv": Update._tv,
+    "l2": Update._l2,
+    "momentum": Update._momentum,
+    "adam": Update._adam,
+    "step": Update._step,
+}
 
 
 def norm(gradient: Array, kind: GradientNorm) -> float:
@@ -77,22 +153,7 @@ def norm(gradient: Array, kind: GradientNorm) -> float:
     flat = gradient.reshape(-1)
     blocks = [flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK)]
     if kind == "mean-abs":
-        return sum(float(np.abs(block).sum(dtype=np.float64)) for block in blocks) / flat.size + _EPSILON
+        return sum(float(np.abs(block).sum(dtype=np.float64)) for block in blocks) / flat.size + NORM_EPSILON
     mean = sum(float(block.sum(dtype=np.float64)) for block in blocks) / flat.size if kind == "std" else 0.0
     squares = sum(float(np.square(block - np.float32(mean)).sum(dtype=np.float64)) for block in blocks)
-    return float(np.sqrt(squares / flat.size)) + _EPSILON
-
-
-def _accelerated(direction: Array, velocity: Array, momentum: float) -> Array:
-    velocity *= np.float32(momentum)
-    velocity += direction
-    return np.array(velocity)
-
-
-def _adapted(direction: Array, slots: list[Array], momentum: float, number: int) -> Array:
-    mean, square = slots
-    mean += np.float32(1 - momentum) * (direction - mean)
-    square += np.float32(1 - _ADAM_DECAY) * (direction * direction - square)
-    size = np.sqrt(square / np.float32(1 - _ADAM_DECAY**number))
-    adapted: Array = mean / np.float32(1 - momentum**number) / (size + np.float32(_ADAM_EPSILON))
-    return adapted
+    return float(np.sqrt(squares / flat.size)) + NORM_EPSILON

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,13 @@ from pictures_fixture import (
 )
 
 from onnxdream.models.contract import BundleError, BundleFormatError, BundleNotFoundError
-from onnxdream.runtime import Bundle
+from onnxdream.runtime import Bundle, dream
 from onnxdream.runtime.bundle import Session
-from onnxdream.runtime.errors import ComputationError
+from onnxdream.runtime.errors import ComputationError, SettingsError
+from onnxdream.runtime.providers import NAMES, Machine
+from onnxdream.runtime.settings import Precision, Settings
 
+OLD_BYTES = (Path(__file__).parent / "data" / "tiny-1.0.onnx").read_bytes()
 WEIGHTS = np.array([1.0, -0.5, 2.0], np.float32)
 
 
@@ -36,7 +40,7 @@ def image(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def session(data: bytes, height: int = 4, width: int = 5) -> Session:
-    return Bundle.load(data).session(height, width, "cpu", 1)
+    return Bundle.load(data).session(height, width, Machine("cpu", 1))
 
 
 def test_a_bundle_says_what_it_holds(tiny_path: Path) -> None:
@@ -77,17 +81,80 @@ def test_the_gradient_is_that_of_the_weighted_losses() -> None:
 
 def test_a_session_is_kept_for_its_size_and_only_one_is_alive() -> None:
     bundle = Bundle.load(TINY_BYTES)
-    first = bundle.session(32, 40, "cpu", 1)
-    assert bundle.session(32, 40, "cpu", 1) is first
-    other = bundle.session(40, 32, "cpu", 1)
+    first = bundle.session(32, 40, Machine("cpu", 1))
+    assert bundle.session(32, 40, Machine("cpu", 1)) is first
+    other = bundle.session(40, 32, Machine("cpu", 1))
     assert other is not first
-    assert bundle.session(32, 40, "cpu", 1) is not first
-    assert bundle.session(32, 40, "cpu", 2) is not other
+    assert bundle.session(32, 40, Machine("cpu", 1)) is not first
+    assert bundle.session(32, 40, Machine("cpu", 2)) is not other
 
 
 def test_a_session_is_pinned_to_its_size() -> None:
     with pytest.raises(ComputationError, match="cannot compute"):
         session(TINY_BYTES, 32, 40).evaluate(image(33, 40), WEIGHTS)
+
+
+def of_precision(precision: str) -> Bundle:
+    return Bundle.load(bundle_bytes([*MEAN, SLOPE], metadata=replace(facts(), precision=precision).to_json()))
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "fits"),
+    [
+        ("fp32", "fp32", True), ("fp32", "bf16", True), ("fp32", "fp16", False), ("fp32", "mixed", False),
+        ("fp16", "fp16", True), ("fp16", "fp32", False), ("fp16", "bf16", False), ("mixed", "mixed", True),
+        ("mixed", "fp16", False),
+    ],
+)  # fmt: skip
+def test_a_run_takes_bundles_of_its_precision_only(own: str, asked: Precision, fits: bool) -> None:
+    bundle = of_precision(own)
+    assert bundle.precision == own
+    if fits:
+        bundle.require_precision(asked)
+        return
+    with pytest.raises(SettingsError) as refused:
+        bundle.require_precision(asked)
+    wanted = "fp32" if asked == "bf16" else asked
+    assert f"bundle is a bundle of {own}, {asked} takes one of {wanted}" in str(refused.value)
+    assert f"choose --precision {own}, or export it: onnxdream export --model hand" in str(refused.value)
+    assert str(refused.value).endswith(f" --precision {wanted}") == (wanted != "fp32")
+
+
+def test_a_dream_refuses_a_bundle_of_another_precision_than_its_settings() -> None:
+    with pytest.raises(SettingsError, match="takes one of fp32"):
+        dream(np.zeros((8, 8, 3), np.uint8), of_precision("fp16"), Settings(steps=1))
+
+
+def test_a_precision_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(BundleFormatError, match="its precision 'fp8' is unknown: update onnxdream"):
+        _ = of_precision("fp8").precision
+
+
+def test_on_the_cpu_every_kernel_of_a_gradient_is_the_cpu_s() -> None:
+    bundle = Bundle.load(TINY_BYTES)
+    assert set(bundle.placement(32, 40, Machine("cpu", 1))) == {"cpu"}
+    assert not bundle.builds_engine(32, 40, Machine("cpu", 1))
+    assert bundle.builds_engine(32, 40, Machine("tensorrt", 1))
+
+
+@pytest.mark.skipif(
+    NAMES["openvino"] not in ort.get_available_providers(), reason="a provider that is deaf to defaults: OpenVINO"
+)
+@pytest.mark.parametrize("data", [TINY_BYTES, OLD_BYTES], ids=["1.1", "1.0"])
+def test_a_provider_that_takes_defaults_for_constants_hears_of_channels_all_the_same(data: bytes) -> None:
+    bundle, pixels = Bundle.load(data), image(40, 48)
+    channels = np.random.default_rng(3).uniform(-1, 1, sum(layer.channels for layer in bundle.metadata.layers))
+    chosen = [None] if data is OLD_BYTES else [None, channels.astype(np.float32)]
+    for weights in chosen:
+        expected = bundle.session(40, 48, Machine("cpu", 1)).evaluate(pixels, WEIGHTS, weights)
+        found = bundle.session(40, 48, Machine("openvino", 1)).evaluate(pixels, WEIGHTS, weights)
+        for one, two in zip(expected, found, strict=True):
+            np.testing.assert_allclose(two, one, atol=1e-5 * np.abs(one).max())
+    if data is not OLD_BYTES:
+        means = [
+            bundle.session(40, 48, Machine(name, 1)).channel_means(pixels, WEIGHTS) for name in ("cpu", "openvino")
+        ]
+        np.testing.assert_allclose(means[1], means[0], atol=1e-5)
 
 
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:

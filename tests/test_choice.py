@@ -13,6 +13,7 @@ from onnxdream.models.contract import BundleFormatError, BundleNotFoundError, Me
 from onnxdream.models.library import EMBEDDED
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.choice import choose_bundle, describe, shelf
+from onnxdream.runtime.errors import SettingsError
 
 
 @pytest.fixture
@@ -27,10 +28,12 @@ def with_weights(source: str) -> Metadata:
     return replace(facts(), weights=Weights(source, "", ""))
 
 
-def put(library: Path, name: str, age: float, source: str = "random") -> Path:
+def put(library: Path, name: str, age: float, source: str = "random", precision: str = "fp32") -> Path:
     """A bundle in the library whose weights are said to be from there, that many hours old."""
     path = library / f"{name}.onnx"
-    path.write_bytes(bundle_bytes([b"\x22\x04Relu"], metadata=with_weights(source).to_json()))
+    path.write_bytes(
+        bundle_bytes([b"\x22\x04Relu"], metadata=replace(with_weights(source), precision=precision).to_json())
+    )
     then = path.stat().st_mtime - age * 3600
     os.utime(path, (then, then))
     return path
@@ -51,6 +54,42 @@ def test_the_newest_export_with_weights_that_mean_something_goes_before_it(libra
     assert choose_bundle(None).path == older
     newer = put(library, "newer", age=2, source="mine.h5")
     assert choose_bundle(None).path == newer
+
+
+def test_the_default_is_never_a_bundle_of_lesser_precision(library: Path) -> None:
+    put(library, "half", age=0, source="imagenet", precision="fp16")
+    put(library, "mixed", age=1, source="imagenet", precision="mixed")
+    assert choose_bundle(None).path == EMBEDDED
+    assert choose_bundle(None, "bf16").path == EMBEDDED
+    whole = put(library, "whole", age=2, source="imagenet")
+    assert choose_bundle(None).path == choose_bundle(None, "fp32").path == choose_bundle(None, "bf16").path == whole
+
+
+def test_a_precision_gets_the_newest_bundle_of_it(library: Path) -> None:
+    put(library, "whole", age=0, source="imagenet")
+    old = put(library, "old", age=5, source="imagenet", precision="fp16")
+    assert choose_bundle(None, "fp16").path == old
+    new = put(library, "new", age=4, source="imagenet", precision="fp16")
+    assert choose_bundle(None, "fp16").path == new
+    put(library, "random", age=1, precision="fp16")
+    assert choose_bundle(None, "fp16").path == new
+    random = put(library, "mixed", age=3, precision="mixed")
+    assert choose_bundle(None, "mixed").path == random
+
+
+def test_where_no_bundle_has_the_precision_the_export_command_is_told(library: Path) -> None:
+    put(library, "whole", age=0, source="imagenet")
+    with pytest.raises(BundleNotFoundError, match=r"no bundle of fp16 is here: .* onnxdream export --precision fp16"):
+        choose_bundle(None, "fp16")
+
+
+def test_a_bundle_that_is_named_must_have_the_precision_asked_for(library: Path) -> None:
+    half = put(library, "half", age=0, precision="fp16")
+    assert choose_bundle("half").path == choose_bundle("half", "fp16").path == half
+    for precision in ("fp32", "bf16", "mixed"):
+        with pytest.raises(SettingsError, match=f"half.onnx is a bundle of fp16, {precision} takes one of"):
+            choose_bundle("half", precision)  # type: ignore[arg-type]
+    assert describe(choose_bundle("half"))[0].endswith("random weights, fp16)")
 
 
 def test_a_broken_bundle_in_the_library_is_passed_over(library: Path) -> None:

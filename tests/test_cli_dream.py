@@ -96,7 +96,7 @@ def test_the_options_reach_the_dream(run: Command, folder: Path) -> None:
         "snapshots": [3],
         "full_size": True,
         "seed": 7,
-        "execution": {"provider": "cpu", "threads": 1, "memory": None, "tile_pixels": None},
+        "execution": {"provider": "cpu", "threads": 1, "memory": None, "tile_pixels": None, "precision": "fp32"},
     } | {name: settings[name] for name in settings.keys() - NAMED_HERE}
     assert load(folder / "bears-dream.png").shape == (40, 53, 3)
     with (folder / "bears-dream-losses.csv").open(newline="") as file:
@@ -555,7 +555,7 @@ def test_without_matplotlib_there_is_a_line_in_place_of_the_plot(folder: Path) -
 
 def test_there_is_a_progress_bar_on_a_terminal_and_none_elsewhere(folder: Path) -> None:
     pty = pytest.importorskip("pty")
-    words = ("dream", "bears.png", "--model", "tiny.onnx", "--steps", "30", "--threads", "1")
+    words = ("dream", "bears.png", "--model", "tiny.onnx", "--steps", "1000", "--threads", "1")
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     with subprocess.Popen([sys.executable, "-m", "onnxdream.cli", *words], stderr=theirs, env=environment) as process:
@@ -572,7 +572,7 @@ def test_there_is_a_progress_bar_on_a_terminal_and_none_elsewhere(folder: Path) 
     os.close(ours)
     assert process.returncode == 0
     text = shown.decode()
-    assert "30/30" in text
+    assert "1000/1000" in text
     assert "steps/s" in text
     assert "loss" in text
     quiet = in_process_of_its_own(*words)

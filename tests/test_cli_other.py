@@ -49,7 +49,7 @@ def without(modules: tuple[str, ...], *words: str | Path) -> Finished:
 def test_without_a_command_the_help_is_shown(run: Command) -> None:
     finished = run()
     assert finished.code == 2
-    for command in ("dream", "export", "layers", "info", "doctor"):
+    for command in ("dream", "export", "layers", "info", "doctor", "bench", "deploy", "verify", "experiment"):
         assert f" {command} " in finished.out
     assert finished.err == ""
 
@@ -62,6 +62,9 @@ def test_without_a_command_the_help_is_shown(run: Command) -> None:
         ("layers", ["--model"]),
         ("info", ["--json"]),
         ("doctor", ["--json"]),
+        ("bench", ["--size", "--provider", "--json"]),
+        ("deploy", ["--target", "--output", "--overwrite"]),
+        ("verify", ["--provider", "--json"]),
     ],
 )
 def test_every_command_explains_itself(command: str, options: list[str], run: Command) -> None:
@@ -101,7 +104,7 @@ def test_info_lists_every_bundle_as_json(run: Command, library: Path) -> None:
         "path": str(library / "tiny-all-random.onnx"),
         "layers": ["low", "mid", "high"],
         "weights": "random",
-        "megabytes": 0.0,
+        "megabytes": 0.1,
         "problem": "",
     }
 
@@ -159,19 +162,22 @@ def test_doctor_tells_what_this_machine_can_run(run: Command) -> None:
     assert not finished.errors
     assert finished.out.startswith(f"Python {sys.version.split()[0]} on ")
     assert f"{usable_threads()} CPU threads by default" in finished.out
-    assert "provider cpu           works" in finished.out
+    assert "provider cpu           works, " in finished.out
+    assert "dream uses the embedded default" in finished.out
     assert finished.code == (1 if "problem: " in finished.out else 0)
 
 
 def test_doctor_tells_it_as_json(run: Command) -> None:
     finished = run("doctor", "--json")
     told = json.loads(finished.out)
-    assert {"name": "cpu", "problem": None} in told["providers"]
+    assert [row["problem"] for row in told["providers"] if row["name"] == "cpu"] == [None]
     assert told["threads"] == usable_threads()
     assert told["versions"]["numpy"]
     assert told["problems"] == [] or finished.code == 1
     assert set(told) == {
-        "python", "machine", "logical_cpus", "threads", "versions", "providers", "not_in_this_build", "problems"
+        "python", "machine", "logical_cpus", "threads", "cores", "quota", "cpu", "cpu_flags", "memory", "budget",
+        "gpu", "jetson", "cuda", "cudnn", "tensorrt", "versions", "providers", "not_in_this_build", "bundle_folder",
+        "bundles", "bundle", "problems",
     }  # fmt: skip
 
 
@@ -193,7 +199,7 @@ def test_exporting_names_what_is_really_missing(run: Command) -> None:
 
 
 @pytest.mark.parametrize("module", ["onnxruntime", "cv2"])
-@pytest.mark.parametrize("command", ["dream", "info", "doctor"])
+@pytest.mark.parametrize("command", ["dream", "info", "doctor", "bench"])
 def test_a_runtime_without_its_extra_names_the_extras(module: str, command: str, tmp_path: Path) -> None:
     picture = [save(tmp_path / "bears.png", noise(20, 20))] if command == "dream" else []
     finished = without((module,), command, *picture)

@@ -56,7 +56,7 @@ VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
     "blend": ("0.5", ("--blend", "0.5"), 0.5),
 }
 NEEDS = {"octaves_above": {"octaves": 5}}
-OTHER = {"preset", "model", "provider", "threads", "memory", "mask", "guide", "output", "film", "every"}
+OTHER = {"preset", "model", "provider", "precision", "threads", "memory", "mask", "guide", "output", "film", "every"}
 NO_KEYS = {"images", "config", "resume", "repeat", "overwrite", "help"}
 NAMES = [setting.name for setting in fields(Settings) if setting.name != "execution"]
 DREAM = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]
@@ -130,8 +130,8 @@ def test_a_switch_can_be_turned_both_ways() -> None:
 
 
 def test_where_to_compute_can_stand_in_a_file(tmp_path: Path) -> None:
-    options = config_of('provider = "cpu"\nthreads = 3\nmemory = "1.5GB"\n', tmp_path)
-    assert execution_of(options) == Execution("cpu", 3, 1_500_000_000)
+    options = config_of('provider = "openvino"\nprecision = "bf16"\nthreads = 3\nmemory = "1.5GB"\n', tmp_path)
+    assert execution_of(options) == Execution("openvino", 3, 1_500_000_000, precision="bf16")
     assert execution_of(config_of("memory = 700000000", tmp_path)).memory == 700_000_000
     assert execution_of({}) == Execution()
 

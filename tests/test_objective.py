@@ -16,7 +16,8 @@ from onnxdream.models.library import EMBEDDED
 from onnxdream.runtime.bundle import Bundle, Session
 from onnxdream.runtime.errors import OutOfMemoryError
 from onnxdream.runtime.memory import MemoryBudgetError
-from onnxdream.runtime.objective import Machine, Objective
+from onnxdream.runtime.objective import Objective
+from onnxdream.runtime.providers import Machine
 from onnxdream.runtime.run import dream
 from onnxdream.runtime.settings import Execution, Settings
 
@@ -52,7 +53,7 @@ def test_a_picture_that_fits_is_the_session_s_bit_for_bit(tiny: Bundle, with_cha
     picture = image(96, 80)
     channels = np.random.default_rng(2).random(42).astype(np.float32) if with_channels else None
     found = objective(tiny, settings(96 * 80), (96, 80), channels).evaluate(picture)
-    expected = Session(tiny, 96, 80, "cpu", 1).evaluate(picture, WEIGHTS, channels)
+    expected = Session(tiny, 96, 80, Machine("cpu", 1)).evaluate(picture, WEIGHTS, channels)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -63,14 +64,14 @@ def test_the_losses_of_tiles_are_their_area_weighted_mean(tiny: Bundle, size: tu
     losses, _ = cut.evaluate(picture)
     plan = cut.plan(size)
     assert len(plan.tiles) > 1
-    session = Session(tiny, *plan.tile_size, "cpu", 1)
+    session = Session(tiny, *plan.tile_size, Machine("cpu", 1))
     expected = np.zeros(3)
     for tile in plan:
         rows, columns = tile.window
         found, _ = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), WEIGHTS)
         expected += found * np.outer(tile.rows, tile.columns).sum() / (size[0] * size[1])
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
-    whole, _ = Session(tiny, *size, "cpu", 1).evaluate(picture, WEIGHTS)
+    whole, _ = Session(tiny, *size, Machine("cpu", 1)).evaluate(picture, WEIGHTS)
     np.testing.assert_allclose(losses, whole, rtol=0.05)
 
 
@@ -79,7 +80,7 @@ def test_the_gradient_of_tiles_is_theirs_blended_and_of_the_picture_s_scale(tiny
     picture, cut = image(*size), objective(tiny, settings(100 * 100), size)
     _, gradient = cut.evaluate(picture)
     plan = cut.plan(size)
-    session = Session(tiny, *plan.tile_size, "cpu", 1)
+    session = Session(tiny, *plan.tile_size, Machine("cpu", 1))
     expected = np.zeros((3, *size))
     for tile in plan:
         rows, columns = tile.window
@@ -144,10 +145,10 @@ class Scarce(Bundle):
 
     most_pixels = 0
 
-    def session(self, height: int, width: int, provider: object, threads: int) -> Session:
+    def session(self, height: int, width: int, machine: Machine) -> Session:
         if height * width > self.most_pixels:
             raise OutOfMemoryError(f"no memory for {height * width} pixels")
-        return super().session(height, width, provider, threads)  # type: ignore[arg-type]
+        return super().session(height, width, machine)
 
 
 def scarce(bundle: Bundle, most_pixels: int) -> Bundle:
@@ -200,19 +201,36 @@ def test_the_tutorial_s_tiles_are_not_halved(tiny: Bundle) -> None:
     assert not lines
 
 
+class Slow(Bundle):
+    """A bundle whose sessions for one size must first be built, as TensorRT's are; they compute on the CPU."""
+
+    def builds_engine(self, height: int, width: int, machine: Machine) -> bool:
+        return (height, width) == (96, 80) and not self._kept
+
+
+def test_that_an_engine_is_built_is_said_once(tiny: Bundle) -> None:
+    lines: list[str] = []
+    slow = Slow(tiny.data, tiny.metadata, tiny.path)
+    objective = Objective(slow, settings(None), MACHINE, WEIGHTS, (96, 80), say=lines.append)
+    for _ in range(3):
+        objective.evaluate(image(96, 80))
+    assert lines == ["building TensorRT's engine for 80×96, minutes the first time"]
+
+
 # The real thing: a process whose memory is limited to what it has, and some more.
 LIMITED = """
 import json, re, resource, sys
 from pathlib import Path
 import numpy as np
 from onnxdream.runtime.bundle import Bundle
+from onnxdream.runtime.providers import Machine
 from onnxdream.runtime.run import dream
 from onnxdream.runtime.settings import Execution, Settings
 bundle = Bundle.load(sys.argv[1])
 picture = np.random.default_rng(0).integers(0, 256, (600, 700, 3), np.uint8)
 execution = Execution("cpu", 1, tile_pixels=600 * 700)
 settings = Settings(steps=1, max_size=None, snapshots=(), execution=execution)
-bundle.session(27, 27, "cpu", 1)
+bundle.session(27, 27, Machine("cpu", 1))
 size = int(re.findall(r"VmSize:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[0]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[2]),) * 2)
 record = dream(picture, bundle, settings).record
@@ -222,7 +240,7 @@ print(json.dumps([record.ended, record.notices, record.octaves[0].tile, record.o
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux limits and tells it so")
 def test_a_dream_survives_memory_that_really_runs_out() -> None:
-    command = [sys.executable, "-c", LIMITED, str(EMBEDDED), str(400 * 10**6)]
+    command = [sys.executable, "-c", LIMITED, str(EMBEDDED), str(250 * 10**6)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert finished.returncode == 0, finished.stderr
     ended, notices, tile, tiles = json.loads(finished.stdout)

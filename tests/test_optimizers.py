@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxdream.runtime.regularizers import total_variation_slope
 from onnxdream.runtime.settings import GradientNorm, Settings
 from onnxdream.runtime.smoothing import blurred, laplacian_normalized
-from onnxdream.runtime.update import Update, norm
+from onnxdream.runtime.update import Update, new_slots, norm
 
 Array = NDArray[np.float32]
 WIDE = (-1e9, 1e9)
@@ -30,7 +30,7 @@ GRADIENTS = [some(seed) for seed in range(1, 7)]
 def climbed(settings: Settings, limits: tuple[float, float] = WIDE, mask: Array | None = None) -> Array:
     """The image after a step for each of the gradients."""
     update, image = Update(settings, limits), some(0)
-    slots = update.new_slots(image)
+    slots = new_slots(settings, image)
     for number, gradient in enumerate(GRADIENTS, 1):
         update.apply(image, gradient.copy(), slots, number, mask)
     return image
@@ -68,7 +68,7 @@ def test_adam_is_kingma_and_ba_s(momentum: float) -> None:
 
 def test_the_optimizers_remember_as_much_as_they_need() -> None:
     for optimizer, count in (("plain", 0), ("momentum", 1), ("adam", 2)):
-        slots = Update(Settings(optimizer=optimizer), WIDE).new_slots(some(0))  # type: ignore[arg-type]
+        slots = new_slots(Settings(optimizer=optimizer), some(0))  # type: ignore[arg-type]
         assert len(slots) == count
         assert all(slot.shape == SHAPE and not slot.any() for slot in slots)
 

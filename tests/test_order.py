@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from make_tiny_bundle import TINY_PATH
-from pictures_fixture import TINY_BYTES, noise, save
+from pictures_fixture import MEAN, TINY_BYTES, bundle_bytes, node, noise, save
 
 from onnxdream.models.library import EMBEDDED, bundle_folder
 from onnxdream.runtime import Bundle, Execution, Settings, dream
-from onnxdream.runtime.errors import RecordError, SettingsError
+from onnxdream.runtime.errors import ProviderError, RecordError, SettingsError
 from onnxdream.runtime.job import Job, Listener, dream_subject
 from onnxdream.runtime.order import Order, take_order
 from onnxdream.runtime.presets import PRESETS
@@ -52,6 +52,38 @@ def test_without_options_it_is_the_paper_on_the_embedded_bundle() -> None:
     assert order.job == Job(order.job.bundle, Settings())
     assert (order.subjects, order.checkpoint) == ((), None)
     assert order.lines[0].startswith("model: the embedded default")
+
+
+def of_precision(path: Path, precision: str) -> str:
+    """The tiny bundle's likeness under another precision; it cannot be told from one that was exported so."""
+    from onnxdream.models.contract import Metadata
+
+    bundle = Bundle.load(TINY_BYTES)
+    told = replace(bundle.metadata, precision=precision).to_json()
+    assert Metadata.from_json(told).precision == precision
+    path.write_bytes(bundle_bytes([*MEAN, node("Mul", "image layer_weights", "gradient")], metadata=told))
+    return str(path)
+
+
+def test_a_named_bundle_brings_its_precision_along(folder: Path) -> None:
+    name = of_precision(folder / "half.onnx", "fp16")
+    order = order_of(model=name, **CPU)
+    assert order.job.settings.execution == Execution("cpu", 1, precision="fp16")
+    assert order.lines[-1] == "a bundle of fp16 is slower than one of fp32 on the provider cpu"
+    assert order_of(model=name, precision="fp16", **CPU).job.settings == order.job.settings
+    with pytest.raises(SettingsError, match=r"half.onnx is a bundle of fp16, fp32 takes one of fp32"):
+        order_of(model=name, precision="fp32", **CPU)
+
+
+def test_of_fp32_on_the_cpu_nothing_is_warned() -> None:
+    assert not [line for line in order_of(**CPU).lines if "slower" in line]
+
+
+def test_a_precision_that_no_provider_here_has_is_refused() -> None:
+    with pytest.raises(ProviderError, match="provider cpu has no bf16"):
+        order_of(precision="bf16", **CPU)
+    with pytest.raises(SettingsError, match="precision must be one of fp32, bf16, fp16, mixed"):
+        order_of(precision="fp8", **CPU)
 
 
 def test_a_bundle_is_a_path_a_name_or_the_beginning_of_one() -> None:
@@ -120,8 +152,10 @@ def test_a_provider_that_was_passed_over_is_said(monkeypatch: pytest.MonkeyPatch
     from onnxdream.runtime import order as module
     from onnxdream.runtime.providers import Choice
 
-    monkeypatch.setattr(module, "choose", lambda request: Choice("cpu", f"{request} did not work: using cpu"))
-    assert order_of().lines[-1] == "auto did not work: using cpu"
+    monkeypatch.setattr(
+        module, "choose", lambda request, precision: Choice("cpu", f"{request} failed in {precision}: using cpu")
+    )
+    assert order_of().lines[-1] == "auto failed in fp32: using cpu"
 
 
 CONTRADICTIONS: dict[str, tuple[Mapping[str, Any], str]] = {

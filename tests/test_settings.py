@@ -87,7 +87,9 @@ def test_a_value_out_of_range_is_refused_in_one_line_that_shows_it(name: str, va
     assert repr(shown) in str(refused.value)
 
 
-@pytest.mark.parametrize("values", [{"provider": "gpu"}, {"threads": 0}, {"threads": -2}, {"threads": 5000}])
+@pytest.mark.parametrize(
+    "values", [{"provider": "gpu"}, {"precision": "fp8"}, {"threads": 0}, {"threads": -2}, {"threads": 5000}]
+)
 def test_an_execution_out_of_range_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(values))):
         Execution(**values)

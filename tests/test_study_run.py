@@ -183,7 +183,7 @@ def test_a_picture_that_is_not_there_is_said_before_anything_runs(grid: Path, tm
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(grid: Path, tmp_path: Path) -> None:
-    grid.write_text(grid.read_text().replace("steps = 3", "steps = 800"))
+    grid.write_text(grid.read_text().replace("steps = 3", "steps = 3000"))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     command = [*CLI, "run", str(grid), "--output", str(broken)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

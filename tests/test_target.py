@@ -13,6 +13,7 @@ from onnxdream.models.contract import BundleFormatError, Layer
 from onnxdream.runtime.bundle import Bundle
 from onnxdream.runtime.canvas import Canvas
 from onnxdream.runtime.errors import SettingsError
+from onnxdream.runtime.providers import Machine
 from onnxdream.runtime.run import Aids, dream
 from onnxdream.runtime.settings import Execution, Settings
 from onnxdream.runtime.target import (
@@ -132,7 +133,7 @@ def tiny(tiny_path: Path) -> Bundle:
 def means_of(bundle: Bundle, settings: Settings, pixels: NDArray[np.uint8] = PICTURE) -> list[Array]:
     """Channel means of the undreamed picture, one array a layer."""
     canvas = Canvas(pixels, bundle.metadata, settings)
-    session = bundle.session(*canvas.size, "cpu", 1)
+    session = bundle.session(*canvas.size, Machine("cpu", 1))
     found = session.channel_means(canvas.base(canvas.size), np.ones(3, np.float32))
     return np.split(found, np.cumsum([layer.channels for layer in bundle.metadata.layers])[:-1])
 
@@ -181,7 +182,7 @@ def test_the_losses_of_a_guided_dream_weigh_what_the_guide_has_more_of(tiny: Bun
 
 def test_channel_weights_that_are_plain_change_nothing(tiny: Bundle) -> None:
     image, ones = np.random.default_rng(0).uniform(-1, 1, (3, 40, 40)).astype(np.float32), np.ones(3, np.float32)
-    session = tiny.session(40, 40, "cpu", 1)
+    session = tiny.session(40, 40, Machine("cpu", 1))
     plain, explicit = session.evaluate(image, ones), session.evaluate(image, ones, plain_weights(tiny.metadata.layers))
     for one, other in zip(plain, explicit, strict=True):
         np.testing.assert_array_equal(one, other)

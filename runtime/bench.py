@@ -1,0 +1,203 @@
+"""How fast this machine dreams: what a session takes to load, a step of a real ascent, 1000 of them, and its memory.
+
+Each measurement is a process of its own (`python -m onnxdream.runtime.bench BUNDLE WIDTH HEIGHT PROVIDER THREADS
+PRECISION` prints it as JSON), since a process never gets smaller than it once was, and sessions in one process slow
+each other by spinning threads.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ..models.errors import OnnxdreamError
+from .ascent import State, Step
+from .bundle import Bundle
+from .canvas import Pixels
+from .choice import choose_bundle
+from .errors import ProviderError
+from .footprint import peak_bytes
+from .providers import NAMES, Machine, machine_of
+from .run import dream
+from .settings import Execution, Precision, ProviderName, Settings
+from .subject import noise_picture, parse_size
+
+Size = tuple[int, int]
+
+# Steps that are timed: this many, or fewer where they take longer than these seconds, but never fewer than the last.
+_STEPS, _SECONDS, _LEAST_STEPS = 20, 5.0, 3
+_WARM_UP = 2
+_NO_END = 1_000_000
+
+
+class Climb:
+    """A `dream` of a picture as large as it is, without end, step by step under a clock."""
+
+    def __init__(self, bundle: Bundle, execution: Execution, picture: Pixels) -> None:
+        self._bundle = bundle
+        self._picture = picture
+        self._settings = Settings(max_size=None, steps=_NO_END, execution=execution)
+        self.state: State | None = None
+        self.first_seconds = 0.0
+
+    def step_seconds(self, count: int, limit: float = float("inf"), least: int = 1) -> list[float]:
+        """What each of the next `count` steps takes, its update and the gradient of what comes of it.
+
+        Where they take longer than `limit` seconds together, it ends after the first `least` of them. The gradient
+        that they start from is not among them; `first_seconds` are those until it was there.
+
+        Raises DreamError and BundleError.
+        """
+        clock: list[float] = []
+
+        def on_step(step: Step) -> bool:
+            clock.append(time.perf_counter())
+            self.state = step.state
+            done = len(clock) - 1
+            return done >= count or (done >= least and clock[-1] - clock[0] > limit)
+
+        started = time.perf_counter()
+        dream(self._picture, self._bundle, self._settings, on_step, state=self.state)
+        self.first_seconds = clock[0] - started
+        return [float(seconds) for seconds in np.diff(clock)]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What was measured: `step_seconds` is the median of `steps` steps, between their quartiles; `load_seconds` is what
+    the first gradient took longer than a step."""
+
+    load_seconds: float
+    step_seconds: float
+    quartiles: tuple[float, float]
+    steps: int
+    peak_bytes: int
+
+    @property
+    def seconds_for_1000_steps(self) -> float:
+        """Loading included."""
+        return self.load_seconds + 1000 * self.step_seconds
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What to measure: a bundle's file on a machine, at a width and height."""
+
+    bundle: Path
+    machine: Machine
+    size: Size
+
+    def __str__(self) -> str:
+        return f"{self.machine.provider} {self.machine.precision}, {self.size[0]}x{self.size[1]}"
+
+    def run(self) -> Numbers:
+        """Measures in this process, on noise. Raises DreamError and BundleError."""
+        execution = Execution(self.machine.provider, self.machine.threads, precision=self.machine.precision)
+        climb = Climb(Bundle.load(self.bundle), execution, noise_picture(*self.size, seed=0).pixels)
+        climb.step_seconds(_WARM_UP)
+        first = climb.first_seconds
+        times = climb.step_seconds(_STEPS, _SECONDS, _LEAST_STEPS)
+        low, step, high = (float(seconds) for seconds in np.quantile(times, (0.25, 0.5, 0.75)))
+        return Numbers(max(0.0, first - step), step, (low, high), len(times), peak_bytes())
+
+    def run_apart(self) -> Result:
+        """Measures in a process of its own; a failure there becomes the result's problem."""
+        words = (self.bundle, *self.size, self.machine.provider, self.machine.threads, self.machine.precision)
+        command = [sys.executable, "-m", "onnxdream.runtime.bench", *map(str, words)]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        if process.returncode == 0:
+            numbers = json.loads(process.stdout)
+            return Result(self, Numbers(**{**numbers, "quartiles": tuple(numbers["quartiles"])}))
+        if process.returncode < 0:
+            return Result(self, None, f"its process was ended by {signal.Signals(-process.returncode).name}")
+        return Result(self, None, (process.stderr.strip().splitlines() or ["its process failed"])[-1])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a trial; without numbers, `problem` says why, in one line."""
+
+    trial: Trial
+    numbers: Numbers | None
+    problem: str | None = None
+
+    def facts(self) -> dict[str, object]:
+        """As plain data, with what follows from the numbers."""
+        machine, (width, height) = self.trial.machine, self.trial.size
+        facts: dict[str, object] = {name: getattr(machine, name) for name in ("provider", "precision", "threads")}
+        facts |= {"width": width, "height": height, "problem": self.problem}
+        if self.numbers:
+            facts |= {**asdict(self.numbers), "steps_per_second": 1 / self.numbers.step_seconds}
+            facts["seconds_for_1000_steps"] = self.numbers.seconds_for_1000_steps
+        return facts
+
+    def cells(self) -> tuple[str, ...]:
+        """As a line of a table, column by column under `HEADER`."""
+        machine, numbers = self.trial.machine, self.numbers
+        where = machine.provider, machine.precision, str(machine.threads), "{}x{}".format(*self.trial.size)
+        if numbers is None:
+            return (*where, "failed")
+        many = numbers.seconds_for_1000_steps
+        return (
+            *where,
+            f"{numbers.load_seconds:.2f} s",
+            f"{1 / numbers.step_seconds:.2f}",
+            f"{many:.0f} s" if many < 600 else f"{many / 60:.0f} min",
+            f"{numbers.peak_bytes / 1e6:.0f} MB",
+        )
+
+
+HEADER = ("provider", "precision", "threads", "size", "load", "steps/s", "1000 steps", "peak memory")
+
+
+def plan(options: Mapping[str, Any], model: str | None, sizes: Sequence[str]) -> tuple[Bundle, list[Trial]]:
+    """The bundle that `dream` would choose, and its trials: every size on every provider that works, or on the one of
+    the options (provider, precision, threads; None like one left out).
+
+    Raises DreamError and BundleError.
+    """
+    wish = {name: value for name, value in options.items() if value is not None}
+    execution = Execution(**wish)
+    bundle = choose_bundle(model, execution.precision if "precision" in wish else None)
+    if "precision" not in wish:
+        execution = replace(execution, precision=bundle.precision)
+    assert bundle.path  # it was chosen from files
+    pairs = product(machines(execution), [parse_size(size, "size") for size in sizes])
+    return bundle, [Trial(bundle.path, machine, size) for machine, size in pairs]
+
+
+def machines(execution: Execution) -> list[Machine]:
+    """This machine with the execution's provider; for `auto` with each one that works in its precision.
+
+    Raises ProviderError where none works.
+    """
+    found = []
+    for name in NAMES if execution.provider == "auto" else ():
+        with suppress(ProviderError):  # the command `doctor` says why
+            found.append(machine_of(replace(execution, provider=name)))
+    return found or [machine_of(execution)]
+
+
+def main(words: list[str]) -> None:
+    """Prints the numbers of one trial as JSON."""
+    bundle, width, height, provider, threads, precision = words
+    machine = Machine(cast(ProviderName, provider), int(threads), cast(Precision, precision))
+    try:
+        print(json.dumps(asdict(Trial(Path(bundle), machine, (int(width), int(height))).run())))
+    except OnnxdreamError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

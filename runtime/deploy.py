@@ -1,0 +1,160 @@
+"""Making a folder that is copied to a device and runs there: the bundle, onnxdream itself, what to install, checks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from ..models.files import write_whole
+from .bundle import Bundle
+from .deployment import (
+    ENVIRONMENT,
+    FACTS,
+    MANIFEST,
+    REQUIREMENTS,
+    RUN,
+    TARGETS,
+    Deployment,
+    DeploymentError,
+    DeploymentWriteError,
+    Target,
+    manifest,
+    plain_name,
+    read_deployment,
+    read_listed,
+    read_manifest,
+)
+from .errors import SettingsError
+from .reference import Reference
+from .wheel import pack_wheel
+
+README = "README.txt"
+JETSON_REQUIREMENTS = "requirements-jetson.txt"
+OPENCV_REQUIREMENTS = "requirements-opencv.txt"
+_RUN_TEMPLATE = Path(__file__).parent / "templates" / RUN
+
+_README = """\
+{bundle}, deployed by onnxdream {version} for {target} ({title}).
+Copy this folder to the device as it is; there, `sha256sum --check {manifest}` tells whether all of it arrived.
+Set up and check:  ./{run} verify    (the first call installs into {environment} here, from the network)
+Dream:             ./{run} dream bears.jpg --steps 200
+Ask the machine:   ./{run} doctor
+"""
+
+
+def deploy(bundle: Bundle, target: str, output: Path | None = None, overwrite: bool = False) -> Path:
+    """Writes the folder, whole or not at all, and returns its path; `output` is `<bundle>-<target>` if it is None.
+
+    An existing folder is replaced with `overwrite`, and only if there is nothing in it that `deploy` did not write.
+    Raises SettingsError, DeploymentError, DreamError and BundleError.
+    """
+    if target not in TARGETS:
+        raise SettingsError(f"no target {target!r}: choose {', '.join(TARGETS)}")
+    stem = bundle.path.stem if bundle.path else "bundle"
+    folder = output or Path(f"{stem}-{target}")
+    try:
+        _require_free(folder, overwrite)
+        files = deployed_files(bundle, plain_name(f"{stem}.onnx"), target)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:100]}."))
+        try:
+            _write(temporary / "new", files)
+            _put(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        if isinstance(error, DeploymentError):
+            raise
+        raise DeploymentWriteError(
+            f"{str(folder)!r} cannot be written ({error.strerror}): choose another --output or make room on the disk"
+        ) from error
+    return folder
+
+
+def deployed_files(bundle: Bundle, name: str, target: str) -> dict[str, bytes]:
+    """Every file of a deployed folder, the manifest last. Raises DeploymentError, DreamError and BundleError."""
+    wheel, wheel_bytes = pack_wheel()
+    reference = Reference.of(bundle)
+    if not reference.is_sound():
+        raise DeploymentError(f"{bundle.name}: its gradient is no direction to climb: export it again")
+    version, device = wheel.split("-")[1], TARGETS[target]
+    script = _RUN_TEMPLATE.read_text(encoding="utf-8").replace("@bundle", name).replace("@python", device.python)
+    files = {
+        name: bundle.data,
+        wheel: wheel_bytes,
+        FACTS: Deployment(version, target, name, reference).to_json().encode(),
+        RUN: script.encode(),
+        README: _README.format(
+            bundle=name,
+            version=version,
+            target=target,
+            title=device.title,
+            manifest=MANIFEST,
+            run=RUN,
+            environment=ENVIRONMENT,
+        ).encode(),
+        **{file: text.encode() for file, text in requirements(device, wheel).items()},
+    }
+    return {**files, MANIFEST: manifest(files)}
+
+
+def requirements(target: Target, wheel: str) -> dict[str, str]:
+    """The files that say what pip installs on a device, beside the wheel."""
+    if target.extra:
+        return {REQUIREMENTS: f"./{wheel}[{target.extra}]\n"}
+    return {
+        # JetPack's OpenCV, and perhaps its onnxruntime, are built for numpy 1.
+        REQUIREMENTS: f"./{wheel}\nnumpy>=1.26,<2\n",
+        JETSON_REQUIREMENTS: (
+            "# From this index alone, without dependencies: the public index has a newer onnxruntime-gpu for ARM,\n"
+            "# whose CUDA code is not for a Jetson's GPU.\n"
+            f"--index-url {target.jetson_index}\n"
+            "onnxruntime-gpu>=1.18\n"
+        ),
+        OPENCV_REQUIREMENTS: "# Where JetPack's OpenCV is not installed.\nopencv-python-headless>=4.8,<4.12\n",
+    }
+
+
+def _require_free(folder: Path, overwrite: bool) -> None:
+    """Raises DeploymentWriteError where something is in the way that may not be replaced."""
+    if not os.path.lexists(folder):
+        return
+    shown = repr(str(folder))
+    if folder.is_symlink() or not folder.is_dir():
+        raise DeploymentWriteError(f"{shown} is there and is no folder: choose another --output")
+    found = {path.name for path in folder.iterdir()}
+    try:
+        listed = set(read_manifest(folder)) if found else set()
+    except DeploymentError:
+        raise DeploymentWriteError(f"{shown} is there and is no deployed folder: choose another --output") from None
+    if found and not overwrite:
+        raise DeploymentWriteError(f"{shown} is there: give --overwrite, or another --output")
+    foreign = sorted(found - listed - {MANIFEST, ENVIRONMENT})
+    if foreign:
+        raise DeploymentWriteError(f"{shown} holds {foreign[0]!r}, which was not deployed: move that away first")
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    folder.mkdir()
+    for name, data in files.items():
+        write_whole(folder / name, data)
+    script = folder / RUN
+    script.chmod(script.stat().st_mode | (script.stat().st_mode & 0o444) >> 2)  # whoever may read it may run it
+    listed = read_manifest(folder)  # as a device will read it
+    read_deployment(folder, listed)
+    for name in listed:
+        read_listed(folder, name, listed)
+
+
+def _put(temporary: Path, folder: Path) -> None:
+    """Puts the new folder in its place; the one that was there goes when the new one is in it."""
+    if os.path.lexists(folder):
+        os.replace(folder, temporary / "old")
+    try:
+        os.replace(temporary / "new", folder)
+    except BaseException:
+        if os.path.lexists(temporary / "old"):
+            os.replace(temporary / "old", folder)
+        raise

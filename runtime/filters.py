@@ -1,0 +1,106 @@
+"""Blurs and pyramids as matrices: what the graph `filter` is fed to do as OpenCV does.
+
+A linear filter along an axis is a band: each value of the result is a sum over a few neighbouring values. So the result
+is cut into blocks of equal length; one small matrix makes every block from the values around it, and what lies beyond
+an edge is read from inside, mirrored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Positions = NDArray[np.int64]
+Size = tuple[int, int]
+
+# Values of the result that one block holds; a wider filter has longer blocks, so that they overlap by half at most.
+_BLOCK = 32
+_BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
+
+
+@dataclass(frozen=True)
+class Band:
+    """A filter along one axis: a block's values are `matrix` [values, taps] times those at `positions` [blocks, taps].
+
+    The last block may be longer than the `length` of the result.
+    """
+
+    positions: Positions
+    matrix: Array
+    length: int
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A separable filter: a band for the rows, one above the other, and one for the columns."""
+
+    rows: Band
+    columns: Band
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the result."""
+        return self.rows.length, self.columns.length
+
+    @classmethod
+    def gaussian(cls, size: Size, sigma: float) -> Filter:
+        """A Gaussian of that many pixels, edges mirrored: cv2.GaussianBlur of float32."""
+        return cls(*(_gaussian(length, sigma) for length in size))
+
+    @classmethod
+    def halving(cls, size: Size) -> Filter:
+        """To half the size, odd sides rounded up: cv2.pyrDown."""
+        return cls(*(_halving(length) for length in size))
+
+    @classmethod
+    def doubling(cls, size: Size, larger: Size) -> Filter:
+        """To twice the size, or one less: cv2.pyrUp."""
+        return cls(*(_doubling(length, result) for length, result in zip(size, larger, strict=True)))
+
+
+def _gaussian(length: int, sigma: float) -> Band:
+    reach = round(8 * sigma + 1) // 2  # OpenCV's choice for float pixels: 4 sigma on either side
+    kernel = cv2.getGaussianKernel(2 * reach + 1, sigma, cv2.CV_32F).ravel()
+    values = min(max(_BLOCK, 2 * reach), length)
+    matrix = np.zeros((values, values + 2 * reach), np.float32)
+    for row in range(values):
+        matrix[row, row : row + len(kernel)] = kernel
+    starts = np.arange(0, length, values) - reach
+    return Band(_mirrored(_runs(starts, matrix), length), matrix, length)
+
+
+def _halving(length: int) -> Band:
+    result = (length + 1) // 2
+    values = min(_BLOCK, result)
+    matrix = np.zeros((values, 2 * values + 3), np.float32)
+    for row in range(values):
+        matrix[row, 2 * row : 2 * row + 5] = _BINOMIAL
+    starts = 2 * np.arange(0, result, values) - 2
+    return Band(_mirrored(_runs(starts, matrix), length), matrix, result)
+
+
+def _doubling(length: int, result: int) -> Band:
+    """The result's even values lie on those of the source, the odd ones between two."""
+    matrix = np.zeros((_BLOCK, _BLOCK // 2 + 2), np.float32)
+    for row in range(0, _BLOCK, 2):
+        matrix[row, row // 2 : row // 2 + 3] = 2 * _BINOMIAL[::2]
+        matrix[row + 1, row // 2 + 1 : row // 2 + 3] = 2 * _BINOMIAL[1::2]
+    starts = np.arange(0, result, _BLOCK) // 2 - 1
+    # Mirrored in twice the source, with zeros between its values, as OpenCV does it.
+    return Band(_mirrored(2 * _runs(starts, matrix), 2 * length) // 2, matrix, result)
+
+
+def _runs(starts: Positions, matrix: Array) -> Positions:
+    return starts[:, None] + np.arange(matrix.shape[1])
+
+
+def _mirrored(positions: Positions, length: int) -> Positions:
+    """Positions inside a length for any outside of it; the edge itself is not doubled (cv2.BORDER_REFLECT_101)."""
+    if length == 1:
+        return np.zeros_like(positions)
+    folded = np.abs(positions) % (2 * length - 2)
+    return np.minimum(folded, 2 * length - 2 - folded)

@@ -1,0 +1,247 @@
+"""One step of gradient ascent as one model, for an image that stays where its gradient is computed.
+
+Part for part the same as `Update`; what both do is tested against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .chain import Chain, Program
+from .filters import Filter
+from .providers import Machine
+from .regularizers import FLAT
+from .settings import Settings
+from .smoothing import FAINTEST, LEAST
+from .tensors import Tensor
+from .update import ADAM_DECAY, ADAM_EPSILON, NORM_EPSILON, Limits, Part, adam_weights, middle_of, parts_of
+
+Array = NDArray[np.float32]
+Size = tuple[int, int]
+Shift = tuple[int, int]
+
+
+# Inputs that change from step to step: what Adam's means are divided by.
+_ADAM_WEIGHTS = ("mean_weight", "square_weight")
+
+
+class GraphUpdate:
+    """`Update` for images of one size on one machine; where `jitter` is set it rolls the gradient back first.
+
+    `mask` is float32 [height, width]. Raises ProviderError and ComputationError.
+    """
+
+    def __init__(
+        self, settings: Settings, limits: Limits, size: Size, machine: Machine, mask: Array | None = None
+    ) -> None:
+        self._settings = settings
+        self._size = size
+        links = Links(settings, limits, size, mask)
+        direction = links.chain.input("gradient", links.picture)
+        if settings.jitter:
+            direction = _rolled(links.chain, direction, size[0])
+        for part in parts_of(settings):
+            direction = PARTS[part](links, direction)
+        self._program = Program(links.chain, [direction, *links.slots], machine)
+
+    def run(
+        self,
+        image: Tensor,
+        gradient: Tensor,
+        slots: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        number: int,
+        shift: Shift = (0, 0),
+    ) -> None:
+        """Writes the next image and the next slots into `outputs`, which must be other tensors; all [1, 3, h, w].
+
+        `number` counts the octave's updates from 1; `shift` is how far the image was rolled that the gradient is of.
+        Raises ComputationError.
+        """
+        inputs = {"image": image, "gradient": gradient}
+        inputs |= {_slot(place): slot for place, slot in enumerate(slots)}
+        if self._settings.jitter:
+            inputs |= _roll_inputs((-shift[0], -shift[1]), self._size)
+        if self._settings.optimizer == "adam":
+            weights = np.array(adam_weights(self._settings, number), np.float32)
+            inputs |= dict(zip(_ADAM_WEIGHTS, map(Tensor.on_host, np.split(weights, 2)), strict=True))
+        self._program.run(inputs, *outputs)
+
+
+class Roll:
+    """Rolls pictures of one size round their edges, as numpy does. Raises ProviderError and ComputationError."""
+
+    def __init__(self, size: Size, machine: Machine) -> None:
+        chain = Chain()
+        self._size = size
+        self._program = Program(chain, [_rolled(chain, chain.input("image", (1, 3, *size)), size[0])], machine)
+
+    def run(self, image: Tensor, shift: Shift, output: Tensor) -> None:
+        """Writes the picture, [1, 3, h, w], `shift` further down and right into another tensor."""
+        self._program.run({"image": image, **_roll_inputs(shift, self._size)}, output)
+
+
+class Check:
+    """Puts losses and what tells whether their gradient is finite into one row. Raises as `Roll` does."""
+
+    def __init__(self, size: Size, layers: int, machine: Machine) -> None:
+        chain = Chain()
+        losses, gradient = chain.input("losses", (1, layers)), chain.input("gradient", (1, 3, *size))
+        self._program = Program(chain, chain.add("check", losses=losses, gradient=gradient), machine)
+
+    def run(self, losses: Tensor, gradient: Tensor, row: Tensor) -> None:
+        """Writes the losses [1, layers] and the gradient's sum into the row [1, layers + 1]."""
+        self._program.run({"losses": losses, "gradient": gradient}, row)
+
+
+@dataclass
+class Links:
+    """An update's chain in the making: what its parts read, and the names of the slots that they leave."""
+
+    settings: Settings
+    limits: Limits
+    size: Size
+    mask: Array | None
+    chain: Chain = field(default_factory=Chain)
+    slots: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.image = self.chain.input("image", self.picture)
+
+    @property
+    def picture(self) -> tuple[int, ...]:
+        """The shape of images, gradients and slots."""
+        return 1, 3, *self.size
+
+    def slot(self, place: int) -> str:
+        """One of the optimizer's arrays, as the step before left it."""
+        return self.chain.input(_slot(place), self.picture)
+
+    def add(self, graph: str, **sources: str) -> str:
+        """Adds a graph of one output."""
+        (output,) = self.chain.add(graph, **sources)
+        return output
+
+    def filtered(self, image: str, chosen: Filter) -> str:
+        """Adds a filter."""
+        return self.add(
+            "filter",
+            image=image,
+            rows=self.chain.constant(chosen.rows.positions),
+            row_matrix=self.chain.constant(chosen.rows.matrix),
+            columns=self.chain.constant(chosen.columns.positions),
+            column_matrix=self.chain.constant(chosen.columns.matrix),
+            size=self.chain.constant(np.array(chosen.size)),
+        )
+
+
+def _blur(links: Links, direction: str) -> str:
+    return links.filtered(direction, Filter.gaussian(links.size, links.settings.blur))
+
+
+def _laplacian(links: Links, direction: str) -> str:
+    share, least = links.chain.number(FAINTEST), links.chain.number(LEAST)
+    faintest = links.add("faintest", gradient=direction, share=share, least=least)
+    bands: list[tuple[str, Size]] = []
+    rest, size = direction, links.size
+    while len(bands) < links.settings.laplacian and min(size) > 1:
+        down = Filter.halving(size)
+        coarse = links.filtered(rest, down)
+        enlarged = links.filtered(coarse, Filter.doubling(down.size, size))
+        bands.append((links.add("unit", fine=rest, coarse=enlarged, faintest=faintest), size))
+        rest, size = coarse, down.size
+    nothing = links.chain.constant(np.zeros((1, 1, 1, 1), np.float32))
+    merged = links.add("unit", fine=rest, coarse=nothing, faintest=faintest)
+    for band, larger in reversed(bands):
+        merged = links.add("merge", one=links.filtered(merged, Filter.doubling(size, larger)), other=band)
+        size = larger
+    return merged
+
+
+def _norm(links: Links, direction: str) -> str:
+    kind, epsilon = links.settings.gradient_norm, links.chain.number(NORM_EPSILON)
+    return links.add(f"norm-{kind}", gradient=direction, epsilon=epsilon)
+
+
+def _tv(links: Links, direction: str) -> str:
+    rows = np.arange(links.size[0])
+    return links.add(
+        "tv",
+        direction=direction,
+        image=links.image,
+        strength=links.chain.number(links.settings.tv),
+        flat=links.chain.number(FLAT),
+        below=links.chain.constant(np.append(rows[1:], rows[-1])),
+        above=links.chain.constant(np.roll(rows, 1)),
+    )
+
+
+def _l2(links: Links, direction: str) -> str:
+    strength, middle = links.chain.number(links.settings.l2), links.chain.number(middle_of(links.limits))
+    return links.add("l2", direction=direction, image=links.image, strength=strength, middle=middle)
+
+
+def _momentum(links: Links, direction: str) -> str:
+    left = links.chain.number(links.settings.momentum)
+    links.slots = [links.add("momentum", direction=direction, velocity=links.slot(0), momentum=left)]
+    return links.slots[0]
+
+
+def _adam(links: Links, direction: str) -> str:
+    adapted, *links.slots = links.chain.add(
+        "adam",
+        direction=direction,
+        mean=links.slot(0),
+        square=links.slot(1),
+        mean_share=links.chain.number(1 - links.settings.momentum),
+        square_share=links.chain.number(1 - ADAM_DECAY),
+        epsilon=links.chain.number(ADAM_EPSILON),
+        **{name: links.chain.input(name, (1,)) for name in _ADAM_WEIGHTS},
+    )
+    return adapted
+
+
+def _step(links: Links, direction: str) -> str:
+    rate = np.full((1, 1, 1, 1), links.settings.step_size, np.float32)
+    low, high = links.limits if links.settings.clip else (-np.inf, np.inf)
+    return links.add(
+        "step",
+        image=links.image,
+        direction=direction,
+        rate=links.chain.constant(rate if links.mask is None else rate * links.mask),
+        low=links.chain.constant(np.array(low, np.float32)),
+        high=links.chain.constant(np.array(high, np.float32)),
+    )
+
+
+# The last of them gives the next image.
+PARTS: dict[Part, Callable[[Links, str], str]] = {
+    "blur": _blur,
+    "laplacian": _laplacian,
+    "norm": _norm,
+    "tv": _tv,
+    "l2": _l2,
+    "momentum": _momentum,
+    "adam": _adam,
+    "step": _step,
+}
+
+
+def _slot(place: int) -> str:
+    return f"slot{place}"
+
+
+def _rolled(chain: Chain, image: str, height: int) -> str:
+    rows, right = chain.input("rows", (height,), whole=True), chain.input("right", (1,), whole=True)
+    (output,) = chain.add("roll", image=image, rows=rows, right=right)
+    return output
+
+
+def _roll_inputs(shift: Shift, size: Size) -> dict[str, Tensor]:
+    """Which row comes to be where, and which column to be the first."""
+    rows, right = np.roll(np.arange(size[0]), shift[0]), np.array([-shift[1] % size[1]])
+    return {"rows": Tensor.on_host(rows.astype(np.int64)), "right": Tensor.on_host(right.astype(np.int64))}

@@ -1,0 +1,100 @@
+"""Whether a deployed folder is whole, and whether this machine computes with it what was computed where it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from ..models.contract import BundleError
+from ..models.errors import OnnxdreamError
+from .bundle import Bundle
+from .deployment import TARGETS, DeploymentError, read_deployment, read_listed, read_manifest
+from .errors import ProviderError, SettingsError
+from .providers import Machine, candidates, self_test, usable_threads
+from .reference import BARS, Reference, own_precision
+from .settings import Execution
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at, and what was found; `problem` is a line with what to do, None if all is well."""
+
+    name: str
+    found: str
+    problem: str | None = None
+
+    def cells(self) -> tuple[str, ...]:
+        """The check as a line of a table."""
+        return self.name, "fails" if self.problem else "ok", self.found
+
+
+def verify(folder: Path, provider: str = "auto", precision: str | None = None) -> list[Check]:
+    """Looks at a folder's files, the bundle's contract, and at each provider: whether it works, and what it computes.
+
+    `auto` means the providers that the folder's target must have; the precision is the bundle's own if it is None.
+    What rests on a failed check is left out. Raises SettingsError, and DeploymentError for a folder that `deploy` did
+    not make.
+    """
+    wish: dict[str, Any] = {"provider": provider, "precision": precision or "fp32"}
+    execution = Execution(**wish)
+    listed = read_manifest(folder)
+    checks = list(_files(folder, listed))
+    if any(check.problem for check in checks):
+        return checks
+    deployed = read_deployment(folder, listed)
+    try:
+        bundle = replace(Bundle.load(read_listed(folder, deployed.bundle, listed)), path=folder / deployed.bundle)
+    except BundleError as error:
+        return [*checks, Check("bundle", "against the contract", str(error))]
+    layers = ", ".join(bundle.metadata.layer_names)
+    checks.append(Check("bundle", f"{deployed.bundle}: {bundle.metadata.backbone}, {layers}"))
+    providers = TARGETS[deployed.target].providers if execution.provider == "auto" else (execution.provider,)
+    chosen = execution.precision if precision else own_precision(bundle)
+    for name in providers:
+        checks.extend(_machine(bundle, deployed.reference, Machine(name, usable_threads(), chosen)))
+    return checks
+
+
+def _files(folder: Path, listed: dict[str, str]) -> Iterator[Check]:
+    """One check of all files, or one for each that is amiss."""
+    size, sound = 0, True
+    for name in listed:
+        try:
+            size += len(read_listed(folder, name, listed))
+        except DeploymentError as error:
+            sound = False
+            yield Check("files", name, str(error))
+    if sound:
+        yield Check("files", f"{len(listed)} as deployed, {size / 1e6:.1f} MB")
+
+
+def _machine(bundle: Bundle, reference: Reference, machine: Machine) -> Iterator[Check]:
+    """The provider's self-test and, if it works, what it computes."""
+    title = f"provider {machine.provider}"
+    try:
+        bundle.require_precision(machine.precision)
+        candidates(machine.provider, ort.get_available_providers(), machine.precision)
+    except (ProviderError, SettingsError) as error:
+        yield Check(title, "not to be had", str(error))
+        return
+    failure = self_test(machine.provider, machine.precision)
+    if failure:
+        yield Check(title, "self-test", f"{title} does not work here ({failure}): the command `doctor` tells more")
+        return
+    yield Check(title, "self-test")
+    title, bar = f"gradient on {machine.provider} in {machine.precision}", BARS[machine.precision]
+    try:
+        found = reference.agreement(bundle, machine)
+    except OnnxdreamError as error:
+        yield Check(title, "no result", str(error))
+        return
+    numbers = (
+        f"losses within {found.loss_error:.1e} ({bar.loss_error:.0e} allowed), "
+        f"cosine {found.cosine:.7f} ({bar.cosine:g} needed)"
+    )
+    problem = f"the {title} is not what it was where it was deployed ({numbers}): choose another --provider"
+    yield Check(title, numbers, None if found.meets(bar) else problem)

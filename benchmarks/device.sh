@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# NOT YET RUN: no machine with an NVIDIA GPU was at hand when this was written.
+#
+# Everything to do on the day there is one, in one command: `benchmarks/device.sh [FOLDER]`. It makes the environments,
+# runs the doctor, the tests of providers, the benchmark against PyTorch on that GPU, and measures how busy the GPU is.
+# What it finds lands in FOLDER (default: benchmarks/device).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-benchmarks/device}
+venvs=$PWD/.venv-device
+mkdir -p "$out" "$venvs"
+
+environment() { # name, packages...
+  local python=$venvs/$1/bin/python
+  [ -x "$python" ] || python3 -m venv "$venvs/$1"
+  "$python" -m pip install -q "${@:2}"
+}
+
+echo "== environments"
+nvidia-smi | tee "$out/nvidia-smi.txt"
+environment cuda -e '.[gpu,test]'
+environment tensorflow -e '.[export,cpu]'
+environment pytorch torch numpy
+printf '%s = "%s"\n' cuda "$venvs/cuda/bin/python" tensorflow "$venvs/tensorflow/bin/python" \
+  pytorch-cuda "$venvs/pytorch/bin/python" >"$out/environments.toml"
+
+echo "== doctor, and the tests of what depends on the device"
+"$venvs/cuda/bin/python" cli.py doctor | tee "$out/doctor.txt"
+"$venvs/cuda/bin/python" -m pytest tests/test_providers.py tests/test_doctor.py tests/test_bundle.py \
+  tests/test_ascent.py tests/test_embedded.py tests/test_cli_dream.py tests/test_bench.py | tee "$out/tests.txt"
+
+echo "== how fast, and how busy"
+"$venvs/cuda/bin/python" cli.py bench --size 512x384 --size 1024x768 | tee "$out/bench.txt"
+"$venvs/cuda/bin/python" benchmarks/busy.py models/embedded/v3-low.onnx 512x384 | tee "$out/busy.txt"
+"$venvs/tensorflow/bin/python" benchmarks/run.py --environments "$out/environments.toml" --json "$out/results.json" \
+  --systems cuda,torch-cuda-eager,torch-cuda-compile,torch-cuda-fp16 --parts steps,start,job | tee "$out/table.md"

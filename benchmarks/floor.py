@@ -1,0 +1,166 @@
+"""The floor: the convolutions that the mathematics asks for, and nothing else, in onnxruntime's CPU provider.
+
+Every convolution of the folded forward graph, with its ReLU where it has one, and every convolution's gradient with
+respect to its input: with stride 1 a convolution with the flipped kernel, otherwise a transposed one. They come from
+the forward graph, not from the bundle, so that the floor stays where it is when the bundle's graph is arranged anew.
+
+All lie side by side in one model, on inputs of their real shapes, and onnxruntime's own profile says how long each
+kernel ran: in the blocked layout of the real graph, without the reorders around it. That is lower than any real graph
+can be with the same kernels, since inputs are shared, and every sum, mask, pooling and concatenation is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from rows import Case
+
+Array = NDArray[np.float32]
+Shape = tuple[int, int, int]  # channels, height, width
+# A session's first runs find cold caches and fetch their memory from the system.
+_WARM_UP = 3
+_KERNELS = ("Conv", "FusedConv", "ConvTranspose")
+
+
+class Floor:
+    """Its step is one run of every convolution, in seconds of their kernels."""
+
+    def __init__(self, case: Case, threads: int) -> None:
+        facts = json.loads((case.folder / "forward.json").read_text())
+        with np.load(case.folder / "forward.npz") as arrays:
+            self._model = convolutions(facts["operators"], dict(arrays), case.size)
+        self._threads = threads
+        rng = np.random.default_rng(0)
+        shapes = {value.name: _shape(value) for value in self._model.graph.input}
+        self._feed = {
+            name: ort.OrtValue.ortvalue_from_numpy(rng.standard_normal(shape, np.float32))
+            for name, shape in shapes.items()
+        }
+
+    def step_seconds(self, count: int) -> list[float]:
+        """Of that many runs, after some that are not counted."""
+        with tempfile.TemporaryDirectory() as folder:
+            options = ort.SessionOptions()
+            options.intra_op_num_threads = self._threads
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "floor")
+            options.add_session_config_entry("session.set_denormal_as_zero", "1")
+            session = ort.InferenceSession(self._model.SerializeToString(), options, ["CPUExecutionProvider"])
+            names = [value.name for value in self._model.graph.output]
+            for _ in range(_WARM_UP + count):
+                session.run_with_ort_values(names, self._feed)
+            events = json.loads(Path(session.end_profiling()).read_text())
+        return kernel_seconds(events)[_WARM_UP:]
+
+    def versions(self) -> dict[str, str]:
+        """Of what computes."""
+        return {"onnxruntime": ort.__version__}
+
+
+def convolutions(operators: list[dict[str, Any]], arrays: dict[str, Array], size: tuple[int, int]) -> onnx.ModelProto:
+    """A model of every convolution and its gradient, each on a graph input that those of one shape share."""
+    graph = _Graph()
+    rectified = {op["inputs"][0] for op in operators if op["kind"] == "Relu"}
+    shapes = dict(_shapes(operators, arrays, size))
+    for op in operators:
+        if op["kind"] == "Convolution":
+            kernel, bias = arrays[f"{op['name']}/kernel"], arrays[f"{op['name']}/bias"]
+            x, y = shapes[op["inputs"][0]], shapes[op["name"]]
+            graph.forward(op, kernel, bias, x, relu=op["name"] in rectified)
+            graph.backward(op, kernel, y)
+    return graph.model()
+
+
+def kernel_seconds(events: list[dict[str, Any]]) -> list[float]:
+    """From onnxruntime's profile: seconds of all convolution kernels together, run by run."""
+    runs = sorted((event["ts"], event["ts"] + event["dur"]) for event in events if event["name"] == "model_run")
+    kernels = [
+        event for event in events if event["name"].endswith("_kernel_time") and event["args"].get("op_name") in _KERNELS
+    ]
+    return [sum(event["dur"] for event in kernels if start <= event["ts"] < end) / 1e6 for start, end in runs]
+
+
+class _Graph:
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+        self.inputs: dict[Shape, str] = {}
+        self.outputs: list[str] = []
+
+    def forward(self, op: dict[str, Any], kernel: Array, bias: Array, shape: Shape, relu: bool) -> None:
+        names = [
+            self._input(shape),
+            self._weight(f"{op['name']}/kernel", kernel),
+            self._weight(f"{op['name']}/bias", bias),
+        ]
+        output = f"{op['name']}/forward"
+        self._add("Conv", names, output, strides=op["strides"], pads=_pads(op))
+        if relu:
+            self._add("Relu", [output], f"{output}/relu")
+        self.outputs.append(f"{output}/relu" if relu else output)
+
+    def backward(self, op: dict[str, Any], kernel: Array, shape: Shape) -> None:
+        output = f"{op['name']}/backward"
+        if op["strides"] == [1, 1]:
+            flipped = np.ascontiguousarray(kernel[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+            reach = [side - 1 - pad for side, pad in zip(kernel.shape[2:] * 2, _pads(op), strict=True)]
+            self._add("Conv", [self._input(shape), self._weight(f"{op['name']}/flipped", flipped)], output, pads=reach)
+        else:
+            names = [self._input(shape), f"{op['name']}/kernel"]
+            self._add("ConvTranspose", names, output, strides=op["strides"])
+        self.outputs.append(output)
+
+    def model(self) -> onnx.ModelProto:
+        inputs = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, *shape)) for shape, name in self.inputs.items()
+        ]
+        outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in self.outputs]
+        graph = helper.make_graph(self.nodes, "floor", inputs, outputs, self.weights)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    def _add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
+        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+
+    def _input(self, shape: Shape) -> str:
+        return self.inputs.setdefault(shape, "x{}x{}x{}".format(*shape))
+
+    def _weight(self, name: str, array: Array) -> str:
+        self.weights.append(numpy_helper.from_array(array, name))
+        return name
+
+
+def _shapes(
+    operators: list[dict[str, Any]], arrays: dict[str, Array], size: tuple[int, int]
+) -> Iterator[tuple[str, Shape]]:
+    """Channels, height and width of every node's output."""
+    shapes: dict[str, Shape] = {"image": (3, size[1], size[0])}
+    yield "image", shapes["image"]
+    for op in operators:
+        inputs = [shapes[name] for name in op["inputs"]]
+        channels, height, width = inputs[0]
+        if op["kind"] == "Concat":
+            channels = sum(shape[0] for shape in inputs)
+        if op["kind"] == "Convolution":
+            channels = arrays[f"{op['name']}/kernel"].shape[0]
+        if "window" in op and not op["same"]:
+            (tall, wide), (down, right) = op["window"], op["strides"]
+            height, width = (height - tall) // down + 1, (width - wide) // right + 1
+        shapes[op["name"]] = (channels, height, width)
+        yield op["name"], shapes[op["name"]]
+
+
+def _pads(op: dict[str, Any]) -> list[int]:
+    return [(side - 1) // 2 if op["same"] else 0 for side in op["window"]] * 2
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    return tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)

@@ -1,0 +1,57 @@
+"""onnxdream as a contestant: the runtime's own ascent on one provider."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rows import Case
+from timing import timed
+
+import onnxdream.cli  # noqa: F401 - what the command `dream` imports first, so that a cold start counts it
+from onnxdream.runtime import Bundle, Execution
+from onnxdream.runtime.batch import dream_all  # noqa: F401 - likewise
+from onnxdream.runtime.bench import Climb
+from onnxdream.runtime.order import take_order  # noqa: F401 - likewise
+from onnxdream.runtime.providers import machine_of
+
+Array = NDArray[np.float32]
+
+
+class Ours:
+    """Times steps of a real `dream`."""
+
+    def __init__(self, case: Case, threads: int, provider: str, precision: str) -> None:
+        wish: dict[str, Any] = {"provider": provider, "threads": threads, "precision": precision}
+        execution = Execution(**wish)
+        bundle = Bundle.load(case.folder / "bundle.onnx")
+        self._image: Array = np.load(case.image)
+        self._layer_weights = np.ones(len(bundle.metadata.layers), np.float32)
+        self._climb = Climb(bundle, execution, np.load(case.picture))
+        # The very session that the climb uses.
+        self._session = bundle.session(*self._image.shape[1:], machine_of(execution))
+
+    def gradient(self) -> Array:
+        """Of the sum of the layers' means, [3, height, width], at the case's image."""
+        _, gradient = self._session.evaluate(self._image, self._layer_weights)
+        return gradient
+
+    def step_seconds(self, count: int) -> list[float]:
+        """Of that many whole steps, after one that is not counted."""
+        return self._climb.step_seconds(count)
+
+    def evaluation_seconds(self, count: int) -> list[float]:
+        """Of that many gradients without an update, after one that is not counted."""
+        return timed(self.gradient, count)
+
+    def versions(self) -> dict[str, str]:
+        """Of what computes."""
+        import onnxruntime
+
+        return {
+            "onnxdream": importlib.metadata.version("onnxdream"),
+            "onnxruntime": onnxruntime.__version__,
+            "numpy": np.__version__,
+        }

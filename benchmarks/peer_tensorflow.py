@@ -1,0 +1,67 @@
+"""TensorFlow as a contestant, as a user would write it: GradientTape on the stock Keras model in a tf.function."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import importlib
+import json
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from rows import STEP_SIZE, Case
+from timing import timed
+
+Array = NDArray[np.float32]
+
+
+class TensorFlow:
+    """Images [1, height, width, 3]; TensorFlow's own choice of kernels (oneDNN)."""
+
+    def __init__(self, case: Case, threads: int) -> None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        facts = json.loads((case.folder / "forward.json").read_text())
+        module, function = facts["builder"].split(":")
+        builder = getattr(importlib.import_module(module), function)
+        stock = builder(include_top=False, weights=None, input_shape=(None, None, 3))
+        stock.load_weights(case.folder / "keras.weights.h5")
+        self._model = keras.Model(stock.input, [stock.get_layer(layer).output for layer in facts["layers"]])
+        self._limits = tuple(facts["range"])
+        self._image: Any = tf.constant(np.load(case.image).transpose(1, 2, 0)[None])
+
+    def gradient(self) -> Array:
+        """Of the sum of the layers' means, [3, height, width], at the case's image."""
+        _, gradient = self._loss_and_gradient(self._image)
+        return np.ascontiguousarray(gradient.numpy()[0].transpose(2, 0, 1))
+
+    def step_seconds(self, count: int) -> list[float]:
+        """Of that many whole steps, after one that is not counted."""
+        return timed(self._advance, count)
+
+    def versions(self) -> dict[str, str]:
+        """Of what computes."""
+        return {"tensorflow": tf.__version__, "keras": keras.__version__}
+
+    def _advance(self) -> float:
+        loss, self._image = self._step(self._image)
+        return float(loss)
+
+    @tf.function
+    def _loss_and_gradient(self, image: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            loss = tf.add_n([tf.reduce_mean(layer) for layer in self._model(image, training=False)])
+        return loss, tape.gradient(loss, image)
+
+    @tf.function
+    def _step(self, image: Any) -> Any:
+        loss, gradient = self._loss_and_gradient(image)
+        gradient /= tf.math.reduce_std(gradient) + 1e-8
+        return loss, tf.clip_by_value(image + STEP_SIZE * gradient, *self._limits)

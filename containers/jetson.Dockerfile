@@ -1,0 +1,25 @@
+# onnxdream on a Jetson with JetPack 6. Its context is a deployed folder, and it is built on the Jetson:
+#   onnxdream deploy v3-low --target jetson-orin
+#   docker build --file jetson.Dockerfile --tag onnxdream v3-low-jetson-orin
+#   docker run --rm --runtime nvidia onnxdream verify
+# Not yet built: no Jetson has been at hand.
+ARG BASE=nvcr.io/nvidia/l4t-jetpack:r36.4.0
+FROM ${BASE}
+
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends ca-certificates python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /opt/onnxdream
+COPY SHA256SUMS *.json *.onnx *.sh *.txt *.whl ./
+# Any command installs; this one needs no GPU.
+RUN PIP_NO_CACHE_DIR=1 ./run.sh info
+
+# /data keeps bundles and caches, /pictures is where pictures are read and written. Group video: the GPU's devices.
+RUN useradd --create-home --groups video dreamer && mkdir /data /pictures && chown dreamer: /data /pictures
+ENV ONNXDREAM_HOME=/data
+VOLUME /data
+USER dreamer
+WORKDIR /pictures
+ENTRYPOINT ["/opt/onnxdream/run.sh"]
+CMD ["verify"]

@@ -99,8 +99,11 @@ def export_bundle(
 
     Raises ExportError.
     """
-    parts = ("" if request.objective == "mean" else request.objective, f"border{request.border}" * bool(request.border))
-    parts += ("" if request.precision == "fp32" else request.precision,)
+    parts = [
+        "" if request.objective == "mean" else request.objective,
+        f"border{request.border}" if request.border else "",
+        "" if request.precision == "fp32" else request.precision,
+    ]
     variant = "-".join(part for part in parts if part)
     path = output or bundle_path(request.backbone, request.layers, _weights_name(request), variant)
     _require_writable(path.parent)

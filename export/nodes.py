@@ -82,7 +82,7 @@ class Window:
     """Kernel size, strides and ONNX pads of a convolution or a pooling node; its padding is symmetric."""
 
     def __init__(self, kernel: Sequence[int], node: Node) -> None:
-        self.kernel = list(kernel)
-        self.strides = list(node.get_attr_value("strides"))[2:]
+        self.kernel: list[int] = list(kernel)
+        self.strides: list[int] = list(node.get_attr_value("strides"))[2:]
         same = node.get_attr_value("padding") in (b"SAME", "SAME")
         self.pads = [(k - 1) // 2 if same else 0 for k in self.kernel] * 2

@@ -103,4 +103,5 @@ def _mirrored(positions: Positions, length: int) -> Positions:
     if length == 1:
         return np.zeros_like(positions)
     folded = np.abs(positions) % (2 * length - 2)
-    return np.minimum(folded, 2 * length - 2 - folded)
+    mirrored: Positions = np.minimum(folded, 2 * length - 2 - folded)
+    return mirrored

@@ -139,7 +139,7 @@ def test_the_checks_are_those_of_fp32_and_an_ascent(precision: str, made: Callab
     checks, full = (Bundle.load(made(name)).metadata.verification for name in (precision, "fp32"))
     assert [(c.picture, c.climbed) for c in checks[:-1]] == [(c.picture, c.climbed) for c in full]
     ascent = checks[-1]
-    assert (ascent.picture, ascent.climbed) == ("50 steps on noise 19x19", ALL_LAYERS)
+    assert (ascent.picture, ascent.climbed) == ("50 steps from noise 72x40", ALL_LAYERS)
     assert 0 < ascent.loss_error < 0.02
     assert max(check.loss_error for check in checks) > 1e-5  # the rounding shows
 
@@ -179,7 +179,7 @@ def test_without_weights_the_gradient_is_nothing(
 def test_one_channel_of_a_large_picture_is_not_flushed_to_zero(
     precision: str, session: Callable[[str], ort.InferenceSession]
 ) -> None:
-    image, channels = noise(1100, 1400), np.zeros(14 + 14 + 8, np.float32)
+    image, channels = noise(1100, 1400), np.zeros(42, np.float32)
     channels[3] = -0.01
     expected = gradient_of(session("fp32"), image, (1, 0, 0), channels)
     assert np.abs(expected).max() < 2**-24  # nothing, to float16
@@ -262,7 +262,7 @@ def test_an_ascent_that_goes_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatc
 
     right = verification._climbed
     monkeypatch.setattr(verification, "_climbed", lambda *given: (right(*given)[0], -right(*given)[1]))
-    with pytest.raises(VerificationError, match="on 50 steps on noise 19x19, all layers"):
+    with pytest.raises(VerificationError, match="50 steps from noise 60x28, all layers"):
         make_bundle(replace(RANDOM, layers=("low",), precision="fp16"))
     make_bundle(replace(RANDOM, layers=("low",)))  # fp32 makes no ascent
 

@@ -78,7 +78,14 @@ class Convolution(Window):
 
 @dataclass(frozen=True)
 class Relu(Operator):
-    """max(x, 0)."""
+    """max(x, 0); its gradient is masked here, or by a `Mask` behind it."""
+
+    masks: bool = True
+
+
+@dataclass(frozen=True)
+class Mask(Operator):
+    """x, which is never negative, as it is; its gradient is 0 where x is."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,13 @@ class Nodes:
             total = self.add("Add", total, other)
         return total
 
+    def narrowest(self, x: str) -> str:
+        """What an Expand repeats to make x, for an operator that repeats it by itself; else x."""
+        node = self.ctx.get_node_by_output(x)
+        while node and node.type == "Identity":
+            node = self.ctx.get_node_by_output(node.input[0])
+        return str(node.input[0]) if node and node.type == "Expand" else x
+
     def put(self, node: Node, op_type: str, *inputs: str, **attributes: Any) -> None:
         """A node in the place of a TensorFlow node, its output's name, shape and type kept."""
         output = node.output[0]

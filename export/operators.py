@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from .forward import AveragePool, Concat, Convolution, MaxPool, Operator, Relu, Sum
+from .forward import AveragePool, Concat, Convolution, Mask, MaxPool, Operator, Relu, Sum
 
 Tensor = Any
 
@@ -53,9 +53,19 @@ def _(op: Relu, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
     def relu(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         y = tf.nn.relu(x)
         # From the output: a mask of x would keep Conv and Relu apart in onnxruntime.
-        return y, lambda dy: tf.raw_ops.ReluGrad(gradients=dy, features=y)
+        return y, lambda dy: tf.raw_ops.ReluGrad(gradients=dy, features=y) if op.masks else dy
 
     return relu(inputs[0])
+
+
+@evaluate.register
+def _(op: Mask, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    @tf.custom_gradient
+    def mask(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        y = tf.identity(x)
+        return y, lambda dy: tf.raw_ops.ReluGrad(gradients=dy, features=y)
+
+    return mask(inputs[0])
 
 
 @evaluate.register

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes bytes to a temporary file beside `path` and renames it, so no reader ever sees half of it.
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A temporary file beside `path` to write to, which takes its name at the end: no reader ever sees half of it.
 
     Missing folders are made. Raises OSError.
     """
@@ -16,7 +20,7 @@ def write_whole(path: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         mask = os.umask(0)
@@ -26,3 +30,9 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes bytes as `whole_file` does. Raises OSError."""
+    with whole_file(path) as file:
+        file.write(data)

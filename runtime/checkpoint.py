@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -39,8 +38,8 @@ class Checkpoint:
     seconds: float
     state: State
 
-    def to_bytes(self) -> bytes:
-        """The checkpoint as an .npz: one JSON text and the arrays of the state, each with its CRC."""
+    def write(self, file: IO[bytes]) -> None:
+        """Writes it as an .npz: one JSON text and the arrays of the state, each with its CRC. Raises OSError."""
         facts: dict[str, Any] = {
             "format": _FORMAT,
             "settings": asdict(self.settings),
@@ -57,9 +56,7 @@ class Checkpoint:
         arrays: dict[str, Any] = {f"slot{i}": slot for i, slot in enumerate(self.state.slots)}
         rows = self.state.history[: self.state.number]  # that of the image itself is computed again
         history = np.stack(rows) if rows else np.zeros((0, 0), np.float32)
-        file = io.BytesIO()
         np.savez(file, facts=np.array(json.dumps(facts)), image=self.state.image, history=history, **arrays)
-        return file.getvalue()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

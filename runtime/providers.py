@@ -260,6 +260,9 @@ def _session_options(machine: Machine, sizes: Mapping[str, int]) -> Any:
     options.intra_op_num_threads = machine.threads
     if machine.provider == "openvino":  # it optimises the whole graph itself
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if machine.provider == "cpu":
+        # Else every tensor has its place in one block that is planned from the first run, beside what that run took.
+        options.enable_mem_pattern = False
     # Gradients hold denormals, which some CPUs compute a hundred times slower.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     # Else they go on spinning for a while after a run, and another session's threads find no core.

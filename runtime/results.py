@@ -6,7 +6,8 @@ import csv
 import io
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.files import write_whole
+from ..models.files import whole_file, write_whole
+from .checkpoint import Checkpoint
 from .errors import DreamError
 from .pictures import WRITTEN_SUFFIXES, PictureWriteError, encode_picture
 
@@ -108,9 +110,10 @@ class Results:
         """Raises OutputError."""
         _write(self.plot, png)
 
-    def write_checkpoint(self, data: bytes) -> None:
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Raises OutputError."""
-        _write(self.checkpoint, data)
+        with _saying_what_failed(self.checkpoint), whole_file(self.checkpoint) as file:
+            checkpoint.write(file)
 
     def write_record(self, text: str) -> None:
         """Raises OutputError."""
@@ -163,7 +166,13 @@ def _require_writable(picture: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    try:
+    with _saying_what_failed(path):
         write_whole(path, data)
+
+
+@contextmanager
+def _saying_what_failed(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputError(f"cannot write {path} ({error.strerror}): make room or choose another --output") from error

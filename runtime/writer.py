@@ -121,7 +121,7 @@ class Writer:
                 film_every=self.job.film_every,
                 seconds=started - self._started,
                 state=step.state,
-            ).to_bytes()
+            )
         )
         took = time.monotonic() - started
         self._next_checkpoint = time.monotonic() + max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * took)

@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -207,7 +207,9 @@ def test_it_holds_all_that_the_run_needs(checkpoint: Path, folder: Path) -> None
     assert kept.output == str(folder / "bears-dream.png")
     assert kept.seconds > 0
     assert [slot.shape for slot in kept.state.slots] == [(3, 60, 73)] * 2
-    assert contents(read_back(kept.to_bytes(), folder)) == contents(kept)
+    copy = folder / "copy.checkpoint"
+    write(kept, copy)
+    assert contents(read_checkpoint(copy)) == contents(kept)
 
 
 def contents(kept: Checkpoint) -> tuple[Any, ...]:
@@ -224,6 +226,11 @@ def read_back(data: bytes, folder: Path) -> Checkpoint:
     return read_checkpoint(path)
 
 
+def write(kept: Checkpoint, path: Path) -> None:
+    with path.open("wb") as file:
+        kept.write(file)
+
+
 def test_snapshots_from_before_stay_and_those_due_follow(checkpoint: Path, folder: Path, run: Command) -> None:
     (folder / "bears-dream-step0099.png").write_bytes(b"of an older dream")
     run("dream", "--resume", checkpoint).succeeds()
@@ -233,7 +240,7 @@ def test_snapshots_from_before_stay_and_those_due_follow(checkpoint: Path, folde
 
 def test_the_time_it_took_is_counted_on(checkpoint: Path, folder: Path, run: Command) -> None:
     kept = read_checkpoint(checkpoint)
-    checkpoint.write_bytes(replace(kept, seconds=1000.0).to_bytes())
+    write(replace(kept, seconds=1000.0), checkpoint)
     run("dream", "--resume", checkpoint).succeeds()
     assert 1000 < json.loads((folder / "bears-dream.json").read_text())["seconds"] < 1100
 
@@ -412,7 +419,7 @@ def test_checkpoints_come_every_few_seconds_and_not_more_often_than_they_cost(
     clock = Clock()
     written: list[float] = []
 
-    def write(results: Results, data: bytes) -> None:
+    def write(results: Results, kept: Checkpoint) -> None:
         written.append(clock.now)
         clock.now += 1.0  # a slow disk
 
@@ -431,14 +438,16 @@ def test_a_disk_that_is_full_ends_the_run_with_its_picture(folder: Path, monkeyp
     from onnxdream.runtime.results import OutputError
 
     monkeypatch.setattr(writer, "_CHECKPOINT_SECONDS", 0.0)
-    real = results.write_whole
 
-    def write(path: Path, data: bytes) -> None:
-        if path.suffix == ".checkpoint":
+    class FullFile(io.BytesIO):
+        def write(self, data: Any) -> int:
             raise OSError(28, os.strerror(28))
-        real(path, data)
 
-    monkeypatch.setattr(results, "write_whole", write)
+    @contextmanager
+    def full(path: Path) -> Iterator[FullFile]:
+        yield FullFile()
+
+    monkeypatch.setattr(results, "whole_file", full)
     job = Job(Bundle.load(folder / "tiny.onnx"), SHORT, folder / "full.png")
     with pytest.raises(OutputError, match="No space left"):
         dream_subject(job, Subject(folder / "bears.png"), Listener(lambda line: None, lambda step: None))

@@ -20,7 +20,7 @@ import onnx
 from tiny import LAYERS
 
 from onnxdream.export.conversion import IR_VERSION, OPSET, convert
-from onnxdream.export.forward import Convolution, MaxPool, Relu, fold
+from onnxdream.export.forward import IMAGE, Convolution, MaxPool, Relu, fold
 from onnxdream.export.rewriting import rewritten
 from onnxdream.export.weights import Loaded
 from onnxdream.models import contract
@@ -317,12 +317,18 @@ def test_the_graph_has_no_more_nodes_than_the_net_asks_for(tiny: Callable[[str],
     kinds = Counter(node.op_type for node in graph.node)
     convolutions = [op for op in forward.operators if isinstance(op, Convolution)]
     strided = [op for op in convolutions if op.strides != (1, 1)]
+    at_the_image = [op for op in strided if op.inputs == (IMAGE,)]
     pools = [op for op in forward.operators if isinstance(op, MaxPool)]
-    assert kinds["Conv"] == 2 * len(convolutions) - len(strided)  # one forward, one backward
-    assert kinds["ConvTranspose"] == len(strided)
+    transposed = len(strided) - len(at_the_image)
+    assert kinds["Conv"] == 2 * len(convolutions) - transposed  # one forward, one backward
+    assert kinds["ConvTranspose"] == transposed
+    assert kinds["DepthToSpace"] == len(at_the_image) > 0
     assert kinds["MaxPool"] == 2 * len(pools)  # one along the rows, one down them
     assert kinds["Relu"] == sum(isinstance(op, Relu) for op in forward.operators)
-    # Only kernels are transposed, which a session folds when it loads.
-    transposed = [node for node in graph.node if node.op_type == "Transpose"]
-    assert all(list(node.attribute[0].ints) == [1, 0, 2, 3] for node in transposed)
-    assert len(transposed) == len(convolutions) - len(strided)
+    orders = Counter(tuple(node.attribute[0].ints) for node in graph.node if node.op_type == "Transpose")
+    assert orders == {
+        (1, 0, 2, 3): len(convolutions) - len(strided),  # kernels, which a session folds when it loads
+        (3, 5, 1, 0, 2, 4): len(at_the_image),
+        (0, 2, 3, 1): len(pools),  # channels last and back, where columns are put together
+        (0, 3, 1, 2): len(pools),
+    }

@@ -131,4 +131,4 @@ def test_a_dream_keeps_to_its_budget(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's peak")
 def test_a_larger_budget_is_used(tmp_path: Path) -> None:
-    assert 400 * 10**6 < peak_bytes("900MB", "640x512", tmp_path) < 900 * 10**6
+    assert 400 * 10**6 < peak_bytes("900MB", "1024x768", tmp_path) < 900 * 10**6

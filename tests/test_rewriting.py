@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from onnxdream.export.forward import IMAGE, AveragePool, Concat, Convolution, Forward, MaxPool, Relu
+from onnxdream.export.forward import IMAGE, AveragePool, Concat, Convolution, Forward, MaxPool, Operator, Relu
 from onnxdream.export.rewriting import rewritten
 
 
@@ -64,3 +65,31 @@ def test_a_larger_convolution_stays_behind_the_mean() -> None:
     """With SAME padding it sees zeros beyond the picture, which are no mean of anything."""
     padded = graph(*AVERAGED[:2], convolution("conv", "mean", 3))
     assert order(rewritten(padded, ())) == order(padded)
+
+
+BRANCHES = (Relu("left", ("a",)), Relu("right", ("b",)))
+JOINED = (convolution("a", IMAGE), convolution("b", IMAGE), *BRANCHES, Concat("block", ("left", "right")))
+
+
+def test_the_gradients_of_concatenated_relus_are_masked_at_once() -> None:
+    found = rewritten(graph(*JOINED), ("block",))
+    assert found.operators[2:4] == (Relu("left", ("a",), masks=False), Relu("right", ("b",), masks=False))
+    assert order(found)[4:] == [("Concat", "block_first", ("left", "right")), ("Mask", "block", ("block_first",))]
+    assert found.channels["block_first"] == found.channels["block"]
+
+
+@pytest.mark.parametrize(
+    ("operators", "layers"),
+    [
+        (JOINED, ("left",)),
+        ((*JOINED, convolution("other", "left")), ()),
+        ((*JOINED[:-1], Concat("block", ("left", "right", "right"))), ()),
+        ((*JOINED[:-1], Concat("block", ("left", "b"))), ()),
+        ((*JOINED[:-1], Concat("block", ("left", IMAGE))), ()),
+    ],
+    ids=["a layer", "read elsewhere", "read twice", "no ReLU", "the image"],
+)
+def test_relus_that_are_not_the_concatenations_own_mask_themselves(
+    operators: tuple[Operator, ...], layers: tuple[str, ...]
+) -> None:
+    assert rewritten(graph(*operators), layers).operators == operators

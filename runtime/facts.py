@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import re
@@ -114,7 +113,7 @@ def look() -> Facts:
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0,
         gpu=_gpu(),
         jetson=jetson_in(_read(Path("/proc/device-tree/model")), _read(Path("/etc/nv_tegra_release"))),
-        packages=_packages(PACKAGES),
+        packages=package_versions(PACKAGES),
         libraries=tuple(sorted({*_system_libraries(), *_pip_libraries()})),
         public_gpu_wheel="manylinux" in _wheel_tags("onnxruntime-gpu"),
     )
@@ -186,7 +185,10 @@ def _answer(command: list[str]) -> str:
         return ""
 
 
-def _packages(names: Iterable[str]) -> dict[str, str]:
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """The versions of those packages that are installed."""
+    import importlib.metadata  # slow to import, and needed after the first step only
+
     found = {}
     for name in names:
         try:
@@ -197,6 +199,8 @@ def _packages(names: Iterable[str]) -> dict[str, str]:
 
 
 def _wheel_tags(package: str) -> str:
+    import importlib.metadata
+
     try:
         return importlib.metadata.distribution(package).read_text("WHEEL") or ""
     except importlib.metadata.PackageNotFoundError:

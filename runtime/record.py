@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import platform
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from .ascent import Ending
 from .bundle import Bundle
 from .errors import RecordError, SettingsError
+from .facts import package_versions
 from .settings import Execution, Settings, settings_from_dict
 from .tiles import TilePlan
 
@@ -151,10 +151,5 @@ def _bare(source: Any) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in _RECORDED_PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+    own = {"python": platform.python_version(), "machine": platform.machine()}
+    return own | package_versions(_RECORDED_PACKAGES)

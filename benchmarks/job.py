@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import statistics
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from contest import Contestant, ContestError, Worker
 from environments import Pythons
 
-_SAMPLE = 20
+# Seconds that the dream goes on at a time, and the bare steps that are timed in between.
+_TURN, _SAMPLE = 10.0, 5
 
 
 def whole_job(contestant: Contestant, pythons: Pythons, steps: int, threads: int) -> dict[str, Any]:
-    """Seconds of a `dream` of that many steps with all its files, and of as many median steps, timed before and after.
+    """Seconds of a `dream` of that many steps with all its files, and of as many steps of the bare ascent.
 
-    Raises ContestError.
+    The two take turns, since a machine's mood changes within a dream: it is stopped (SIGSTOP) for each sample of
+    steps, which is not counted. Raises ContestError.
     """
     python = pythons[contestant.system.environment]
     with Worker(contestant, python, threads) as worker, tempfile.TemporaryDirectory() as folder:
+        worker.ask("step_seconds", count=_SAMPLE)  # the first find cold caches
         samples = worker.ask("step_seconds", count=_SAMPLE)
         words = ["-m", "onnxdream.cli", "dream", "--noise", contestant.case.size_name, "--steps", str(steps)]
         words += ["--model", str(contestant.case.folder / "bundle.onnx"), "--threads", str(threads)]
-        started = time.perf_counter()
-        done = subprocess.run(
-            [str(python), *words, "--provider", contestant.system.options["provider"], "--output", folder],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        seconds = time.perf_counter() - started
-        if done.returncode:
-            raise ContestError(f"dream: {done.stderr.strip()}")
-        samples += worker.ask("step_seconds", count=_SAMPLE)
-    alone = steps * statistics.median(samples)
+        words += ["--provider", contestant.system.options["provider"], "--output", folder]
+        log = Path(folder) / "log"
+        with log.open("w") as file:
+            started = time.perf_counter()
+            dream = subprocess.Popen([str(python), *words], stdout=file, stderr=file, start_new_session=True)
+        stopped = 0.0
+        while not _ends(dream, _TURN):
+            os.killpg(dream.pid, signal.SIGSTOP)
+            since = time.perf_counter()
+            samples += worker.ask("step_seconds", count=_SAMPLE)
+            stopped += time.perf_counter() - since
+            os.killpg(dream.pid, signal.SIGCONT)
+        seconds = time.perf_counter() - started - stopped
+        if dream.returncode:
+            raise ContestError(f"dream: {log.read_text().strip()}")
+    alone = steps * statistics.fmean(samples)  # as the dream's, slow moments included
     return {"steps": steps, "seconds": seconds, "steps_alone_seconds": alone, "share": seconds / alone}
+
+
+def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True

@@ -92,7 +92,7 @@ def _start(results: Results) -> str:
 def _job(job: dict[str, Any]) -> str:
     return (
         f"### A whole dream\n\n`dream`, {job['steps']} steps at {'{}×{}'.format(*HOME_SIZE)} with all its files "
-        f"({_TITLES[job['system']]}): {job['seconds']:.1f} s; {job['steps']} median steps alone: "
+        f"({_TITLES[job['system']]}): {job['seconds']:.1f} s; as many bare steps beside it: "
         f"{job['steps_alone_seconds']:.1f} s; {job['share']:.2f}×."
     )
 

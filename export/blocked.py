@@ -17,6 +17,8 @@ from .portable import spread as expanded
 from .portable import window_reach
 
 NAME = BLOCKED
+# onnxruntime's DepthToSpace takes longer than its ConvTranspose.
+BY_PLACE = False
 
 # A power of two, so that scaling by it is exact; two different activations of any use are then so far apart that the
 # Tanh of their difference is 1, and none that a picture can excite overflows.

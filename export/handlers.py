@@ -22,6 +22,7 @@ class Form(Protocol):
     """A module that expresses what differs between the forms of the graph; `portable` says what each function does."""
 
     NAME: str
+    BY_PLACE: bool
 
     def masked(self, nodes: Nodes, dy: str, y: str) -> str: ...
 
@@ -68,7 +69,7 @@ def _convolution_gradient(nodes: Nodes, node: Node, form: Form) -> None:
     assert window.pads == [0, 0, 0, 0], "forward.fold refuses padded strided convolutions"
     size = nodes.add("Cast", input_sizes, to=TensorProto.INT64)
     few = nodes.channels(kernel) <= _FEW_CHANNELS and window.strides[0] == window.strides[1]
-    (_put_by_place if few else _put_transposed)(nodes, node, window, kernel, dy, size)
+    (_put_by_place if few and form.BY_PLACE else _put_transposed)(nodes, node, window, kernel, dy, size)
 
 
 def _put_flipped(nodes: Nodes, node: Node, window: Window, kernel: str, dy: str) -> None:

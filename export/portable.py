@@ -10,6 +10,8 @@ from onnx import TensorProto
 from .nodes import Nodes, Window
 
 NAME = "portable"
+# Whether the gradient of a strided convolution of few channels is one convolution and DepthToSpace.
+BY_PLACE = True
 
 
 def masked(nodes: Nodes, dy: str, y: str) -> str:

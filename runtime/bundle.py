@@ -65,7 +65,9 @@ class Session:
         _require_contract(self._session, bundle, optional)
         self._takes_channels = bool(optional)
         # What a deaf provider must be fed where nobody chooses channels.
-        self._plain_channels = plain_weights(bundle.metadata.layers) if machine.provider in _DEAF else None
+        deaf = self._takes_channels and machine.provider in _DEAF
+        self._defaults = {contract.CHANNEL_WEIGHTS: plain_weights(bundle.metadata.layers)} if deaf else {}
+        self._bound_defaults = {name: Tensor.on_host(values) for name, values in self._defaults.items()}
 
     def evaluate(self, image: Array, layer_weights: Array, channel_weights: Array | None = None) -> tuple[Array, Array]:
         """Losses [layers] and the gradient [3, height, width] of their weighted sum, for an image of that shape.
@@ -88,10 +90,8 @@ class Session:
         """
         if contract.CHANNEL_WEIGHTS in inputs:
             self._require_channels()
-        elif self._takes_channels and self._plain_channels is not None:
-            inputs = {**inputs, contract.CHANNEL_WEIGHTS: Tensor.on_host(self._plain_channels)}
         try:
-            run_bound(self._session, inputs, outputs)
+            run_bound(self._session, {**self._bound_defaults, **inputs}, outputs)
         except Exception as error:
             if _OTHER_SHAPE.search(str(error)):
                 raise self._breach() from error
@@ -105,10 +105,7 @@ class Session:
         return found
 
     def _feed(self, image: Array, layer_weights: Array) -> dict[str, Array]:
-        feed = {contract.IMAGE: image[None], contract.LAYER_WEIGHTS: layer_weights}
-        if self._takes_channels and self._plain_channels is not None:
-            feed[contract.CHANNEL_WEIGHTS] = self._plain_channels
-        return feed
+        return {contract.IMAGE: image[None], contract.LAYER_WEIGHTS: layer_weights, **self._defaults}
 
     def _breach(self) -> BundleFormatError:
         return BundleFormatError(f"{self._name}: the shapes of its outputs break the contract: export it again")

@@ -45,12 +45,16 @@ def choose_bundle(name: str | None, precision: Precision | None = None) -> Bundl
     return random
 
 
+def called(bundle: Bundle) -> str:
+    """What the user knows a bundle as."""
+    return "the embedded default" if bundle.path == library.EMBEDDED else bundle.name
+
+
 def describe(bundle: Bundle) -> list[str]:
     """Lines for the user: which bundle it is, and what to know of weights that are not trained on photographs."""
     facts = bundle.metadata
-    name = "the embedded default" if bundle.path == library.EMBEDDED else bundle.name
     kind = f"{facts.weights.source} weights" + ("" if facts.precision == "fp32" else f", {facts.precision}")
-    lines = [f"model: {name} ({facts.backbone}, {', '.join(facts.layer_names)}; {kind})"]
+    lines = [f"model: {called(bundle)} ({facts.backbone}, {', '.join(facts.layer_names)}; {kind})"]
     hint = _IMAGENET.format(backbone=facts.backbone)
     if facts.weights.source == "motifs":
         lines.append(f"its weights know drawn motifs (eyes, spirals, scales), no photographs; {hint}")

@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from ..models import library
 from .bundle import Bundle
-from .choice import choose_bundle
+from .choice import called, choose_bundle
 from .facts import Facts, Gpu, Jetson, look
 from .memory import default_budget
 from .providers import NAMES, Machine, first_line, self_test, usable_threads
@@ -125,7 +125,7 @@ def diagnose() -> Diagnosis:
         not_in_this_build=tuple(name for name, theirs in NAMES.items() if theirs not in available),
         bundle_folder=str(library.bundle_folder()),
         bundles=len(library.list_bundles()),
-        bundle="the embedded default" if bundle.path == library.EMBEDDED else bundle.name,
+        bundle=called(bundle),
         problems=tuple(standing_traps(facts, available)),
     )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import SettingsError
+from .facts import look
 from .settings import ProviderName
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -60,8 +60,8 @@ def parse_memory(text: str) -> int:
 
 def default_budget(provider: ProviderName) -> int:
     """Half of the memory that the provider's processor has: the machine's, the cgroup's if less, or the GPU's."""
-    limit = _gpu_memory() if provider in ("cuda", "tensorrt") else None
-    return (limit or _machine_memory()) // 2
+    gpu = look().gpu if provider in ("cuda", "tensorrt") else None
+    return ((gpu and gpu.memory) or _machine_memory()) // 2
 
 
 def tile_shape(pixels: int, size: tuple[int, int], grid: int) -> tuple[int, int]:
@@ -94,16 +94,6 @@ def _machine_memory() -> int:
         if limit.isdigit():
             total = min(total, int(limit))
     return total
-
-
-def _gpu_memory() -> int | None:
-    """Total memory of the first NVIDIA GPU; None where nvidia-smi does not tell (a Jetson shares the machine's)."""
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-        return int(answer.split()[0]) * 2**20
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return None
 
 
 def _readable(count: float, round_up: bool = False) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.contract import BundleFormatError
 from .bundle import Bundle
 from .providers import Machine, usable_threads
+from .scale import Scale
 from .settings import Precision
 
 Array = NDArray[np.float32]
@@ -68,7 +68,7 @@ class Reference:
         """The reference of a bundle, computed here by the CPU provider. Raises DreamError and BundleError."""
         smallest_height, smallest_width = bundle.metadata.smallest_size
         picture = _picture(max(_HEIGHT, smallest_height), max(_WIDTH, smallest_width))
-        losses, gradient = _evaluate(bundle, picture, Machine("cpu", usable_threads(), own_precision(bundle)))
+        losses, gradient = _evaluate(bundle, picture, Machine("cpu", usable_threads(), bundle.precision))
         return cls(picture, losses, gradient)
 
     @classmethod
@@ -110,23 +110,12 @@ class Reference:
         return Agreement(float(errors.max()), float(ours @ theirs) / norms if norms else 0.0)
 
 
-def own_precision(bundle: Bundle) -> Precision:
-    """The precision that a bundle was exported in. Raises BundleFormatError for one that is not known."""
-    named: dict[str, Precision] = {precision: precision for precision in BARS}
-    if bundle.metadata.precision not in named:
-        raise BundleFormatError(
-            f"{bundle.name}: its precision {bundle.metadata.precision!r} is not known: update onnxdream"
-        )
-    return named[bundle.metadata.precision]
-
-
 def _evaluate(bundle: Bundle, picture: NDArray[np.uint8], machine: Machine) -> tuple[Array, Array]:
-    low, high = bundle.metadata.input_range
-    image = (picture.transpose(2, 0, 1) * np.float32((high - low) / 255) + np.float32(low)).astype(np.float32)
+    image = Scale.of(picture, 255.0, "backbone", bundle.metadata.input_range).to_image(picture)
     height, width = picture.shape[:2]
     weights = np.ones(len(bundle.metadata.layers), np.float32)
     try:
-        return bundle.session(height, width, machine).evaluate(np.ascontiguousarray(image), weights)
+        return bundle.session(height, width, machine).evaluate(image, weights)
     finally:
         bundle.forget_session()
 

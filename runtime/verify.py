@@ -15,7 +15,7 @@ from .bundle import Bundle
 from .deployment import TARGETS, DeploymentError, read_deployment, read_listed, read_manifest
 from .errors import ProviderError, SettingsError
 from .providers import Machine, candidates, self_test, usable_threads
-from .reference import BARS, Reference, own_precision
+from .reference import BARS, Reference
 from .settings import Execution
 
 
@@ -53,7 +53,7 @@ def verify(folder: Path, provider: str = "auto", precision: str | None = None) -
     layers = ", ".join(bundle.metadata.layer_names)
     checks.append(Check("bundle", f"{deployed.bundle}: {bundle.metadata.backbone}, {layers}"))
     providers = TARGETS[deployed.target].providers if execution.provider == "auto" else (execution.provider,)
-    chosen = execution.precision if precision else own_precision(bundle)
+    chosen = execution.precision if precision else bundle.precision
     for name in providers:
         checks.extend(_machine(bundle, deployed.reference, Machine(name, usable_threads(), chosen)))
     return checks

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from onnx import TensorProto
 
-from . import blocked, portable
+from . import blocked, channels_last, portable
 from .nodes import Context, Node, Nodes, Window
 from .portable import window_reach
 
@@ -34,7 +34,7 @@ class Form(Protocol):
 
 
 PORTABLE: Form = portable
-FORMS: tuple[Form, ...] = (PORTABLE, blocked)
+FORMS: tuple[Form, ...] = (PORTABLE, blocked, channels_last)
 # The image's three; with many, the zeros of `_put_by_place` cost more than it saves.
 _FEW_CHANNELS = 4
 

@@ -48,6 +48,8 @@ SCHEMA = (1, 2)
 
 # The form for onnxruntime's own CPU provider on x86-64.
 BLOCKED = "blocked"
+# The form for OpenVINO.
+CHANNELS_LAST = "channels_last"
 
 Value = TypeVar("Value")
 

@@ -204,11 +204,12 @@ class Bundle:
 
     def model_for(self, machine: Machine) -> bytes:
         """The model as that machine's provider must get it."""
-        if machine.provider in _DEAF:
-            return without_default(self.data, contract.CHANNEL_WEIGHTS)
+        model = self.data
         if machine.provider == "cpu" and platform.machine() in _BLOCKED_MACHINES:
-            return in_form(self.data, contract.BLOCKED)
-        return self.data
+            model = in_form(model, contract.BLOCKED)
+        if machine.provider == "openvino":
+            model = in_form(model, contract.CHANNELS_LAST)
+        return without_default(model, contract.CHANNEL_WEIGHTS) if machine.provider in _DEAF else model
 
     def builds_engine(self, height: int, width: int, machine: Machine) -> bool:
         """Whether a session for that size would first have to build an engine, which takes TensorRT minutes."""

@@ -24,9 +24,10 @@ from onnxdream.export.bundle import Request, export_bundle, make_bundle
 from onnxdream.export.conversion import OPSET
 from onnxdream.export.errors import ExportError, UnknownLayerError, VerificationError
 from onnxdream.export.verification import CHANNELS, MIXED_SIGNS
-from onnxdream.models.contract import BLOCKED, METADATA_KEY, Check, Layer, Metadata, form_key
+from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, Check, Layer, Metadata, form_key
 from onnxdream.runtime.model_file import in_form
 
+FORMS = (BLOCKED, CHANNELS_LAST)
 RANDOM = Request(TINY, LAYERS, weights="random")
 
 
@@ -34,7 +35,7 @@ def metadata_of(bundle: bytes) -> Metadata:
     """The metadata as onnxruntime hands it to the runtime."""
     session = ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
     entries = session.get_modelmeta().custom_metadata_map
-    assert set(entries) == {METADATA_KEY, form_key(BLOCKED)}
+    assert set(entries) == {METADATA_KEY, *map(form_key, FORMS)}
     return Metadata.from_json(entries[METADATA_KEY])
 
 
@@ -115,7 +116,7 @@ def test_a_bundle_goes_where_it_is_told_and_replaces_what_is_there(home: Path, t
     assert not home.exists()
 
 
-@pytest.mark.parametrize("form", ["portable", "blocked"])
+@pytest.mark.parametrize("form", ["portable", "blocked", "channels_last"])
 def test_nothing_is_written_when_a_form_of_the_graph_is_wrong(
     form: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -146,7 +147,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pa
 
 def kinds_of(bundle: bytes) -> list[Counter[str]]:
     """How often each operator is in each form; their order is tf2onnx's affair."""
-    models = (onnx.load_from_string(data) for data in (bundle, in_form(bundle, BLOCKED)))
+    models = (onnx.load_from_string(data) for data in (bundle, *(in_form(bundle, form) for form in FORMS)))
     return [Counter(node.op_type for node in model.graph.node) for model in models]
 
 

@@ -28,7 +28,7 @@ from onnxdream.models import contract
 Array = NDArray[np.float32]
 Stock = Callable[[str], Loaded]
 OBJECTIVES = ("mean", "l2")
-FORMS = ("portable", "blocked")
+FORMS = ("portable", "blocked", "channels_last")
 every_form = pytest.mark.parametrize("form", FORMS)
 CLIMBS = {"low": (1, 0, 0), "mid": (0, 1, 0), "high": (0, 0, 1), "mixed": (1, -0.7, 1.6), "none": (0, 0, 0)}
 SIZES = {"smallest": (19, 19), "odd": (45, 45), "even": (48, 48), "wide": (34, 61), "tall": (70, 33)}

@@ -18,7 +18,7 @@ import onnx
 from onnxdream.export.bundle import Request, make_bundle
 from onnxdream.export.weights import MOTIFS
 from onnxdream.models.backbones import find_backbone
-from onnxdream.models.contract import BLOCKED, METADATA_KEY, Metadata, form_key
+from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, Metadata, form_key
 from onnxdream.models.library import EMBEDDED
 
 LAYERS = ("mixed0", "mixed1", "mixed2")
@@ -35,8 +35,8 @@ def fresh() -> bytes:
 
 
 def metadata_of(bundle: bytes) -> Metadata:
-    entry, form = onnx.load_from_string(bundle).metadata_props
-    assert form.key == form_key(BLOCKED)
+    entry, *forms = onnx.load_from_string(bundle).metadata_props
+    assert [form.key for form in forms] == [form_key(BLOCKED), form_key(CHANNELS_LAST)]
     assert entry.key == METADATA_KEY
     return Metadata.from_json(entry.value)
 

@@ -14,7 +14,14 @@ import onnxruntime as ort
 import pytest
 from pictures_fixture import LOSSES, MEAN, TINY_BYTES, bundle_bytes, facts, message, node
 
-from onnxdream.models.contract import BLOCKED, BundleError, BundleFormatError, BundleVersionError, form_key
+from onnxdream.models.contract import (
+    BLOCKED,
+    CHANNELS_LAST,
+    BundleError,
+    BundleFormatError,
+    BundleVersionError,
+    form_key,
+)
 from onnxdream.models.library import EMBEDDED
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.model_file import _message_class, in_form, read_model_file, without_default
@@ -237,13 +244,14 @@ def gradients(model: bytes, picture: Any) -> Any:
     return session.run(["losses", "gradient"], {"image": picture, "layer_weights": np.array([1, -2, 3], np.float32)})
 
 
+@pytest.mark.parametrize("form", [BLOCKED, CHANNELS_LAST])
 @pytest.mark.parametrize("size", [(19, 19), (40, 53), (67, 32)])
-def test_the_forms_of_a_bundle_compute_the_same(size: tuple[int, int]) -> None:
-    blocked = in_form(TINY_BYTES, BLOCKED)
-    assert blocked != TINY_BYTES
+def test_the_forms_of_a_bundle_compute_the_same(size: tuple[int, int], form: str) -> None:
+    other = in_form(TINY_BYTES, form)
+    assert other != TINY_BYTES
     picture = np.random.default_rng(2).uniform(-1, 1, (1, 3, *size)).astype(np.float32)
     picture[..., size[1] // 2 :] = 0.25  # ties
-    (losses, gradient), (plain_losses, plain) = gradients(blocked, picture), gradients(TINY_BYTES, picture)
+    (losses, gradient), (plain_losses, plain) = gradients(other, picture), gradients(TINY_BYTES, picture)
     np.testing.assert_allclose(losses, plain_losses, rtol=1e-5)
     np.testing.assert_allclose(gradient, plain, atol=1e-5 * np.abs(plain).max())
 

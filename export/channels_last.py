@@ -1,0 +1,36 @@
+"""The form of the gradient's operators for OpenVINO, which keeps activations with their channels last.
+
+There it compares and selects as well as anything, several operators in one kernel, but slices, pads and joins slowly.
+So this is the portable form, but for the maximum's gradient, whose pixels are moved by depthwise convolutions.
+"""
+
+from __future__ import annotations
+
+from ..models.contract import CHANNELS_LAST
+from .cells import Axis, MaxPoolGradient, Reading, Terms
+from .nodes import Nodes, Window
+from .portable import BY_PLACE, channel_means, masked, spread
+
+__all__ = ["BY_PLACE", "NAME", "channel_means", "masked", "max_pool_gradient", "spread"]
+
+NAME = CHANNELS_LAST
+
+
+def max_pool_gradient(nodes: Nodes, window: Window, x: str, rows: str, y: str, dy: str) -> str:
+    """The gradient at x of a VALID maximum; see `portable.max_pool_gradient`."""
+    return _Selecting(nodes, window, nodes.channels(x)).at(x, rows, y, dy)
+
+
+class _Selecting(MaxPoolGradient):
+    """A pixel that equals the maximum takes what is left of the gradient, and the last one the rest."""
+
+    def shares(self, axis: Axis, across: Reading, x: str, y: str, dy: str) -> list[Terms]:
+        """Each share in one term."""
+        maximum, rest = self.read(y, axis, axis.windows(), across), dy
+        shares: list[Terms] = []
+        for tap in range(axis.window - 1):
+            equal = self.nodes.add("Equal", self.read(x, axis, axis.pixels(tap, 1.0), across), maximum)
+            share = self.nodes.add("Where", equal, rest, self.nodes.zero(dy))
+            rest = self.nodes.add("Sub", rest, share)
+            shares.append([(share, 1.0)])
+        return [*shares, [(rest, 1.0)]]

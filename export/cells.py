@@ -29,7 +29,7 @@ class Reading:
 def depthwise(nodes: Nodes, x: str, channels: int, down: Reading = Reading(), right: Reading = Reading()) -> str:
     """A convolution of every channel by itself, with the same weights."""
     kernel = np.outer(down.weights, right.weights)
-    single = nodes.add("Reshape", nodes.numbers(kernel.ravel()), nodes.integers(1, 1, *kernel.shape))
+    single = nodes.add("Reshape", nodes.numbers(kernel.ravel().tolist()), nodes.integers(1, 1, *kernel.shape))
     return nodes.add(
         "Conv",
         x,

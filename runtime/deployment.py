@@ -136,7 +136,7 @@ def read_manifest(folder: Path) -> dict[str, str]:
         text = _read_regular(folder, MANIFEST, _MOST_MANIFEST_BYTES).decode("ascii")
     except UnicodeDecodeError:
         raise DeploymentFormatError(f"{MANIFEST} is damaged: copy the folder again") from None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DeploymentFormatError(
             f"{str(folder)!r} has no {MANIFEST}: give a folder that the command `deploy` made"
         ) from None
@@ -164,7 +164,7 @@ def read_listed(folder: Path, name: str, listed: Mapping[str, str], most_bytes: 
     """A file's bytes, if they are as listed. Raises DeploymentFormatError and DeploymentReadError."""
     try:
         data = _read_regular(folder, name, most_bytes)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DeploymentFormatError(f"{name} is missing: copy the folder again") from None
     if hashlib.sha256(data).hexdigest() != listed[name]:
         raise DeploymentFormatError(f"{name} is not as it was deployed: copy the folder again")
@@ -174,7 +174,7 @@ def read_listed(folder: Path, name: str, listed: Mapping[str, str], most_bytes: 
 def _read_regular(folder: Path, name: str, most_bytes: int) -> bytes:
     """The bytes of a plain file, never those that a link points to, nor of a pipe or a device.
 
-    Raises FileNotFoundError, DeploymentFormatError and DeploymentReadError.
+    Raises FileNotFoundError, NotADirectoryError, DeploymentFormatError and DeploymentReadError.
     """
     path = folder / name
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -188,7 +188,7 @@ def _read_regular(folder: Path, name: str, most_bytes: int) -> bytes:
             if state.st_size > most_bytes:
                 raise DeploymentFormatError(f"{name} is larger than any that is deployed: copy the folder again")
             return file.read(most_bytes + 1)
-    except (FileNotFoundError, DeploymentError):
+    except (FileNotFoundError, NotADirectoryError, DeploymentError):
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "the path holds a zero byte"

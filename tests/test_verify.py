@@ -98,6 +98,10 @@ def test_the_command_prints_a_table_or_json(sound: Path, folder: Path, run: Comm
     ]
     assert [check["found"] for check in json.loads(finished.out)] == ["README.txt", "run.sh"]
     run("verify", folder / "nowhere").refuses("has no SHA256SUMS: give a folder that the command `deploy` made")
+    (folder.parent / "bundle.onnx").write_bytes(b"")
+    run("verify", folder.parent / "bundle.onnx").refuses(
+        "has no SHA256SUMS: give a folder that the command `deploy` made"
+    )
 
 
 def test_every_file_is_looked_at(sound: Path, tmp_path: Path) -> None:

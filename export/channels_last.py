@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..models.contract import CHANNELS_LAST
 from .cells import Axis, MaxPoolGradient, Reading, Terms
 from .nodes import Nodes, Window
-from .portable import BY_PLACE, channel_means, masked, spread
+from .portable import BY_PLACE, channel_means, masked, shares, spread
 
 __all__ = ["BY_PLACE", "NAME", "channel_means", "masked", "max_pool_gradient", "spread"]
 
@@ -26,11 +26,6 @@ class _Selecting(MaxPoolGradient):
 
     def shares(self, axis: Axis, across: Reading, x: str, y: str, dy: str) -> list[Terms]:
         """Each share in one term."""
-        maximum, rest = self.read(y, axis, axis.windows(), across), dy
-        shares: list[Terms] = []
-        for tap in range(axis.window - 1):
-            equal = self.nodes.add("Equal", self.read(x, axis, axis.pixels(tap, 1.0), across), maximum)
-            share = self.nodes.add("Where", equal, rest, self.nodes.zero(dy))
-            rest = self.nodes.add("Sub", rest, share)
-            shares.append([(share, 1.0)])
-        return [*shares, [(rest, 1.0)]]
+        taps = [self.read(x, axis, axis.pixels(tap, 1.0), across) for tap in range(axis.window - 1)]
+        maximum = self.read(y, axis, axis.windows(), across)
+        return [[(share, 1.0)] for share in shares(self.nodes, taps, maximum, dy)]

@@ -5,6 +5,8 @@ It runs well wherever these few kinds of operators do: CUDA, TensorRT, OpenVINO,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from onnx import TensorProto
 
 from .nodes import Nodes, Window
@@ -44,14 +46,10 @@ def max_pool_gradient(nodes: Nodes, window: Window, x: str, rows: str, y: str, d
 
 def _step(nodes: Nodes, axis: int, window: int, stride: int, x: str, y: str, dy: str) -> str:
     """The gradient at x, where y are the maxima of windows along one axis of x."""
-    reach, rest = window_reach(window, stride), dy
+    reach = window_reach(window, stride)
     cells: list[list[str]] = [[] for _ in range(stride)]  # what the pixels at one place in every stride get
-    for tap in range(window):
-        share = rest
-        if tap + 1 < window:
-            equal = nodes.add("Equal", _tap(nodes, axis, tap, stride, x, y), y)
-            share = nodes.add("Where", equal, rest, nodes.zero(dy))
-            rest = nodes.add("Sub", rest, share)
+    taps = [_tap(nodes, axis, tap, stride, x, y) for tap in range(window - 1)]
+    for tap, share in enumerate(shares(nodes, taps, y, dy)):
         pads = [0] * 8
         pads[axis], pads[axis + 4] = tap // stride, reach - tap // stride
         cells[tap % stride].append(nodes.add("Pad", share, nodes.integers(*pads)))
@@ -59,6 +57,15 @@ def _step(nodes: Nodes, axis: int, window: int, stride: int, x: str, y: str, dy:
     sums = [nodes.sum(*parts) if parts else untouched for parts in cells]
     whole = _woven_rows(nodes, sums, y) if axis == 2 else _woven_columns(nodes, sums, nodes.channels(x))
     return nodes.add("Slice", whole, nodes.integers(0), nodes.length(x, axis), nodes.integers(axis))
+
+
+def shares(nodes: Nodes, taps: Sequence[str], y: str, dy: str) -> list[str]:
+    """What each pixel of the windows gets of dy; `taps` are their pixels in order, but the last, and y the maxima."""
+    rest, taken = dy, []
+    for tap in taps:
+        taken.append(nodes.add("Where", nodes.add("Equal", tap, y), rest, nodes.zero(dy)))
+        rest = nodes.add("Sub", rest, taken[-1])
+    return [*taken, rest]
 
 
 def _woven_rows(nodes: Nodes, cells: list[str], y: str) -> str:

@@ -78,6 +78,8 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            # Python keeps its bytecode, as pip does of what it installs: a checkout is not compiled at each start.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             start_new_session=True,
             preexec_fn=lambda: os.sched_setaffinity(0, first_cores(threads)),
         )

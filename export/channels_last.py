@@ -9,9 +9,9 @@ from __future__ import annotations
 from ..models.contract import CHANNELS_LAST
 from .cells import Axis, MaxPoolGradient, Reading, Terms
 from .nodes import Nodes, Window
-from .portable import BY_PLACE, channel_means, masked, shares, spread
+from .portable import BY_PLACE, channel_means, convolution, masked, shares, total
 
-__all__ = ["BY_PLACE", "NAME", "channel_means", "masked", "max_pool_gradient", "spread"]
+__all__ = ["BY_PLACE", "NAME", "channel_means", "convolution", "masked", "max_pool_gradient", "total"]
 
 NAME = CHANNELS_LAST
 

@@ -6,8 +6,7 @@ It runs well wherever these few kinds of operators do: CUDA, TensorRT, OpenVINO,
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from onnx import TensorProto
+from typing import Any
 
 from .nodes import Nodes, Window
 
@@ -16,15 +15,20 @@ NAME = "portable"
 BY_PLACE = True
 
 
+def convolution(nodes: Nodes, x: str, kernel: str, channels: int, **attributes: Any) -> str:
+    """A convolution with a kernel OIHW of that many outputs."""
+    return nodes.add("Conv", x, kernel, **attributes)
+
+
 def masked(nodes: Nodes, dy: str, y: str) -> str:
     """dy where y, which is never negative, is positive; else 0."""
     zero = nodes.zero(y)
     return nodes.add("Where", nodes.add("Greater", y, zero), nodes.narrowest(dy), zero)
 
 
-def spread(nodes: Nodes, value: str, shape: str) -> str:
-    """A [batch, channels, 1, 1] value repeated over a shape."""
-    return nodes.add("Expand", value, nodes.add("Cast", shape, to=TensorProto.INT64))
+def total(nodes: Nodes, terms: Sequence[str]) -> str:
+    """Their sum."""
+    return nodes.sum(*map(nodes.narrowest, terms))
 
 
 def channel_means(nodes: Nodes, x: str) -> str:

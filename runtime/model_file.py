@@ -74,7 +74,7 @@ def read_model_file(data: bytes) -> ModelFile:
 
     Raises BundleFormatError.
     """
-    model = _parsed("Model", data)
+    model = _parsed(data)
     if not model.ir_version or not model.graph.node:
         raise BundleFormatError("it is no ONNX file, or cut short: copy or export it again")
     if model.ir_version > _NEWEST_IR:
@@ -94,16 +94,15 @@ def in_form(data: bytes, form: str) -> bytes:
 
     Raises BundleFormatError.
     """
-    model = _parsed("Model", data)
+    model = _parsed(data)
     entries = {entry.key: entry.value for entry in model.metadata_props}
     if form_key(form) not in entries:
         return data
-    graph = _parsed("Graph", _decompressed(entries[form_key(form)]))
-    _refuse_unsafe(graph)
-    _fill_in(graph, {tensor.name: tensor for tensor in model.graph.initializer})
-    model.graph.CopyFrom(graph)
-    del model.metadata_props[:]
-    return bytes(model.SerializeToString())
+    formed = _message_class("Model")(ir_version=model.ir_version, opset_import=model.opset_import)
+    _parse(formed.graph, _decompressed(entries[form_key(form)]))
+    _refuse_unsafe(formed.graph)
+    _fill_in(formed.graph, {tensor.name: tensor for tensor in model.graph.initializer})
+    return bytes(formed.SerializeToString())
 
 
 def without_default(data: bytes, name: str) -> bytes:
@@ -111,7 +110,7 @@ def without_default(data: bytes, name: str) -> bytes:
 
     Raises BundleFormatError.
     """
-    model = _parsed("Model", data)
+    model = _parsed(data)
     kept = [tensor for tensor in model.graph.initializer if tensor.name != name]
     if len(kept) == len(model.graph.initializer):
         return data
@@ -120,13 +119,17 @@ def without_default(data: bytes, name: str) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _parsed(kind: str, data: bytes) -> Any:
-    message = _message_class(kind)()
+def _parsed(data: bytes) -> Any:
+    message = _message_class("Model")()
+    _parse(message, data)
+    return message
+
+
+def _parse(message: Any, data: bytes) -> None:
     try:
         message.ParseFromString(data)
     except (DecodeError, UnicodeDecodeError):  # the second from protobuf's pure Python form only
         raise BundleFormatError("it is no ONNX file, or cut short: copy or export it again") from None
-    return message
 
 
 def _decompressed(text: str) -> bytes:

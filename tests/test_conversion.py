@@ -196,6 +196,7 @@ ALONE: dict[str, Callable[[Any], Any]] = {
     "convolution 4": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, 4)(x)),
     "convolution 1x7 same": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, (1, 7), padding="same")(x)),
     "convolution 5x3 same": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, (5, 3), padding="same")(x)),
+    "convolution of 80 channels": lambda x: LA.ReLU(name="end")(LA.Conv2D(2, 3)(LA.ReLU()(LA.Conv2D(80, 3)(x)))),
     "two convolutions": lambda x: LA.ReLU(name="end")(LA.Conv2D(2, 3)(LA.Conv2D(4, 3, padding="same")(x))),
 }
 
@@ -217,6 +218,22 @@ def test_each_operator_alone_on_pictures_full_of_ties(form: str, kind: str, size
     expected_losses, expected = alone(kind).tape(pictures, (1,))
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     np.testing.assert_allclose(gradient, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "parts"), [(64, 1), (80, 2), (96, 1), (112, 2), (144, 1), (160, 2)])
+def test_threads_share_the_cpus_convolutions_evenly(channels: int, parts: int) -> None:
+    """onnxruntime's passes take up to 64 channels: 80 are made in two parts, whose passes are alike."""
+    image = keras.Input((None, None, 3))
+    x = LA.ReLU()(LA.Conv2D(channels, 3)(image))
+    model = keras.Model(image, LA.ReLU(name="end")(LA.Conv2D(2, 3)(x)))
+    for form, converted in convert(fold(model), ("end",), "mean").items():
+        groups = [[a.i for a in node.attribute if a.name == "group"] for node in converted.graph.node]
+        dense = [
+            node
+            for node, group in zip(converted.graph.node, groups, strict=True)
+            if node.op_type == "Conv" and group in ([], [1])
+        ]
+        assert len(dense) == 3 + (parts if form == "blocked" else 1)
 
 
 @every_form

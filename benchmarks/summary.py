@@ -30,7 +30,7 @@ def spread(rounds: list[list[float]]) -> dict[str, float]:
 def _facts(entry: Entry, best: Entry | None) -> dict[str, Any]:
     return {
         **spread(entry.rounds),
-        "ratio": ratio(entry, best) if best else None,
+        "ratio": ratio(_medians(entry), _medians(best)) if best else None,
         "evaluation": spread(entry.evaluations) if entry.evaluations else None,
         "cosine": entry.cosine,
         "norm_ratio": entry.norm_ratio,
@@ -39,10 +39,13 @@ def _facts(entry: Entry, best: Entry | None) -> dict[str, Any]:
     }
 
 
-def ratio(entry: Entry, best: Entry) -> float:
-    """An entry's time as a multiple of another's."""
-    pairs = zip(entry.rounds, best.rounds, strict=True)
-    return statistics.median(statistics.median(ours) / statistics.median(theirs) for ours, theirs in pairs)
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    """Times as a multiple of others, each of its own round's."""
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+
+
+def _medians(entry: Entry) -> list[float]:
+    return [statistics.median(steps) for steps in entry.rounds]
 
 
 def _all(rounds: list[list[float]]) -> list[float]:

@@ -281,10 +281,12 @@ def test_a_contest_checks_times_and_reports(case: Any, part: Any, tmp_path: Path
         "versions": {name: entry.versions for name, entry in entries.items()},
         "skipped": {"cuda": "no environment cuda"},
         "steps": [{"row": "v3-low", "size": SIZE, "gflop": 1.0, "systems": summary.summary(entries, systems)}],
+        "start": {"cpu": [2.0, 1.0, 1.0], "tf-function": [8.0, 8.0, 2.0]},
     }
     assert json.loads(json.dumps(results))["steps"][0]["systems"]["cpu"]["rounds"] == entries["cpu"].rounds
     text = page.report(results)
     assert "| onnxdream, cpu fp32 |" in text
+    assert "| TensorFlow tf.function | 8.00 (2.00–8.00) | 0.25× |" in text  # start by start
     assert "not here: onnxdream, cuda fp32 (no environment cuda)" in text
     file = tmp_path / "performance.md"
     file.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")

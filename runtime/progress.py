@@ -2,52 +2,66 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from .ascent import Step
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 # To see a loss may mean to fetch it from a GPU; nobody reads faster.
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 
 class DreamProgress:
-    """Shows one dream of a known number of steps while it runs."""
+    """Shows one dream of a known number of steps while it runs, from its first gradient on."""
 
     def __init__(self, name: str, steps: int) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}"),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-        self._task = self._progress.add_task(name, total=steps, loss="…", rate="")
+        self._name, self._steps = name, steps
+        self._is_watched = sys.stderr.isatty()
+        self._bar: Progress | None = None
         self._next_look = 0.0
 
     def __enter__(self) -> DreamProgress:
-        self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._bar:
+            self._bar.stop()
 
     def show(self, step: Step) -> None:
         """Moves the bar to a step, a few times a second and at the end."""
-        ended = step.number == self._progress.tasks[0].total
-        if self._progress.disable or (time.monotonic() < self._next_look and not ended):
+        ended = step.number == self._steps
+        if not self._is_watched or (time.monotonic() < self._next_look and not ended):
             return
         self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-        speed = self._progress.tasks[0].speed
-        rate = f"{speed:.1f} steps/s" if speed else ""
-        self._progress.update(self._task, completed=step.number, loss=f"{step.total:.4g}", rate=rate)
+        if self._bar is None:
+            self._bar = _new_bar(self._name, self._steps, step.number)
+        (task,) = self._bar.tasks
+        rate = f"{task.speed:.1f} steps/s" if task.speed else ""
+        self._bar.update(task.id, completed=step.number, loss=f"{step.total:.4g}", rate=rate)
+
+
+def _new_bar(name: str, steps: int, done: int) -> Progress:
+    """rich is slow to import, and the first gradient need not wait for it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    bar.add_task(name, total=steps, completed=done, loss="…", rate="")
+    bar.start()
+    return bar

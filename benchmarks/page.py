@@ -21,7 +21,7 @@ def report(results: Results) -> str:
     """All tables, in Markdown."""
     parts = [_heading(results)]
     parts += [_steps(results["steps"], row.name, row.title) for row in ROWS if _of_row(results, row.name)]
-    parts += [_start(results)] if "start" in results else []
+    parts += [_start(results)] if results.get("start") else []
     parts += [_job(results["job"])] if results.get("job") else []
     parts += [_scaling(results["scaling"])] if results.get("scaling") else []
     return "\n\n".join([*parts, _versions(results)]) + "\n"

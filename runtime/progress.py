@@ -21,7 +21,7 @@ class DreamProgress:
 
     def __init__(self, name: str, steps: int) -> None:
         self._name, self._steps = name, steps
-        self._is_watched = sys.stderr.isatty()
+        self._is_watched = sys.stderr is not None and sys.stderr.isatty()  # a service may have none
         self._bar: Progress | None = None
         self._next_look = 0.0
 

@@ -581,6 +581,14 @@ def test_there_is_a_progress_bar_on_a_terminal_and_none_elsewhere(folder: Path) 
     assert "steps/s" not in quiet.err
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closes a stream with a shell")
+def test_a_closed_standard_error_is_no_terminal(folder: Path) -> None:
+    words = [sys.executable, "-m", "onnxdream.cli", "dream", "bears.png", "--model", "tiny.onnx", *SHORT]
+    process = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *words], capture_output=True, text=True, timeout=100)
+    Finished(process.returncode, process.stdout, process.stderr).succeeds()
+    assert left(folder) == WHOLE
+
+
 def test_the_command_runs_from_a_checkout(folder: Path) -> None:
     process = subprocess.run(
         [sys.executable, cli.__file__, "dream", "bears.png", "--model", "tiny.onnx", *SHORT],

@@ -86,8 +86,8 @@ def _clipped(nodes: Nodes, x: str) -> str:
 def _even_start(channels: int) -> int:
     """How many of a convolution's channels to make first, so that its passes, and those for the rest, are alike.
 
-    Measured with two threads: where blocks do not come out even in the fewest passes (5, 7, 10, 13 of them) a 3x3
-    convolution takes 5 to 13 % longer than in two parts; where they do (3, 4, 6, 9, 12) it takes no longer.
+    Measured with two threads: where blocks do not come out even in the fewest passes (5, 7, 10, 13 of them) a
+    convolution takes 5 to 13 % longer than in two parts; where they do (6, 9, 12) it takes no longer.
     """
     blocks = -(-channels // _BLOCK)
     passes = -(-blocks // _PASS)

@@ -73,9 +73,7 @@ def dream(
         typer.Argument(metavar="IMAGE...", readable=False, help="Pictures, or folders of them.", show_default=False),
     ] = None,
     model: Annotated[str | None, _option("A bundle's path, name, or the beginning of its name.")] = None,
-    preset: Annotated[
-        str | None, _option("paper (default), tutorial, tutorial-octaves, tutorial-tiled, keras or caffe.")
-    ] = None,
+    preset: Annotated[str | None, _option("Settings by name; the command `presets` lists them.")] = None,
     steps: Annotated[int | None, _option("Updates in each octave.")] = None,
     step_size: Annotated[float | None, _option("In units of the backbone's range.")] = None,
     max_size: Annotated[int | None, _option("Longer side in pixels at most; 0: as it is.")] = None,
@@ -85,9 +83,12 @@ def dream(
     config: Annotated[Path | None, _option("Take options from a TOML file.")] = None,
     resume: Annotated[Path | None, _option("Go on from a .checkpoint.")] = None,
     repeat: Annotated[Path | None, _option("Run a dream's .json or .png again.")] = None,
+    layers: Annotated[
+        str | None, _option("Layers to climb, as in mixed3,mixed5; the others are left out.", _CLIMB)
+    ] = None,
     layer_weights: Annotated[str | None, _option("As in mixed0=1,mixed2=-0.5; the others get 0.", _CLIMB)] = None,
     channels: Annotated[
-        list[str] | None, _option("Single channels of a layer, as in mixed2:12,-40; once for each layer.", _CLIMB)
+        list[str] | None, _option("These channels alone, as in mixed2:12,-40; once for each layer.", _CLIMB)
     ] = None,
     pick: Annotated[str | None, _option("Channels that the picture excites: strongest:5 or weakest:5.", _CLIMB)] = None,
     guide: Annotated[Path | None, _option("Dream of what this picture has more of.", _CLIMB)] = None,
@@ -141,14 +142,30 @@ def dream(
         failed, interrupted = dream_all(order.job, subjects, _say, _say_error, order.checkpoint)
         if interrupted:
             raise typer.Exit(130)
+        if order.hint and not failed:
+            _say(order.hint)
         raise typer.Exit(1 if failed + missing else 0)
+
+
+@app.command()
+def presets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the presets of `dream`: looks, the paper's ascent, and the classics."""
+    with _one_line_failures():
+        from onnxdream.runtime.presets import PRESETS
+
+        rows = [(preset.name, preset.sentence, preset.made_for) for preset in PRESETS.values()]
+        if as_json:
+            names = ("name", "sentence", "made_for")
+            typer.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2))
+        else:
+            _print_table(("preset", "", "made for"), rows)
 
 
 @app.command()
 def export(
     model: Annotated[str, typer.Option(help="v3 or inception-resnet-v2.")] = "v3",
     layers: Annotated[str | None, typer.Option(help="A comma list of layers, or a layer set's name.")] = None,
-    weights: Annotated[str, typer.Option(help="imagenet, random, motifs, or a weight file.")] = "imagenet",
+    weights: Annotated[str, typer.Option(help="auto, imagenet, builtin, random, or a weight file.")] = "auto",
     objective: Annotated[str, typer.Option(help="mean or l2.")] = "mean",
     border: Annotated[int, typer.Option(min=0, help="Cells at a layer's edge that its loss leaves out.")] = 0,
     precision: Annotated[str, typer.Option(help="fp32; fp16 or mixed for GPUs.")] = "fp32",
@@ -196,19 +213,24 @@ def layers(model: Annotated[str, typer.Option(help="v3 or inception-resnet-v2.")
 def info(
     bundle: Annotated[str | None, typer.Argument(help="A bundle's path or name; without it, all are listed.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Write the bundle as an .onnx file of that path.")] = None,
 ) -> None:
     """Tell what a bundle holds, or list all bundles."""
     with _one_line_failures():
         from onnxdream.runtime.choice import choose_bundle, shelf
 
         if bundle is None:
+            if output is not None:
+                raise typer.BadParameter("--output writes one bundle: name it")
             rows = shelf()
             if as_json:
                 typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
             else:
-                _print_table(("bundle", "layers", "weights", "size"), [row.cells() for row in rows])
+                _print_table(("bundle", "layers", "objective", "weights", "size"), [row.cells() for row in rows])
             return
         loaded = choose_bundle(bundle)
+        if output is not None:
+            _write_bundle(loaded, output)
         if as_json:
             facts = {"path": str(loaded.path), "sha256": loaded.sha256, **asdict(loaded.metadata)}
             typer.echo(json.dumps(facts, indent=2))
@@ -344,12 +366,12 @@ def _require_export_extra() -> None:
 
 @contextmanager
 def _one_line_failures() -> Iterator[None]:
-    """Turns what a stage refuses into one line and exit code 1."""
+    """Turns what a stage refuses into one line and an exit code."""
     try:
         yield
     except (OnnxdreamError, ImportError) as error:
         _say_error(str(error))
-        raise typer.Exit(1) from None
+        raise typer.Exit(getattr(error, "exit_code", 1)) from None
 
 
 def _print_verification(metadata: Metadata) -> None:
@@ -383,11 +405,24 @@ def _facts(bundle: Bundle) -> dict[str, str]:
         "layers": ", ".join(f"{n.name} ({n.channels} channels, stride {n.stride})" for n in facts.layers),
         "objective": facts.objective,
         "input": f"{facts.channel_order} from {low:g} to {high:g}, {width}x{height} pixels at least",
-        "weights": f"{facts.weights.source}, SHA-256 {facts.weights.sha256}",
+        "weights": f"{facts.weights.title}, SHA-256 {facts.weights.sha256}",
         "licence": facts.weights.licence,
         "precision": f"{facts.precision}, opset {facts.opset}",
         "exporter": ", ".join(f"{package} {version}" for package, version in facts.exporter.items()),
     }
+
+
+def _write_bundle(bundle: Bundle, path: Path) -> None:
+    from onnxdream.models.files import write_whole
+
+    if path.exists():
+        raise typer.BadParameter(f"{path} is there: choose another --output")
+    try:
+        write_whole(path, bundle.data)
+    except OSError as error:
+        _say_error(f"cannot write {path} ({error.strerror}): choose another --output")
+        raise typer.Exit(1) from None
+    _say(f"{path} ({len(bundle.data) / 1e6:.1f} MB)")
 
 
 def _say(line: str) -> None:

@@ -14,7 +14,7 @@ from ..models import contract
 from ..models.backbones import Backbone
 from ..models.contract import Check, Layer, Metadata
 from ..models.files import write_whole
-from ..models.library import bundle_path
+from ..models.library import bundle_folder, bundle_path
 from .backbone import build
 from .conversion import OPSET, convert
 from .errors import ExportError, UnknownLayerError, WeightsError
@@ -31,13 +31,13 @@ from .weights import Loaded, load
 
 @dataclass(frozen=True)
 class Request:
-    """What to export. `weights` is imagenet, random, motifs or a path; `seed` serves random only; `border` is the
-    margin of every layer, in its own cells, that its loss leaves out (Keras's example has 2); `precision` is fp32, fp16
-    or mixed."""
+    """What to export. `weights` is auto, imagenet, builtin, random or a path; auto is imagenet, and builtin where that
+    file is not to be had and the layers allow it; `seed` serves random only; `border` is the margin of every layer, in
+    its own cells, that its loss leaves out (Keras's example has 2); `precision` is fp32, fp16 or mixed."""
 
     backbone: Backbone
     layers: tuple[str, ...]
-    weights: str = "imagenet"
+    weights: str = "auto"
     seed: int = 0
     objective: str = "mean"
     border: int = 0
@@ -67,11 +67,7 @@ def make_bundle(
         raise ExportError(f"unknown precision {request.precision!r}: choose one of {', '.join(PRECISIONS)}")
     _require_layers(request.layers)
     on_stage(f"building {request.backbone.title}, weights {request.weights}")
-    if request.weights == "imagenet":
-        fold(build(request.backbone)).cut(request.layers)  # a layer's name is refused before a download, not after
-    loaded = load(request.backbone, request.weights, request.seed)
-    forward = fold(loaded.model).cut(request.layers)
-    _require_covered(forward, loaded)
+    loaded, forward = _loaded(request, on_stage)
     on_stage("tracing the gradient and converting it")
     models = convert(forward, request.layers, request.objective, request.border, PRECISIONS[request.precision])
     metadata = _metadata(request, forward, loaded.weights)
@@ -104,10 +100,10 @@ def export_bundle(
         f"border{request.border}" if request.border else "",
         "" if request.precision == "fp32" else request.precision,
     ]
-    variant = "-".join(part for part in parts if part)
-    path = output or bundle_path(request.backbone, request.layers, _weights_name(request), variant)
-    _require_writable(path.parent)
+    _require_writable(output.parent if output else bundle_folder())
     data, metadata = make_bundle(request, on_stage, on_check)
+    variant = "-".join(part for part in parts if part)
+    path = output or bundle_path(request.backbone, request.layers, _weights_name(request, metadata.weights), variant)
     try:
         write_whole(path, data)
     except OSError as error:
@@ -128,11 +124,11 @@ def _as_computed(models: dict[str, onnx.ModelProto], request: Request) -> dict[s
     return models | {f"{form}, rounded": rounded(model) for form, model in models.items()}
 
 
-def _weights_name(request: Request) -> str:
+def _weights_name(request: Request, weights: contract.Weights) -> str:
     """How a bundle's file name tells its weights."""
     if request.weights == "random":
         return "random" if request.seed == 0 else f"random{request.seed}"
-    return Path(request.weights).name.split(".")[0]
+    return weights.source if request.weights in ("auto", "imagenet", "builtin") else Path(weights.source).stem
 
 
 def _require_writable(folder: Path) -> None:
@@ -153,14 +149,47 @@ def _require_layers(layers: tuple[str, ...]) -> None:
         raise UnknownLayerError(f"layer {twice[0]} is named twice: name each layer once")
 
 
-def _require_covered(forward: Forward, loaded: Loaded) -> None:
+def _loaded(request: Request, on_stage: Callable[[str], None]) -> tuple[Loaded, Forward]:
+    """The stock model with its weights, and the part of it that the layers need."""
+    if request.weights in ("auto", "imagenet"):
+        fold(build(request.backbone)).cut(request.layers)  # a layer's name is refused before a download, not after
+    if request.weights != "auto":
+        return _loaded_from(request, request.weights)
+    try:
+        return _loaded_from(request, "imagenet")
+    except WeightsError as missing:
+        try:
+            found = _loaded_from(request, "builtin")
+        except WeightsError:
+            raise missing from None
+        on_stage(
+            f"{request.backbone.imagenet_file} is not in Keras's cache and cannot be downloaded: "
+            "using the built-in copy of these weights, in 8 bits"
+        )
+        return found
+
+
+def _loaded_from(request: Request, source: str) -> tuple[Loaded, Forward]:
+    loaded = load(request.backbone, source, request.seed)
+    forward = fold(loaded.model).cut(request.layers)
+    _require_covered(forward, loaded, request.backbone)
+    return loaded, forward
+
+
+def _require_covered(forward: Forward, loaded: Loaded, backbone: Backbone) -> None:
     """Partial weights must reach as deep as the graph does."""
-    if loaded.covered is None:
+    if loaded.blocks is None:
         return
-    bare = [op.name for op in forward.operators if isinstance(op, Convolution) and op.name not in loaded.covered]
+    needed = [op.origin.layer for op in forward.operators if isinstance(op, Convolution)]
+    bare = [layer for layer in needed if layer not in loaded.blocks]
+    if bare and loaded.weights.source == contract.IMAGENET_8BIT:
+        raise WeightsError(
+            f"the built-in weights of {backbone.title} end with {backbone.built_in_end}: "
+            "choose layers up to there, or --weights imagenet"
+        )
     if bare:
         raise WeightsError(
-            f"the {loaded.weights.source} weights end before {bare[0]}, which these layers need: "
+            f"the weights {loaded.weights.source} end before {bare[0]}, which these layers need: "
             "choose lower layers or other weights"
         )
 

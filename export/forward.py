@@ -56,11 +56,22 @@ class Window(Operator):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The Keras layers that a convolution was folded from: the convolution's name, the epsilon of the normalization
+    behind it, where there is one, and the factor that both were scaled by after that."""
+
+    layer: str
+    epsilon: float | None = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
 class Convolution(Window):
     """A convolution with bias. `kernel` is float32 HWIO, `bias` float32 [O]."""
 
     kernel: NDArray[np.float32]
     bias: NDArray[np.float32]
+    origin: Origin
 
     @property
     def parameters(self) -> int:
@@ -243,7 +254,8 @@ class _Folding:
                 f"layer {layer.name} pads an even kernel or a strided one, which onnxdream cannot export"
             )
         window = {"window": kernel.shape[:2], "strides": tuple(layer.strides), "same": layer.padding == "same"}
-        self._put(Convolution(name, (x,), **window, kernel=kernel, bias=bias), kernel.shape[3])
+        convolution = Convolution(name, (x,), **window, kernel=kernel, bias=bias, origin=Origin(layer.name))
+        self._put(convolution, kernel.shape[3])
         if activated:
             return self._put(Relu(layer.name, (name,)), kernel.shape[3])
         self.folded[layer.name] = name
@@ -256,7 +268,8 @@ class _Folding:
         beta = np.asarray(layer.beta, np.float64) if layer.center else 0.0
         factor = gamma / np.sqrt(variance + layer.epsilon)
         bias = (convolution.bias.astype(np.float64) - mean) * factor + beta
-        self.operators[x] = replace(convolution.scaled(factor), bias=bias.astype(np.float32))
+        origin = replace(convolution.origin, epsilon=float(layer.epsilon))
+        self.operators[x] = replace(convolution.scaled(factor), bias=bias.astype(np.float32), origin=origin)
         self.folded[layer.name] = x
         return x
 
@@ -295,7 +308,8 @@ class _Folding:
         return self._put(Sum(layer.name, inputs), self.channels[inputs[0]])
 
     def _CustomScaleLayer(self, layer: Any, x: str, residual: str) -> str:  # noqa: N802
-        self.operators[residual] = self._convolution_before(layer, residual).scaled(layer.scale)
+        scaled = self._convolution_before(layer, residual).scaled(layer.scale)
+        self.operators[residual] = replace(scaled, origin=replace(scaled.origin, scale=float(layer.scale)))
         return self._put(Sum(layer.name, (x, residual)), self.channels[x])
 
 

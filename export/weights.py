@@ -1,10 +1,10 @@
-"""Where the weights of a backbone come from: ImageNet, a seed, our own motifs, or a file."""
+"""Where the weights of a backbone come from: ImageNet, the built-in copy of it, a seed, or a file."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,46 +13,40 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models import contract
+from ..models import assembly, contract
+from ..models.assembly import WeightFile
 from ..models.backbones import Backbone
 from .backbone import build
 from .errors import WeightsError
 
-MOTIFS = Path(__file__).parents[1] / "models" / "embedded" / "v3-motifs.npz"
-_MOTIFS_LICENCE = "Apache-2.0 (onnxdream), trained on pictures drawn by formula"
-
 
 @dataclass(frozen=True)
 class Loaded:
-    """A stock Keras model with its weights; `covered` are the convolutions that got some (None: all)."""
+    """A stock Keras model with its weights; `blocks` are those of a weight file by the convolutions that they filled
+    (None: it is not a file of blocks, and all are filled)."""
 
     model: Any
     weights: contract.Weights
-    covered: frozenset[str] | None = None
+    blocks: Mapping[str, str] | None = None
 
 
 def load(backbone: Backbone, source: str, seed: int) -> Loaded:
-    """The backbone's stock model with the weights of `source`: imagenet, random, motifs or a file's path.
+    """The backbone's stock model with the weights of `source`: imagenet, builtin, random or a file's path.
 
     Raises WeightsError.
     """
     if source == "imagenet":
         return _imagenet(backbone)
+    if source == "builtin":
+        return _built_in(backbone)
     if source == "random":
         return _random(backbone, seed)
-    path, licence = (MOTIFS, _MOTIFS_LICENCE) if source == "motifs" else (Path(source).expanduser(), "unknown")
+    path = Path(source).expanduser()
     if not path.is_file():
-        if source == "motifs":
-            raise WeightsError(
-                f"the motif weights {path.name} are not installed: they come with a checkout of onnxdream, not with "
-                "its wheel; run export there, or choose --weights imagenet"
-            )
-        raise WeightsError(f"no weights {source!r}: no such file; choose imagenet, random, motifs or a path")
+        raise WeightsError(f"no weights {source!r}: no such file; choose auto, imagenet, builtin, random or a path")
     model = build(backbone)
-    weights = contract.Weights("motifs" if source == "motifs" else path.name, _sha256(path), licence)
+    weights = contract.Weights(path.name, _sha256(path), "unknown")
     if path.suffix == ".npz":
-        if source == "motifs" and backbone.name != "v3":
-            raise WeightsError(f"the motif weights are Inception-v3's: {backbone.title} has imagenet and random")
         return Loaded(model, weights, _fill_from_npz(model, path))
     if path.suffix == ".keras":
         _copy_from_model(model, path)
@@ -63,16 +57,25 @@ def load(backbone: Backbone, source: str, seed: int) -> Loaded:
     return Loaded(model, weights)
 
 
+def _built_in(backbone: Backbone) -> Loaded:
+    if backbone.built_in_weights is None:
+        raise WeightsError(f"{backbone.title} has no built-in weights: choose --weights imagenet")
+    path = assembly.FOLDER / backbone.built_in_weights
+    model = build(backbone)
+    blocks = _fill_from_npz(model, path)
+    return Loaded(model, contract.Weights(contract.IMAGENET_8BIT, _sha256(path), backbone.built_in_licence), blocks)
+
+
 def _imagenet(backbone: Backbone) -> Loaded:
     folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
     try:
         model = build(backbone, "imagenet")
     except Exception as error:  # Keras wraps network, disk and hash failures in bare Exceptions
-        ours = ", random or motifs" if backbone.name == "v3" else " or random"
+        ours = f" or builtin (layers up to {backbone.built_in_end})" if backbone.built_in_weights else ""
         raise WeightsError(
             f"cannot get the ImageNet weights {backbone.imagenet_file} ({_first_line(error)}): "
             f"download {backbone.imagenet_url} elsewhere and put it in {folder}, or give --weights a file of your "
-            f"own (.h5, .keras, .npz){ours}"
+            f"own (.h5, .keras, .npz), random{ours}"
         ) from error
     # In the cache by now: this only asks Keras where that is.
     file = keras.utils.get_file(backbone.imagenet_file, backbone.imagenet_url, cache_subdir="models")
@@ -106,28 +109,40 @@ def _random_array(rng: np.random.Generator, variable: Any) -> NDArray[np.float32
     return noise.astype(np.float32)
 
 
-def _fill_from_npz(model: Any, path: Path) -> frozenset[str]:
-    """Fills the first convolutions from `NN/kernel` (HWIO) and `NN/beta`, `NN/mean`, `NN/variance`, and says which."""
+def _fill_from_npz(model: Any, path: Path) -> dict[str, str]:
+    """Fills the first convolutions, and the normalizations behind them, from a `WeightFile` whose blocks are numbered
+    in the order in which Keras creates them: `00`, `01` …; convolution -> block."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name].astype(np.float32) for name in file.files}
+        weights = WeightFile(path.read_bytes())
+        known = weights.blocks
     except Exception as error:  # numpy, zipfile and zlib raise many kinds for a cut or foreign file
         raise WeightsError(f"weights {path.name} cannot be read ({_first_line(error)}): is the file whole?") from error
-    count = sum(name.endswith("/kernel") for name in arrays)
-    blocks = list(_automatic_blocks(model))
-    if not 0 < count <= len(blocks):
-        raise WeightsError(f"weights {path.name} hold {count} kernels, the backbone has {len(blocks)} to fill")
-    for number, (convolution, normalization) in enumerate(blocks[:count]):
-        block = {part: arrays.get(f"{number:02d}/{part}") for part in ("kernel", "beta", "mean", "variance")}
-        missing = [part for part, array in block.items() if array is None]
-        if missing:
-            raise WeightsError(f"weights {path.name} lack {number:02d}/{missing[0]}: see models/embedded/README.md")
-        _set(convolution, [block["kernel"]], path)
-        _set(normalization, [block["beta"], block["mean"], block["variance"]], path)
-    return frozenset(convolution.name for convolution, _ in blocks[:count])
+    layers = list(_automatic_layers(model))
+    if not 0 < len(known) <= len(layers):
+        raise WeightsError(f"weights {path.name} hold {len(known)} kernels, the backbone has {len(layers)} to fill")
+    blocks = {}
+    for number, (convolution, normalization) in enumerate(layers[: len(known)]):
+        block = f"{number:02d}"
+        try:
+            arrays = [weights.kernel(block), *(_vector(weights, block, part) for part in ("beta", "mean", "variance"))]
+        except KeyError as error:
+            raise WeightsError(f"weights {path.name} lack {error.args[0]}: see models/builtin/README.md") from None
+        except Exception as error:  # a member of the archive is damaged
+            raise WeightsError(f"weights {path.name} cannot be read ({_first_line(error)}): is it whole?") from error
+        _set(convolution, arrays[:1], path)
+        _set(normalization, arrays[1:], path)
+        blocks[convolution.name] = block
+    return blocks
 
 
-def _automatic_blocks(model: Any) -> Iterator[tuple[Any, Any]]:
+def _vector(weights: WeightFile, block: str, part: str) -> NDArray[np.float32]:
+    found = weights.vector(block, part)
+    if found is None:
+        raise KeyError(f"{block}/{part}")
+    return found
+
+
+def _automatic_layers(model: Any) -> Iterator[tuple[Any, Any]]:
     """Convolutions with automatic names and the normalizations behind them, in the order they were created."""
     followers = {node.name: layer for layer in model.operations for node in _producers(layer)}
     automatic = [layer for layer in model.operations if layer.name.rstrip("0123456789") in ("conv2d", "conv2d_")]

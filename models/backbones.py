@@ -25,7 +25,8 @@ class Backbone:
     """A network to dream with.
 
     `builder` is "module:function" of a Keras application, taking include_top, weights and input_shape; only the
-    exporting side imports it. `input_range` is what the network was trained on, in its own units.
+    exporting side imports it. `input_range` is what the network was trained on, in its own units. `built_in_weights` is
+    a file of `models/builtin` with the weights of its layers up to `built_in_end`, where there is one.
     """
 
     name: str
@@ -37,6 +38,9 @@ class Backbone:
     default_set: str
     imagenet_url: str
     imagenet_licence: str
+    built_in_weights: str | None = None
+    built_in_end: str = ""
+    built_in_licence: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -72,6 +76,12 @@ BACKBONES: tuple[Backbone, ...] = (
         default_set="paper-low",
         imagenet_url=f"{_KERAS_WEIGHTS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
         imagenet_licence="Apache-2.0 (Keras Applications), trained on ImageNet",
+        built_in_weights="v3-imagenet-mixed5.npz",
+        built_in_end="mixed5",
+        built_in_licence=(
+            "Apache-2.0 (Google; Keras Applications), trained on ImageNet; "
+            "in 8 bits from nsfwjs 4.3.0, MIT (© 2019 Infinite Red, Inc.)"
+        ),
     ),
     Backbone(
         name="inception-resnet-v2",

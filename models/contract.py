@@ -43,6 +43,9 @@ CHANNEL_WEIGHTS = "channel_weights"
 CHANNEL_MEANS = "channel_means"
 BATCH, HEIGHT, WIDTH = "batch", "height", "width"
 
+# The source of the built-in weights.
+IMAGENET_8BIT = "imagenet-8bit"
+
 METADATA_KEY = "onnxdream"
 SCHEMA = (1, 2)
 
@@ -52,6 +55,11 @@ BLOCKED = "blocked"
 CHANNELS_LAST = "channels_last"
 
 Value = TypeVar("Value")
+
+
+def weights_title(source: str) -> str:
+    """A source of weights as a user reads it."""
+    return {"imagenet": "ImageNet", IMAGENET_8BIT: "ImageNet (8-bit)"}.get(source, source)
 
 
 def form_key(form: str) -> str:
@@ -86,11 +94,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Weights:
-    """Where the weights came from: `source` is imagenet, random, motifs or a file's name."""
+    """Where the weights came from: `source` is imagenet, imagenet-8bit (built in), random or a file's name."""
 
     source: str
     sha256: str
     licence: str
+
+    @property
+    def title(self) -> str:
+        """The source as a user reads it."""
+        return weights_title(self.source)
 
 
 @dataclass(frozen=True)

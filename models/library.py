@@ -8,10 +8,10 @@ from pathlib import Path
 
 import platformdirs
 
+from .assembly import BUILT_IN
 from .backbones import Backbone
 from .contract import BundleNotFoundError
 
-EMBEDDED = Path(__file__).parent / "embedded" / "v3-low.onnx"
 _LONGEST_STEM = 80
 
 
@@ -36,15 +36,20 @@ def list_bundles() -> list[Path]:
     return sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
+def built_in_bundles() -> list[Path]:
+    """The recipes of the built-in bundles, the default first."""
+    return [built_in.path for built_in in BUILT_IN]
+
+
 def find_bundle(name: str) -> Path:
-    """The bundle of a path, else of a stem in the library or the embedded default's, else of an unambiguous prefix.
+    """The bundle of a path, else of a name in the library or a built-in bundle's, else of an unambiguous beginning.
 
     Raises BundleNotFoundError.
     """
     path = Path(os.path.expanduser(name))  # unlike Path.expanduser it leaves ~nobody as it is
     if os.path.isfile(path):  # unlike Path.is_file it bears names of any length
         return path
-    stems = {bundle.stem: bundle for bundle in (EMBEDDED, *list_bundles())}
+    stems = {bundle.stem: bundle for bundle in (*built_in_bundles(), *list_bundles())}
     if name in stems:
         return stems[name]
     matches = sorted(stem for stem in stems if stem.startswith(name))

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models import contract
+from ..models import assembly, contract
 from ..models.contract import BundleError, BundleFormatError, BundleNotFoundError, Metadata
 from .errors import ComputationError, OutOfMemoryError, ProviderError, SettingsError
 from .model_file import in_form, read_model_file, without_default
@@ -149,7 +149,7 @@ class Bundle:
 
     @classmethod
     def load(cls, source: Path | str | bytes) -> Bundle:
-        """Reads and judges a bundle, from a file or from bytes. Raises BundleError."""
+        """Reads and judges a bundle from a file, a built-in bundle's recipe, or bytes. Raises BundleError."""
         path = None if isinstance(source, bytes) else Path(source)
         data = source if isinstance(source, bytes) else _read(Path(source))
         name = path.name if path else "bundle"
@@ -161,10 +161,26 @@ class Bundle:
         except BundleError as error:
             raise type(error)(f"{name}: {error}") from None
 
+    @classmethod
+    def built_in(cls, name: str = assembly.DEFAULT.name) -> Bundle:
+        """The built-in bundle of that name. Raises BundleNotFoundError."""
+        for one in assembly.BUILT_IN:
+            if one.name == name:
+                return cls.load(one.path)
+        known = ", ".join(one.name for one in assembly.BUILT_IN)
+        raise BundleNotFoundError(f"no built-in bundle is called {name!r}: choose one of {known}")
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it comes with the package."""
+        return self.path is not None and assembly.is_built_in(self.path)
+
     @property
     def name(self) -> str:
-        """The file's name, for messages and records."""
-        return self.path.name if self.path else "bundle"
+        """The file's name, or a built-in bundle's, for messages and records."""
+        if self.path is None:
+            return "bundle"
+        return self.path.stem if self.is_built_in else self.path.name
 
     @cached_property
     def sha256(self) -> str:
@@ -236,6 +252,8 @@ def precision_of_bundle(precision: Precision) -> Precision:
 
 
 def _read(path: Path) -> bytes:
+    if assembly.is_built_in(path):
+        return assembly.assembled(path)
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise BundleFormatError(f"{path.name}: it is larger than any bundle: give the .onnx file of an export")

@@ -1,25 +1,32 @@
-"""Which bundle a dream uses when the user names one, or none."""
+"""Which bundle a dream uses when the user names one, a preset, or nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..models import library
 from ..models.contract import BundleError, BundleNotFoundError
 from .bundle import Bundle, precision_of_bundle
-from .errors import RecordError
+from .errors import RecordError, SettingsError
+from .presets import Preset
 from .record import Source
 from .settings import Precision
 
 _IMAGENET = "for ImageNet weights: onnxdream export --model {backbone} (needs onnxdream[export])"
 
 
-def choose_bundle(name: str | None, precision: Precision | None = None) -> Bundle:
-    """The bundle of that path or name; without one the newest exported in the precision that a run in `precision`
-    takes (None: fp32), with other than random weights if there is one, else the embedded default, which is fp32.
+def choose_bundle(name: str | None, precision: Precision | None = None, preset: Preset | None = None) -> Bundle:
+    """The bundle of that path or name; without one the one that a preset takes; without either the newest exported.
 
-    Raises BundleError, and SettingsError where `precision` and a bundle that is named do not fit.
+    A look takes the built-in bundle that it is made for; any other preset the newest exported bundle that has its
+    layers, objective and border, else a built-in one. Without a name and a preset, bundles of random weights come
+    last, and where none was exported it is the first built-in one. A bundle that is not named has the precision that
+    a run in `precision` takes (None: fp32).
+
+    Raises BundleError, and SettingsError where `precision` and a bundle that is named do not fit, or no bundle has
+    what the preset needs.
     """
     if name is not None:
         bundle = Bundle.load(library.find_bundle(name))
@@ -27,38 +34,50 @@ def choose_bundle(name: str | None, precision: Precision | None = None) -> Bundl
             bundle.require_precision(precision)
         return bundle
     wanted = precision_of_bundle(precision or "fp32")
-    random: Bundle | None = None
+    if preset is not None:
+        return _of_preset(preset, wanted)
+    exported = [bundle for bundle in _exported() if bundle.metadata.precision == wanted]
+    trained = [bundle for bundle in exported if bundle.metadata.weights.source != "random"]
+    if trained:
+        return trained[0]
+    if wanted == "fp32":
+        return Bundle.built_in()
+    if not exported:
+        raise BundleNotFoundError(f"no bundle of {wanted} is here: make one with onnxdream export --precision {wanted}")
+    return exported[0]
+
+
+def _of_preset(preset: Preset, precision: Precision) -> Bundle:
+    if preset.bundle is not None and precision == "fp32":
+        return Bundle.built_in(preset.bundle)
+    for bundle in (*_exported(), *map(Bundle.load, library.built_in_bundles())):
+        if bundle.metadata.precision == precision and preset.is_made_for(bundle.metadata):
+            return bundle
+    command = preset.export_command + ("" if precision == "fp32" else f" --precision {precision}")
+    raise SettingsError(f"no bundle here has what preset {preset.name} climbs: make one with {command}")
+
+
+def _exported() -> Iterator[Bundle]:
+    """The bundles of the library that can be used, newest first."""
     for path in library.list_bundles():
         try:
-            bundle = Bundle.load(path)
+            yield Bundle.load(path)
         except BundleError:
             continue  # `info` shows what is wrong with it
-        if bundle.metadata.precision != wanted:
-            continue
-        if bundle.metadata.weights.source != "random":
-            return bundle
-        random = random or bundle
-    if wanted == "fp32":
-        return Bundle.load(library.EMBEDDED)
-    if random is None:
-        raise BundleNotFoundError(f"no bundle of {wanted} is here: make one with onnxdream export --precision {wanted}")
-    return random
 
 
 def called(bundle: Bundle) -> str:
     """What the user knows a bundle as."""
-    return "the embedded default" if bundle.path == library.EMBEDDED else bundle.name
+    return f"{bundle.name}, built in" if bundle.is_built_in else bundle.name
 
 
 def describe(bundle: Bundle) -> list[str]:
-    """Lines for the user: which bundle it is, and what to know of weights that are not trained on photographs."""
+    """Lines for the user: which bundle it is, and what to know of random weights."""
     facts = bundle.metadata
-    kind = f"{facts.weights.source} weights" + ("" if facts.precision == "fp32" else f", {facts.precision}")
+    kind = f"{facts.weights.title} weights" + ("" if facts.precision == "fp32" else f", {facts.precision}")
     lines = [f"model: {called(bundle)} ({facts.backbone}, {', '.join(facts.layer_names)}; {kind})"]
-    hint = _IMAGENET.format(backbone=facts.backbone)
-    if facts.weights.source == "motifs":
-        lines.append(f"its weights know drawn motifs (eyes, spirals, scales), no photographs; {hint}")
     if facts.weights.source == "random":
+        hint = _IMAGENET.format(backbone=facts.backbone)
         lines.append(f"its weights are random: it dreams textures that mean nothing; {hint}")
     return lines
 
@@ -70,18 +89,25 @@ class Shelved:
     name: str
     path: str
     layers: tuple[str, ...] = ()
+    objective: str = ""
     weights: str = ""
     megabytes: float = 0.0
     problem: str = ""
 
     def cells(self) -> tuple[str, ...]:
         """The line's text, column by column."""
-        return self.name, ", ".join(self.layers) or self.problem, self.weights, f"{self.megabytes:.1f} MB"
+        return (
+            self.name,
+            ", ".join(self.layers) or self.problem,
+            self.objective,
+            self.weights,
+            f"{self.megabytes:.1f} MB",
+        )
 
 
 def shelf() -> list[Shelved]:
-    """Every bundle at hand: the embedded default and those of the library, newest first."""
-    return [_shelved(path) for path in (library.EMBEDDED, *library.list_bundles())]
+    """Every bundle at hand: the built-in ones, and those of the library, newest first."""
+    return [_shelved(path) for path in (*library.built_in_bundles(), *library.list_bundles())]
 
 
 def _shelved(path: Path) -> Shelved:
@@ -89,14 +115,17 @@ def _shelved(path: Path) -> Shelved:
         bundle = Bundle.load(path)
     except BundleError as error:
         return Shelved(path.stem, str(path), problem=str(error))
-    facts = bundle.metadata
-    return Shelved(path.stem, str(path), facts.layer_names, facts.weights.source, round(len(bundle.data) / 1e6, 1))
+    facts, megabytes = bundle.metadata, round(len(bundle.data) / 1e6, 1)
+    return Shelved(path.stem, str(path), facts.layer_names, facts.objective, facts.weights.title, megabytes)
 
 
 def bundle_of(source: Source) -> Bundle:
-    """The very bundle of a record, looked for where it was and in the library. Raises RecordError."""
+    """The very bundle of a record, looked for where it was, among the built-in ones and in the library.
+
+    Raises RecordError.
+    """
     places = [Path(source.path)] if source.path else []
-    for path in [*places, library.EMBEDDED, *library.list_bundles()]:
+    for path in [*places, *library.built_in_bundles(), *library.list_bundles()]:
         try:
             bundle = Bundle.load(path)
         except BundleError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import SettingsError
 from .memory import parse_memory
-from .settings import Execution, Settings, parse_layer_weights, parse_snapshots
+from .settings import Execution, Settings, parse_layer_weights, parse_layers, parse_snapshots
 from .subject import parse_size
 
 if sys.version_info >= (3, 11):
@@ -23,6 +23,7 @@ else:
 _OTHER_KEYS = (
     "preset",
     "model",
+    "layers",
     "provider",
     "precision",
     "threads",
@@ -95,9 +96,20 @@ def settings_changes(options: Mapping[str, Any]) -> dict[str, Any]:
             changes[name] = (changes[name],)
         elif isinstance(changes.get(name), list):
             changes[name] = tuple(changes[name])
+    if "layers" in options:
+        if "layer_weights" in changes:
+            raise SettingsError("layers and layer weights contradict each other: give one of them")
+        changes["layer_weights"] = _layers(options["layers"])
     if changes.get("max_size") == 0 and changes["max_size"] is not False:
         changes["max_size"] = None
     return changes
+
+
+def _layers(given: object) -> dict[str, float]:
+    names = given if isinstance(given, list) else [given]
+    if not all(isinstance(name, str) for name in names):
+        raise SettingsError(f"layers must be names, as in mixed3,mixed5, not {given!r}")
+    return parse_layers(",".join(names))
 
 
 def execution_of(options: Mapping[str, Any]) -> Execution:

@@ -10,6 +10,8 @@ class DreamError(OnnxdreamError):
 class SettingsError(DreamError, ValueError):
     """A setting is out of its range, unknown, or contradicts another."""
 
+    exit_code = 2
+
 
 class ProviderError(DreamError, RuntimeError):
     """An execution provider was asked for that is not there or does not work."""

@@ -13,12 +13,16 @@ from .choice import bundle_of, choose_bundle, describe
 from .config import execution_of, read_config, settings_changes
 from .errors import SettingsError
 from .job import Job
-from .presets import find_preset, fitted
+from .presets import DEFAULT_LOOK, find_preset, fitted
 from .providers import choose
 from .repeat import aids_of, job_to_resume, load_record, subject_of
 from .settings import Settings
 from .subject import Subject
+from .target import chosen_channels, parse_channels
 
+_LOOK_HINT = (
+    f"for a picture in another look, in seconds: --preset {DEFAULT_LOOK}; the command `presets` lists all looks"
+)
 # What may stand beside --repeat; everything else comes from the record.
 _BESIDE_REPEAT = {"output", "overwrite", "film", "every"}
 
@@ -27,13 +31,15 @@ _BESIDE_REPEAT = {"output", "overwrite", "film", "every"}
 class Order:
     """A job, the subject that its options name by themselves, the checkpoint it goes on from, and lines for the user.
 
-    Where `subjects` is empty, the pictures of the command line are meant.
+    Where `subjects` is empty, the pictures of the command line are meant. `hint` is a line for the end: what to try
+    next.
     """
 
     job: Job
     subjects: tuple[Subject, ...] = ()
     checkpoint: Checkpoint | None = None
     lines: list[str] = field(default_factory=list)
+    hint: str | None = None
 
 
 def take_order(options: Mapping[str, Any], with_images: bool) -> Order:
@@ -58,15 +64,31 @@ def _new(given: Mapping[str, Any], with_images: bool) -> Order:
     if "noise" not in changes and not with_images:
         raise SettingsError("no picture given: name one, as in onnxdream dream bears.jpg")
     execution = execution_of(given)
-    bundle = choose_bundle(given.get("model"), execution.precision if "precision" in given else None)
+    chosen = find_preset(given["preset"]) if "preset" in given else None
+    bundle = choose_bundle(given.get("model"), execution.precision if "precision" in given else None, chosen)
     if "precision" not in given:
         execution = replace(execution, precision=bundle.precision)
-    chosen = find_preset(given.get("preset", "paper"))
     settings, notice = fitted(chosen, bundle.metadata, {**changes, "execution": execution})
-    settings.vector(bundle.metadata.layer_names)
+    _require_climbable(settings, bundle, changes)
     subjects = (Subject.of_noise(settings.noise),) if settings.noise else ()
-    lines = _introduction(bundle, settings) + ([notice] if notice else [])
-    return Order(_job(bundle, settings, given), subjects, lines=lines)
+    lines = _introduction(bundle, settings)
+    lines += [f"preset: {chosen.name}. {chosen.sentence}"] if chosen else []
+    lines += [notice] if notice else []
+    hint = None if chosen or settings.noise or "model" in given else _LOOK_HINT
+    return Order(_job(bundle, settings, given), subjects, lines=lines, hint=hint)
+
+
+def _require_climbable(settings: Settings, bundle: Bundle, changes: Mapping[str, Any]) -> None:
+    """Raises SettingsError for layers and channels that the bundle lacks or that contradict each other."""
+    layers = bundle.metadata.layers
+    channels = parse_channels(settings.channels)
+    settings.vector(bundle.metadata.layer_names)
+    chosen_channels(layers, channels)
+    left_out = [layer for layer in channels if layer not in changes.get("layer_weights", channels)]
+    if left_out:
+        raise SettingsError(
+            f"channels of {left_out[0]} are to be climbed, which the layers leave out: name it there too"
+        )
 
 
 def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) -> Order:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,40 +14,80 @@ from .settings import Settings
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings under a name; `layers`, `objective` and `border` are those of the bundle that it is meant for."""
+    """Settings under a name, and the bundle that they are made for.
 
-    title: str
+    `layers` weigh 1 where the settings say nothing else, all other layers of the bundle 0; `objective` and `border`
+    are those of the bundle. `bundle` names the built-in bundle of a look: a preset made for photographs. `sentence`
+    tells the user what one sees, or where the settings come from.
+    """
+
+    name: str
+    sentence: str
     settings: Settings
     layers: tuple[str, ...]
     objective: str = "mean"
     border: int = 0
+    bundle: str | None = None
+
+    @property
+    def made_for(self) -> str:
+        """The bundle in words."""
+        if self.bundle is not None:
+            return f"photographs, on {self.bundle}"
+        return f"Inception-v3, {', '.join(self.layers)}" + (f" ({self.objective})" if self.objective != "mean" else "")
+
+    @property
+    def export_command(self) -> str:
+        """What exports a bundle that it is made for."""
+        options = [f"--layers {','.join(self.layers)}"]
+        options += [f"--objective {self.objective}"] if self.objective != "mean" else []
+        options += [f"--border {self.border}"] if self.border else []
+        return f"onnxdream export --model v3 {' '.join(options)}"
+
+    def is_made_for(self, bundle: Metadata) -> bool:
+        """Whether a bundle has its layers, objective and border."""
+        has_layers = set(self.layers) <= set(bundle.layer_names)
+        return has_layers and (bundle.objective, bundle.border) == (self.objective, self.border)
+
+    def changed(self, changes: Mapping[str, Any]) -> Settings:
+        """Its settings with some of them changed; changes that choose what to climb take the place of its layers and
+        channels. Raises SettingsError."""
+        own: dict[str, Any] = {"layer_weights": self.settings.layer_weights or dict.fromkeys(self.layers, 1.0)}
+        if "layer_weights" in changes or changes.get("pick"):
+            own["channels"] = ()
+        return replace(self.settings, **{**own, **changes})
 
 
 _TUTORIAL = Settings(
     steps=100, step_size=0.01, max_size=500, normalization="backbone", interpolation="linear", detail="none"
 )
 
-PRESETS: dict[str, Preset] = {
+_CLASSICS = (
     # Eq. 1 and eq. 2 of the paper; the step size is ours, it gives none.
-    "paper": Preset("the paper's plain ascent", Settings(), ("mixed0", "mixed1", "mixed2")),
+    Preset(
+        "paper", "The paper's plain ascent: 1000 small steps at one scale.", Settings(), ("mixed0", "mixed1", "mixed2")
+    ),
     # tensorflow.org/tutorials/generative/deepdream: its simple loop, its octaves, and its tiles, which leave parts of a
     # picture out at each step.
-    "tutorial": Preset("TensorFlow's tutorial", _TUTORIAL, ("mixed3", "mixed5")),
-    "tutorial-octaves": Preset(
-        "TensorFlow's tutorial, its octaves",
+    Preset("tutorial", "TensorFlow's DeepDream tutorial, its simple loop.", _TUTORIAL, ("mixed3", "mixed5")),
+    Preset(
+        "tutorial-octaves",
+        "TensorFlow's tutorial, its octaves.",
         replace(
             _TUTORIAL, steps=50, octaves=5, octaves_above=2, octave_scale=1.3, octave_rounding=True, octave_return=True
         ),
         ("mixed3", "mixed5"),
     ),
-    "tutorial-tiled": Preset(
-        "TensorFlow's tutorial, its tiles",
+    Preset(
+        "tutorial-tiled",
+        "TensorFlow's tutorial, its tiles.",
         replace(_TUTORIAL, octaves=5, octaves_above=2, octave_scale=1.3, jitter=512, tiling="tutorial"),
         ("mixed3", "mixed5"),
     ),
     # keras.io/examples/generative/deep_dream
-    "keras": Preset(
-        "Keras's example",
+    Preset(
+        "keras",
+        "The example in Keras's documentation.",
         Settings(
             steps=20,
             step_size=0.01,
@@ -65,8 +106,9 @@ PRESETS: dict[str, Preset] = {
         2,
     ),
     # google/deepdream's notebook, on our backbones: its 1.5 of 255 in units of the range.
-    "caffe": Preset(
-        "Caffe's deepdream",
+    Preset(
+        "caffe",
+        "The notebook of Google's first DeepDream, in Caffe.",
         Settings(
             steps=10,
             step_size=1.5 / 127.5,
@@ -80,34 +122,42 @@ PRESETS: dict[str, Preset] = {
         ("mixed4",),
         "l2",
     ),
-}
+)
+# The look that newcomers are pointed to.
+DEFAULT_LOOK = "eyes"
+_LOOKS: tuple[Preset, ...] = ()
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_LOOKS, *_CLASSICS)}
 
 
 def preset(name: str, **changes: Any) -> Settings:
     """A preset's settings with some of them changed. Raises SettingsError."""
-    return replace(find_preset(name).settings, **changes)
+    return find_preset(name).changed(changes)
 
 
 def find_preset(name: str) -> Preset:
     """Raises SettingsError."""
     if name not in PRESETS:
-        raise SettingsError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean {near[0]}" if near else f"choose one of {', '.join(PRESETS)}"
+        raise SettingsError(f"unknown preset {name!r}: {hint}; the command `presets` lists all")
     return PRESETS[name]
 
 
-def fitted(chosen: Preset, bundle: Metadata, changes: Mapping[str, Any]) -> tuple[Settings, str | None]:
-    """The preset's settings, changed, for a bundle; and a line where the bundle is another than it was made for.
+def fitted(chosen: Preset | None, bundle: Metadata, changes: Mapping[str, Any]) -> tuple[Settings, str | None]:
+    """A preset's settings, changed, for a bundle, and a line where the bundle's objective is not the preset's.
 
-    Layer weights of the preset hold only for a bundle that has its layers.
+    Without a preset it is the paper's ascent of all layers. Raises SettingsError where the bundle lacks the preset's
+    layers and the changes choose no others.
     """
-    settings = chosen.settings
-    wanted = (set(chosen.layers), chosen.objective, chosen.border)
-    if (set(bundle.layer_names), bundle.objective, bundle.border) == wanted or chosen is PRESETS["paper"]:
-        return replace(settings, **changes), None
-    if settings.layer_weights and not set(settings.layer_weights) <= set(bundle.layer_names):
-        settings = replace(settings, layer_weights=None)
-    options = [f"--layers {','.join(chosen.layers)}"]
-    options += [f"--objective {chosen.objective}"] if chosen.objective != "mean" else []
-    options += [f"--border {chosen.border}"] if chosen.border else []
-    notice = f"{chosen.title} climbs other layers; for those: onnxdream export --model v3 {' '.join(options)}"
-    return replace(settings, **changes), notice
+    if chosen is None:
+        return replace(PRESETS["paper"].settings, **changes), None
+    settings = chosen.changed(changes)
+    lacking = [layer for layer in chosen.layers if layer not in bundle.layer_names]
+    if lacking and not {"layer_weights", "channels"} & set(changes):
+        raise SettingsError(
+            f"preset {chosen.name} climbs {', '.join(chosen.layers)}, and the bundle has no {lacking[0]}: "
+            f"leave out --model, or choose --layers among {', '.join(bundle.layer_names)}"
+        )
+    if (bundle.objective, bundle.border) == (chosen.objective, chosen.border):
+        return settings, None
+    return settings, f"preset {chosen.name} is made for another objective; for its own: {chosen.export_command}"

@@ -119,10 +119,10 @@ def _channel_weights(
     if settings.pick:
         if guide is not None:
             raise SettingsError("pick and a guide contradict each other: give one of them")
-        return picked_channels(layers, means(picture), parse_pick(settings.pick))
+        return picked_channels(layers, layer_weights, means(picture), parse_pick(settings.pick))
     assert guide is not None
     _require_size(guide, bundle.metadata.smallest_size)
-    return guided_channels(layers, means(guide), means(picture))
+    return guided_channels(layers, layer_weights, means(guide), means(picture))
 
 
 def _require_size(guide: Pixels, smallest: tuple[int, int]) -> None:

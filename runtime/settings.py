@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -112,9 +113,9 @@ class Settings:
     """How a picture is dreamed; the defaults are the preset `paper`. Raises SettingsError.
 
     The climb: `steps` updates in each octave; `step_size` in units of the backbone's range (the values that the
-    network sees); `layer_weights` name the layers to climb, None means all with weight 1; `channels` narrow layers down
-    ("mixed2:12,-40"), `pick` to those that the picture excites ("strongest:5", "weakest:5"). `max_loss` and `plateau`
-    (steps without a gain of 0.1 %) end an octave early.
+    network sees); `layer_weights` name the layers to climb, None means all with weight 1; `channels` climb these alone
+    ("mixed2:12,-40"), `pick` those of each layer that the picture excites ("strongest:5", "weakest:5"). `max_loss` and
+    `plateau` (steps without a gain of 0.1 %) end an octave early.
 
     The gradient: `gradient_norm`; rolled by up to `jitter` pixels at each step; `blur` in pixels; `laplacian` levels;
     pulls `tv` and `l2`; `optimizer` with its `momentum`; `clip` to the backbone's range.
@@ -180,13 +181,22 @@ class Settings:
             raise SettingsError("channels and pick contradict each other: give one of them")
 
     def vector(self, layers: tuple[str, ...]) -> list[float]:
-        """The weight of each layer of a bundle; a layer that is not named has 0. Raises SettingsError."""
-        if self.layer_weights is None:
+        """The weight of each layer of a bundle; a layer that is not named has 0. Raises SettingsError.
+
+        Where channels are chosen, the layers that they name are climbed and no others.
+        """
+        named = self.layer_weights
+        if self.channels:
+            of_channels = [text.partition(":")[0] for text in self.channels]
+            named = {layer: (self.layer_weights or {}).get(layer, 1.0) for layer in of_channels}
+        if named is None:
             return [1.0] * len(layers)
-        unknown = [layer for layer in self.layer_weights if layer not in layers]
-        if unknown:
-            raise SettingsError(f"layer {unknown[0]!r} is not in the bundle: it has {', '.join(layers)}")
-        weights = [float(self.layer_weights.get(layer, 0.0)) for layer in layers]
+        for layer in named:
+            if layer not in layers:
+                near = difflib.get_close_matches(layer, layers, n=3)
+                hint = f"the nearest are {', '.join(near)}" if near else f"it has {', '.join(layers)}"
+                raise SettingsError(f"layer {layer!r} is not in the bundle: {hint}")
+        weights = [float(named.get(layer, 0.0)) for layer in layers]
         if not any(weights):
             raise SettingsError("all layer weights are 0: give at least one layer another weight")
         return weights
@@ -242,6 +252,14 @@ def parse_layer_weights(text: str) -> dict[str, float]:
         except ValueError:
             raise SettingsError(f"weight {number!r} of {layer} is no number: write mixed0=1,mixed2=-0.5") from None
     return weights
+
+
+def parse_layers(text: str) -> dict[str, float]:
+    """Reads `mixed3,mixed5`: these layers weigh 1. Raises SettingsError."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) < len(names) or "=" in text:
+        raise SettingsError(f"layers {text!r}: write each layer once, as in mixed3,mixed5")
+    return dict.fromkeys(names, 1.0)
 
 
 def parse_snapshots(text: str) -> tuple[int, ...]:

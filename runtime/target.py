@@ -53,27 +53,27 @@ def plain_weights(layers: tuple[Layer, ...]) -> Array:
 
 
 def chosen_channels(layers: tuple[Layer, ...], channels: Channels) -> Array:
-    """Weights that make a layer's loss the signed mean over the channels chosen; other layers keep theirs.
+    """Weights that make a layer's loss the signed mean over the channels chosen, and that of every other layer 0.
 
     Raises SettingsError for a layer or a channel that the bundle does not have.
     """
-    weights = dict(zip([layer.name for layer in layers], _split(plain_weights(layers), layers), strict=True))
-    sizes = {layer.name: layer.channels for layer in layers}
+    weights = {layer.name: np.zeros(layer.channels, np.float32) for layer in layers}
     for name, members in channels.items():
-        if name not in sizes:
-            raise SettingsError(f"layer {name!r} of --channels is not in the bundle: it has {', '.join(sizes)}")
-        weights[name] = np.zeros(sizes[name], np.float32)
+        if name not in weights:
+            raise SettingsError(f"layer {name!r} of --channels is not in the bundle: it has {', '.join(weights)}")
+        count = len(weights[name])
         for channel, sign in members:
-            if channel >= sizes[name]:
-                raise SettingsError(f"channel {channel} is not in {name}: it has channels 0 to {sizes[name] - 1}")
+            if channel >= count:
+                raise SettingsError(f"channel {channel} is not in {name}: it has channels 0 to {count - 1}")
             weights[name][channel] = sign / len(members)
     return np.concatenate(list(weights.values()))
 
 
-def picked_channels(layers: tuple[Layer, ...], means: Array, pick: Pick) -> Array:
+def picked_channels(layers: tuple[Layer, ...], layer_weights: Array, means: Array, pick: Pick) -> Array:
     """Weights for the channels that a picture excites most or least, given its channel means.
 
-    A channel that the picture does not excite at all has no gradient and is never picked. Raises SettingsError.
+    Layers that weigh 0 have none. A channel that the picture does not excite at all has no gradient and is never
+    picked. Raises SettingsError.
     """
     parts = []
     for layer, excited in zip(layers, _split(means, layers), strict=True):
@@ -83,26 +83,32 @@ def picked_channels(layers: tuple[Layer, ...], means: Array, pick: Pick) -> Arra
         part = np.zeros(layer.channels, np.float32)
         part[members] = 1 / max(1, len(members))
         parts.append(part)
-    weights = np.concatenate(parts)
+    weights = _climbed(parts, layer_weights)
     if not weights.any():
         raise SettingsError("the picture excites no channel of these layers: choose other layers, or no --pick")
     return weights
 
 
-def guided_channels(layers: tuple[Layer, ...], guide_means: Array, means: Array) -> Array:
+def guided_channels(layers: tuple[Layer, ...], layer_weights: Array, guide_means: Array, means: Array) -> Array:
     """Weights that climb what a guide has more of than the picture, and nothing else.
 
-    Each layer's weights are the surplus of the guide's channel means over the picture's, with a sum of 1 (after
-    crowsonkb's deep_dream, which takes the guide's sums alone). Raises SettingsError.
+    Layers that weigh 0 have none. Each other layer's weights are the surplus of the guide's channel means over the
+    picture's, with a sum of 1 (after crowsonkb's deep_dream, which takes the guide's sums alone). Raises SettingsError.
     """
     parts = []
     for guide, own in zip(_split(guide_means, layers), _split(means, layers), strict=True):
         surplus = np.maximum(guide - own, 0)
         parts.append(surplus / max(float(surplus.sum()), 1e-12))
-    weights = np.concatenate(parts).astype(np.float32)
+    weights = _climbed(parts, layer_weights)
     if not weights.any():
         raise SettingsError("the guide has nothing more than the picture in these layers: choose another guide")
     return weights
+
+
+def _climbed(parts: list[Array], layer_weights: Array) -> Array:
+    """The layers' parts in one, those of layers that weigh 0 emptied."""
+    kept = [part * np.float32(weight != 0) for part, weight in zip(parts, layer_weights, strict=True)]
+    return np.concatenate(kept).astype(np.float32)
 
 
 def _split(values: Array, layers: tuple[Layer, ...]) -> list[Array]:

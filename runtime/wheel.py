@@ -27,13 +27,16 @@ _CONTENTS = (
     "py.typed",
     "export/*.py",
     "models/*.py",
-    "models/embedded/*.onnx",
+    "models/builtin/*.graph",
+    "models/builtin/*.json",
+    "models/builtin/*.npz",
     "models/graphs/*.onnx",
     "runtime/*.py",
     "runtime/templates/*.sh",
     "study/*.py",
     "study/templates/*.html",
 )
+_LICENCES = ("LICENSE", "NOTICE")
 _TAGS = "Wheel-Version: 1.0\nGenerator: onnxdream\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _ENTRY_POINTS = "[console_scripts]\nonnxdream = onnxdream.cli:app\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date: the same code is the same wheel
@@ -41,10 +44,11 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date: the same code is the sa
 
 def pack_wheel() -> tuple[str, bytes]:
     """A wheel's name and bytes."""
-    version, metadata, licence = _of_checkout() if (_PACKAGE / "pyproject.toml").is_file() else _of_installation()
+    version, metadata, licences = _of_checkout() if (_PACKAGE / "pyproject.toml").is_file() else _of_installation()
     facts = f"onnxdream-{version}.dist-info"
     files = {f"onnxdream/{path.relative_to(_PACKAGE).as_posix()}": path.read_bytes() for path in package_files()}
-    texts = {"METADATA": metadata, "WHEEL": _TAGS, "entry_points.txt": _ENTRY_POINTS, "licenses/LICENSE": licence}
+    texts = {"METADATA": metadata, "WHEEL": _TAGS, "entry_points.txt": _ENTRY_POINTS}
+    texts |= {f"licenses/{name}": text for name, text in licences.items()}
     files |= {f"{facts}/{name}": text.encode() for name, text in texts.items()}
     record = "".join(f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in files.items())
     files[f"{facts}/RECORD"] = f"{record}{facts}/RECORD,,\n".encode()
@@ -62,14 +66,14 @@ def package_files() -> list[Path]:
     return sorted(path for pattern in _CONTENTS for path in _PACKAGE.glob(pattern) if path.is_file())
 
 
-def _of_installation() -> tuple[str, str, str]:
-    """Version, metadata and licence as they were installed."""
+def _of_installation() -> tuple[str, str, dict[str, str]]:
+    """Version, metadata and licences as they were installed."""
     here = importlib.metadata.distribution("onnxdream")
-    return here.version, here.read_text("METADATA") or "", here.read_text("licenses/LICENSE") or ""
+    return here.version, here.read_text("METADATA") or "", {n: here.read_text(f"licenses/{n}") or "" for n in _LICENCES}
 
 
-def _of_checkout() -> tuple[str, str, str]:
-    """Version, metadata and licence as they are now: an editable installation keeps those of its day."""
+def _of_checkout() -> tuple[str, str, dict[str, str]]:
+    """Version, metadata and licences as they are now: an editable installation keeps those of its day."""
     project: dict[str, Any] = tomllib.loads((_PACKAGE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [
         "Metadata-Version: 2.4",
@@ -77,14 +81,15 @@ def _of_checkout() -> tuple[str, str, str]:
         f"Version: {project['version']}",
         f"Summary: {project['description']}",
         f"License-Expression: {project['license']}",
-        "License-File: LICENSE",
+        *(f"License-File: {name}" for name in _LICENCES),
         f"Requires-Python: {project['requires-python']}",
         *(f"Requires-Dist: {requirement}" for requirement in project["dependencies"]),
     ]
     for extra, requirements in project["optional-dependencies"].items():
         lines.append(f"Provides-Extra: {extra}")
         lines += [f'Requires-Dist: {requirement}; extra == "{extra}"' for requirement in requirements]
-    return project["version"], "\n".join(lines) + "\n", (_PACKAGE / "LICENSE").read_text(encoding="utf-8")
+    licences = {name: (_PACKAGE / name).read_text(encoding="utf-8") for name in _LICENCES}
+    return project["version"], "\n".join(lines) + "\n", licences
 
 
 def _digest(data: bytes) -> str:

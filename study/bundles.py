@@ -7,12 +7,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from ..models import library
 from ..models.backbones import Backbone
-from ..models.contract import BundleError, Metadata
+from ..models.contract import IMAGENET_8BIT, BundleError, Metadata
 from ..runtime.bundle import Bundle
 from .errors import ExportFailedError, MissingBundleError
 from .grid import NAMED_WEIGHTS, BundleSpec
@@ -28,6 +29,24 @@ def get_bundle(spec: BundleSpec, say: Callable[[str], None]) -> Bundle:
     backbone = spec.backbone
     if backbone is None:
         return Bundle.load(library.find_bundle(spec.model))
+    if spec.weights == "auto":
+        return _imagenet_or_built_in(spec, backbone, say)
+    return _made(spec, backbone, say)
+
+
+def _imagenet_or_built_in(spec: BundleSpec, backbone: Backbone, say: Callable[[str], None]) -> Bundle:
+    """The bundle of Keras's own ImageNet weights; where these cannot be had, of their built-in copy."""
+    built_in = _fitting(replace(spec, weights="builtin"), backbone)
+    try:
+        return _made(replace(spec, weights="imagenet"), backbone, say)
+    except (ExportFailedError, MissingBundleError):
+        if built_in is None:
+            raise
+        say(f"{spec.short_name}: there is no bundle of Keras's ImageNet file, so the built-in copy in 8 bits serves")
+        return built_in
+
+
+def _made(spec: BundleSpec, backbone: Backbone, say: Callable[[str], None]) -> Bundle:
     found = _fitting(spec, backbone)
     if found is None:
         _export(spec, say)
@@ -41,13 +60,14 @@ def _fitting(spec: BundleSpec, backbone: Backbone) -> Bundle | None:
     """The bundle at hand with these layers, objective and weights. By name, not by age: the same one every time."""
     weights = None if spec.weights in NAMED_WEIGHTS else Path(spec.weights)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None
+    source = IMAGENET_8BIT if spec.weights == "builtin" else spec.weights
 
     def fits(facts: Metadata) -> bool:
         same = (facts.backbone, facts.layer_names) == (backbone.name, spec.layer_names(backbone))
         same = same and (facts.objective, facts.border) == (spec.objective, spec.border)
-        return same and (facts.weights.sha256 == digest if digest else facts.weights.source == spec.weights)
+        return same and (facts.weights.sha256 == digest if digest else facts.weights.source == source)
 
-    for path in [*sorted(library.list_bundles()), library.EMBEDDED]:
+    for path in [*sorted(library.list_bundles()), *library.built_in_bundles()]:
         try:
             bundle = Bundle.load(path)
         except BundleError:

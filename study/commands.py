@@ -32,8 +32,8 @@ def _option(text: str, *names: str) -> Any:
 def paper(
     images: Annotated[str, _option("Pictures, with commas between: bears.jpg,penguins.jpg.")],
     weights: Annotated[
-        str, _option("imagenet (default), random, or a choice for each backbone: v3=FILE,irv2=FILE.")
-    ] = "imagenet",
+        str, _option("auto (default), imagenet, builtin, random, or for each backbone: v3=FILE,irv2=FILE.")
+    ] = "auto",
     output: Annotated[Path, _option("The result folder (default: ./paper-study).")] = Path("paper-study"),
     steps: Annotated[int | None, _option("Updates; the paper's 1000.")] = None,
     max_size: Annotated[int | None, _option("Longer side in pixels at most (default: 512); 0: as it is.")] = None,

@@ -23,7 +23,7 @@ PAPER_SETS = (
 # Keys of `dream --config` that a study decides by itself.
 _NOT_IN_A_STUDY = ("model", "output", "film", "every", "noise")
 _FILES = ("mask", "guide")
-NAMED_WEIGHTS = ("imagenet", "random", "motifs")
+NAMED_WEIGHTS = ("auto", "imagenet", "builtin", "random")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class BundleSpec:
 
     model: str
     layers: str | None = None
-    weights: str = "imagenet"
+    weights: str = "auto"
     objective: str = "mean"
     border: int = 0
 
@@ -115,15 +115,18 @@ def paper_grid(images: tuple[Path, ...], weights: str, objective: str, options: 
 
 
 def parse_weights(text: str) -> dict[str, str]:
-    """Reads `imagenet`, `random`, or a choice for each backbone, `v3=FILE,irv2=FILE`; those not named get imagenet.
+    """Reads `auto`, `imagenet`, `builtin`, `random`, or a choice for each backbone, `v3=FILE,irv2=FILE`; those not
+    named get auto.
 
     Raises GridError and UnknownBackboneError.
     """
     if "=" not in text:
         if text not in NAMED_WEIGHTS:
-            raise GridError(f"weights {text!r}: write imagenet, random, or a file for each: v3=FILE,irv2=FILE")
+            raise GridError(
+                f"weights {text!r}: write auto, imagenet, builtin, random, or a file for each: v3=FILE,irv2=FILE"
+            )
         return {backbone.name: text for backbone in BACKBONES}
-    chosen = {backbone.name: "imagenet" for backbone in BACKBONES}
+    chosen = {backbone.name: "auto" for backbone in BACKBONES}
     for part in text.split(","):
         model, _, weights = (piece.strip() for piece in part.partition("="))
         if not weights:
@@ -168,7 +171,7 @@ def _spec(table: Mapping[str, Any], path: Path) -> BundleSpec:
             raise GridError(f"{path}: {key} of [[bundle]] must be {kind}, not {value!r}")
     if "model" not in table:
         raise GridError(f"{path}: [[bundle]] names no model: give a backbone or a bundle")
-    spec = BundleSpec(**{**table, "weights": _weights_from(table.get("weights", "imagenet"), path.parent)})
+    spec = BundleSpec(**{**table, "weights": _weights_from(table.get("weights", "auto"), path.parent)})
     if spec.backbone is None:
         given = sorted(set(table) - {"model"})
         if given:

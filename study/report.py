@@ -12,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ..models.backbones import UnknownBackboneError, find_backbone
+from ..models.contract import weights_title
 from ..runtime.pictures import PictureError, encode_picture, read_picture, resize, shrink
 from .errors import ResultsError
 from .estimate import in_words
@@ -66,6 +67,7 @@ def write_report(summary: Summary, folder: Folder) -> None:
         lstrip_blocks=True,
     )
     environment.filters["duration"] = in_words
+    environment.filters["weights"] = weights_title
     try:
         page = environment.get_template("report.html").render(_context(summary, folder))
     except PictureError as error:

@@ -58,8 +58,8 @@ class Study:
     def __init__(self, grid: Grid, folder: Folder, terminal: Terminal) -> None:
         self._grid, self._folder, self._terminal = grid, folder, terminal
         self._changes = {**settings_changes(grid.options), "execution": execution_of(grid.options)}
-        self._preset = find_preset(grid.options.get("preset", "paper"))
-        self._settings = replace(self._preset.settings, **self._changes)
+        self._preset = find_preset(grid.options["preset"]) if "preset" in grid.options else None
+        self._settings = replace((self._preset or PRESETS["paper"]).settings, **self._changes)
         self._subjects = _subjects(grid, terminal)
         self._inputs: dict[str, Input] = {}
         self._rows: dict[str, Row] = {}

@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from ..models.contract import IMAGENET_8BIT
 from .errors import ResultsError
 from .folder import Folder
 
@@ -75,8 +76,8 @@ class Summary:
 
     @property
     def is_imagenet(self) -> bool:
-        """Whether all weights are ImageNet's, so that the run tells something about the paper."""
-        return self.weights == ["imagenet"]
+        """Whether all weights are ImageNet's, if in 8 bits, so that the run tells something about the paper."""
+        return set(self.weights) <= {"imagenet", IMAGENET_8BIT, "auto"}
 
     def write(self, folder: Folder) -> None:
         """Raises ResultsError."""

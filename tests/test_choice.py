@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pictures_fixture import TINY_BYTES, bundle_bytes, facts
 
+from onnxdream.models.assembly import DEFAULT
 from onnxdream.models.contract import BundleFormatError, BundleNotFoundError, Metadata, Weights
-from onnxdream.models.library import EMBEDDED
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.choice import choose_bundle, describe, shelf
 from onnxdream.runtime.errors import SettingsError
@@ -41,15 +41,15 @@ def put(library: Path, name: str, age: float, source: str = "random", precision:
 
 def test_a_fresh_machine_dreams_with_the_embedded_default() -> None:
     bundle = choose_bundle(None)
-    assert bundle.path == EMBEDDED
+    assert bundle.path == DEFAULT.path
     assert bundle.metadata.layer_names == ("mixed0", "mixed1", "mixed2")
     assert bundle.metadata.weights.source == "motifs"
-    assert EMBEDDED.stat().st_size <= 4.5e6
+    assert DEFAULT.path.stat().st_size <= 4.5e6
 
 
 def test_the_newest_export_with_weights_that_mean_something_goes_before_it(library: Path) -> None:
     put(library, "random", age=0)
-    assert choose_bundle(None).path == EMBEDDED
+    assert choose_bundle(None).path == DEFAULT.path
     older = put(library, "older", age=3, source="imagenet")
     assert choose_bundle(None).path == older
     newer = put(library, "newer", age=2, source="mine.h5")
@@ -59,8 +59,8 @@ def test_the_newest_export_with_weights_that_mean_something_goes_before_it(libra
 def test_the_default_is_never_a_bundle_of_lesser_precision(library: Path) -> None:
     put(library, "half", age=0, source="imagenet", precision="fp16")
     put(library, "mixed", age=1, source="imagenet", precision="mixed")
-    assert choose_bundle(None).path == EMBEDDED
-    assert choose_bundle(None, "bf16").path == EMBEDDED
+    assert choose_bundle(None).path == DEFAULT.path
+    assert choose_bundle(None, "bf16").path == DEFAULT.path
     whole = put(library, "whole", age=2, source="imagenet")
     assert choose_bundle(None).path == choose_bundle(None, "fp32").path == choose_bundle(None, "bf16").path == whole
 
@@ -103,7 +103,7 @@ def test_a_bundle_goes_by_its_path_its_name_and_the_beginning_of_its_name(librar
     assert choose_bundle(str(tiny_path)).path == tiny_path
     assert choose_bundle("v3-paper-high-imagenet").path == path
     assert choose_bundle("v3-paper").path == path
-    assert choose_bundle("v3-low").path == EMBEDDED
+    assert choose_bundle("v3-low").path == DEFAULT.path
 
 
 def test_a_name_that_fits_several_bundles_is_answered_with_them(library: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from pictures_fixture import TINY_BYTES, Command, Finished, bundle_bytes, facts, in_this_process, listing, noise, save
 from test_model_file import FOREIGN
 
+from onnxdream.models.assembly import DEFAULT
 from onnxdream.models.contract import SCHEMA
-from onnxdream.models.library import EMBEDDED
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.providers import usable_threads
 
@@ -98,7 +98,7 @@ def test_info_lists_every_bundle_as_json(run: Command, library: Path) -> None:
     finished = run("info", "--json")
     finished.succeeds()
     embedded, tiny = json.loads(finished.out)
-    assert (embedded["name"], embedded["path"]) == ("v3-low", str(EMBEDDED))
+    assert (embedded["name"], embedded["path"]) == ("v3-low", str(DEFAULT.path))
     assert tiny == {
         "name": "tiny-all-random",
         "path": str(library / "tiny-all-random.onnx"),

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from pictures_fixture import TINY_BYTES, in_limited_files, listing, noise, save
 
-from onnxdream.models.library import EMBEDDED
+from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.deploy import deploy
 from onnxdream.runtime.deployment import TARGETS, DeploymentWriteError, plain_name
@@ -146,7 +146,7 @@ def test_the_wheel_holds_what_the_package_holds() -> None:
             expected |= {str(path) for pattern in patterns for path in folder.glob(pattern)}
         expected = {f"onnxdream/{Path(path).relative_to(PROJECT.parent).as_posix()}" for path in expected}
     else:  # the tests of an installed wheel
-        package = EMBEDDED.parents[2]
+        package = DEFAULT.path.parents[2]
         files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
         expected = {f"onnxdream/{path.relative_to(package).as_posix()}" for path in files}
     assert packed == expected
@@ -285,7 +285,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     words = (sys.executable, "-m", "onnxdream.cli", "deploy", "v3-low", "--target", "cpu", "--output", output)
     for existing in (False, True):
         if existing:
-            deploy(Bundle.load(EMBEDDED), "cpu", output)
+            deploy(Bundle.built_in(), "cpu", output)
         before = listing(tmp_path)
         finished = in_limited_files(10**6, *words, "--overwrite")
         assert finished.returncode == 1

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from onnxdream.models.assembly import DEFAULT
 from onnxdream.models.backbones import BACKBONES, Backbone, UnknownBackboneError, find_backbone
 from onnxdream.models.contract import BundleNotFoundError
 from onnxdream.models.files import write_whole
-from onnxdream.models.library import EMBEDDED, bundle_folder, bundle_path, find_bundle, list_bundles
+from onnxdream.models.library import bundle_folder, bundle_path, find_bundle, list_bundles
 
 V3 = find_backbone("v3")
 IRV2 = find_backbone("inception-resnet-v2")
@@ -87,7 +88,7 @@ def test_a_bundle_is_found_by_its_stem_and_by_a_prefix_of_it(home: Path) -> None
 
 
 def test_the_embedded_default_goes_by_its_name(home: Path) -> None:
-    assert find_bundle(EMBEDDED.stem) == EMBEDDED
+    assert find_bundle(DEFAULT.path.stem) == DEFAULT.path
 
 
 def test_a_prefix_of_several_is_refused_with_all_of_them(home: Path) -> None:

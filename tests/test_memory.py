@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxdream.models.library import EMBEDDED
+from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.memory import Cost, MemoryBudgetError, default_budget, parse_memory, tile_shape
 
@@ -113,7 +113,7 @@ print("peak", re.findall(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_
 
 def peak_bytes(memory: str, size: str, folder: Path) -> int:
     words = [
-        *("--noise", size, "--max-size", "0", "--steps", "1", "--snapshots", "", "--model", str(EMBEDDED)),
+        *("--noise", size, "--max-size", "0", "--steps", "1", "--snapshots", "", "--model", str(DEFAULT.path)),
         *("--memory", memory, "--provider", "cpu", "--threads", "2", "--output", str(folder / "noise.png")),
     ]
     finished = subprocess.run(

@@ -22,7 +22,6 @@ from onnxdream.models.contract import (
     BundleVersionError,
     form_key,
 )
-from onnxdream.models.library import EMBEDDED
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.model_file import _message_class, in_form, read_model_file, without_default
 
@@ -297,7 +296,7 @@ def inputs(model: bytes) -> tuple[set[str], set[str]]:
     }
 
 
-@pytest.mark.parametrize("model", [TINY_BYTES, EMBEDDED.read_bytes()], ids=["tiny", "embedded"])
+@pytest.mark.parametrize("model", [TINY_BYTES, Bundle.built_in().data], ids=["tiny", "embedded"])
 def test_an_input_without_its_default_must_be_fed(model: bytes) -> None:
     assert inputs(model) == ({"image", "layer_weights"}, {"channel_weights"})
     assert inputs(without_default(model, "channel_weights")) == ({"image", "layer_weights", "channel_weights"}, set())

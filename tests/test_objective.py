@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from onnxdream.models.library import EMBEDDED
+from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime.bundle import Bundle, Session
 from onnxdream.runtime.errors import OutOfMemoryError
 from onnxdream.runtime.memory import MemoryBudgetError
@@ -92,7 +92,7 @@ def test_the_gradient_of_tiles_is_theirs_blended_and_of_the_picture_s_scale(tiny
 
 @pytest.mark.parametrize(("path", "pixels"), [("tiny", 100 * 100), ("embedded", 160 * 160)])
 def test_the_gradient_of_tiles_agrees_with_the_whole_picture_s(tiny: Bundle, path: str, pixels: int) -> None:
-    bundle = tiny if path == "tiny" else Bundle.load(EMBEDDED)
+    bundle = tiny if path == "tiny" else Bundle.built_in()
     picture = image(220, 300)
     cut, whole = (objective(bundle, settings(most, 64), (220, 300)) for most in (pixels, 220 * 300))
     assert (len(cut.plan((220, 300)).tiles) > 3, len(whole.plan((220, 300)).tiles)) == (True, 1)
@@ -240,7 +240,7 @@ print(json.dumps([record.ended, record.notices, record.octaves[0].tile, record.o
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux limits and tells it so")
 def test_a_dream_survives_memory_that_really_runs_out() -> None:
-    command = [sys.executable, "-c", LIMITED, str(EMBEDDED), str(250 * 10**6)]
+    command = [sys.executable, "-c", LIMITED, str(DEFAULT.path), str(250 * 10**6)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert finished.returncode == 0, finished.stderr
     ended, notices, tile, tiles = json.loads(finished.stdout)

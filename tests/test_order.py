@@ -12,7 +12,8 @@ import pytest
 from make_tiny_bundle import TINY_PATH
 from pictures_fixture import MEAN, TINY_BYTES, bundle_bytes, node, noise, save
 
-from onnxdream.models.library import EMBEDDED, bundle_folder
+from onnxdream.models.assembly import DEFAULT
+from onnxdream.models.library import bundle_folder
 from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.errors import ProviderError, RecordError, SettingsError
 from onnxdream.runtime.job import Job, Listener, dream_subject
@@ -47,7 +48,7 @@ def order_of(with_images: bool = True, **options: Any) -> Order:
 
 def test_without_options_it_is_the_paper_on_the_embedded_bundle() -> None:
     order = take_order({}, with_images=True)
-    assert order.job.bundle.path == EMBEDDED
+    assert order.job.bundle.path == DEFAULT.path
     assert order.job.settings == Settings()
     assert order.job == Job(order.job.bundle, Settings())
     assert (order.subjects, order.checkpoint) == ((), None)

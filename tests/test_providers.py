@@ -10,7 +10,6 @@ import onnxruntime as ort
 import pytest
 from pictures_fixture import TINY_BYTES
 
-from onnxdream.models.library import EMBEDDED
 from onnxdream.runtime import Bundle, providers
 from onnxdream.runtime.errors import DreamError, ProviderError
 from onnxdream.runtime.facts import Facts, Jetson, look
@@ -243,7 +242,7 @@ def test_a_machine_is_what_an_execution_gets_here() -> None:
         machine_of(Execution("cpu", precision="bf16"))
 
 
-@pytest.mark.parametrize("model", [TINY_BYTES, EMBEDDED.read_bytes()], ids=["tiny", "embedded"])
+@pytest.mark.parametrize("model", [TINY_BYTES, Bundle.built_in().data], ids=["tiny", "embedded"])
 def test_on_the_cpu_every_kernel_is_the_cpu_s(model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     sizes = {"batch": 1, "height": 96, "width": 128}
@@ -294,7 +293,7 @@ def test_on_a_jetson_cuda_keeps_to_the_memory_of_the_run(monkeypatch: pytest.Mon
 def gradient(provider: ProviderName, precision: Precision = "fp32") -> np.ndarray:
     """Of the embedded bundle, for noise."""
     image = np.random.default_rng(0).uniform(-1, 1, (3, 150, 200)).astype(np.float32)
-    session = Bundle.load(EMBEDDED).session(150, 200, Machine(provider, 2, precision))
+    session = Bundle.built_in().session(150, 200, Machine(provider, 2, precision))
     losses, slope = session.evaluate(image, np.array([1, -0.5, 2], np.float32))
     return np.concatenate([losses, slope.ravel() / np.linalg.norm(slope)]).astype(np.float64)
 
@@ -322,7 +321,7 @@ def test_openvino_computes_in_bf16_when_told_to() -> None:
 
 @with_openvino
 def test_openvino_takes_the_whole_graph() -> None:
-    assert Bundle.load(EMBEDDED).placement(96, 128, Machine("openvino", 1)) == {"openvino": 1}
+    assert Bundle.built_in().placement(96, 128, Machine("openvino", 1)) == {"openvino": 1}
 
 
 @with_openvino

@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 from pictures_fixture import noise
 
-from onnxdream.models.library import EMBEDDED
 from onnxdream.runtime.bundle import Bundle
 from onnxdream.runtime.canvas import Canvas
 from onnxdream.runtime.memory import tile_shape
@@ -131,7 +130,7 @@ SETTINGS = Settings(
 
 @pytest.fixture(scope="module")
 def embedded() -> Bundle:
-    return Bundle.load(EMBEDDED)
+    return Bundle.built_in()
 
 
 PICTURE = noise(256, 320)

@@ -1,0 +1,178 @@
+"""The built-in bundles are what the exporter makes, now, of the weights that are committed."""
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+tf = pytest.importorskip("tensorflow", reason="needs the export extra")
+
+import onnx
+from tiny import LAYERS, TINY
+
+from onnxdream.export.builtin import request_of, rules_of, taken_apart
+from onnxdream.export.bundle import Request, make_bundle
+from onnxdream.export.forward import Convolution, fold
+from onnxdream.export.operators import bias_name, kernel_name
+from onnxdream.export.rewriting import rewritten
+from onnxdream.export.weights import Loaded, load
+from onnxdream.models.assembly import BUILT_IN, FOLDER, BuiltIn, Rule, WeightFile, assembled, made, put_together
+from onnxdream.models.backbones import find_backbone
+from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, Metadata, form_key
+
+STALE = "the built-in bundles are out of date: make them with `python -m onnxdream.export.builtin`"
+WEIGHTS = FOLDER / "v3-imagenet-mixed5.npz"
+
+
+@cache
+def fresh(built_in: BuiltIn) -> bytes:
+    """The bundle, exported from the committed weights just now."""
+    return make_bundle(request_of(built_in))[0]
+
+
+@cache
+def shipped(built_in: BuiltIn) -> bytes:
+    return assembled(built_in.path)
+
+
+each = pytest.mark.parametrize("built_in", BUILT_IN, ids=lambda built_in: built_in.name)
+
+
+def metadata_of(bundle: bytes) -> Metadata:
+    entry, *forms = onnx.load_from_string(bundle).metadata_props
+    assert [form.key for form in forms] == [form_key(BLOCKED), form_key(CHANNELS_LAST)]
+    assert entry.key == METADATA_KEY
+    return Metadata.from_json(entry.value)
+
+
+@each
+def test_it_tells_its_layers_its_weights_and_what_it_takes(built_in: BuiltIn) -> None:
+    facts = metadata_of(shipped(built_in))
+    assert (facts.backbone, facts.layer_names, facts.objective) == ("v3", built_in.layers, built_in.objective)
+    assert (facts.weights.source, facts.weights.title) == ("imagenet-8bit", "ImageNet (8-bit)")
+    assert facts.weights.sha256 == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    assert "Infinite Red" in facts.weights.licence
+    assert facts.memory is not None
+    assert 100 < facts.memory.per_pixel < 10_000
+
+
+@each
+def test_its_weights_are_those_of_a_fresh_export_bit_for_bit(built_in: BuiltIn) -> None:
+    found, expected = (
+        {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(bundle).graph.initializer}
+        for bundle in (shipped(built_in), fresh(built_in))
+    )
+    # The others are constants that tf2onnx numbers.
+    named = [name for name in expected if name.endswith(("/kernel", "/bias"))]
+    assert len(named) == (52 if built_in.name == "v3-low" else 100), "a kernel and a bias of each convolution"
+    for name in named:
+        assert np.array_equal(found[name], expected[name]), f"{name}: {STALE}"
+        assert found[name].dtype == np.float32
+
+
+@each
+def test_its_operators_and_its_contract_are_those_of_a_fresh_export(built_in: BuiltIn) -> None:
+    found, expected = (onnx.load_from_string(bundle) for bundle in (shipped(built_in), fresh(built_in)))
+    onnx.checker.check_model(found)
+    kinds, expected_kinds = (Counter(node.op_type for node in model.graph.node) for model in (found, expected))
+    assert kinds == expected_kinds, STALE
+    for part in ("input", "output"):
+        assert list(getattr(found.graph, part)) == list(getattr(expected.graph, part)), STALE
+    assert list(found.opset_import) == list(expected.opset_import), STALE
+    assert found.ir_version == expected.ir_version, STALE
+
+
+@each
+def test_its_outputs_are_those_of_a_fresh_export(built_in: BuiltIn) -> None:
+    rng = np.random.default_rng(0)
+    sessions = [
+        ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
+        for bundle in (shipped(built_in), fresh(built_in))
+    ]
+    side = max(metadata_of(shipped(built_in)).smallest_size)
+    weights = np.array([1.0, -0.5, 2.0, 0.5, 1.0, -1.0][: len(built_in.layers)], np.float32)
+    for height, width in ((side, side), (81, 97), (97, 80)):
+        feed = {"image": rng.uniform(-1, 1, (2, 3, height, width)).astype(np.float32), "layer_weights": weights}
+        for found, wanted in zip(*(session.run(None, feed) for session in sessions), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6 * float(np.abs(wanted).max()), err_msg=STALE)
+
+
+# The mechanism, on a network with every kind of convolution: named, with biases, with gammas, scaled
+
+
+def numbered(forward_layers: Iterator[str]) -> dict[str, str]:
+    return {layer: f"{number:02d}" for number, layer in enumerate(forward_layers)}
+
+
+def test_any_network_is_assembled_to_what_is_exported_of_it() -> None:
+    request = Request(TINY, LAYERS, weights="random")
+    loaded = load(TINY, "random", 0)
+    forward = rewritten(fold(loaded.model).cut(LAYERS), LAYERS)
+    blocks = numbered(op.origin.layer for op in forward.operators if isinstance(op, Convolution))
+    weights = WeightFile(saved(loaded, blocks))
+    rules = rules_of(forward, replace(loaded, blocks=blocks))
+    assert {rule.epsilon is None for rule in rules} == {True, False}
+    assert {rule.scale for rule in rules} == {1.0, 0.17}
+    for op, rule in zip((op for op in forward.operators if isinstance(op, Convolution)), rules, strict=True):
+        kernel, bias = made(weights, rule)
+        np.testing.assert_array_equal(kernel, op.kernel.transpose(3, 2, 0, 1))
+        np.testing.assert_array_equal(bias, op.bias)
+        assert rule.convolution == op.name
+    bundle, _ = make_bundle(request)
+    model, graph_at = taken_apart(bundle, forward)
+    assert len(model) < len(bundle) - sum(made(weights, rule)[0].nbytes for rule in rules)
+    whole, expected = (onnx.load_from_string(one) for one in (put_together(model, graph_at, rules, weights), bundle))
+    by_name = [{t.name: onnx.numpy_helper.to_array(t) for t in m.graph.initializer} for m in (whole, expected)]
+    assert by_name[0].keys() == by_name[1].keys()
+    assert all(np.array_equal(by_name[0][name], by_name[1][name]) for name in by_name[0])
+    for one in (whole, expected):
+        del one.graph.initializer[:]
+    assert whole == expected
+
+
+def saved(loaded: Loaded, blocks: dict[str, str]) -> bytes:
+    """A model's convolutions and the normalizations behind them as the bytes of a weight file."""
+    import io
+
+    arrays = {}
+    for layer, block in blocks.items():
+        convolution = loaded.model.get_layer(layer)
+        arrays[f"{block}/kernel"] = np.asarray(convolution.kernel)
+        if convolution.use_bias:
+            arrays[f"{block}/bias"] = np.asarray(convolution.bias)
+        behind = convolution._outbound_nodes[0].operation
+        if type(behind).__name__ == "BatchNormalization":
+            names = {"gamma": "gamma", "beta": "beta", "moving_mean": "mean", "moving_variance": "variance"}
+            arrays |= {f"{block}/{names[v.name]}": np.asarray(v) for v in behind.weights}
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def test_the_committed_weights_are_dequantised_as_the_exporter_s() -> None:
+    """By plain arithmetic on the file's own arrays, for every convolution."""
+    loaded = load(find_backbone("v3"), "builtin", 0)
+    with np.load(WEIGHTS) as file:
+        for layer, block in (loaded.blocks or {}).items():
+            kernel = file[f"{block}/kernel"].astype(np.float32) * file[f"{block}/kernel_scale"]
+            kernel = (kernel + file[f"{block}/kernel_least"]).astype(np.float32)
+            np.testing.assert_array_equal(np.asarray(loaded.model.get_layer(layer).kernel), kernel)
+    assert len(loaded.blocks or {}) == 50
+
+
+def test_names_of_initializers_are_those_of_the_exporter() -> None:
+    (op,) = (
+        op
+        for op in fold(load(TINY, "random", 0).model).operators
+        if isinstance(op, Convolution) and op.name == "conv2d"
+    )
+    rule = Rule(op.name, "00")
+    assert (kernel_name(op), bias_name(op)) == (f"{rule.convolution}/kernel", f"{rule.convolution}/bias")

@@ -69,7 +69,7 @@ def _new(given: Mapping[str, Any], with_images: bool) -> Order:
     if "precision" not in given:
         execution = replace(execution, precision=bundle.precision)
     settings, notice = fitted(chosen, bundle.metadata, {**changes, "execution": execution})
-    _require_climbable(settings, bundle, changes)
+    _require_climbable(settings, bundle)
     subjects = (Subject.of_noise(settings.noise),) if settings.noise else ()
     lines = _introduction(bundle, settings)
     lines += [f"preset: {chosen.name}. {chosen.sentence}"] if chosen else []
@@ -78,17 +78,11 @@ def _new(given: Mapping[str, Any], with_images: bool) -> Order:
     return Order(_job(bundle, settings, given), subjects, lines=lines, hint=hint)
 
 
-def _require_climbable(settings: Settings, bundle: Bundle, changes: Mapping[str, Any]) -> None:
-    """Raises SettingsError for layers and channels that the bundle lacks or that contradict each other."""
-    layers = bundle.metadata.layers
+def _require_climbable(settings: Settings, bundle: Bundle) -> None:
+    """Raises SettingsError for layers and channels that the bundle lacks."""
     channels = parse_channels(settings.channels)
     settings.vector(bundle.metadata.layer_names)
-    chosen_channels(layers, channels)
-    left_out = [layer for layer in channels if layer not in changes.get("layer_weights", channels)]
-    if left_out:
-        raise SettingsError(
-            f"channels of {left_out[0]} are to be climbed, which the layers leave out: name it there too"
-        )
+    chosen_channels(bundle.metadata.layers, channels)
 
 
 def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) -> Order:

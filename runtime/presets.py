@@ -53,6 +53,8 @@ class Preset:
         """Its settings with some of them changed; changes that choose what to climb take the place of its layers and
         channels. Raises SettingsError."""
         own: dict[str, Any] = {"layer_weights": self.settings.layer_weights or dict.fromkeys(self.layers, 1.0)}
+        if "channels" in changes:
+            own["layer_weights"] = None
         if "layer_weights" in changes or changes.get("pick"):
             own["channels"] = ()
         return replace(self.settings, **{**own, **changes})

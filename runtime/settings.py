@@ -183,12 +183,12 @@ class Settings:
     def vector(self, layers: tuple[str, ...]) -> list[float]:
         """The weight of each layer of a bundle; a layer that is not named has 0. Raises SettingsError.
 
-        Where channels are chosen, the layers that they name are climbed and no others.
+        Where channels are chosen and no layers, those of the channels weigh 1.
         """
+        of_channels = [text.partition(":")[0] for text in self.channels]
         named = self.layer_weights
-        if self.channels:
-            of_channels = [text.partition(":")[0] for text in self.channels]
-            named = {layer: (self.layer_weights or {}).get(layer, 1.0) for layer in of_channels}
+        if named is None and of_channels:
+            named = dict.fromkeys(of_channels, 1.0)
         if named is None:
             return [1.0] * len(layers)
         for layer in named:
@@ -196,6 +196,9 @@ class Settings:
                 near = difflib.get_close_matches(layer, layers, n=3)
                 hint = f"the nearest are {', '.join(near)}" if near else f"it has {', '.join(layers)}"
                 raise SettingsError(f"layer {layer!r} is not in the bundle: {hint}")
+        left_out = [layer for layer in of_channels if not named.get(layer)]
+        if left_out:
+            raise SettingsError(f"channels of {left_out[0]} are chosen, but the layers leave it out: name it there too")
         weights = [float(named.get(layer, 0.0)) for layer in layers]
         if not any(weights):
             raise SettingsError("all layer weights are 0: give at least one layer another weight")

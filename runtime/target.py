@@ -53,15 +53,16 @@ def plain_weights(layers: tuple[Layer, ...]) -> Array:
 
 
 def chosen_channels(layers: tuple[Layer, ...], channels: Channels) -> Array:
-    """Weights that make a layer's loss the signed mean over the channels chosen, and that of every other layer 0.
+    """Weights that make a layer's loss the signed mean over the channels chosen; other layers keep theirs.
 
     Raises SettingsError for a layer or a channel that the bundle does not have.
     """
-    weights = {layer.name: np.zeros(layer.channels, np.float32) for layer in layers}
+    weights = dict(zip([layer.name for layer in layers], _split(plain_weights(layers), layers), strict=True))
     for name, members in channels.items():
         if name not in weights:
             raise SettingsError(f"layer {name!r} of --channels is not in the bundle: it has {', '.join(weights)}")
         count = len(weights[name])
+        weights[name] = np.zeros(count, np.float32)
         for channel, sign in members:
             if channel >= count:
                 raise SettingsError(f"channel {channel} is not in {name}: it has channels 0 to {count - 1}")
@@ -72,8 +73,8 @@ def chosen_channels(layers: tuple[Layer, ...], channels: Channels) -> Array:
 def picked_channels(layers: tuple[Layer, ...], layer_weights: Array, means: Array, pick: Pick) -> Array:
     """Weights for the channels that a picture excites most or least, given its channel means.
 
-    Layers that weigh 0 have none. A channel that the picture does not excite at all has no gradient and is never
-    picked. Raises SettingsError.
+    A channel that the picture does not excite at all has no gradient and is never picked. Raises SettingsError where
+    no layer that has a weight has such a channel.
     """
     parts = []
     for layer, excited in zip(layers, _split(means, layers), strict=True):
@@ -83,32 +84,30 @@ def picked_channels(layers: tuple[Layer, ...], layer_weights: Array, means: Arra
         part = np.zeros(layer.channels, np.float32)
         part[members] = 1 / max(1, len(members))
         parts.append(part)
-    weights = _climbed(parts, layer_weights)
-    if not weights.any():
+    if not _is_climbed(parts, layer_weights):
         raise SettingsError("the picture excites no channel of these layers: choose other layers, or no --pick")
-    return weights
+    return np.concatenate(parts)
 
 
 def guided_channels(layers: tuple[Layer, ...], layer_weights: Array, guide_means: Array, means: Array) -> Array:
     """Weights that climb what a guide has more of than the picture, and nothing else.
 
-    Layers that weigh 0 have none. Each other layer's weights are the surplus of the guide's channel means over the
-    picture's, with a sum of 1 (after crowsonkb's deep_dream, which takes the guide's sums alone). Raises SettingsError.
+    Each layer's weights are the surplus of the guide's channel means over the picture's, with a sum of 1 (after
+    crowsonkb's deep_dream, which takes the guide's sums alone). Raises SettingsError where that is nothing in the
+    layers that have a weight.
     """
     parts = []
     for guide, own in zip(_split(guide_means, layers), _split(means, layers), strict=True):
         surplus = np.maximum(guide - own, 0)
         parts.append(surplus / max(float(surplus.sum()), 1e-12))
-    weights = _climbed(parts, layer_weights)
-    if not weights.any():
+    if not _is_climbed(parts, layer_weights):
         raise SettingsError("the guide has nothing more than the picture in these layers: choose another guide")
-    return weights
+    return np.concatenate(parts).astype(np.float32)
 
 
-def _climbed(parts: list[Array], layer_weights: Array) -> Array:
-    """The layers' parts in one, those of layers that weigh 0 emptied."""
-    kept = [part * np.float32(weight != 0) for part, weight in zip(parts, layer_weights, strict=True)]
-    return np.concatenate(kept).astype(np.float32)
+def _is_climbed(parts: list[Array], layer_weights: Array) -> bool:
+    """Whether a layer that has a weight has a channel that has one."""
+    return any(weight and part.any() for part, weight in zip(parts, layer_weights, strict=True))
 
 
 def _split(values: Array, layers: tuple[Layer, ...]) -> list[Array]:

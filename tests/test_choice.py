@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pictures_fixture import TINY_BYTES, bundle_bytes, facts
 
 from onnxdream.models.assembly import DEFAULT
-from onnxdream.models.contract import BundleFormatError, BundleNotFoundError, Metadata, Weights
-from onnxdream.runtime import Bundle
+from onnxdream.models.contract import BundleFormatError, BundleNotFoundError, Layer, Metadata, Weights
+from onnxdream.runtime import PRESETS, Bundle
 from onnxdream.runtime.choice import choose_bundle, describe, shelf
 from onnxdream.runtime.errors import SettingsError
+from onnxdream.runtime.presets import Preset
 
 
 @pytest.fixture
@@ -39,12 +41,11 @@ def put(library: Path, name: str, age: float, source: str = "random", precision:
     return path
 
 
-def test_a_fresh_machine_dreams_with_the_embedded_default() -> None:
+def test_a_fresh_machine_dreams_with_the_first_built_in_bundle() -> None:
     bundle = choose_bundle(None)
     assert bundle.path == DEFAULT.path
     assert bundle.metadata.layer_names == ("mixed0", "mixed1", "mixed2")
-    assert bundle.metadata.weights.source == "motifs"
-    assert DEFAULT.path.stat().st_size <= 4.5e6
+    assert bundle.metadata.weights.source == "imagenet-8bit"
 
 
 def test_the_newest_export_with_weights_that_mean_something_goes_before_it(library: Path) -> None:
@@ -108,7 +109,9 @@ def test_a_bundle_goes_by_its_path_its_name_and_the_beginning_of_its_name(librar
 
 def test_a_name_that_fits_several_bundles_is_answered_with_them(library: Path) -> None:
     put(library, "v3-a", age=0)
-    with pytest.raises(BundleNotFoundError, match="'v3' may mean v3-a, v3-low: give more of the name"):
+    with pytest.raises(
+        BundleNotFoundError, match="'v3' may mean v3-a, v3-low, v3-mid, v3-mid-l2: give more of the name"
+    ):
         choose_bundle("v3")
 
 
@@ -125,11 +128,9 @@ def test_a_bundle_that_is_asked_for_and_broken_is_refused(library: Path) -> None
         choose_bundle("mine")
 
 
-def test_of_the_embedded_default_it_is_said_what_it_is_and_how_to_get_another() -> None:
+def test_of_a_built_in_bundle_it_is_said_what_it_is() -> None:
     lines = describe(choose_bundle(None))
-    assert len(lines) == 2
-    assert lines[0] == "model: the embedded default (v3, mixed0, mixed1, mixed2; motifs weights)"
-    assert "for ImageNet weights: onnxdream export --model v3 (needs onnxdream[export])" in lines[1]
+    assert lines == ["model: v3-low, built in (v3, mixed0, mixed1, mixed2; ImageNet (8-bit) weights)"]
 
 
 def test_of_random_weights_it_is_said_that_they_mean_nothing(tiny_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_of_random_weights_it_is_said_that_they_mean_nothing(tiny_path: Path) ->
 
 def test_of_imagenet_weights_there_is_no_more_to_say(library: Path) -> None:
     lines = describe(Bundle.load(put(library, "v3", age=0, source="imagenet")))
-    assert lines == ["model: v3.onnx (hand, layer0; imagenet weights)"]
+    assert lines == ["model: v3.onnx (hand, layer0; ImageNet weights)"]
 
 
 def test_the_shelf_shows_all_bundles_newest_first_and_what_is_wrong_with_them(library: Path) -> None:
@@ -149,8 +150,62 @@ def test_the_shelf_shows_all_bundles_newest_first_and_what_is_wrong_with_them(li
     put(library, "new", age=1, source="imagenet")
     (library / "broken.onnx").write_bytes(b"")
     rows = {row.name: row for row in shelf()}
-    assert list(rows) == ["v3-low", "broken", "new", "old"]
-    assert rows["v3-low"].cells() == ("v3-low", "mixed0, mixed1, mixed2", "motifs", "4.0 MB")
-    assert rows["new"].weights == "imagenet"
+    assert list(rows) == ["v3-low", "v3-mid", "v3-mid-l2", "broken", "new", "old"]
+    expected = ("v3-low", "mixed0, mixed1, mixed2", "mean", "ImageNet (8-bit)", "4.0 MB")
+    assert rows["v3-low"].cells() == expected
+    assert rows["new"].weights == "ImageNet"
     assert "no ONNX file" in rows["broken"].problem
     assert rows["broken"].cells()[1] == rows["broken"].problem
+
+
+# A preset chooses its bundle
+
+
+def made_for(preset: Preset, **changes: Any) -> Metadata:
+    """What a bundle that a preset is made for tells of itself."""
+    layers = tuple(Layer(name, 8, 8) for name in preset.layers)
+    trained = replace(with_weights("imagenet"), layers=layers, objective=preset.objective, border=preset.border)
+    return replace(trained, **changes)
+
+
+def export(folder: Path, name: str, metadata: Metadata, age: int = 0) -> Path:
+    path = folder / f"{name}.onnx"
+    path.write_bytes(bundle_bytes([b"\x22\x04Relu"], metadata=metadata.to_json()))
+    then = path.stat().st_mtime - age * 3600
+    os.utime(path, (then, then))
+    return path
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if PRESETS[name].bundle])
+def test_a_look_takes_its_built_in_bundle_whatever_was_exported(library: Path, name: str) -> None:
+    look = PRESETS[name]
+    export(library, "mine", made_for(look))
+    bundle = choose_bundle(None, preset=look)
+    assert (bundle.name, bundle.is_built_in) == (look.bundle, True)
+    assert look.is_made_for(bundle.metadata)
+
+
+@pytest.mark.parametrize(
+    ("name", "built_in"),
+    [("paper", "v3-low"), ("tutorial", "v3-mid"), ("tutorial-octaves", "v3-mid"), ("caffe", "v3-mid-l2")],
+)
+def test_a_classic_takes_the_newest_export_that_fits_else_a_built_in_bundle(
+    library: Path, name: str, built_in: str
+) -> None:
+    preset = PRESETS[name]
+    export(library, "other-layers", made_for(preset, layers=(Layer("mixed9", 8, 8),)))
+    export(library, "other-objective", made_for(preset, objective="l2" if preset.objective == "mean" else "mean"))
+    export(library, "other-border", made_for(preset, border=3))
+    assert choose_bundle(None, preset=preset).name == built_in
+    older = export(library, "older", made_for(preset), age=2)
+    assert choose_bundle(None, preset=preset).path == older
+    newer = export(library, "newer", made_for(preset), age=1)
+    assert choose_bundle(None, preset=preset).path == newer
+
+
+def test_a_preset_that_no_bundle_fits_tells_the_export_command(library: Path) -> None:
+    command = "onnxdream export --model v3 --layers mixed4,mixed5,mixed6,mixed7 --objective l2 --border 2"
+    with pytest.raises(SettingsError, match=f"no bundle here has what preset keras climbs: make one with {command}$"):
+        choose_bundle(None, preset=PRESETS["keras"])
+    with pytest.raises(SettingsError, match=r"--layers mixed4 --objective l2 --precision fp16$"):
+        choose_bundle(None, "fp16", PRESETS["caffe"])

@@ -160,11 +160,14 @@ def test_a_film_is_made_on_request(run: Command, folder: Path) -> None:
     assert "bears.png: film saved as film.mp4" in finished.err
 
 
-def test_without_a_model_the_embedded_default_dreams_and_says_what_it_is(run: Command, folder: Path) -> None:
+def test_without_a_model_the_first_built_in_bundle_dreams_and_a_look_is_named_at_the_end(
+    run: Command, folder: Path
+) -> None:
     finished = run("dream", "bears.png", "--steps", "1", "--threads", "1")
     finished.succeeds()
-    assert finished.err.startswith("model: the embedded default (v3, mixed0, mixed1, mixed2; motifs weights)\n")
-    assert "onnxdream export --model v3" in finished.err.splitlines()[1]
+    first, *_, last = finished.err.splitlines()
+    assert first == "model: v3-low, built in (v3, mixed0, mixed1, mixed2; ImageNet (8-bit) weights)"
+    assert "--preset" in last
 
 
 # What is made again

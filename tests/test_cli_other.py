@@ -12,9 +12,9 @@ import pytest
 from pictures_fixture import TINY_BYTES, Command, Finished, bundle_bytes, facts, in_this_process, listing, noise, save
 from test_model_file import FOREIGN
 
-from onnxdream.models.assembly import DEFAULT
+from onnxdream.models.assembly import BUILT_IN
 from onnxdream.models.contract import SCHEMA
-from onnxdream.runtime import Bundle
+from onnxdream.runtime import PRESETS, Bundle
 from onnxdream.runtime.providers import usable_threads
 
 EXPORT_EXTRA = ("tensorflow", "keras", "tf2onnx", "onnx")
@@ -87,8 +87,8 @@ def test_info_lists_every_bundle(run: Command, library: Path) -> None:
     finished = run("info")
     finished.succeeds()
     lines = finished.out.splitlines()
-    assert lines[0].split() == ["bundle", "layers", "weights", "size"]
-    assert lines[1].split() == ["v3-low", "mixed0,", "mixed1,", "mixed2", "motifs", "4.0", "MB"]
+    assert lines[0].split() == ["bundle", "layers", "objective", "weights", "size"]
+    assert lines[1].split() == [*("v3-low", "mixed0,", "mixed1,", "mixed2", "mean", "ImageNet", "(8-bit)", "4.0", "MB")]
     shown = {line.split()[0]: line for line in lines[1:]}
     assert "low, mid, high" in shown["tiny-all-random"]
     assert "no ONNX file" in shown["broken"]
@@ -97,12 +97,13 @@ def test_info_lists_every_bundle(run: Command, library: Path) -> None:
 def test_info_lists_every_bundle_as_json(run: Command, library: Path) -> None:
     finished = run("info", "--json")
     finished.succeeds()
-    embedded, tiny = json.loads(finished.out)
-    assert (embedded["name"], embedded["path"]) == ("v3-low", str(DEFAULT.path))
+    *built_in, tiny = json.loads(finished.out)
+    assert [(row["name"], row["path"]) for row in built_in] == [(one.name, str(one.path)) for one in BUILT_IN]
     assert tiny == {
         "name": "tiny-all-random",
         "path": str(library / "tiny-all-random.onnx"),
         "layers": ["low", "mid", "high"],
+        "objective": "mean",
         "weights": "random",
         "megabytes": 0.1,
         "problem": "",
@@ -137,6 +138,27 @@ def test_info_tells_all_facts_of_a_bundle_as_json(run: Command, tiny_path: Path)
     assert {"schema": "{}.{}".format(*SCHEMA), **told} == json.loads(bundle.metadata.to_json())
 
 
+def test_info_writes_a_bundle_as_a_file(run: Command, tmp_path: Path) -> None:
+    run("info", "v3-low", "--output", "copy.onnx").succeeds()
+    copy, bundle = Bundle.load(tmp_path / "here" / "copy.onnx"), Bundle.built_in()
+    assert copy.data == bundle.data
+    run("info", "v3-low", "--output", "copy.onnx").refuses("copy.onnx is there: choose another --output")
+    run("info", "--output", "copy.onnx").refuses("--output writes one bundle: name it")
+    run("info", "v3-low", "--output", "copy.onnx/under.onnx").refuses("cannot write")
+
+
+def test_presets_lists_all_with_what_one_sees(run: Command) -> None:
+    finished = run("presets")
+    finished.succeeds()
+    lines = {line.split()[0]: line for line in finished.out.splitlines()[1:]}
+    assert list(lines) == list(PRESETS)
+    for name, preset in PRESETS.items():
+        assert preset.sentence in lines[name]
+        assert lines[name].rstrip().endswith(preset.made_for)
+    told = json.loads(run("presets", "--json").out)
+    assert [row["name"] for row in told] == list(PRESETS)
+
+
 def test_info_shows_names_as_they_are(run: Command, library: Path) -> None:
     metadata = facts().to_json().replace("layer0", "[red]layer[/blue]")
     (library / "[bold]odd.onnx").write_bytes(bundle_bytes([b"\x22\x04Relu"], metadata=metadata))
@@ -163,7 +185,7 @@ def test_doctor_tells_what_this_machine_can_run(run: Command) -> None:
     assert finished.out.startswith(f"Python {sys.version.split()[0]} on ")
     assert f"{usable_threads()} CPU threads by default" in finished.out
     assert "provider cpu           works, " in finished.out
-    assert "dream uses the embedded default" in finished.out
+    assert "dream uses v3-low, built in" in finished.out
     assert finished.code == (1 if "problem: " in finished.out else 0)
 
 

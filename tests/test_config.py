@@ -108,7 +108,7 @@ def test_every_setting_but_those_of_presets_is_an_option(name: str) -> None:
 def test_every_option_is_a_setting_or_a_known_key() -> None:
     options = {parameter.name for parameter in DREAM.params}
     presets_only = {name for name, (_, words, _) in VALUES.items() if words is None}
-    assert options | {"help"} == (set(NAMES) - presets_only) | OTHER | NO_KEYS
+    assert options | {"help"} == (set(NAMES) - presets_only) | {"layers"} | OTHER | NO_KEYS
 
 
 @pytest.mark.parametrize("key", sorted(OTHER))
@@ -215,7 +215,7 @@ def test_options_on_the_command_line_win_over_the_file(tmp_path: Path) -> None:
 
 
 def test_the_file_wins_over_the_preset(tmp_path: Path) -> None:
-    settings = order_of('preset = "tutorial-octaves"\nsteps = 3\n', tmp_path).job.settings
+    settings = order_of('preset = "tutorial-octaves"\nsteps = 3\nlayers = "low"\n', tmp_path).job.settings
     assert (settings.steps, settings.octaves, settings.octave_rounding) == (3, 5, True)
 
 

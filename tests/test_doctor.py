@@ -63,12 +63,12 @@ def test_the_diagnosis_is_plain_data(found: Diagnosis) -> None:
 
 
 def test_it_names_the_bundle_that_dream_would_use(home: Path, found: Diagnosis) -> None:
-    assert found.bundle == "the embedded default"
+    assert found.bundle == "v3-low, built in"
     path = home / "bundles" / "mine.onnx"
     path.parent.mkdir(parents=True)
     path.write_bytes(TINY_PATH.read_bytes())
     told = diagnose()
-    assert (told.bundle, told.bundles, told.bundle_folder) == ("the embedded default", 1, str(path.parent))
+    assert (told.bundle, told.bundles, told.bundle_folder) == ("v3-low, built in", 1, str(path.parent))
     path.write_bytes(
         bundle_bytes([b"\x22\x04Relu"], metadata=replace(facts(), weights=Weights("mine.h5", "", "")).to_json())
     )

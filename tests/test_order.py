@@ -18,7 +18,7 @@ from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.errors import ProviderError, RecordError, SettingsError
 from onnxdream.runtime.job import Job, Listener, dream_subject
 from onnxdream.runtime.order import Order, take_order
-from onnxdream.runtime.presets import PRESETS
+from onnxdream.runtime.presets import DEFAULT_LOOK, PRESETS
 from onnxdream.runtime.subject import Subject
 
 CPU = {"provider": "cpu", "threads": 1}
@@ -46,13 +46,15 @@ def order_of(with_images: bool = True, **options: Any) -> Order:
 # A new dream
 
 
-def test_without_options_it_is_the_paper_on_the_embedded_bundle() -> None:
+def test_without_options_it_is_the_paper_on_the_first_built_in_bundle() -> None:
     order = take_order({}, with_images=True)
     assert order.job.bundle.path == DEFAULT.path
-    assert order.job.settings == Settings()
     assert order.job == Job(order.job.bundle, Settings())
     assert (order.subjects, order.checkpoint) == ((), None)
-    assert order.lines[0].startswith("model: the embedded default")
+    assert order.lines[0].startswith("model: v3-low, built in")
+    assert order.hint is not None
+    assert f"--preset {DEFAULT_LOOK}" in order.hint
+    assert DEFAULT_LOOK in PRESETS
 
 
 def of_precision(path: Path, precision: str) -> str:
@@ -101,7 +103,7 @@ def test_options_become_settings_files_and_execution() -> None:
         memory="900MB",
         steps=7,
         channels=["low:1,-2", "mid:0"],
-        layer_weights="low=2,high=-1",
+        layer_weights="low=2,mid=3,high=-1",
         max_size=0,
         output=Path("out"),
         mask=Path("mask.png"),
@@ -114,7 +116,7 @@ def test_options_become_settings_files_and_execution() -> None:
     assert job.settings == Settings(
         steps=7,
         channels=("low:1,-2", "mid:0"),
-        layer_weights={"low": 2.0, "high": -1.0},
+        layer_weights={"low": 2.0, "mid": 3.0, "high": -1.0},
         max_size=None,
         execution=Execution("cpu", 1, 900 * 10**6),
     )
@@ -123,19 +125,50 @@ def test_options_become_settings_files_and_execution() -> None:
     assert (job.film_every, job.overwrite) == (3, True)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_gives_its_settings_and_names_the_export_of_its_bundle(name: str) -> None:
-    order = order_of(preset=name, seed=5)
-    expected = replace(PRESETS[name].settings, seed=5, layer_weights=None)
-    assert order.job.settings == expected
-    notices = [line for line in order.lines if "onnxdream export --model v3 --layers" in line]
-    assert len(notices) == (name != "paper")
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "keras"])
+def test_a_preset_alone_brings_its_bundle_and_its_layers(name: str) -> None:
+    order = take_order({"preset": name, "seed": 5}, with_images=True)
+    chosen, settings = PRESETS[name], order.job.settings
+    assert settings == replace(chosen.changed({"seed": 5}))
+    assert order.job.bundle.is_built_in
+    names = order.job.bundle.metadata.layer_names
+    if not settings.channels:
+        assert [bool(weight) for weight in settings.vector(names)] == [layer in chosen.layers for layer in names]
+    assert order.lines[1:] == [f"preset: {name}. {chosen.sentence}"]
+    assert order.hint is None
+
+
+def test_a_preset_whose_layers_the_bundle_lacks_is_refused_but_with_layers_of_its_own() -> None:
+    with pytest.raises(SettingsError, match="preset paper climbs mixed0, mixed1, mixed2, and the bundle has no mixed0"):
+        order_of(preset="paper")
+    assert order_of(preset="tutorial", layers="mid").job.settings == replace(
+        PRESETS["tutorial"].settings, layer_weights={"mid": 1.0}
+    )
+    assert order_of(preset="tutorial", channels=["mid:1"]).job.settings.vector(("low", "mid", "high")) == [0, 1, 0]
+
+
+def test_a_bundle_of_another_objective_is_noticed() -> None:
+    lines = take_order({"preset": "tutorial", "model": "v3-mid-l2"}, with_images=True).lines
+    command = "onnxdream export --model v3 --layers mixed3,mixed5"
+    assert lines[-1] == f"preset tutorial is made for another objective; for its own: {command}"
+
+
+def test_layers_weigh_one_and_the_others_nothing() -> None:
+    names = ("low", "mid", "high")
+    for given in ("high, low", ["high", "low"]):
+        assert order_of(layers=given).job.settings.vector(names) == [1, 0, 1]
+    assert order_of(channels=["mid:2", "high:-1"]).job.settings.vector(names) == [0, 1, 1]
+    both = order_of(channels=["mid:2"], layer_weights="mid=-2,low=1").job.settings
+    assert both.vector(names) == [1, -2, 0]
 
 
 def test_a_config_file_is_taken_and_the_command_line_wins() -> None:
-    Path("run.toml").write_text('preset = "tutorial"\nsteps = 5\njitter = 3\nmodel = "tiny.onnx"\noutput = "out"\n')
+    Path("run.toml").write_text(
+        'preset = "tutorial"\nsteps = 5\njitter = 3\nmodel = "tiny.onnx"\noutput = "out"\nlayers = ["low"]\n'
+    )
     order = take_order({"config": Path("run.toml"), "jitter": 4}, with_images=True)
-    assert order.job.settings == replace(PRESETS["tutorial"].settings, steps=5, jitter=4)
+    expected = replace(PRESETS["tutorial"].settings, steps=5, jitter=4, layer_weights={"low": 1.0})
+    assert order.job.settings == expected
     assert order.job.output == Path("out")
     assert order.job.bundle.metadata.backbone == "tiny"
 
@@ -163,8 +196,22 @@ CONTRADICTIONS: dict[str, tuple[Mapping[str, Any], str]] = {
     "noise and a picture": ({"noise": "64x48"}, "noise is dreamed instead of a picture"),
     "more octaves above than there are": ({"octaves": 2, "octaves_above": 2}, "octaves above (2) must be fewer"),
     "channels and pick": ({"channels": ["low:1"], "pick": "weakest"}, "channels and pick contradict each other"),
-    "an unknown preset": ({"preset": "deep"}, "unknown preset 'deep': choose one of paper, tutorial"),
-    "an unknown layer": ({"layer_weights": "lowest=1"}, "layer 'lowest' is not in the bundle: it has low, mid, high"),
+    "an unknown preset": ({"preset": "deep"}, "unknown preset 'deep': choose one of "),
+    "a preset misspelt": ({"preset": "tutorail"}, "unknown preset 'tutorail': did you mean tutorial; the command"),
+    "an unknown layer": ({"layers": "zzz"}, "layer 'zzz' is not in the bundle: it has low, mid, high"),
+    "a layer misspelt": ({"layer_weights": "lowest=1"}, "layer 'lowest' is not in the bundle: the nearest are low"),
+    "a layer of channels misspelt": (
+        {"channels": ["midd:1"]},
+        "layer 'midd' is not in the bundle: the nearest are mid",
+    ),
+    "a channel that is not there": ({"channels": ["low:999"]}, "channel 999 is not in low: it has channels 0 to 13"),
+    "channels of a layer left out": (
+        {"channels": ["low:1"], "layers": "mid"},
+        "channels of low are chosen, but the layers leave it out",
+    ),
+    "layers and layer weights": ({"layers": "low", "layer_weights": "low=1"}, "layers and layer weights contradict"),
+    "a layer twice": ({"layers": "low,low"}, "layers 'low,low': write each layer once, as in mixed3,mixed5"),
+    "layers that are no names": ({"layers": [3]}, "layers must be names, as in mixed3,mixed5, not [3]"),
     "no layer at all": ({"layer_weights": "low=0"}, "all layer weights are 0"),
     "no step": ({"steps": 0}, "steps must be a whole number from 1"),
     "nonsense for memory": ({"memory": "much"}, "memory 'much': write a size"),

@@ -1,4 +1,5 @@
-"""The runtime's `tutorial` steps against TensorFlow's loop on the stock Keras model: both real backbones."""
+"""The runtime's `tutorial` steps against TensorFlow's loop on the stock Keras model: both real backbones with random
+weights, and the built-in weights on the tutorial's own layers."""
 
 from __future__ import annotations
 
@@ -16,7 +17,11 @@ from onnxdream.runtime import Bundle, Execution, Step, dream, preset
 
 tf = pytest.importorskip("tensorflow")
 
-CASES = [("v3", ("mixed0", "mixed1", "mixed2")), ("inception-resnet-v2", ("block35_2_mixed", "block35_4_mixed"))]
+CASES = [
+    ("v3", ("mixed0", "mixed1", "mixed2"), "random"),
+    ("inception-resnet-v2", ("block35_2_mixed", "block35_4_mixed"), "random"),
+    ("v3", ("mixed3", "mixed5"), "builtin"),
+]
 STEPS, EARLY = 100, 10
 # Each layer's loss at every step, and the picture after few: rounding alone drives the pictures apart later, while the
 # losses, which are means, stay together the better the more pixels there are.
@@ -26,24 +31,25 @@ PSNR = 45.0
 
 @dataclass(frozen=True)
 class Pair:
-    """A bundle, and the losses and gradient of the Keras model that it came from."""
+    """A bundle, those of its layers that are climbed, and the losses and gradient of the Keras model that it came
+    from."""
 
     bundle: Bundle
+    layers: tuple[str, ...]
     evaluate: Callable[[Any], tuple[Any, Any]]
 
 
-@pytest.fixture(scope="session", params=CASES, ids=[model for model, _ in CASES])
+@pytest.fixture(scope="session", params=CASES, ids=[f"{model}-{weights}" for model, _, weights in CASES])
 def pair(request: pytest.FixtureRequest) -> Pair:
-    """A real backbone with random weights, exported and as it is."""
+    """A real backbone, as a bundle and as it is."""
     import keras
 
     from onnxdream.export.bundle import Request, make_bundle
     from onnxdream.export.weights import load
 
-    model, layers = request.param
+    model, layers, weights = request.param
     backbone = find_backbone(model)
-    data, _ = make_bundle(Request(backbone, layers, weights="random", seed=3))
-    stock = load(backbone, "random", seed=3).model
+    stock = load(backbone, weights, seed=3).model
     activations = keras.Model(stock.input, [stock.get_layer(layer).output for layer in layers])
 
     @tf.function
@@ -54,7 +60,10 @@ def pair(request: pytest.FixtureRequest) -> Pair:
             total = tf.reduce_sum(losses)
         return losses, tape.gradient(total, image)
 
-    return Pair(Bundle.load(data), evaluate)
+    if weights == "builtin":
+        return Pair(Bundle.built_in("v3-mid"), layers, evaluate)
+    data, _ = make_bundle(Request(backbone, layers, weights=weights, seed=3))
+    return Pair(Bundle.load(data), layers, evaluate)
 
 
 def tutorial_loop(pair: Pair, picture: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -82,10 +91,12 @@ def test_a_dream_is_tensorflow_s_dream(pair: Pair) -> None:
     def on_step(step: Step) -> None:
         dreamt.append(step.picture)
 
-    settings = preset("tutorial", steps=STEPS, execution=Execution("cpu"))
+    climbed = dict.fromkeys(pair.layers, 1.0)
+    settings = preset("tutorial", steps=STEPS, layer_weights=climbed, execution=Execution("cpu"))
     dreamed = dream(picture, pair.bundle, settings, on_step)
-    assert dreamed.losses.shape == losses.shape == (STEPS + 1, len(pair.bundle.metadata.layers))
-    errors = np.abs(dreamed.losses - losses) / np.abs(losses)
+    found = dreamed.losses[:, [pair.bundle.metadata.layer_names.index(layer) for layer in pair.layers]]
+    assert found.shape == losses.shape == (STEPS + 1, len(pair.layers))
+    errors = np.abs(found - losses) / np.abs(losses)
     assert errors.max() <= LOSS_ERROR, errors.max(axis=1)
     assert psnr(dreamt[0], pictures[0]) == float("inf")
     assert psnr(dreamt[1], pictures[1]) >= 60

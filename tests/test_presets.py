@@ -16,9 +16,10 @@ from onnxdream.models.backbones import find_backbone
 from onnxdream.models.contract import Layer, Metadata
 from onnxdream.runtime import PRESETS, Bundle, Dream, Execution, Settings, Step, dream
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.presets import fitted
+from onnxdream.runtime.presets import DEFAULT_LOOK, Preset, fitted, preset
+from onnxdream.runtime.target import chosen_channels, parse_channels
 
-OTHERS = sorted(set(PRESETS) - {"paper"})
+LOOKS = [name for name in PRESETS if PRESETS[name].bundle]
 
 
 def bundle_with(layers: tuple[str, ...], objective: str = "mean", border: int = 0) -> Metadata:
@@ -31,25 +32,21 @@ def made_for(name: str) -> Metadata:
     return bundle_with(chosen.layers, chosen.objective, chosen.border)
 
 
-STRANGE = bundle_with(("low", "mid"))
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_a_preset_on_its_own_bundle_is_as_it_is_and_says_nothing(name: str) -> None:
-    assert fitted(PRESETS[name], made_for(name), {}) == (PRESETS[name].settings, None)
-    # The order of a bundle's layers does not matter.
-    turned = bundle_with(PRESETS[name].layers[::-1], PRESETS[name].objective, PRESETS[name].border)
-    assert fitted(PRESETS[name], turned, {})[1] is None
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_a_preset_on_another_bundle_names_the_command_that_exports_its_own(name: str) -> None:
+@pytest.mark.parametrize("name", PRESETS)
+def test_on_its_own_bundle_a_preset_climbs_its_layers_and_says_nothing(name: str) -> None:
     chosen = PRESETS[name]
-    _, notice = fitted(chosen, STRANGE, {})
-    assert notice is not None
-    assert "\n" not in notice
-    assert notice.startswith(chosen.title)
-    program, command, *words = shlex.split(notice[notice.index("onnxdream export") :])
+    settings, notice = fitted(chosen, made_for(name), {})
+    weights = chosen.settings.layer_weights or dict.fromkeys(chosen.layers, 1.0)
+    assert (settings, notice) == (replace(chosen.settings, layer_weights=weights), None)
+    assert settings == preset(name)
+    more = bundle_with((*chosen.layers[::-1], "mixed9"), chosen.objective, chosen.border)
+    assert fitted(chosen, more, {}) == (settings, None)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_names_the_command_that_exports_its_bundle(name: str) -> None:
+    chosen = PRESETS[name]
+    program, command, *words = shlex.split(chosen.export_command)
     assert program == "onnxdream"
     options = typer.main.get_command(app).commands[command].make_context(command, words).params  # type: ignore[attr-defined]
     assert options["layers"].split(",") == list(chosen.layers)
@@ -58,7 +55,7 @@ def test_a_preset_on_another_bundle_names_the_command_that_exports_its_own(name:
 
 
 @pytest.mark.parametrize(("objective", "border"), [("mean", 2), ("l2", 0), ("mean", 0)])
-def test_the_right_layers_with_another_objective_are_noticed_too(objective: str, border: int) -> None:
+def test_the_right_layers_with_another_objective_are_noticed(objective: str, border: int) -> None:
     keras = PRESETS["keras"]
     settings, notice = fitted(keras, bundle_with(keras.layers, objective, border), {})
     assert settings == keras.settings
@@ -66,30 +63,61 @@ def test_the_right_layers_with_another_objective_are_noticed_too(objective: str,
     assert "--objective l2 --border 2" in notice
 
 
-def test_layer_weights_of_a_preset_hold_only_where_the_bundle_has_its_layers() -> None:
-    keras = PRESETS["keras"]
-    assert keras.settings.layer_weights
-    lacking, _ = fitted(keras, bundle_with(keras.layers[:-1], "l2", 2), {})
-    assert lacking == replace(keras.settings, layer_weights=None)
-    more, _ = fitted(keras, bundle_with((*keras.layers, "mixed8"), "l2", 2), {})
-    assert more == keras.settings
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_bundle_that_lacks_its_layers_is_refused(name: str) -> None:
+    with pytest.raises(
+        SettingsError, match=f"preset {name} climbs .* the bundle has no mixed.*--layers among low, mid"
+    ):
+        fitted(PRESETS[name], bundle_with(("low", "mid")), {})
 
 
-@pytest.mark.parametrize("bundle", [STRANGE, made_for("keras")])
-def test_options_win_over_the_preset_on_any_bundle(bundle: Metadata) -> None:
+def test_options_win_over_the_preset_on_any_bundle() -> None:
     changes: dict[str, Any] = {"layer_weights": {"low": 3.0}, "steps": 2, "optimizer": "adam"}
-    settings, _ = fitted(PRESETS["keras"], bundle, changes)
-    assert settings == replace(PRESETS["keras"].settings, **changes)
+    for bundle in (bundle_with(("low", "mid")), made_for("keras")):
+        settings, _ = fitted(PRESETS["keras"], bundle, changes)
+        assert settings == replace(PRESETS["keras"].settings, **changes)
 
 
-@pytest.mark.parametrize("bundle", [STRANGE, *map(made_for, OTHERS), bundle_with(("mixed0",), "l2", 5)])
-def test_the_paper_s_preset_never_notices(bundle: Metadata) -> None:
-    assert fitted(PRESETS["paper"], bundle, {"steps": 3}) == (Settings(steps=3), None)
+def test_what_is_chosen_to_be_climbed_takes_the_place_of_a_preset_s_channels() -> None:
+    own = Preset("own", "", Settings(channels=("mid:3",)), ("mid",))
+    assert own.changed({"steps": 2}).channels == ("mid:3",)
+    assert own.changed({"layer_weights": {"low": 1.0}}).channels == ()
+    assert own.changed({"pick": "strongest:2"}).channels == ()
+    assert own.changed({"channels": ("mid:4",)}).channels == ("mid:4",)
+
+
+def test_without_a_preset_all_layers_are_climbed_as_the_paper_does() -> None:
+    assert fitted(None, bundle_with(("mixed0", "low"), "l2", 5), {"steps": 3}) == (Settings(steps=3), None)
 
 
 def test_a_change_that_contradicts_the_preset_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"octaves above \(2\) must be fewer than octaves \(2\)"):
-        fitted(PRESETS["tutorial-octaves"], STRANGE, {"octaves": 2})
+        fitted(PRESETS["tutorial-octaves"], made_for("tutorial-octaves"), {"octaves": 2})
+
+
+# Looks
+
+
+def test_there_are_looks_to_choose_from() -> None:
+    assert len(LOOKS) >= 8
+    assert DEFAULT_LOOK in LOOKS
+    assert list(PRESETS)[: len(LOOKS)] == LOOKS, "looks are listed first"
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_look_is_made_for_its_built_in_bundle_and_takes_seconds(name: str) -> None:
+    look = PRESETS[name]
+    bundle = Bundle.built_in(str(look.bundle)).metadata
+    settings, notice = fitted(look, bundle, {})
+    assert notice is None
+    assert settings.steps * settings.octaves <= 100
+    chosen_channels(bundle.layers, parse_channels(settings.channels))
+    assert {text.partition(":")[0] for text in settings.channels} <= set(look.layers)
+    assert look.sentence.endswith(".")
+
+
+def test_no_two_presets_are_the_same() -> None:
+    assert len({repr((p.changed({}), p.bundle)) for p in PRESETS.values()}) == len(PRESETS)
 
 
 # An octave that ends early

@@ -19,9 +19,7 @@ OPTIONAL = {"matplotlib"}  # of the extra `report`: imported only where it is us
 
 # room -> what none of its modules may import
 FORBIDDEN = {
-    "models": EXPORTING
-    | RUNNING
-    | {"numpy", "onnxdream.export", "onnxdream.runtime", "onnxdream.study", "onnxdream.cli"},
+    "models": EXPORTING | RUNNING | {"onnxdream.export", "onnxdream.runtime", "onnxdream.study", "onnxdream.cli"},
     "runtime": EXPORTING | {"onnxdream.export", "onnxdream.study", "onnxdream.cli"},
     "export": {"cv2", "onnxdream.runtime", "onnxdream.study", "onnxdream.cli"},
     "study": EXPORTING | {"onnxdream.export", "onnxdream.cli"},
@@ -71,7 +69,7 @@ def entered(module: Path, names: set[str]) -> set[str]:
 
 
 def test_the_wheel_holds_every_room_of_the_package() -> None:
-    assert sorted(packages()) == [room for room in rooms() if not room.startswith("onnxdream.models.embedded")]
+    assert sorted(packages()) == rooms()
 
 
 @pytest.mark.parametrize("room", [room for room in FORBIDDEN if (ROOT / room).is_dir()])
@@ -95,7 +93,5 @@ def test_the_scan_sees_imports_that_are_there() -> None:
     assert not entered(ROOT / "models" / "library.py", {"onnx"})
 
 
-def test_the_embedded_recipe_is_not_imported_by_the_package() -> None:
-    for room in ("models", "runtime", "export"):
-        for module in modules(room):
-            assert not entered(module, {"onnxdream.models.embedded"}), module.name
+def test_in_models_only_the_assembly_computes() -> None:
+    assert [module.name for module in modules("models") if entered(module, {"numpy"})] == ["assembly.py"]

@@ -24,7 +24,7 @@ LAYERS = ("mixed0", "mixed1", "mixed2")
 
 
 def test_the_paper_preset_is_what_settings_are_without_a_choice() -> None:
-    paper = preset("paper")
+    paper = PRESETS["paper"].settings
     assert paper == Settings()
     assert (paper.steps, paper.max_size, paper.normalization, paper.gradient_norm) == (1000, 512, "minmax", "std")
     assert paper.snapshots == (100, 500, 1000)
@@ -38,12 +38,12 @@ def test_the_tutorial_preset_is_tensorflow_s_simple_loop() -> None:
 
 def test_a_preset_takes_changes_and_stays_as_it_is() -> None:
     changed = preset("tutorial", steps=7)
-    assert changed == replace(PRESETS["tutorial"].settings, steps=7)
+    assert changed == replace(PRESETS["tutorial"].settings, steps=7, layer_weights={"mixed3": 1.0, "mixed5": 1.0})
     assert PRESETS["tutorial"].settings.steps == 100
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="'papers': choose one of paper, tutorial, "):
+    with pytest.raises(SettingsError, match="'papers': did you mean paper; the command `presets` lists all"):
         preset("papers")
 
 
@@ -118,7 +118,7 @@ def test_a_layer_that_is_not_named_weighs_nothing() -> None:
 
 
 def test_a_layer_that_the_bundle_lacks_is_refused_with_those_it_has() -> None:
-    with pytest.raises(SettingsError, match="'mixed9' is not in the bundle: it has mixed0, mixed1, mixed2"):
+    with pytest.raises(SettingsError, match="'mixed9' is not in the bundle: the nearest are mixed2, mixed1, mixed0"):
         Settings(layer_weights={"mixed9": 1.0}).vector(LAYERS)
 
 

@@ -43,9 +43,9 @@ def test_the_papers_grid_is_its_five_sets() -> None:
 
 def test_weights_are_chosen_for_both_backbones_or_for_each() -> None:
     assert parse_weights("random") == {"v3": "random", "inception-resnet-v2": "random"}
-    chosen = parse_weights("irv2=weights/my.h5, v3=motifs")
-    assert chosen == {"v3": "motifs", "inception-resnet-v2": str(Path("weights/my.h5"))}
-    assert parse_weights("v3=random")["inception-resnet-v2"] == "imagenet"
+    chosen = parse_weights("irv2=weights/my.h5, v3=builtin")
+    assert chosen == {"v3": "builtin", "inception-resnet-v2": str(Path("weights/my.h5"))}
+    assert parse_weights("v3=random")["inception-resnet-v2"] == "auto"
 
 
 @pytest.mark.parametrize("text", ["file.h5", "v3=", ""])
@@ -93,8 +93,8 @@ def test_a_grids_file_starts_paths_from_its_own_folder(tmp_path: Path, tiny_path
 
 
 def test_bundles_of_the_same_layers_are_told_apart_by_their_weights() -> None:
-    specs = (BundleSpec("v3", "paper-low", "random"), BundleSpec("v3", "paper-low", "motifs"), BundleSpec("v3-low"))
-    assert Grid(specs, IMAGES, {}).bundle_names == ("v3-paper-low-random", "v3-paper-low-motifs", "v3-low")
+    specs = (BundleSpec("v3", "paper-low", "random"), BundleSpec("v3", "paper-low", "builtin"), BundleSpec("v3-low"))
+    assert Grid(specs, IMAGES, {}).bundle_names == ("v3-paper-low-random", "v3-paper-low-builtin", "v3-low")
     with pytest.raises(GridError, match="twice"):
         Grid((specs[0], specs[0]), IMAGES, {})
 

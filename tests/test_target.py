@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from onnxdream.runtime.target import (
 Array = NDArray[np.float32]
 OLD_PATH = Path(__file__).parent / "data" / "tiny-1.0.onnx"
 LAYERS = (Layer("low", 4, 2), Layer("high", 3, 4))
+BOTH = np.ones(2, np.float32)
 CPU = Execution("cpu", 1)
 PICTURE = noise(48, 56)
 
@@ -96,30 +98,40 @@ def test_a_layer_or_channel_that_is_not_there_is_named() -> None:
 
 def test_the_strongest_and_the_weakest_are_picked_in_each_layer() -> None:
     means = array(0.1, 5, 0.3, 2, 7, 1, 3)
-    strongest = picked_channels(LAYERS, means, Pick("strongest", 2))
+    strongest = picked_channels(LAYERS, BOTH, means, Pick("strongest", 2))
     np.testing.assert_allclose(strongest, [0, 0.5, 0, 0.5, 0.5, 0, 0.5])
-    weakest = picked_channels(LAYERS, means, Pick("weakest", 1))
+    weakest = picked_channels(LAYERS, BOTH, means, Pick("weakest", 1))
     np.testing.assert_allclose(weakest, [1, 0, 0, 0, 0, 1, 0])
 
 
 def test_what_a_picture_does_not_excite_is_never_picked() -> None:
     means = array(0, 0, 0.3, 0, 0, 0, 0)
     for which in ("strongest", "weakest"):
-        np.testing.assert_allclose(picked_channels(LAYERS, means, Pick(which, 3)), [0, 0, 1, 0, 0, 0, 0])
+        np.testing.assert_allclose(picked_channels(LAYERS, BOTH, means, Pick(which, 3)), [0, 0, 1, 0, 0, 0, 0])
     with pytest.raises(SettingsError, match="excites no channel"):
-        picked_channels(LAYERS, np.zeros(7, np.float32), Pick("weakest", 2))
+        picked_channels(LAYERS, BOTH, np.zeros(7, np.float32), Pick("weakest", 2))
+
+
+def test_a_layer_that_is_not_climbed_has_no_say() -> None:
+    means, high_alone = array(1, 2, 3, 4, 0, 0, 0), array(0, 1)
+    with pytest.raises(SettingsError, match="excites no channel"):
+        picked_channels(LAYERS, high_alone, means, Pick("strongest", 1))
+    with pytest.raises(SettingsError, match="nothing more"):
+        guided_channels(LAYERS, high_alone, means, np.zeros(7, np.float32))
 
 
 def test_more_than_there_are_is_all_that_are_alive() -> None:
     means = array(1, 2, 3, 0, 1, 1, 1)
-    np.testing.assert_allclose(picked_channels(LAYERS, means, Pick("strongest", 99)), [1 / 3] * 3 + [0] + [1 / 3] * 3)
+    np.testing.assert_allclose(
+        picked_channels(LAYERS, BOTH, means, Pick("strongest", 99)), [1 / 3] * 3 + [0] + [1 / 3] * 3
+    )
 
 
 def test_a_guide_s_surplus_is_climbed() -> None:
     guide, own = array(3, 0, 2, 1, 5, 0, 0), array(0, 1, 1, 1, 1, 2, 3)
-    np.testing.assert_allclose(guided_channels(LAYERS, guide, own), [0.75, 0, 0.25, 0, 1, 0, 0])
+    np.testing.assert_allclose(guided_channels(LAYERS, BOTH, guide, own), [0.75, 0, 0.25, 0, 1, 0, 0])
     with pytest.raises(SettingsError, match="nothing more"):
-        guided_channels(LAYERS, own, own)
+        guided_channels(LAYERS, BOTH, own, own)
 
 
 # With bundles, for real.
@@ -144,6 +156,23 @@ def test_the_losses_of_a_dream_are_the_signed_means_of_its_channels(tiny: Bundle
     low, mid, high = means_of(tiny, settings)
     expected = [(low[1] - low[3] - low[0]) / 3, mid.mean(), high[5]]
     np.testing.assert_allclose(losses[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_channels_are_climbed_alone(tiny: Bundle) -> None:
+    """As a loop that feeds the session what it means: no other layer, no other channel."""
+    settings = Settings(steps=3, channels=("low:1",), execution=CPU, snapshots=())
+    alone = dream(PICTURE, tiny, settings)
+    again = dream(PICTURE, tiny, replace(settings, layer_weights={"low": 1.0, "mid": 0.0}))
+    with_others = dream(PICTURE, tiny, replace(settings, channels=("low:1", "mid:0")))
+    np.testing.assert_array_equal(alone.picture, again.picture)
+    assert (alone.picture != with_others.picture).any()
+    canvas = Canvas(PICTURE, tiny.metadata, settings)
+    weights = chosen_channels(tiny.metadata.layers, parse_channels(settings.channels))
+    session, image = tiny.session(*canvas.size, Machine("cpu", 1)), canvas.base(canvas.size)
+    for _ in range(3):
+        _, gradient = session.evaluate(image, array(1, 0, 0), weights)
+        image = np.clip(image + np.float32(settings.step_size) * gradient / (gradient.std() + 1e-8), -1, 1)
+    np.testing.assert_allclose(alone.picture, canvas.develop(image), atol=1)
 
 
 def test_climbing_a_channel_raises_it_and_a_minus_lowers_it(tiny: Bundle) -> None:

@@ -22,7 +22,8 @@ from tiny import TINY, build
 
 from onnxdream.export.bundle import Request, make_bundle
 from onnxdream.export.errors import WeightsError
-from onnxdream.export.weights import MOTIFS, Loaded, load
+from onnxdream.export.weights import Loaded, load
+from onnxdream.models.assembly import FOLDER
 from onnxdream.models.backbones import Backbone, find_backbone
 
 pytestmark = [
@@ -78,39 +79,34 @@ def test_random_weights_keep_the_signal_alive_to_the_deepest_layer(stock: Stock)
     assert (deepest > 0).mean() > 0.1
 
 
-def test_motifs_fill_inception_v3s_first_convolutions() -> None:
-    loaded = load(find_backbone("v3"), "motifs", 0)
-    assert loaded.weights.source == "motifs"
-    assert loaded.weights.sha256 == hashlib.sha256(MOTIFS.read_bytes()).hexdigest()
+def test_the_built_in_weights_fill_inception_v3s_first_convolutions() -> None:
+    path = FOLDER / "v3-imagenet-mixed5.npz"
+    loaded = load(find_backbone("v3"), "builtin", 0)
+    assert loaded.weights.source == "imagenet-8bit"
+    assert loaded.weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert "Apache-2.0" in loaded.weights.licence
-    file = np.load(MOTIFS)
-    names = ["conv2d", *(f"conv2d_{n}" for n in range(1, 40))]
-    assert loaded.covered == frozenset(names)
+    file = np.load(path)
+    names = ["conv2d", *(f"conv2d_{n}" for n in range(1, 50))]
+    assert loaded.blocks == {name: f"{number:02d}" for number, name in enumerate(names)}
     for number, name in enumerate(names):
         convolution = loaded.model.get_layer(name)
         (normalization,) = (node.operation for node in convolution._outbound_nodes)
-        expected = [file[f"{number:02d}/{part}"] for part in ("kernel", "beta", "mean", "variance")]
-        found = [*convolution.get_weights(), *normalization.get_weights()]
-        for a, b in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(a, b.astype(np.float32))
+        expected = [file[f"{number:02d}/{part}"] for part in ("beta", "mean", "variance")]
+        for a, b in zip(normalization.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
-def test_layers_deeper_than_the_motifs_are_refused() -> None:
-    with pytest.raises(WeightsError, match=r"motifs weights end before conv2d_[4-9]\d") as error:
-        make_bundle(Request(find_backbone("v3"), ("mixed0", "mixed5"), weights="motifs"))
+def test_layers_deeper_than_the_built_in_weights_are_refused() -> None:
+    words = "the built-in weights of Inception-v3 end with mixed5: choose layers up to there, or --weights imagenet"
+    with pytest.raises(WeightsError, match=words) as error:
+        make_bundle(Request(find_backbone("v3"), ("mixed0", "mixed6"), weights="builtin"))
     one_line(error)
 
 
-def test_motifs_are_refused_for_another_backbone() -> None:
-    with pytest.raises(WeightsError, match="motif weights are Inception-v3's") as error:
-        load(TINY, "motifs", 0)
+def test_a_backbone_without_built_in_weights_says_so() -> None:
+    with pytest.raises(WeightsError, match="Tiny net has no built-in weights: choose --weights imagenet") as error:
+        load(TINY, "builtin", 0)
     one_line(error)
-
-
-def test_motifs_missing_from_an_installation_are_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("onnxdream.export.weights.MOTIFS", tmp_path / "v3-motifs.npz")
-    with pytest.raises(WeightsError, match="checkout"):
-        load(find_backbone("v3"), "motifs", 0)
 
 
 @pytest.fixture
@@ -125,7 +121,7 @@ def test_an_npz_of_ones_own_fills_the_convolutions_it_holds(first_block: Arrays,
     path = tmp_path / "own.npz"
     np.savez(path, **first_block)
     loaded = load(TINY, str(path), 0)
-    assert loaded.covered == {"conv2d"}
+    assert loaded.blocks == {"conv2d": "00"}
     assert loaded.weights.source == "own.npz"
     assert loaded.weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     np.testing.assert_array_equal(loaded.model.get_layer("conv2d").get_weights()[0], first_block["00/kernel"])
@@ -207,7 +203,7 @@ def test_weights_saved_by_keras_come_back(name: str, trained: Any, tmp_path: Pat
     SAVED[name](trained, tmp_path / name)
     loaded = load(TINY, str(tmp_path / name), 0)
     assert same_weights(loaded.model, trained)
-    assert loaded.covered is None
+    assert loaded.blocks is None
     assert loaded.weights.source == name
     assert loaded.weights.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
 
@@ -289,7 +285,7 @@ def test_a_broken_keras_file_is_refused(name: str, content: bytes, tmp_path: Pat
 
 def test_weights_that_are_no_file_are_refused(tmp_path: Path) -> None:
     for name in (str(tmp_path / "none.h5"), str(tmp_path), "imagnet"):
-        with pytest.raises(WeightsError, match=r"no such file; choose imagenet, random, motifs or a path"):
+        with pytest.raises(WeightsError, match=r"no such file; choose auto, imagenet, builtin, random or a path"):
             load(TINY, name, 0)
 
 
@@ -314,21 +310,48 @@ else:
 """
 
 
+AUTO = """
+import sys
+from onnxdream.export.bundle import Request, make_bundle
+from onnxdream.export.errors import ExportError
+from onnxdream.models.backbones import find_backbone
+from tiny import TINY
+backbone = TINY if sys.argv[1] == "tiny" else find_backbone(sys.argv[1])
+for layers in sys.argv[2:]:
+    try:
+        _, metadata = make_bundle(Request(backbone, tuple(layers.split(","))), lambda stage: print("stage:", stage))
+    except ExportError as error:
+        print("refused:", error)
+    else:
+        print("made:", metadata.weights.source, metadata.weights.sha256)
+"""
+
+
 def fetch(backbone: str, keras_home: Path) -> str:
     """What a fresh process says that asks Keras for ImageNet weights, with no way to the network; its last line."""
+    return offline(FETCH, keras_home, backbone)[-1]
+
+
+def offline(script: str, keras_home: Path, *words: str) -> list[str]:
+    """The lines of a script in a fresh process that has no way to the network."""
     blocked = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     environment = {**os.environ, **blocked, "no_proxy": "", "NO_PROXY": "", "KERAS_HOME": str(keras_home)}
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), environment.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", FETCH, backbone]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout.splitlines()[-1]
+    command = [sys.executable, "-c", script, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    return done.stdout.splitlines()
 
 
 def test_imagenet_weights_that_cannot_be_fetched_are_one_line_with_the_other_ways(tmp_path: Path) -> None:
     said = fetch("v3", tmp_path)
     card = find_backbone("v3")
     assert said.startswith(f"refused: cannot get the ImageNet weights {card.imagenet_file} (")
-    for part in (card.imagenet_url, str(tmp_path / "models"), ".h5, .keras, .npz", "random or motifs"):
+    for part in (
+        card.imagenet_url,
+        str(tmp_path / "models"),
+        ".h5, .keras, .npz",
+        "random or builtin (layers up to mixed5)",
+    ):
         assert part in said
     assert list((tmp_path / "models").iterdir()) == []
 
@@ -340,6 +363,28 @@ def test_imagenet_weights_put_into_keras_folder_are_used(trained: Any, tmp_path:
     said = fetch("tiny", tmp_path).split()
     assert said[:3] == ["loaded:", "imagenet", hashlib.sha256(file.read_bytes()).hexdigest()]
     assert float(said[3]) == pytest.approx(float(trained.get_weights()[0].sum()), rel=1e-5)
+
+
+def test_without_a_network_the_built_in_copy_serves_as_deep_as_it_goes(tmp_path: Path) -> None:
+    lines = offline(AUTO, tmp_path, "v3", "mixed0", "mixed0,mixed6", "mixed99")
+    stages = [line for line in lines if line.startswith("stage: ") and "8 bits" in line]
+    card = find_backbone("v3")
+    told = f"stage: {card.imagenet_file} is not in Keras's cache and cannot be downloaded: using the built-in copy"
+    assert len(stages) == 1
+    assert stages[0].startswith(told)
+    made, deeper, unknown = (line for line in lines if not line.startswith("stage: "))
+    assert made.startswith("made: imagenet-8bit 495b5a5a")
+    assert deeper.startswith(f"refused: cannot get the ImageNet weights {card.imagenet_file} (")
+    assert deeper.endswith("or builtin (layers up to mixed5)")
+    assert unknown.startswith("refused: unknown layer 'mixed99'")
+
+
+def test_keras_s_own_file_goes_before_the_built_in_copy(trained: Any, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    file = tmp_path / "models" / TINY.imagenet_file
+    save_legacy_weights(trained, file)
+    made = offline(AUTO, tmp_path, "tiny", "low")[-1]
+    assert made == f"made: imagenet {hashlib.sha256(file.read_bytes()).hexdigest()}"
 
 
 @pytest.mark.imagenet

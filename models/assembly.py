@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from .contract import BundleFormatError
 
 Array = NDArray[np.float32]
+Buffer = bytes | memoryview
 
 FOLDER = Path(__file__).parent / "builtin"
 _REPAIR = "install onnxdream again"
@@ -120,12 +121,11 @@ def assembled(path: Path) -> bytes:
 
 def put_together(model: bytes, graph_at: int, rules: Iterable[Rule], weights: WeightFile) -> bytes:
     """An ONNX model, with the weights that the rules make, from one without them. Raises KeyError."""
-    tensors = [
-        _field(_INITIALIZER, _tensor(f"{rule.convolution}/{name}", array))
-        for rule in rules
-        for name, array in zip(("kernel", "bias"), made(weights, rule), strict=True)
-    ]
-    return model[:graph_at] + _field(_GRAPH, model[graph_at:], *tensors)
+    graph: list[Buffer] = [memoryview(model)[graph_at:]]
+    for rule in rules:
+        for name, array in zip(("kernel", "bias"), made(weights, rule), strict=True):
+            graph += _field(_INITIALIZER, _tensor(f"{rule.convolution}/{name}", array))
+    return b"".join([memoryview(model)[:graph_at], *_field(_GRAPH, graph)])
 
 
 class WeightFile:
@@ -194,8 +194,8 @@ def _normalized(weights: WeightFile, block: str, epsilon: float, kernel: Array, 
 
 
 def _scaled(values: Array, factor: NDArray[np.float64] | float) -> Array:
-    product: Array = (values.astype(np.float64) * factor).astype(np.float32)
-    return product
+    """In place: multiplied in float64, rounded to float32."""
+    return np.multiply(values, factor, out=values, dtype=np.float64, casting="same_kind")
 
 
 def _read(path: Path, sha256: str) -> bytes:
@@ -206,16 +206,16 @@ def _read(path: Path, sha256: str) -> bytes:
     return data
 
 
-def _tensor(name: str, array: Array) -> bytes:
-    """A TensorProto."""
-    dims = b"".join(_number(_DIMS, side) for side in array.shape)
-    values = np.ascontiguousarray(array, "<f4").tobytes()
-    return dims + _number(_DATA_TYPE, _FLOAT) + _field(_NAME, name.encode()) + _field(_RAW_DATA, values)
+def _tensor(name: str, array: Array) -> list[Buffer]:
+    """A TensorProto, in pieces."""
+    dims = [_number(_DIMS, side) for side in array.shape]
+    values = memoryview(np.ascontiguousarray(array, "<f4").reshape(-1).view(np.uint8))
+    return [*dims, _number(_DATA_TYPE, _FLOAT), *_field(_NAME, [name.encode()]), *_field(_RAW_DATA, [values])]
 
 
-def _field(number: int, *parts: bytes) -> bytes:
-    """A field of protobuf's wire format whose value is bytes or a message."""
-    return b"".join([_varint(number << 3 | 2), _varint(sum(map(len, parts))), *parts])
+def _field(number: int, value: list[Buffer]) -> list[Buffer]:
+    """A field of protobuf's wire format whose value is bytes or a message; in pieces, so that nothing is copied."""
+    return [_varint(number << 3 | 2) + _varint(sum(map(len, value))), *value]
 
 
 def _number(number: int, value: int) -> bytes:

@@ -87,7 +87,7 @@ def test_the_wire_format_is_protobuf_s(value: int) -> None:
         message.field.add(name=name, number=number, type=kind, label=kinds.LABEL_OPTIONAL)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    written = assembly._number(1, value) + assembly._field(16, b"x" * (value % 1000))
+    written = assembly._number(1, value) + b"".join(assembly._field(16, [b"x" * (value % 1000)]))
     read = message_factory.GetMessageClass(pool.FindMessageTypeByName("wire.M")).FromString(written)
     assert (read.number, read.data) == (value, b"x" * (value % 1000))
 

@@ -252,6 +252,14 @@ def step() -> onnx.ModelProto:
     )
 
 
+def rate() -> onnx.ModelProto:
+    """What `step` multiplies a direction by where a mask lets it move, and the step size is not always the same."""
+    build = Builder()
+    build.add("Mul", "mask", "step_size", output="rate")
+    mask: Shape = (1, 1, "height", "width")
+    return build.model("rate", {"mask": mask, "step_size": NUMBER}, {"rate": mask})
+
+
 GRAPHS: dict[str, Callable[[], onnx.ModelProto]] = {
     "probe.onnx": probe,
     "roll.onnx": roll,
@@ -267,6 +275,7 @@ GRAPHS: dict[str, Callable[[], onnx.ModelProto]] = {
     "l2.onnx": l2,
     "momentum.onnx": momentum,
     "adam.onnx": adam,
+    "rate.onnx": rate,
     "step.onnx": step,
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from .errors import SettingsError
 from .memory import parse_memory
+from .schedule import parse_schedule
 from .settings import Execution, Settings, parse_layer_weights, parse_snapshots
 from .subject import parse_size
 
@@ -35,6 +36,7 @@ _OTHER_KEYS = (
 )
 _TEXTS = ("preset", "model", "mask", "guide", "output", "film")
 _LISTS = ("snapshots", "channels")
+_SCHEDULES = ("step_size", "blur")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -90,6 +92,11 @@ def settings_changes(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, reader in readers.items():
         if isinstance(changes.get(name), str):
             changes[name] = reader(changes[name])
+    for name in _SCHEDULES:
+        if isinstance(changes.get(name), str):
+            changes[name] = parse_schedule(name.replace("_", " "), changes[name])
+        elif isinstance(changes.get(name), list):
+            changes[name] = tuple(changes[name])
     for name in _LISTS:
         if isinstance(changes.get(name), str):
             changes[name] = (changes[name],)

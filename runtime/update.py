@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .regularizers import total_variation_slope
+from .schedule import largest, scheduled
 from .settings import GradientNorm, Settings
 from .smoothing import blurred, laplacian_normalized
 
@@ -32,7 +33,7 @@ _BLOCK = 2**20
 def parts_of(settings: Settings) -> tuple[Part, ...]:
     """What an update consists of with these settings, in its order."""
     wanted: dict[Part, bool] = {
-        "blur": settings.blur > 0,
+        "blur": largest(settings.blur) > 0,
         "laplacian": settings.laplacian > 0,
         "norm": settings.gradient_norm != "none",
         "tv": settings.tv > 0,
@@ -93,8 +94,8 @@ class Update:
         for part in parts_of(self.settings):
             direction = PARTS[part](self, direction, moment)
 
-    def _blur(self, direction: Array, _: Moment) -> Array:
-        return blurred(direction, self.settings.blur)
+    def _blur(self, direction: Array, moment: Moment) -> Array:
+        return blurred(direction, scheduled(self.settings.blur, moment.number, self.settings.steps))
 
     def _laplacian(self, direction: Array, _: Moment) -> Array:
         return laplacian_normalized(direction, self.settings.laplacian)
@@ -127,7 +128,7 @@ class Update:
         return adapted
 
     def _step(self, direction: Array, moment: Moment) -> Array:
-        direction *= np.float32(self.settings.step_size)
+        direction *= np.float32(scheduled(self.settings.step_size, moment.number, self.settings.steps))
         if moment.mask is not None:
             direction *= moment.mask
         moment.image += direction

@@ -21,7 +21,7 @@ from onnxdream.runtime.order import Order, take_order
 # Of every setting: a value as TOML, its words on the command line (None: presets alone use it), and what comes of it.
 VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
     "steps": ("7", ("--steps", "7"), 7),
-    "step_size": ("0.25", ("--step-size", "0.25"), 0.25),
+    "step_size": ("[0.25, 0.125]", ("--step-size", "0.25:0.125"), (0.25, 0.125)),
     "max_size": ("300", ("--max-size", "300"), 300),
     "layer_weights": ('"low=2,high=-0.5"', ("--layer-weights", "low=2,high=-0.5"), {"low": 2.0, "high": -0.5}),
     "normalization": ('"backbone"', ("--normalization", "backbone"), "backbone"),
@@ -156,6 +156,8 @@ def test_lists_and_tables_are_read_in_either_form(tmp_path: Path) -> None:
     assert changes('channels = "low:1"') == changes('channels = ["low:1"]') == {"channels": ("low:1",)}
     assert changes('noise = "64x48"') == changes("noise = [64, 48]") == {"noise": (64, 48)}
     assert changes("max-size = 0") == {"max_size": None}
+    assert changes('blur = "1.6:0"') == changes("blur = [1.6, 0]") == {"blur": (1.6, 0)}
+    assert changes('blur = "1.5"') == changes("blur = 1.5") == {"blur": 1.5}
 
 
 @pytest.mark.parametrize("key", ["step-sise", "stepsize", "layerweights", "layer_weight", "normalisation", "optimiser"])
@@ -233,7 +235,9 @@ def test_a_value_of_the_wrong_type_is_refused_under_its_name(name: str, tmp_path
     ("text", "name"),
     [
         ('steps = "7"', "steps"), ("steps = 7.0", "steps"), ("steps = true", "steps"),
-        ("step-size = true", "step size"), ("step-size = nan", "step size"), ('step-size = "0.1"', "step size"),
+        ("step-size = true", "step size"), ("step-size = nan", "step size"), ('step-size = "fast"', "step size"),
+        ("step-size = [0.1]", "step size"), ("step-size = [0.1, 0.2, 0.3]", "step size"), ('blur = "1:"', "blur"),
+        ('blur = ["1", 2]', "blur"), ("blur = [1, -1]", "blur"),
         ("max-size = false", "max size"), ("clip = 1", "clip"), ('full-size = "yes"', "full size"),
         ("optimizer = 3", "optimizer"), ("snapshots = 3", "snapshots"), ('snapshots = ["3"]', "snapshots"),
         ("layer-weights = 3", "layer weights"), ('layer-weights = {low = "2"}', "weight of low"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -39,6 +40,16 @@ def test_a_step_is_step_size_times_the_gradient_over_its_norm(norm: GradientNorm
     climbed = applied(0.25, norm, WIDE, image, gradient)
     np.testing.assert_allclose(climbed, image + 0.25 * gradient / NORMS[norm], rtol=1e-5, atol=1e-6)
     assert climbed.dtype == np.float32
+
+
+@pytest.mark.parametrize(("number", "step_size", "sigma"), [(1, 0.3, 2.0), (2, 0.2, 1.0), (3, 0.1, 0.0)])
+def test_a_schedule_is_followed_from_the_first_step_to_the_last(number: int, step_size: float, sigma: float) -> None:
+    image, gradient = some(0), some(1)
+    climbed = image.copy()
+    settings = Settings(steps=3, step_size=(0.3, 0.1), blur=(2.0, 0.0), gradient_norm="none")
+    Update(settings, WIDE).apply(climbed, gradient.copy(), [], number)
+    smooth = [cv2.GaussianBlur(plane, (0, 0), sigma) if sigma else plane for plane in gradient]
+    np.testing.assert_allclose(climbed, image + step_size * np.stack(smooth), rtol=1e-5, atol=1e-6)
 
 
 def test_the_norms_differ() -> None:

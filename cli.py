@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +32,7 @@ class _OneLineErrors(TyperGroup):
         try:
             sys.exit(super().main(*args, **{**extra, "standalone_mode": False}) or 0)
         except _UsageError as error:
-            _say_error(f"{error.format_message()} (see --help)")  # type: ignore[attr-defined]
+            _say_error(f"{_replacement(error) or error.format_message()} (see --help)")  # type: ignore[attr-defined]
             sys.exit(2)
         except (typer.Abort, KeyboardInterrupt):
             sys.exit(130)
@@ -110,8 +110,8 @@ def dream(
     normalization: Annotated[str | None, _option("minmax or backbone.", _PICTURE)] = None,
     mask: Annotated[Path | None, _option("Dream only where this picture is white.", _PICTURE)] = None,
     feather: Annotated[float | None, _option("Soften the mask's edge by so many pixels.", _PICTURE)] = None,
-    keep_colours: Annotated[
-        bool | None, _option("Take only the dream's lightness.", _PICTURE, "--keep-colours", "--keep-colors")
+    colours: Annotated[
+        str | None, _option("free, own (own:0.7: a share), imagenet or lightness.", _PICTURE, "--colours", "--colors")
     ] = None,
     blend: Annotated[float | None, _option("Share of the dream in the result, 0 to 1.", _PICTURE)] = None,
     full_size: Annotated[bool | None, _option("Apply the change to the original.", _PICTURE, "--full-size")] = None,
@@ -317,6 +317,18 @@ def experiment(context: typer.Context) -> None:
         from onnxdream.study.commands import app as experiments  # here, so that no other command waits for it
 
         raise typer.Exit(experiments(context.args, prog_name=context.command_path, standalone_mode=False) or 0)
+
+
+def _replacement(error: Any) -> str | None:
+    """What to say of an option of `dream` that there was before."""
+    if not hasattr(error, "option_name") or error.ctx is None or error.ctx.info_name != "dream":
+        return None
+    with suppress(ImportError):
+        from onnxdream.runtime.config import REPLACED
+
+        replaced = REPLACED.get(error.option_name.removeprefix("--").replace("-", "_"))
+        return f"{error.option_name} has gone: --{' '.join(replaced)} took its place" if replaced else None
+    return None
 
 
 def _request(

@@ -31,15 +31,22 @@ Timing = Callable[[int], Sequence[Array]]
 class GraphUpdate:
     """`Update` for images of one size on one machine; where `jitter` is set it rolls the gradient back first.
 
-    `mask` is float32 [height, width]. Raises ProviderError and ComputationError.
+    `mask` is float32 [height, width], `colours` the matrix [3, 3] of settings that have one. Raises ProviderError and
+    ComputationError.
     """
 
     def __init__(
-        self, settings: Settings, limits: Limits, size: Size, machine: Machine, mask: Array | None = None
+        self,
+        settings: Settings,
+        limits: Limits,
+        size: Size,
+        machine: Machine,
+        mask: Array | None = None,
+        colours: Array | None = None,
     ) -> None:
         self._jitters = bool(settings.jitter)
         self._size = size
-        links = Links(settings, limits, size, mask)
+        links = Links(settings, limits, size, mask, colours)
         direction = links.chain.input("gradient", links.picture)
         if settings.jitter:
             direction = _rolled(links.chain, direction, size[0])
@@ -105,6 +112,7 @@ class Links:
     limits: Limits
     size: Size
     mask: Array | None
+    colours: Array | None
     chain: Chain = field(default_factory=Chain)
     slots: list[str] = field(default_factory=list)
     timings: dict[tuple[str, ...], Timing] = field(default_factory=dict)
@@ -176,6 +184,11 @@ def _laplacian(links: Links, direction: str) -> str:
         merged = links.add("merge", one=links.filtered(merged, Filter.doubling(size, larger)), other=band)
         size = larger
     return merged
+
+
+def _colours(links: Links, direction: str) -> str:
+    assert links.colours is not None
+    return links.add("colours", gradient=direction, matrix=links.chain.constant(links.colours))
 
 
 def _norm(links: Links, direction: str) -> str:
@@ -252,6 +265,7 @@ def _rate(links: Links) -> str:
 PARTS: dict[Part, Callable[[Links, str], str]] = {
     "blur": _blur,
     "laplacian": _laplacian,
+    "colours": _colours,
     "norm": _norm,
     "tv": _tv,
     "l2": _l2,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from .colours import parse_colours
 from .errors import SettingsError
 from .schedule import Schedule, no_schedule
 
@@ -81,6 +82,10 @@ def _text(name: str, value: object) -> None:
         raise SettingsError(f"{name} must be a text, not {value!r}")
 
 
+def _colours(_: str, value: object) -> None:
+    parse_colours(value)
+
+
 def _size(name: str, value: object) -> None:
     if not isinstance(value, tuple) or len(value) != 2:
         raise SettingsError(f"{name} must be a width and a height, not {value!r}")
@@ -139,8 +144,9 @@ class Settings:
     `tile_overlap` pixels where memory needs it.
 
     The picture: `noise` of that width and height instead of one; `normalization`; dreamed only where a mask is white,
-    its edge `feather` pixels soft; `keep_colours` takes the lightness only; `blend` 1 is the dream, 0 the picture;
-    `full_size` applies the change to the original.
+    its edge `feather` pixels soft; `colours` are free, the picture's own ("own", a share of them "own:0.7"), those of
+    imagenet, or the picture's with the dream's lightness; `blend` 1 is the dream, 0 the picture; `full_size` applies
+    the change to the original.
     `snapshots` are numbers of updates after which a picture is kept besides the last.
     """
 
@@ -176,7 +182,7 @@ class Settings:
     tiling: Tiling = "blended"
     tile_overlap: int = 64
     feather: float = 0.0
-    keep_colours: bool = False
+    colours: str = "free"
     blend: float = 1.0
     execution: Execution = field(default_factory=Execution)
 
@@ -238,7 +244,7 @@ _RULES: dict[str, Rule] = {
     "tiling": _choice(Tiling),
     "tile_overlap": _whole(0, 4096),
     "feather": _number(0, 10000),
-    "keep_colours": _flag,
+    "colours": _colours,
     "blend": _number(0, 1),
 }
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .colours import multiplied, parse_colours
 from .regularizers import total_variation_slope
 from .schedule import largest, scheduled
 from .settings import GradientNorm, Settings
@@ -19,7 +20,7 @@ Limits = tuple[float, float]
 
 # All that an update may consist of, in its order. It is done in two ways, by numpy here and by graphs in
 # `graph_update`; each has a table with all of these.
-Part = Literal["blur", "laplacian", "norm", "tv", "l2", "momentum", "adam", "step"]
+Part = Literal["blur", "laplacian", "colours", "norm", "tv", "l2", "momentum", "adam", "step"]
 
 # TensorFlow's tutorial divides by std + 1e-8.
 NORM_EPSILON = 1e-8
@@ -35,6 +36,7 @@ def parts_of(settings: Settings) -> tuple[Part, ...]:
     wanted: dict[Part, bool] = {
         "blur": largest(settings.blur) > 0,
         "laplacian": settings.laplacian > 0,
+        "colours": parse_colours(settings.colours).have_matrix,
         "norm": settings.gradient_norm != "none",
         "tv": settings.tv > 0,
         "l2": settings.l2 > 0,
@@ -79,7 +81,8 @@ class Moment:
 class Update:
     """x <- clip(x + step_size * direction), eq. 2 of the paper with a scaled gradient.
 
-    The direction is the gradient, smoothed, divided by its norm, less what the regularisers pull; with momentum the
+    The direction is the gradient, smoothed, multiplied by the matrix of `colours` (float32 [3, 3]) where the settings
+    have one, divided by its norm, less what the regularisers pull; with momentum the
     running sum of such directions (heavy ball), with Adam their running mean by their running size (Kingma and Ba
     2015). Norms: standard deviation (TensorFlow's tutorial), root mean square (`l2`, so that a step size means the same
     at every picture size), mean absolute value (Caffe's deepdream), or 1.
@@ -87,6 +90,7 @@ class Update:
 
     settings: Settings
     limits: Limits
+    colours: Array | None = None
 
     def apply(self, image: Array, gradient: Array, slots: list[Array], number: int, mask: Array | None = None) -> None:
         """Moves the image, CHW, and the slots in place; may overwrite the gradient. `number` counts from 1."""
@@ -99,6 +103,10 @@ class Update:
 
     def _laplacian(self, direction: Array, _: Moment) -> Array:
         return laplacian_normalized(direction, self.settings.laplacian)
+
+    def _colours(self, direction: Array, _: Moment) -> Array:
+        assert self.colours is not None
+        return multiplied(direction, self.colours)
 
     def _norm(self, direction: Array, _: Moment) -> Array:
         direction *= np.float32(1 / norm(direction, self.settings.gradient_norm))
@@ -140,6 +148,7 @@ class Update:
 PARTS: dict[Part, Callable[[Update, Array, Moment], Array]] = {
     "blur": Update._blur,
     "laplacian": Update._laplacian,
+    "colours": Update._colours,
     "norm": Update._norm,
     "tv": Update._tv,
     "l2": Update._l2,

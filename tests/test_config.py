@@ -52,7 +52,7 @@ VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
     "tiling": ('"tutorial"', None, "tutorial"),
     "tile_overlap": ("32", ("--tile-overlap", "32"), 32),
     "feather": ("2.5", ("--feather", "2.5"), 2.5),
-    "keep_colours": ("true", ("--keep-colours",), True),
+    "colours": ('"own:0.7"', ("--colours", "own:0.7"), "own:0.7"),
     "blend": ("0.5", ("--blend", "0.5"), 0.5),
 }
 NEEDS = {"octaves_above": {"octaves": 5}}
@@ -126,7 +126,18 @@ def test_what_makes_no_sense_in_a_file_is_refused(key: str, tmp_path: Path) -> N
 def test_a_switch_can_be_turned_both_ways() -> None:
     assert options_of(["--clip"]) == {"clip": True}
     assert options_of(["--no-clip"]) == {"clip": False}
-    assert options_of(["--keep-colors"]) == {"keep_colours": True}
+
+
+def test_colours_may_be_spelled_without_a_u() -> None:
+    assert options_of(["--colors", "imagenet"]) == {"colours": "imagenet"}
+
+
+@pytest.mark.parametrize("key", ["keep-colours", "keep_colours", "keep-colors", "keep_colors"])
+def test_a_key_of_before_is_refused_with_what_took_its_place(key: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        config_of(f"{key} = true\n", tmp_path)
+    expected = f'{tmp_path / "dream.toml"}: {key} has gone: colours = "lightness" took its place'
+    assert str(refusal.value) == expected
 
 
 def test_where_to_compute_can_stand_in_a_file(tmp_path: Path) -> None:
@@ -245,7 +256,7 @@ def test_a_value_of_the_wrong_type_is_refused_under_its_name(name: str, tmp_path
         ("noise = [64]", "noise"), ("noise = [64, 48, 3]", "noise"), ("pick = 3", "pick"), ("memory = 1.5", "memory"),
         ("memory = [1]", "memory"), ("threads = 1.0", "threads"), ("every = 0", "every"), ("every = 1.5", "every"),
         ("mask = 5", "mask"), ('mask = "a\\u0000b"', "mask"), ("guide = true", "guide"), ("output = 5", "output"),
-        ("film = 5", "film"),
+        ("film = 5", "film"), ("colours = 5", "colours"), ('colours = "own:2"', "colours"),
         ("preset = 5", "preset"), ("model = 5", "model"), ("provider = 5", "provider"),
     ],
 )  # fmt: skip

@@ -183,7 +183,7 @@ def test_snapshots_that_are_no_numbers_are_refused(text: str) -> None:
         preset("tutorial", seed=9, full_size=True, max_size=None),
         Settings(layer_weights={"mixed0": 1.0, "mixed1": -2.0}, execution=Execution("cpu", 3)),
         Settings(layer_weights=MappingProxyType({"mixed0": 1.0})),
-        Settings(step_size=(0.03, 0.012), blur=(1, 0)),
+        Settings(step_size=(0.03, 0.012), blur=(1, 0), colours="own:0.7"),
     ],
 )
 def test_settings_survive_json(settings: Settings) -> None:

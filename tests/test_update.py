@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from onnxdream.runtime.settings import GradientNorm, Settings
+from onnxdream.runtime.smoothing import laplacian_normalized
 from onnxdream.runtime.update import Update
 
 Array = NDArray[np.float32]
@@ -50,6 +51,16 @@ def test_a_schedule_is_followed_from_the_first_step_to_the_last(number: int, ste
     Update(settings, WIDE).apply(climbed, gradient.copy(), [], number)
     smooth = [cv2.GaussianBlur(plane, (0, 0), sigma) if sigma else plane for plane in gradient]
     np.testing.assert_allclose(climbed, image + step_size * np.stack(smooth), rtol=1e-5, atol=1e-6)
+
+
+def test_colours_come_after_smoothing_and_before_the_norm() -> None:
+    image, gradient = some(0), some(1)
+    matrix = np.array([[2, 0.5, 0], [0.5, 0.7, 0.1], [0, 0.1, 0.3]], np.float32)
+    climbed = image.copy()
+    settings = Settings(step_size=0.25, colours="own", laplacian=2)
+    Update(settings, WIDE, matrix).apply(climbed, gradient.copy(), [], 1)
+    direction = np.einsum("cd,dhw->chw", matrix, laplacian_normalized(gradient, 2))
+    np.testing.assert_allclose(climbed, image + 0.25 * direction / direction.std(), rtol=1e-4, atol=1e-5)
 
 
 def test_the_norms_differ() -> None:

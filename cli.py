@@ -77,7 +77,7 @@ def dream(
         str | None, _option("paper (default), tutorial, tutorial-octaves, tutorial-tiled, keras or caffe.")
     ] = None,
     steps: Annotated[int | None, _option("Updates in each octave.")] = None,
-    step_size: Annotated[str | None, _option("Of the backbone's range; 0.03:0.012 from first to last step.")] = None,
+    step_size: Annotated[str | None, _option("In units of the backbone's range; first:last, as in 0.03:0.012.")] = None,
     max_size: Annotated[int | None, _option("Longer side in pixels at most; 0: as it is.")] = None,
     octaves: Annotated[int | None, _option("Scales to dream at, small to large.")] = None,
     jitter: Annotated[int | None, _option("Roll the picture by up to so many pixels each step.")] = None,
@@ -92,7 +92,7 @@ def dream(
     pick: Annotated[str | None, _option("Channels that the picture excites: strongest:5 or weakest:5.", _CLIMB)] = None,
     guide: Annotated[Path | None, _option("Dream of what this picture has more of.", _CLIMB)] = None,
     gradient_norm: Annotated[str | None, _option("std, l2, mean-abs or none.", _CLIMB)] = None,
-    blur: Annotated[str | None, _option("Smooth the gradient by so many pixels; or 1.6:0.5.", _CLIMB)] = None,
+    blur: Annotated[str | None, _option("Smooth the gradient by so many pixels; or first:last.", _CLIMB)] = None,
     laplacian: Annotated[int | None, _option("Even out so many bands of the gradient's pyramid.", _CLIMB)] = None,
     tv: Annotated[float | None, _option("Pull against speckle (total variation).", _CLIMB)] = None,
     l2: Annotated[float | None, _option("Pull against extremes.", _CLIMB)] = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +32,7 @@ class _OneLineErrors(TyperGroup):
         try:
             sys.exit(super().main(*args, **{**extra, "standalone_mode": False}) or 0)
         except _UsageError as error:
-            _say_error(f"{error.format_message()} (see --help)")  # type: ignore[attr-defined]
+            _say_error(f"{_replacement(error) or error.format_message()} (see --help)")  # type: ignore[attr-defined]
             sys.exit(2)
         except (typer.Abort, KeyboardInterrupt):
             sys.exit(130)
@@ -75,7 +75,7 @@ def dream(
     model: Annotated[str | None, _option("A bundle's path, name, or the beginning of its name.")] = None,
     preset: Annotated[str | None, _option("Settings by name; the command `presets` lists them.")] = None,
     steps: Annotated[int | None, _option("Updates in each octave.")] = None,
-    step_size: Annotated[float | None, _option("In units of the backbone's range.")] = None,
+    step_size: Annotated[str | None, _option("In units of the backbone's range; first:last, as in 0.03:0.012.")] = None,
     max_size: Annotated[int | None, _option("Longer side in pixels at most; 0: as it is.")] = None,
     octaves: Annotated[int | None, _option("Scales to dream at, small to large.")] = None,
     jitter: Annotated[int | None, _option("Roll the picture by up to so many pixels each step.")] = None,
@@ -93,7 +93,7 @@ def dream(
     pick: Annotated[str | None, _option("Channels that the picture excites: strongest:5 or weakest:5.", _CLIMB)] = None,
     guide: Annotated[Path | None, _option("Dream of what this picture has more of.", _CLIMB)] = None,
     gradient_norm: Annotated[str | None, _option("std, l2, mean-abs or none.", _CLIMB)] = None,
-    blur: Annotated[float | None, _option("Smooth the gradient by so many pixels.", _CLIMB)] = None,
+    blur: Annotated[str | None, _option("Smooth the gradient by so many pixels; or first:last.", _CLIMB)] = None,
     laplacian: Annotated[int | None, _option("Even out so many bands of the gradient's pyramid.", _CLIMB)] = None,
     tv: Annotated[float | None, _option("Pull against speckle (total variation).", _CLIMB)] = None,
     l2: Annotated[float | None, _option("Pull against extremes.", _CLIMB)] = None,
@@ -111,8 +111,8 @@ def dream(
     normalization: Annotated[str | None, _option("minmax or backbone.", _PICTURE)] = None,
     mask: Annotated[Path | None, _option("Dream only where this picture is white.", _PICTURE)] = None,
     feather: Annotated[float | None, _option("Soften the mask's edge by so many pixels.", _PICTURE)] = None,
-    keep_colours: Annotated[
-        bool | None, _option("Take only the dream's lightness.", _PICTURE, "--keep-colours", "--keep-colors")
+    colours: Annotated[
+        str | None, _option("free, own (own:0.7: a share), imagenet or lightness.", _PICTURE, "--colours", "--colors")
     ] = None,
     blend: Annotated[float | None, _option("Share of the dream in the result, 0 to 1.", _PICTURE)] = None,
     full_size: Annotated[bool | None, _option("Apply the change to the original.", _PICTURE, "--full-size")] = None,
@@ -339,6 +339,18 @@ def experiment(context: typer.Context) -> None:
         from onnxdream.study.commands import app as experiments  # here, so that no other command waits for it
 
         raise typer.Exit(experiments(context.args, prog_name=context.command_path, standalone_mode=False) or 0)
+
+
+def _replacement(error: Any) -> str | None:
+    """What to say of an option of `dream` that there was before."""
+    if not hasattr(error, "option_name") or error.ctx is None or error.ctx.info_name != "dream":
+        return None
+    with suppress(ImportError):
+        from onnxdream.runtime.config import REPLACED
+
+        replaced = REPLACED.get(error.option_name.removeprefix("--").replace("-", "_"))
+        return f"{error.option_name} has gone: --{' '.join(replaced)} took its place" if replaced else None
+    return None
 
 
 def _request(

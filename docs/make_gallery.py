@@ -110,7 +110,7 @@ ENTRIES = (
     Entry(
         "colours",
         "The dream's lightness with the picture's colours.",
-        f"examples/penguins.jpg --max-size 384 --keep-colours {_BRUSH}",
+        f"examples/penguins.jpg --max-size 384 --colours lightness {_BRUSH}",
     ),
     Entry(
         "blend",

@@ -159,6 +159,15 @@ def merge() -> onnx.ModelProto:
     return build.model("merge", {"one": PICTURE, "other": PICTURE}, {"merged": PICTURE})
 
 
+def colours() -> onnx.ModelProto:
+    """A gradient whose pixels are each multiplied by a matrix: [3, 3] times R, G and B."""
+    build = Builder()
+    pixels = build.add("Reshape", "gradient", build.whole(1, 3, -1))
+    product = build.add("MatMul", "matrix", pixels)
+    build.add("Reshape", product, build.add("Shape", "gradient"), output="coloured")
+    return build.model("colours", {"gradient": PICTURE, "matrix": (3, 3)}, {"coloured": PICTURE})
+
+
 def _norm(name: str, strength: Callable[[Builder], str]) -> onnx.ModelProto:
     build = Builder()
     build.add("Div", "gradient", build.add("Add", strength(build), "epsilon"), output="direction")
@@ -252,6 +261,14 @@ def step() -> onnx.ModelProto:
     )
 
 
+def rate() -> onnx.ModelProto:
+    """What `step` multiplies a direction by where a mask lets it move, and the step size is not always the same."""
+    build = Builder()
+    build.add("Mul", "mask", "step_size", output="rate")
+    mask: Shape = (1, 1, "height", "width")
+    return build.model("rate", {"mask": mask, "step_size": NUMBER}, {"rate": mask})
+
+
 GRAPHS: dict[str, Callable[[], onnx.ModelProto]] = {
     "probe.onnx": probe,
     "roll.onnx": roll,
@@ -260,6 +277,7 @@ GRAPHS: dict[str, Callable[[], onnx.ModelProto]] = {
     "faintest.onnx": faintest,
     "unit.onnx": unit,
     "merge.onnx": merge,
+    "colours.onnx": colours,
     "norm-std.onnx": norm_std,
     "norm-l2.onnx": norm_l2,
     "norm-mean-abs.onnx": norm_mean_abs,
@@ -267,6 +285,7 @@ GRAPHS: dict[str, Callable[[], onnx.ModelProto]] = {
     "l2.onnx": l2,
     "momentum.onnx": momentum,
     "adam.onnx": adam,
+    "rate.onnx": rate,
     "step.onnx": step,
 }
 

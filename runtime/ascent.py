@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .canvas import Canvas, Mask, Pixels
 from .climb import Climb, Route, new_climb
+from .colours import parse_colours
 from .errors import DivergedError, RecordError
 from .objective import Objective
 from .octaves import next_octave, with_lost_detail
@@ -32,7 +33,8 @@ class State:
 
     `number` counts updates, `octave_step` those of this octave; `history` holds a row of losses for every update
     before this one, and after an evaluation that of the image itself; `last` says that only the last evaluation is
-    left. The arrays are float32 [3, height, width]. While an ascent runs, a step's `state` alone is up to date.
+    left. The arrays are float32 [3, height, width]; `colours` is the matrix [3, 3] of settings that have one, the same
+    from the first step to the last. While an ascent runs, a step's `state` alone is up to date.
     """
 
     image: Array
@@ -43,6 +45,7 @@ class State:
     octave_start: int = 0
     last: bool = False
     history: list[Array] = field(default_factory=list)
+    colours: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +109,7 @@ class Ascent:
     def start(self) -> State:
         """The state before the first step."""
         image = self.canvas.base(self.canvas.octaves[0])
-        return State(image, new_slots(self.settings, image))
+        return State(image, new_slots(self.settings, image), colours=self.canvas.colour_matrix())
 
     def run(self, state: State, on_step: OnStep | None) -> Ending:
         """Climbs to the end, changing the state; returns finished, stopped (by `on_step`) or diverged.
@@ -117,9 +120,10 @@ class Ascent:
         self._require_own(state)
         return Run(self, state).to_the_end(on_step)
 
-    def route(self, size: tuple[int, int]) -> Route:
+    def route(self, size: tuple[int, int], colours: Array | None) -> Route:
         """What an octave's climb goes by."""
-        return Route(self.objective, self.settings, self.limits, None if self.mask is None else self.mask.at(size))
+        mask = None if self.mask is None else self.mask.at(size)
+        return Route(self.objective, self.settings, self.limits, mask, colours)
 
     def shift(self, number: int) -> tuple[int, int]:
         """How far the picture is rolled at a step, down and right; follows from the seed and the step alone."""
@@ -146,6 +150,7 @@ class Ascent:
             0 <= state.octave < len(octaves)
             and state.image.shape[1:] == octaves[state.octave]
             and len(state.slots) == slots_of(self.settings)
+            and (state.colours is not None) == parse_colours(self.settings.colours).have_matrix
             and all(losses.shape == self.layer_weights.shape for losses in state.history)
         )
         if not own:
@@ -236,7 +241,8 @@ class Run:
 
     def _at_hand(self) -> Climb:
         if self._climb is None:
-            self._climb = new_climb(self.ascent.route(self.size), self._state.image, self._state.slots)
+            route = self.ascent.route(self.size, self._state.colours)
+            self._climb = new_climb(route, self._state.image, self._state.slots)
         return self._climb
 
     def _retreat(self, error: MemoryError) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.contract import Metadata
+from .colours import imagenet_colours, own_colours, parse_colours
 from .errors import SettingsError
 from .octaves import octave_sizes, resized
 from .pictures import resize, shrink
@@ -106,6 +107,16 @@ class Canvas:
             return resized(self.base(self.octaves[self.octaves.index(size) + 1]), size)
         return resized(self.scale.to_image(self._small[..., :3]), size, self._settings.interpolation)
 
+    def colour_matrix(self) -> Array | None:
+        """What each pixel's gradient is multiplied by, float32 [3, 3]; None where colours have no matrix."""
+        colours = parse_colours(self._settings.colours)
+        if colours.kind == "imagenet":
+            return imagenet_colours()
+        if colours.kind != "own":
+            return None
+        # Noise has no colours of its own, only what chance left of some.
+        return np.eye(3, dtype=np.float32) if self._settings.noise else own_colours(self.base(self.size), colours.share)
+
     def rounded(self, image: Array) -> Array:
         """The image with only the 256 (65536) levels that a picture has, cut off as TensorFlow's cast does."""
         hair = np.float32(_HAIR * self._white)
@@ -127,7 +138,7 @@ class Canvas:
             else:
                 pixels = self._changed(source[..., channel], finite - base[channel])
             result[..., channel] = np.clip(np.rint(pixels, out=pixels), 0, self._white, out=pixels)
-        if self._settings.keep_colours:
+        if parse_colours(self._settings.colours).kind == "lightness":
             self._put_colours_back(result, source)
         if self._settings.blend < 1:
             _blend(result, source, self._settings.blend)

@@ -48,12 +48,15 @@ class Checkpoint:
             "film_every": self.film_every,
             "seconds": self.seconds,
             "slots": len(self.state.slots),
+            "colours": self.state.colours is not None,
             "counters": {name: getattr(self.state, name) for name in _COUNTERS},
         }
         for name in _SOURCES:
             source = getattr(self, name)
             facts[name] = asdict(source) if source else None
         arrays: dict[str, Any] = {f"slot{i}": slot for i, slot in enumerate(self.state.slots)}
+        if self.state.colours is not None:
+            arrays["colours"] = self.state.colours
         rows = self.state.history[: self.state.number]  # that of the image itself is computed again
         history = np.stack(rows) if rows else np.zeros((0, 0), np.float32)
         np.savez(file, facts=np.array(json.dumps(facts)), image=self.state.image, history=history, **arrays)
@@ -67,11 +70,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
             if facts["format"] != _FORMAT:
                 raise RecordError(f"{path} is a checkpoint of another version of onnxdream: resume it with that one")
             slots = [f"slot{number}" for number in range(facts["slots"])]
+            colours = ["colours"] if facts["colours"] else []
             # numpy stops short of an array's CRC where its shape is damaged, and passes over a lost one.
-            if file.zip.testzip() or set(file.files) != {"facts", "image", "history", *slots}:
+            if file.zip.testzip() or set(file.files) != {"facts", "image", "history", *slots, *colours}:
                 raise ValueError("the archive of a checkpoint is damaged")
             state = State(
-                file["image"], [file[slot] for slot in slots], history=list(file["history"]), **facts["counters"]
+                file["image"],
+                [file[slot] for slot in slots],
+                history=list(file["history"]),
+                colours=file["colours"] if colours else None,
+                **facts["counters"],
             )
         _require_sound(state)
         sources = {name: facts[name] and source_from_dict(facts[name]) for name in _SOURCES}
@@ -98,5 +106,7 @@ def _require_sound(state: State) -> None:
     arrays = [state.image, *state.slots]
     same = all(a.dtype == np.float32 and a.ndim == 3 and a.shape == state.image.shape for a in arrays)
     counters = all(type(getattr(state, name)) is kind for name, kind in _COUNTERS.items())
-    if not (same and counters) or state.image.shape[0] != 3 or len(state.history) != state.number:
+    matrix = state.colours
+    is_matrix = matrix is None or (matrix.dtype == np.float32 and matrix.shape == (3, 3) and np.isfinite(matrix).all())
+    if not (same and counters and is_matrix) or state.image.shape[0] != 3 or len(state.history) != state.number:
         raise ValueError("the parts of a checkpoint do not fit each other")

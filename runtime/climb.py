@@ -24,12 +24,13 @@ Shift = tuple[int, int]
 
 @dataclass(frozen=True)
 class Route:
-    """What a climb goes by; `mask` is float32 [height, width]."""
+    """What a climb goes by; `mask` is float32 [height, width], `colours` the matrix of settings that have one."""
 
     objective: Objective
     settings: Settings
     limits: Limits
     mask: Array | None = None
+    colours: Array | None = None
 
 
 class Climb(Protocol):
@@ -83,7 +84,7 @@ class PlacedClimb:
         self._rolled = place.empty(self._shape) if jitters else None
         self._roll = Roll(size, place.aide) if jitters else None
         self._check = Check(size, objective.layers, place.aide)
-        self._update = GraphUpdate(route.settings, route.limits, size, place.aide, route.mask)
+        self._update = GraphUpdate(route.settings, route.limits, size, place.aide, route.mask, route.colours)
 
     @property
     def patience(self) -> int:
@@ -135,7 +136,7 @@ class HostClimb:
 
     def __init__(self, route: Route, image: Array, slots: list[Array]) -> None:
         self._objective = route.objective
-        self._update = Update(route.settings, route.limits)
+        self._update = Update(route.settings, route.limits, route.colours)
         self._mask = route.mask
         self._image = image
         self._slots = slots

@@ -11,6 +11,7 @@ from typing import Any
 
 from .errors import SettingsError
 from .memory import parse_memory
+from .schedule import parse_schedule
 from .settings import Execution, Settings, parse_layer_weights, parse_layers, parse_snapshots
 from .subject import parse_size
 
@@ -36,6 +37,9 @@ _OTHER_KEYS = (
 )
 _TEXTS = ("preset", "model", "mask", "guide", "output", "film")
 _LISTS = ("snapshots", "channels")
+_SCHEDULES = ("step_size", "blur")
+# Keys that there were before: the key and the value that took their place.
+REPLACED = dict.fromkeys(("keep_colours", "keep_colors"), ("colours", "lightness"))
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -72,6 +76,9 @@ def known_options(options: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _known(key: str, path: Path) -> str:
     known = [name for name in _setting_names() if name != "execution"] + list(_OTHER_KEYS)
     name = key.replace("-", "_")
+    if name in REPLACED:
+        now, value = REPLACED[name]
+        raise SettingsError(f'{path}: {key} has gone: {now} = "{value}" took its place')
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0].replace('_', '-')}?" if near else "see `dream --help` for the options"
@@ -91,6 +98,11 @@ def settings_changes(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, reader in readers.items():
         if isinstance(changes.get(name), str):
             changes[name] = reader(changes[name])
+    for name in _SCHEDULES:
+        if isinstance(changes.get(name), str):
+            changes[name] = parse_schedule(name.replace("_", " "), changes[name])
+        elif isinstance(changes.get(name), list):
+            changes[name] = tuple(changes[name])
     for name in _LISTS:
         if isinstance(changes.get(name), str):
             changes[name] = (changes[name],)

@@ -47,9 +47,14 @@ class Filter:
         return self.rows.length, self.columns.length
 
     @classmethod
-    def gaussian(cls, size: Size, sigma: float) -> Filter:
-        """A Gaussian of that many pixels, edges mirrored: cv2.GaussianBlur of float32."""
-        return cls(*(_gaussian(length, sigma) for length in size))
+    def gaussian(cls, size: Size, sigma: float, widest: float = 0.0) -> Filter:
+        """A Gaussian of that many pixels, edges mirrored: cv2.GaussianBlur of float32. 0 leaves everything as it is.
+
+        The matrices have room for one of `widest` pixels, so that all up to there are matrices of the same shape for
+        the same positions.
+        """
+        reach = _reach(max(sigma, widest))
+        return cls(*(_gaussian(length, sigma, reach) for length in size))
 
     @classmethod
     def halving(cls, size: Size) -> Filter:
@@ -62,9 +67,14 @@ class Filter:
         return cls(*(_doubling(length, result) for length, result in zip(size, larger, strict=True)))
 
 
-def _gaussian(length: int, sigma: float) -> Band:
-    reach = round(8 * sigma + 1) // 2  # OpenCV's choice for float pixels: 4 sigma on either side
-    kernel = cv2.getGaussianKernel(2 * reach + 1, sigma, cv2.CV_32F).ravel()
+def _reach(sigma: float) -> int:
+    """Pixels on either side, OpenCV's choice for float pixels: 4 sigma."""
+    return round(8 * sigma + 1) // 2
+
+
+def _gaussian(length: int, sigma: float, reach: int) -> Band:
+    own = _reach(sigma)
+    kernel = np.pad(cv2.getGaussianKernel(2 * own + 1, sigma, cv2.CV_32F).ravel(), reach - own)
     values = min(max(_BLOCK, 2 * reach), length)
     matrix = np.zeros((values, values + 2 * reach), np.float32)
     for row in range(values):

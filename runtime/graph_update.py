@@ -15,6 +15,7 @@ from .chain import Chain, Program
 from .filters import Filter
 from .providers import Machine
 from .regularizers import FLAT
+from .schedule import largest, scheduled
 from .settings import Settings
 from .smoothing import FAINTEST, LEAST
 from .tensors import Tensor
@@ -23,29 +24,35 @@ from .update import ADAM_DECAY, ADAM_EPSILON, NORM_EPSILON, Limits, Part, adam_w
 Array = NDArray[np.float32]
 Size = tuple[int, int]
 Shift = tuple[int, int]
-
-
-# Inputs that change from step to step: what Adam's means are divided by.
-_ADAM_WEIGHTS = ("mean_weight", "square_weight")
+# The values of some inputs at an octave's update, counted from 1.
+Timing = Callable[[int], Sequence[Array]]
 
 
 class GraphUpdate:
     """`Update` for images of one size on one machine; where `jitter` is set it rolls the gradient back first.
 
-    `mask` is float32 [height, width]. Raises ProviderError and ComputationError.
+    `mask` is float32 [height, width], `colours` the matrix [3, 3] of settings that have one. Raises ProviderError and
+    ComputationError.
     """
 
     def __init__(
-        self, settings: Settings, limits: Limits, size: Size, machine: Machine, mask: Array | None = None
+        self,
+        settings: Settings,
+        limits: Limits,
+        size: Size,
+        machine: Machine,
+        mask: Array | None = None,
+        colours: Array | None = None,
     ) -> None:
-        self._settings = settings
+        self._jitters = bool(settings.jitter)
         self._size = size
-        links = Links(settings, limits, size, mask)
+        links = Links(settings, limits, size, mask, colours)
         direction = links.chain.input("gradient", links.picture)
         if settings.jitter:
             direction = _rolled(links.chain, direction, size[0])
         for part in parts_of(settings):
             direction = PARTS[part](links, direction)
+        self._timings = links.timings
         self._program = Program(links.chain, [direction, *links.slots], machine)
 
     def run(
@@ -64,11 +71,10 @@ class GraphUpdate:
         """
         inputs = {"image": image, "gradient": gradient}
         inputs |= {_slot(place): slot for place, slot in enumerate(slots)}
-        if self._settings.jitter:
+        if self._jitters:
             inputs |= _roll_inputs((-shift[0], -shift[1]), self._size)
-        if self._settings.optimizer == "adam":
-            weights = np.array(adam_weights(self._settings, number), np.float32)
-            inputs |= dict(zip(_ADAM_WEIGHTS, map(Tensor.on_host, np.split(weights, 2)), strict=True))
+        for names, timing in self._timings.items():
+            inputs |= dict(zip(names, map(Tensor.on_host, timing(number)), strict=True))
         self._program.run(inputs, *outputs)
 
 
@@ -106,8 +112,10 @@ class Links:
     limits: Limits
     size: Size
     mask: Array | None
+    colours: Array | None
     chain: Chain = field(default_factory=Chain)
     slots: list[str] = field(default_factory=list)
+    timings: dict[tuple[str, ...], Timing] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.image = self.chain.input("image", self.picture)
@@ -121,26 +129,42 @@ class Links:
         """One of the optimizer's arrays, as the step before left it."""
         return self.chain.input(_slot(place), self.picture)
 
+    def timed(self, names: tuple[str, ...], timing: Timing) -> tuple[str, ...]:
+        """Inputs that change from step to step."""
+        self.timings[names] = timing
+        return tuple(self.chain.input(name, values.shape) for name, values in zip(names, timing(1), strict=True))
+
     def add(self, graph: str, **sources: str) -> str:
         """Adds a graph of one output."""
         (output,) = self.chain.add(graph, **sources)
         return output
 
-    def filtered(self, image: str, chosen: Filter) -> str:
-        """Adds a filter."""
+    def filtered(self, image: str, chosen: Filter, matrices: Sequence[str] = ()) -> str:
+        """Adds a filter; `matrices` name inputs to take the place of its own, of rows and of columns."""
+        bands = chosen.rows, chosen.columns
+        row_matrix, column_matrix = matrices or [self.chain.constant(band.matrix) for band in bands]
         return self.add(
             "filter",
             image=image,
             rows=self.chain.constant(chosen.rows.positions),
-            row_matrix=self.chain.constant(chosen.rows.matrix),
+            row_matrix=row_matrix,
             columns=self.chain.constant(chosen.columns.positions),
-            column_matrix=self.chain.constant(chosen.columns.matrix),
+            column_matrix=column_matrix,
             size=self.chain.constant(np.array(chosen.size)),
         )
 
 
 def _blur(links: Links, direction: str) -> str:
-    return links.filtered(direction, Filter.gaussian(links.size, links.settings.blur))
+    blur, steps = links.settings.blur, links.settings.steps
+    widest = Filter.gaussian(links.size, largest(blur))
+    if not isinstance(blur, tuple):
+        return links.filtered(direction, widest)
+
+    def matrices(number: int) -> tuple[Array, Array]:
+        now = Filter.gaussian(links.size, scheduled(blur, number, steps), largest(blur))
+        return now.rows.matrix, now.columns.matrix
+
+    return links.filtered(direction, widest, links.timed(("blur_rows", "blur_columns"), matrices))
 
 
 def _laplacian(links: Links, direction: str) -> str:
@@ -160,6 +184,11 @@ def _laplacian(links: Links, direction: str) -> str:
         merged = links.add("merge", one=links.filtered(merged, Filter.doubling(size, larger)), other=band)
         size = larger
     return merged
+
+
+def _colours(links: Links, direction: str) -> str:
+    assert links.colours is not None
+    return links.add("colours", gradient=direction, matrix=links.chain.constant(links.colours))
 
 
 def _norm(links: Links, direction: str) -> str:
@@ -192,6 +221,10 @@ def _momentum(links: Links, direction: str) -> str:
 
 
 def _adam(links: Links, direction: str) -> str:
+    def weights(number: int) -> list[Array]:
+        return [_number(weight) for weight in adam_weights(links.settings, number)]
+
+    mean_weight, square_weight = links.timed(("mean_weight", "square_weight"), weights)
     adapted, *links.slots = links.chain.add(
         "adam",
         direction=direction,
@@ -200,28 +233,39 @@ def _adam(links: Links, direction: str) -> str:
         mean_share=links.chain.number(1 - links.settings.momentum),
         square_share=links.chain.number(1 - ADAM_DECAY),
         epsilon=links.chain.number(ADAM_EPSILON),
-        **{name: links.chain.input(name, (1,)) for name in _ADAM_WEIGHTS},
+        mean_weight=mean_weight,
+        square_weight=square_weight,
     )
     return adapted
 
 
 def _step(links: Links, direction: str) -> str:
-    rate = np.full((1, 1, 1, 1), links.settings.step_size, np.float32)
     low, high = links.limits if links.settings.clip else (-np.inf, np.inf)
     return links.add(
         "step",
         image=links.image,
         direction=direction,
-        rate=links.chain.constant(rate if links.mask is None else rate * links.mask),
+        rate=_rate(links),
         low=links.chain.constant(np.array(low, np.float32)),
         high=links.chain.constant(np.array(high, np.float32)),
     )
+
+
+def _rate(links: Links) -> str:
+    """What a direction is multiplied by, [1, 1, 1, 1] or one for each pixel."""
+    step_size, steps, mask = links.settings.step_size, links.settings.steps, links.mask
+    if not isinstance(step_size, tuple):
+        rate = np.full((1, 1, 1, 1), step_size, np.float32)
+        return links.chain.constant(rate if mask is None else rate * mask)
+    (now,) = links.timed(("step_size",), lambda number: [_number(scheduled(step_size, number, steps))])
+    return now if mask is None else links.add("rate", mask=links.chain.constant(mask[None, None]), step_size=now)
 
 
 # The last of them gives the next image.
 PARTS: dict[Part, Callable[[Links, str], str]] = {
     "blur": _blur,
     "laplacian": _laplacian,
+    "colours": _colours,
     "norm": _norm,
     "tv": _tv,
     "l2": _l2,
@@ -229,6 +273,10 @@ PARTS: dict[Part, Callable[[Links, str], str]] = {
     "adam": _adam,
     "step": _step,
 }
+
+
+def _number(value: float) -> Array:
+    return np.array([value], np.float32)
 
 
 def _slot(place: int) -> str:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from ..models import contract
 from .bundle import Bundle, Session
+from .colours import parse_colours
 from .errors import OutOfMemoryError
 from .memory import Cost, default_budget, tile_shape
 from .providers import Machine
+from .schedule import largest
 from .settings import Execution, Settings
 from .tensors import Place, Tensor
 from .tiles import TilePlan, blended, tutorial
@@ -168,7 +170,8 @@ def _picture_bytes(settings: Settings) -> float:
     """Bytes that a pixel of the whole picture takes: float32 planes, and the pictures it comes from and becomes."""
     planes = 2.0  # the image and its gradient
     planes += {"plain": 0, "momentum": 2, "adam": 5}[settings.optimizer]
-    planes += 2.0 * bool(settings.jitter) + 1.0 * bool(settings.blur) + 3.0 * bool(settings.laplacian)
+    planes += 2.0 * bool(settings.jitter) + 1.0 * bool(largest(settings.blur)) + 3.0 * bool(settings.laplacian)
+    planes += 1.0 * parse_colours(settings.colours).have_matrix
     planes += 4.0 * bool(settings.tv) + 1.0 * bool(settings.l2) + 1.0 * (settings.octaves > 1)
     return 12.0 * planes + 3.0 * 3
 
@@ -176,6 +179,6 @@ def _picture_bytes(settings: Settings) -> float:
 def _update_bytes(settings: Settings) -> float:
     """Bytes that a pixel takes on top where its image is in one piece, and updated as a graph (measured)."""
     planes = 4.0 + 1.0 * (settings.optimizer == "momentum")
-    planes += 3.0 * bool(settings.jitter) + 1.0 * bool(settings.blur) + 4.0 * bool(settings.laplacian)
-    planes += 3.0 * bool(settings.tv)
+    planes += 3.0 * bool(settings.jitter) + 1.0 * bool(largest(settings.blur)) + 4.0 * bool(settings.laplacian)
+    planes += 3.0 * bool(settings.tv) + 1.0 * parse_colours(settings.colours).have_matrix
     return 12.0 * planes

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from .colours import parse_colours
 from .errors import SettingsError
+from .schedule import Schedule, no_schedule
 
 Normalization = Literal["minmax", "backbone"]
 GradientNorm = Literal["std", "l2", "mean-abs", "none"]
@@ -34,6 +36,17 @@ def _number(least: float, most: float) -> Rule:
     def check(name: str, value: object) -> None:
         if not (isinstance(value, float) or type(value) is int) or not least <= value <= most:  # nor is NaN
             raise SettingsError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
+
+    return check
+
+
+def _scheduled(rule: Rule) -> Rule:
+    def check(name: str, value: object) -> None:
+        ends = value if isinstance(value, tuple) else (value,)
+        if isinstance(value, tuple) and not (len(ends) == 2 and all(type(end) in (int, float) for end in ends)):
+            raise no_schedule(name, value)
+        for end in ends:
+            rule(name, end)
 
     return check
 
@@ -68,6 +81,10 @@ def _each(rule: Rule) -> Rule:
 def _text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise SettingsError(f"{name} must be a text, not {value!r}")
+
+
+def _colours(_: str, value: object) -> None:
+    parse_colours(value)
 
 
 def _size(name: str, value: object) -> None:
@@ -118,7 +135,8 @@ class Settings:
     `plateau` (steps without a gain of 0.1 %) end an octave early.
 
     The gradient: `gradient_norm`; rolled by up to `jitter` pixels at each step; `blur` in pixels; `laplacian` levels;
-    pulls `tv` and `l2`; `optimizer` with its `momentum`; `clip` to the backbone's range.
+    pulls `tv` and `l2`; `optimizer` with its `momentum`; `clip` to the backbone's range. `step_size` and `blur` may be
+    pairs, which run linearly from an octave's first step to its last.
 
     The scales: `max_size` bounds the longer side in pixels, None leaves the picture as large as it is; `octaves`, of
     which `octaves_above` are larger than that, each `octave_scale` times the one before; when lost `detail` is put back
@@ -127,13 +145,14 @@ class Settings:
     `tile_overlap` pixels where memory needs it.
 
     The picture: `noise` of that width and height instead of one; `normalization`; dreamed only where a mask is white,
-    its edge `feather` pixels soft; `keep_colours` takes the lightness only; `blend` 1 is the dream, 0 the picture;
-    `full_size` applies the change to the original.
+    its edge `feather` pixels soft; `colours` are free, the picture's own ("own", a share of them "own:0.7"), those of
+    imagenet, or the picture's with the dream's lightness; `blend` 1 is the dream, 0 the picture; `full_size` applies
+    the change to the original.
     `snapshots` are numbers of updates after which a picture is kept besides the last.
     """
 
     steps: int = 1000
-    step_size: float = 0.003
+    step_size: Schedule = 0.003
     max_size: int | None = 512
     layer_weights: Mapping[str, float] | None = None
     normalization: Normalization = "minmax"
@@ -147,7 +166,7 @@ class Settings:
     max_loss: float | None = None
     plateau: int | None = None
     jitter: int = 0
-    blur: float = 0.0
+    blur: Schedule = 0.0
     laplacian: int = 0
     tv: float = 0.0
     l2: float = 0.0
@@ -164,7 +183,7 @@ class Settings:
     tiling: Tiling = "blended"
     tile_overlap: int = 64
     feather: float = 0.0
-    keep_colours: bool = False
+    colours: str = "free"
     blend: float = 1.0
     execution: Execution = field(default_factory=Execution)
 
@@ -207,7 +226,7 @@ class Settings:
 
 _RULES: dict[str, Rule] = {
     "steps": _whole(1, _MOST_STEPS),
-    "step_size": _number(1e-9, 1e9),
+    "step_size": _scheduled(_number(1e-9, 1e9)),
     "max_size": _optional(_whole(1, 65536)),
     "layer_weights": _optional(_weights),
     "normalization": _choice(Normalization),
@@ -221,7 +240,7 @@ _RULES: dict[str, Rule] = {
     "max_loss": _optional(_number(-1e30, 1e30)),
     "plateau": _optional(_whole(1, _MOST_STEPS)),
     "jitter": _whole(0, 65536),
-    "blur": _number(0, 1000),
+    "blur": _scheduled(_number(0, 1000)),
     "laplacian": _whole(0, 16),
     "tv": _number(0, 1e6),
     "l2": _number(0, 1e6),
@@ -238,7 +257,7 @@ _RULES: dict[str, Rule] = {
     "tiling": _choice(Tiling),
     "tile_overlap": _whole(0, 4096),
     "feather": _number(0, 10000),
-    "keep_colours": _flag,
+    "colours": _colours,
     "blend": _number(0, 1),
 }
 
@@ -279,7 +298,7 @@ def settings_from_dict(data: Mapping[str, Any]) -> Settings:
     unknown = sorted(set(values) - {setting.name for setting in fields(Settings)})
     if unknown:
         raise SettingsError(f"unknown setting {unknown[0]!r}: the record is of another version of onnxdream")
-    for name in ("snapshots", "channels", "noise"):
+    for name in ("snapshots", "channels", "noise", "step_size", "blur"):
         if isinstance(values.get(name), list):
             values[name] = tuple(values[name])
     try:

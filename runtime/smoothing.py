@@ -13,7 +13,9 @@ FAINTEST, LEAST = 1e-5, 1e-30
 
 
 def blurred(gradient: Array, sigma: float) -> Array:
-    """The CHW gradient under a Gaussian of that many pixels, edges mirrored."""
+    """The CHW gradient under a Gaussian of that many pixels, edges mirrored; 0 leaves it as it is."""
+    if not sigma:
+        return gradient
     return np.stack([cv2.GaussianBlur(plane, (0, 0), sigma) for plane in gradient])
 
 

@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .colours import multiplied, parse_colours
 from .regularizers import total_variation_slope
+from .schedule import largest, scheduled
 from .settings import GradientNorm, Settings
 from .smoothing import blurred, laplacian_normalized
 
@@ -18,7 +20,7 @@ Limits = tuple[float, float]
 
 # All that an update may consist of, in its order. It is done in two ways, by numpy here and by graphs in
 # `graph_update`; each has a table with all of these.
-Part = Literal["blur", "laplacian", "norm", "tv", "l2", "momentum", "adam", "step"]
+Part = Literal["blur", "laplacian", "colours", "norm", "tv", "l2", "momentum", "adam", "step"]
 
 # TensorFlow's tutorial divides by std + 1e-8.
 NORM_EPSILON = 1e-8
@@ -32,8 +34,9 @@ _BLOCK = 2**20
 def parts_of(settings: Settings) -> tuple[Part, ...]:
     """What an update consists of with these settings, in its order."""
     wanted: dict[Part, bool] = {
-        "blur": settings.blur > 0,
+        "blur": largest(settings.blur) > 0,
         "laplacian": settings.laplacian > 0,
+        "colours": parse_colours(settings.colours).have_matrix,
         "norm": settings.gradient_norm != "none",
         "tv": settings.tv > 0,
         "l2": settings.l2 > 0,
@@ -78,7 +81,8 @@ class Moment:
 class Update:
     """x <- clip(x + step_size * direction), eq. 2 of the paper with a scaled gradient.
 
-    The direction is the gradient, smoothed, divided by its norm, less what the regularisers pull; with momentum the
+    The direction is the gradient, smoothed, multiplied by the matrix of `colours` (float32 [3, 3]) where the settings
+    have one, divided by its norm, less what the regularisers pull; with momentum the
     running sum of such directions (heavy ball), with Adam their running mean by their running size (Kingma and Ba
     2015). Norms: standard deviation (TensorFlow's tutorial), root mean square (`l2`, so that a step size means the same
     at every picture size), mean absolute value (Caffe's deepdream), or 1.
@@ -86,6 +90,7 @@ class Update:
 
     settings: Settings
     limits: Limits
+    colours: Array | None = None
 
     def apply(self, image: Array, gradient: Array, slots: list[Array], number: int, mask: Array | None = None) -> None:
         """Moves the image, CHW, and the slots in place; may overwrite the gradient. `number` counts from 1."""
@@ -93,11 +98,15 @@ class Update:
         for part in parts_of(self.settings):
             direction = PARTS[part](self, direction, moment)
 
-    def _blur(self, direction: Array, _: Moment) -> Array:
-        return blurred(direction, self.settings.blur)
+    def _blur(self, direction: Array, moment: Moment) -> Array:
+        return blurred(direction, scheduled(self.settings.blur, moment.number, self.settings.steps))
 
     def _laplacian(self, direction: Array, _: Moment) -> Array:
         return laplacian_normalized(direction, self.settings.laplacian)
+
+    def _colours(self, direction: Array, _: Moment) -> Array:
+        assert self.colours is not None
+        return multiplied(direction, self.colours)
 
     def _norm(self, direction: Array, _: Moment) -> Array:
         direction *= np.float32(1 / norm(direction, self.settings.gradient_norm))
@@ -127,7 +136,7 @@ class Update:
         return adapted
 
     def _step(self, direction: Array, moment: Moment) -> Array:
-        direction *= np.float32(self.settings.step_size)
+        direction *= np.float32(scheduled(self.settings.step_size, moment.number, self.settings.steps))
         if moment.mask is not None:
             direction *= moment.mask
         moment.image += direction
@@ -139,6 +148,7 @@ class Update:
 PARTS: dict[Part, Callable[[Update, Array, Moment], Array]] = {
     "blur": Update._blur,
     "laplacian": Update._laplacian,
+    "colours": Update._colours,
     "norm": Update._norm,
     "tv": Update._tv,
     "l2": Update._l2,

@@ -37,7 +37,7 @@ def paper(
     output: Annotated[Path, _option("The result folder (default: ./paper-study).")] = Path("paper-study"),
     steps: Annotated[int | None, _option("Updates; the paper's 1000.")] = None,
     max_size: Annotated[int | None, _option("Longer side in pixels at most (default: 512); 0: as it is.")] = None,
-    step_size: Annotated[float | None, _option("In units of the backbone's range.")] = None,
+    step_size: Annotated[str | None, _option("In units of the backbone's range; first:last, as in 0.03:0.012.")] = None,
     gradient_norm: Annotated[str | None, _option("std (default), l2, mean-abs or none.")] = None,
     normalization: Annotated[str | None, _option("minmax (default, eq. 1) or backbone.")] = None,
     clip: Annotated[bool | None, _option("Keep the picture in range at each step.", "--clip/--no-clip")] = None,

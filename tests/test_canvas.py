@@ -111,7 +111,7 @@ def test_what_is_not_dreamed_comes_out_as_it_went_in(
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_alpha_stays_while_colours_change(facts: Metadata, dtype: type) -> None:
     picture = noise(60, 80, 4, dtype)
-    for choices in ({}, {"full_size": True}, {"keep_colours": True}, {"blend": 0.5}):
+    for choices in ({}, {"full_size": True}, {"colours": "lightness"}, {"blend": 0.5}):
         canvas = Canvas(picture, facts, replace(PLAIN, **choices))
         result = canvas.develop(dreamed(canvas))
         np.testing.assert_array_equal(result[..., 3], picture[..., 3])
@@ -192,7 +192,7 @@ def test_rounding_leaves_levels_alone(facts: Metadata, normalization: Any) -> No
 
 def test_kept_colours_are_the_picture_s_and_the_lightness_is_the_dream_s(facts: Metadata) -> None:
     picture = noise(60, 80) // 2 + 60
-    free, kept = (Canvas(picture, facts, replace(PLAIN, keep_colours=keep)) for keep in (False, True))
+    free, kept = (Canvas(picture, facts, replace(PLAIN, colours=colours)) for colours in ("free", "lightness"))
     image = dreamed(free, 0.25)
     dream_of, result = (canvas.develop(image).astype(np.float64) for canvas in (free, kept))
     assert result.min() > 0

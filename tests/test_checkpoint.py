@@ -21,6 +21,7 @@ import pytest
 from pictures_fixture import TINY_BYTES, Command, in_this_process, load, noise, save
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step
+from onnxdream.runtime.canvas import Canvas
 from onnxdream.runtime.checkpoint import Checkpoint, read_checkpoint
 from onnxdream.runtime.errors import RecordError
 from onnxdream.runtime.job import Job, Listener, dream_subject
@@ -42,7 +43,10 @@ RUNS: dict[str, tuple[str, ...]] = {
     "tiles and momentum": ("--steps", "40", "--memory", "175MB", "--optimizer", "momentum", "--jitter", "5"),
     "a mask, a guide and detail after": (
         *("--mask", "mask.png", "--feather", "3", "--guide", "guide.png", "--octaves", "2", "--octaves-above", "1"),
-        *("--detail", "after", "--steps", "150", "--keep-colours", "--full-size", "--plateau", "140"),
+        *("--detail", "after", "--steps", "150", "--colours", "lightness", "--full-size", "--plateau", "140"),
+    ),
+    "own colours and schedules": (
+        *("--colours", "own:0.8", "--step-size", "0.02:0.005", "--blur", "1.5:0", "--octaves", "2", "--steps", "150"),
     ),
     "noise and picked channels": ("--noise", "60x50", "--pick", "strongest:3", "--seed", "7", "--steps", "300"),
 }
@@ -173,11 +177,22 @@ def checkpoint(folder: Path) -> Path:
     return stopped_job(folder, replace(SHORT, optimizer="adam"), 4, mask=folder / "mask.png")
 
 
+@pytest.mark.parametrize("choices", [{}, {"colours": "own", "step_size": (0.03, 0.01), "blur": (1.6, 0.5)}])
 @pytest.mark.parametrize("after", range(12))
-def test_a_run_may_be_stopped_at_any_step(after: int, folder: Path) -> None:
-    """At the first, at the last of an octave, at the first of the next."""
+def test_a_run_may_be_stopped_at_any_step(
+    after: int, choices: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first, at the last of an octave, at the first of the next. Colours are those of the checkpoint."""
     settings = replace(
-        SHORT, steps=4, octaves=3, jitter=8, optimizer="adam", octave_rounding=True, octave_return=True, octaves_above=1
+        SHORT,
+        steps=4,
+        octaves=3,
+        jitter=8,
+        optimizer="adam",
+        octave_rounding=True,
+        octave_return=True,
+        octaves_above=1,
+        **choices,
     )
     steps: list[Step] = []
     job = Job(Bundle.load(folder / "tiny.onnx"), settings, folder / "whole.png")
@@ -185,6 +200,7 @@ def test_a_run_may_be_stopped_at_any_step(after: int, folder: Path) -> None:
     assert len(steps) == 13
     kept = read_checkpoint(stopped_job(folder, settings, after))
     assert kept.state.number == len(kept.state.history) == after
+    monkeypatch.setattr(Canvas, "colour_matrix", lambda canvas: pytest.fail("colours were computed again"))
     job = Job(job.bundle, kept.settings, folder / "again.png")
     resumed, results = dream_subject(
         job, Subject(folder / "bears.png"), Listener(lambda line: None, lambda step: None), kept
@@ -214,7 +230,8 @@ def test_it_holds_all_that_the_run_needs(checkpoint: Path, folder: Path) -> None
 
 def contents(kept: Checkpoint) -> tuple[Any, ...]:
     """All of a checkpoint, to be compared."""
-    arrays = [kept.state.image, *kept.state.slots, *kept.state.history]
+    colours = [] if kept.state.colours is None else [kept.state.colours]
+    arrays = [kept.state.image, *kept.state.slots, *kept.state.history, *colours]
     counters = {name: value for name, value in vars(kept.state).items() if isinstance(value, int)}
     facts = {name: value for name, value in vars(kept).items() if name != "state"}
     return facts, counters, [array.tobytes() for array in arrays]
@@ -393,6 +410,11 @@ ODD: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
     "slots of another size": lambda facts, arrays: arrays.update(slot1=arrays["slot1"][:, :-1]),
     "a slot too few": lambda facts, arrays: arrays.pop("slot1"),
     "an image of doubles": lambda facts, arrays: arrays.update(image=arrays["image"].astype(np.float64)),
+    "colours that the settings lack": lambda facts, arrays: [
+        facts.update(colours=True),
+        arrays.update(colours=np.eye(3, dtype=np.float32)),
+    ],
+    "settings whose colours are lost": lambda facts, arrays: facts["settings"].update(colours="own"),
     "an image of text": lambda facts, arrays: arrays.update(image=np.array("image")),
 }
 
@@ -401,6 +423,26 @@ ODD: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
 def test_one_that_does_not_fit_is_refused(kind: str, checkpoint: Path, run: Command) -> None:
     changed(checkpoint, ODD[kind])
     run("dream", "--resume", checkpoint).refuses()
+
+
+MATRICES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
+    "none": lambda facts, arrays: arrays.pop("colours"),
+    "one that nobody told of": lambda facts, arrays: facts.update(colours=False),
+    "doubles": lambda facts, arrays: arrays.update(colours=np.eye(3)),
+    "another shape": lambda facts, arrays: arrays.update(colours=np.eye(4, dtype=np.float32)),
+    "no numbers": lambda facts, arrays: arrays.update(colours=arrays["colours"] * np.float32(np.nan)),
+}
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+def test_colours_that_are_none_are_refused(kind: str, folder: Path) -> None:
+    path = stopped_job(folder, replace(SHORT, colours="own"), 4)
+    kept = read_checkpoint(path)
+    assert kept.state.colours is not None
+    assert kept.state.colours.dtype == np.float32
+    changed(path, MATRICES[kind])
+    with pytest.raises(RecordError, match="is no checkpoint, or a damaged one"):
+        read_checkpoint(path)
 
 
 def test_checkpoints_come_every_few_seconds_and_not_more_often_than_they_cost(

@@ -71,6 +71,8 @@ METHODS: dict[str, tuple[str, ...]] = {
     "layer weights": ("--layer-weights", "low=1,high=-2"),
     "gradient norm": ("--gradient-norm", "mean-abs"),
     "blur": ("--blur", "1.5"),
+    "a scheduled blur": ("--blur", "1.5:0"),
+    "a scheduled step size": ("--step-size", "0.02:0.01"),
     "laplacian": ("--laplacian", "3"),
     "tv": ("--tv", "0.5"),
     "l2": ("--l2", "0.5"),
@@ -79,8 +81,10 @@ METHODS: dict[str, tuple[str, ...]] = {
     "no clip": ("--no-clip", "--step-size", "0.5"),
     "normalization": ("--normalization", "backbone"),
     "mask": ("--mask", "mask.png", "--feather", "4"),
-    "keep colours": ("--keep-colours",),
-    "keep colors": ("--keep-colors",),
+    "own colours": ("--colours", "own"),
+    "a share of own colours": ("--colors", "own:0.4"),
+    "imagenet's colours": ("--colours", "imagenet"),
+    "lightness": ("--colours", "lightness"),
     "blend": ("--blend", "0.3"),
     "max size": ("--max-size", "40"),
     "max size and full size": ("--max-size", "40", "--full-size"),
@@ -124,7 +128,7 @@ def test_a_mask_leaves_its_black_half_bit_by_bit(run: Command) -> None:
 
 
 def test_kept_colours_are_those_of_the_picture(run: Command) -> None:
-    run("dream", "bears.png", "--keep-colours", *SHORT).succeeds()
+    run("dream", "bears.png", "--colours", "lightness", *SHORT).succeeds()
     before, after = (cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb) for p in (noise(60, 80), load(Path("bears-dream.png"))))
     assert np.abs(after[..., 1:].astype(int) - before[..., 1:]).max() <= 2
     assert np.abs(after[..., 0].astype(int) - before[..., 0]).mean() > 1
@@ -150,7 +154,7 @@ def test_sixteen_bits_and_alpha_come_through_every_method(run: Command) -> None:
     picture = noise(60, 80, channels=4, dtype=np.uint16)
     picture[:20, :, 3] = 0
     save(Path("deep.png"), picture)
-    methods = ("--octaves", "2", "--optimizer", "adam", "--keep-colours", "--blend", "0.7", "--mask", "mask.png")
+    methods = ("--octaves", "2", "--optimizer", "adam", "--colours", "own:0.9", "--blend", "0.7", "--mask", "mask.png")
     run("dream", "deep.png", *methods, *SHORT).succeeds()
     dreamed = load(Path("deep-dream.png"))
     assert (dreamed.dtype, dreamed.shape) == (np.uint16, (60, 80, 4))
@@ -229,6 +233,12 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "a momentum of 1": (("--optimizer", "momentum", "--momentum", "1"), ("momentum must be a number",)),
     "not a number": (("--tv", "nan"), ("tv must be a number",)),
     "a number too large to be one": (("--blur", "1e400"), ("blur must be a number",)),
+    "unknown colours": (("--colours", "grey"), ("colours must be free, own", "not 'grey'")),
+    "a share above 1": (("--colours", "own:1.5"), ("a share of own from 0 to 1 as in own:0.7", "not 'own:1.5'")),
+    "a schedule of three": (("--blur", "3:2:1"), ("blur '3:2:1'", "write 0.03, or 0.03:0.012")),
+    "a schedule of words": (("--step-size", "fast:slow"), ("step size 'fast:slow'", "write 0.03, or 0.03:0.012")),
+    "a schedule without an end": (("--blur", "3:"), ("blur '3:'", "from an octave's first step to its last")),
+    "a schedule out of its range": (("--step-size", "0.1:-1"), ("step size must be a number from", "not -1.0")),
     "repeat and more": (("--repeat", "x.json"), ("--repeat takes every setting from the record",)),
     "resume and a picture": (("--resume", "x.checkpoint"), ("--resume takes everything from the checkpoint",)),
 }
@@ -242,6 +252,15 @@ def test_what_cannot_be_is_refused_in_one_line(name: str, run: Command, folder: 
     finished.refuses(*words)
     assert finished.code == 1
     assert set(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("option", ["--keep-colours", "--keep-colors"])
+def test_an_option_of_before_is_a_usage_error_with_what_took_its_place(option: str, run: Command) -> None:
+    finished = run("dream", "bears.png", option, *SHORT)
+    finished.refuses(f"{option} has gone: --colours lightness took its place")
+    assert finished.code == 2
+    finished = run("dream", "bears.png", "--keep-colour", *SHORT)
+    finished.refuses("No such option: --keep-colour")
 
 
 @pytest.mark.parametrize("size", ["", "40", "40x", "0x40", "40x-30", "99999999x2", "4.5x3", "axb"])

@@ -29,6 +29,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "plain": {},
     "jitter and momentum": {"jitter": 20, "optimizer": "momentum"},
     "smoothing and adam": {"blur": 0.7, "laplacian": 2, "optimizer": "adam", "step_size": 0.003},
+    "own colours and schedules": {"colours": "own", "step_size": (0.02, 0.005), "blur": (1.5, 0.0)},
     "pulls": {"tv": 0.2, "l2": 0.1},
     "octaves": {"octaves": 2, "octave_rounding": True, "detail": "after", "steps": 5},
 }
@@ -315,6 +316,6 @@ def test_a_mask_is_one_for_each_octave() -> None:
     mask = Mask(np.ones((46, 53), np.float32))
     ascent = Ascent(canvas, objective, FEW, np.ones(3, np.float32), (-1.0, 1.0), mask)
     for size in canvas.octaves:
-        found = ascent.route(size).mask
+        found = ascent.route(size, None).mask
         assert found is not None
         assert found.shape == size

@@ -21,7 +21,7 @@ from onnxdream.runtime.order import Order, take_order
 # Of every setting: a value as TOML, its words on the command line (None: presets alone use it), and what comes of it.
 VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
     "steps": ("7", ("--steps", "7"), 7),
-    "step_size": ("0.25", ("--step-size", "0.25"), 0.25),
+    "step_size": ("[0.25, 0.125]", ("--step-size", "0.25:0.125"), (0.25, 0.125)),
     "max_size": ("300", ("--max-size", "300"), 300),
     "layer_weights": ('"low=2,high=-0.5"', ("--layer-weights", "low=2,high=-0.5"), {"low": 2.0, "high": -0.5}),
     "normalization": ('"backbone"', ("--normalization", "backbone"), "backbone"),
@@ -52,7 +52,7 @@ VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
     "tiling": ('"tutorial"', None, "tutorial"),
     "tile_overlap": ("32", ("--tile-overlap", "32"), 32),
     "feather": ("2.5", ("--feather", "2.5"), 2.5),
-    "keep_colours": ("true", ("--keep-colours",), True),
+    "colours": ('"own:0.7"', ("--colours", "own:0.7"), "own:0.7"),
     "blend": ("0.5", ("--blend", "0.5"), 0.5),
 }
 NEEDS = {"octaves_above": {"octaves": 5}}
@@ -126,7 +126,18 @@ def test_what_makes_no_sense_in_a_file_is_refused(key: str, tmp_path: Path) -> N
 def test_a_switch_can_be_turned_both_ways() -> None:
     assert options_of(["--clip"]) == {"clip": True}
     assert options_of(["--no-clip"]) == {"clip": False}
-    assert options_of(["--keep-colors"]) == {"keep_colours": True}
+
+
+def test_colours_may_be_spelled_without_a_u() -> None:
+    assert options_of(["--colors", "imagenet"]) == {"colours": "imagenet"}
+
+
+@pytest.mark.parametrize("key", ["keep-colours", "keep_colours", "keep-colors", "keep_colors"])
+def test_a_key_of_before_is_refused_with_what_took_its_place(key: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        config_of(f"{key} = true\n", tmp_path)
+    expected = f'{tmp_path / "dream.toml"}: {key} has gone: colours = "lightness" took its place'
+    assert str(refusal.value) == expected
 
 
 def test_where_to_compute_can_stand_in_a_file(tmp_path: Path) -> None:
@@ -156,6 +167,8 @@ def test_lists_and_tables_are_read_in_either_form(tmp_path: Path) -> None:
     assert changes('channels = "low:1"') == changes('channels = ["low:1"]') == {"channels": ("low:1",)}
     assert changes('noise = "64x48"') == changes("noise = [64, 48]") == {"noise": (64, 48)}
     assert changes("max-size = 0") == {"max_size": None}
+    assert changes('blur = "1.6:0"') == changes("blur = [1.6, 0]") == {"blur": (1.6, 0)}
+    assert changes('blur = "1.5"') == changes("blur = 1.5") == {"blur": 1.5}
 
 
 @pytest.mark.parametrize("key", ["step-sise", "stepsize", "layerweights", "layer_weight", "normalisation", "optimiser"])
@@ -233,7 +246,9 @@ def test_a_value_of_the_wrong_type_is_refused_under_its_name(name: str, tmp_path
     ("text", "name"),
     [
         ('steps = "7"', "steps"), ("steps = 7.0", "steps"), ("steps = true", "steps"),
-        ("step-size = true", "step size"), ("step-size = nan", "step size"), ('step-size = "0.1"', "step size"),
+        ("step-size = true", "step size"), ("step-size = nan", "step size"), ('step-size = "fast"', "step size"),
+        ("step-size = [0.1]", "step size"), ("step-size = [0.1, 0.2, 0.3]", "step size"), ('blur = "1:"', "blur"),
+        ('blur = ["1", 2]', "blur"), ("blur = [1, -1]", "blur"),
         ("max-size = false", "max size"), ("clip = 1", "clip"), ('full-size = "yes"', "full size"),
         ("optimizer = 3", "optimizer"), ("snapshots = 3", "snapshots"), ('snapshots = ["3"]', "snapshots"),
         ("layer-weights = 3", "layer weights"), ('layer-weights = {low = "2"}', "weight of low"),
@@ -241,7 +256,7 @@ def test_a_value_of_the_wrong_type_is_refused_under_its_name(name: str, tmp_path
         ("noise = [64]", "noise"), ("noise = [64, 48, 3]", "noise"), ("pick = 3", "pick"), ("memory = 1.5", "memory"),
         ("memory = [1]", "memory"), ("threads = 1.0", "threads"), ("every = 0", "every"), ("every = 1.5", "every"),
         ("mask = 5", "mask"), ('mask = "a\\u0000b"', "mask"), ("guide = true", "guide"), ("output = 5", "output"),
-        ("film = 5", "film"),
+        ("film = 5", "film"), ("colours = 5", "colours"), ('colours = "own:2"', "colours"),
         ("preset = 5", "preset"), ("model = 5", "model"), ("provider = 5", "provider"),
     ],
 )  # fmt: skip

@@ -34,6 +34,19 @@ def test_a_gaussian_is_opencv_s(size: tuple[int, int], sigma: float) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("widest", [1.6, 20.0])
+def test_gaussians_of_any_width_fit_the_positions_of_the_widest(size: tuple[int, int], widest: float) -> None:
+    roomy = Filter.gaussian(size, widest)
+    for sigma in (0.0, 0.05, 0.5, 1.1, widest):
+        found = Filter.gaussian(size, sigma, widest)
+        for band, other in ((found.rows, roomy.rows), (found.columns, roomy.columns)):
+            assert band.matrix.shape == other.matrix.shape
+            np.testing.assert_array_equal(band.positions, other.positions)
+        expected = cv2.GaussianBlur(image(*size), (0, 0), sigma) if sigma else image(*size)
+        np.testing.assert_allclose(filtered(found, image(*size)), expected, atol=0 if sigma < 0.1 else 2e-6)
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_the_pyramid_is_opencv_s(size: tuple[int, int]) -> None:
     down = Filter.halving(size)
     coarse = cv2.pyrDown(image(*size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from onnxdream.runtime import graph_update, update
+from onnxdream.runtime.colours import imagenet_colours, own_colours, parse_colours
 from onnxdream.runtime.graph_update import Check, GraphUpdate, Roll
 from onnxdream.runtime.providers import Machine
 from onnxdream.runtime.settings import Settings
@@ -22,20 +24,32 @@ SIZES = [(1, 1), (1, 6), (5, 2), (33, 46), (64, 31)]
 
 # Settings that turn a part on; each must have one.
 EXAMPLES: dict[Part, list[dict[str, Any]]] = {
-    "blur": [{"blur": sigma} for sigma in (0.4, 1.3, 12.0)],
+    "blur": [
+        *({"blur": sigma} for sigma in (0.4, 1.3, 12.0)),
+        *({"blur": ends, "steps": 4} for ends in ((1.6, 0.5), (0.0, 3.0), (2.5, 0.0))),
+    ],
     "laplacian": [{"laplacian": levels} for levels in (1, 3, 9)],
+    "colours": [{"colours": kind} for kind in ("own", "own:0.5", "imagenet")],
     "norm": [{"gradient_norm": kind} for kind in ("std", "l2", "mean-abs")],
     "tv": [{"tv": 0.3}],
     "l2": [{"l2": 0.2}],
     "momentum": [{"optimizer": "momentum"}, {"optimizer": "momentum", "momentum": 0.0}],
     "adam": [{"optimizer": "adam"}, {"optimizer": "adam", "momentum": 0.0}],
-    "step": [{}, {"clip": False}],
+    "step": [{}, {"clip": False}, {"step_size": (0.2, 0.05), "steps": 4}],
 }
-ALL = {"blur": 0.7, "laplacian": 4, "tv": 0.1, "l2": 0.1, "gradient_norm": "std"}
+ALL = {"blur": 0.7, "laplacian": 4, "colours": "own", "tv": 0.1, "l2": 0.1, "gradient_norm": "std"}
 
 
 def some(size: tuple[int, int], seed: int, scale: float = 1.0) -> Array:
     return (scale * np.random.default_rng(seed).normal(0.1, 0.5, (3, *size))).astype(np.float32)
+
+
+def colours_of(settings: Settings) -> Array | None:
+    """The matrix that settings have, own colours those of some picture."""
+    colours = parse_colours(settings.colours)
+    if colours.kind == "imagenet":
+        return imagenet_colours()
+    return own_colours(some((9, 8), 77), colours.share) if colours.have_matrix else None
 
 
 def by_numpy(
@@ -44,7 +58,7 @@ def by_numpy(
     """The image and the slots after a step for each of the gradients."""
     moved, slots = image.copy(), new_slots(settings, image)
     for number, gradient in enumerate(gradients, 1):
-        Update(settings, limits).apply(moved, gradient.copy(), slots, number, mask)
+        Update(settings, limits, colours_of(settings)).apply(moved, gradient.copy(), slots, number, mask)
     return [moved, *slots]
 
 
@@ -59,7 +73,7 @@ def by_graph(
 ) -> list[Array]:
     """The same, each gradient being of the image rolled by its shift."""
     place = Place(Machine("cpu", threads))
-    program = GraphUpdate(settings, limits, (image.shape[1], image.shape[2]), place.aide, mask)
+    program = GraphUpdate(settings, limits, (image.shape[1], image.shape[2]), place.aide, mask, colours_of(settings))
     tensors = [place.tensor(array[None].copy()) for array in (image, *new_slots(settings, image))]
     for number, gradient in enumerate(gradients, 1):
         shift = shifts[number - 1] if shifts else (0, 0)
@@ -111,6 +125,21 @@ def test_all_parts_together_are_the_same_as_a_graph(optimizer: Any, limits: tupl
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5 * limits[1])
     np.testing.assert_array_equal(found[0][:, :5], image[:, :5])
     assert (found[0][:, 5:] != image[:, 5:]).mean() > 0.9
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("jitter", [0, 9])
+def test_schedules_are_the_same_as_a_graph(masked: bool, jitter: int) -> None:
+    size = 45, 62
+    settings = Settings(steps=4, step_size=(0.1, 0.01), blur=(1.6, 0.0), jitter=jitter)
+    mask = np.random.default_rng(8).random(size).astype(np.float32) if masked else None
+    image, gradients = some(size, 0, 0.2), [some(size, seed) for seed in range(1, 5)]
+    shifts = [(3, -2), (0, 0), (-9, 200), (45, 62)] if jitter else None
+    found = by_graph(settings, LIMITS, image, gradients, mask, shifts)
+    assert_alike(found, by_numpy(settings, LIMITS, image, gradients, mask))
+    for constant in ({"step_size": 0.1}, {"blur": 1.6}):  # either one matters
+        (other,) = by_graph(replace(settings, **constant), LIMITS, image, gradients, mask, shifts)  # type: ignore[arg-type]
+        assert np.abs(other - found[0]).max() > 0.01
 
 
 @pytest.mark.parametrize("kind", ["std", "l2", "mean-abs"])

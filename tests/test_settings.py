@@ -62,6 +62,12 @@ def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
         ("step_size", math.inf),
         ("step_size", 1e10),
         ("step_size", "1"),
+        ("step_size", (0.1, 0.0)),
+        ("step_size", (1e10, 0.1)),
+        ("step_size", (0.1, math.nan)),
+        ("blur", -0.1),
+        ("blur", (1.5, -0.1)),
+        ("blur", (1001.0, 1.0)),
         ("max_size", 0),
         ("max_size", -512),
         ("max_size", 10**9),
@@ -84,7 +90,20 @@ def test_a_value_out_of_range_is_refused_in_one_line_that_shows_it(name: str, va
         Settings(**{name: value})
     assert "\n" not in str(refused.value)
     shown = next(iter(value.values())) if isinstance(value, dict) else value[-1] if name == "snapshots" else value
+    if name in ("step_size", "blur") and isinstance(value, tuple):
+        shown = next(end for end in value if not 0.1 <= end <= 1000)
     assert repr(shown) in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["step_size", "blur"])
+@pytest.mark.parametrize(
+    "value", [(), (0.1,), (0.1, 0.2, 0.3), ("0.1", 0.2), (0.1, None), (0.1, True), ((0.1, 0.2), 0.3)]
+)
+def test_a_pair_that_is_none_is_refused_with_how_to_write_one(name: str, value: Any) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings(**{name: value})
+    how = "write 0.03, or 0.03:0.012 from an octave's first step to its last"
+    assert str(refused.value) == f"{name.replace('_', ' ')} {value!r}: {how}"
 
 
 @pytest.mark.parametrize(
@@ -164,6 +183,7 @@ def test_snapshots_that_are_no_numbers_are_refused(text: str) -> None:
         preset("tutorial", seed=9, full_size=True, max_size=None),
         Settings(layer_weights={"mixed0": 1.0, "mixed1": -2.0}, execution=Execution("cpu", 3)),
         Settings(layer_weights=MappingProxyType({"mixed0": 1.0})),
+        Settings(step_size=(0.03, 0.012), blur=(1, 0), colours="own:0.7"),
     ],
 )
 def test_settings_survive_json(settings: Settings) -> None:

@@ -122,6 +122,20 @@ def test_what_is_done_is_not_done_again_but_what_changed_is(grid: Path, tmp_path
 
 
 @pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("schedule", ["[0.02, 0.01]", '"0.02:0.01"'])
+def test_schedules_and_colours_are_settings_of_a_study(schedule: str, grid: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    grid.write_text(f'{grid.read_text()}step-size = {schedule}\nblur = [1.5, 0]\ncolours = "own:0.7"\n')
+    run("run", grid, "--output", out)
+    path = out / "cells" / "tiny-bears" / "tiny-bears.json"
+    settings = load_record(path).settings
+    assert (settings.step_size, settings.blur, settings.colours) == ((0.02, 0.01), (1.5, 0), "own:0.7")
+    before = path.stat().st_mtime_ns
+    assert "2 of them done already" in run("run", grid, "--output", out)
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.usefixtures("no_report")
 def test_one_failed_cell_stops_no_other(grid: Path, tmp_path: Path) -> None:
     (tmp_path / "bears.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
     out = tmp_path / "study"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from onnxdream.runtime.settings import GradientNorm, Settings
+from onnxdream.runtime.smoothing import laplacian_normalized
 from onnxdream.runtime.update import Update
 
 Array = NDArray[np.float32]
@@ -39,6 +41,26 @@ def test_a_step_is_step_size_times_the_gradient_over_its_norm(norm: GradientNorm
     climbed = applied(0.25, norm, WIDE, image, gradient)
     np.testing.assert_allclose(climbed, image + 0.25 * gradient / NORMS[norm], rtol=1e-5, atol=1e-6)
     assert climbed.dtype == np.float32
+
+
+@pytest.mark.parametrize(("number", "step_size", "sigma"), [(1, 0.3, 2.0), (2, 0.2, 1.0), (3, 0.1, 0.0)])
+def test_a_schedule_is_followed_from_the_first_step_to_the_last(number: int, step_size: float, sigma: float) -> None:
+    image, gradient = some(0), some(1)
+    climbed = image.copy()
+    settings = Settings(steps=3, step_size=(0.3, 0.1), blur=(2.0, 0.0), gradient_norm="none")
+    Update(settings, WIDE).apply(climbed, gradient.copy(), [], number)
+    smooth = [cv2.GaussianBlur(plane, (0, 0), sigma) if sigma else plane for plane in gradient]
+    np.testing.assert_allclose(climbed, image + step_size * np.stack(smooth), rtol=1e-5, atol=1e-6)
+
+
+def test_colours_come_after_smoothing_and_before_the_norm() -> None:
+    image, gradient = some(0), some(1)
+    matrix = np.array([[2, 0.5, 0], [0.5, 0.7, 0.1], [0, 0.1, 0.3]], np.float32)
+    climbed = image.copy()
+    settings = Settings(step_size=0.25, colours="own", laplacian=2)
+    Update(settings, WIDE, matrix).apply(climbed, gradient.copy(), [], 1)
+    direction = np.einsum("cd,dhw->chw", matrix, laplacian_normalized(gradient, 2))
+    np.testing.assert_allclose(climbed, image + 0.25 * direction / direction.std(), rtol=1e-4, atol=1e-5)
 
 
 def test_the_norms_differ() -> None:

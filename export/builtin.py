@@ -62,7 +62,7 @@ def make(built_in: BuiltIn) -> Recipe:
     assert request.backbone.built_in_weights
     rules, weights = rules_of(forward, loaded), assembly.FOLDER / request.backbone.built_in_weights
     whole = put_together(model, graph_at, rules, WeightFile(weights.read_bytes()))
-    recipe = Recipe(weights.name, metadata.weights.sha256, hashlib.sha256(whole).hexdigest(), graph_at, rules)
+    recipe = Recipe(weights.name, metadata.weights.sha256, hashlib.sha256(whole.whole).hexdigest(), graph_at, rules)
     write_whole(built_in.path.with_suffix(".graph"), zlib.compress(model, 9))
     write_whole(built_in.path, recipe.to_json().encode())
     return recipe

@@ -17,7 +17,7 @@ import json
 import math
 import zlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +106,41 @@ def is_built_in(path: Path) -> bool:
     return path.suffix == ".json" and path.parent == FOLDER
 
 
-def assembled(path: Path) -> bytes:
-    """The bytes of the built-in bundle with that recipe, an ONNX file like any other. Raises BundleFormatError."""
+@dataclass(frozen=True)
+class Assembled:
+    """An ONNX model whose weights lie beside it, so that they are made once for all forms of its graph.
+
+    `rest` is all of the model but its graph, `graph` that without the weights, `weights` the graph's fields that hold
+    them, in pieces, and `names` are what the weights are called.
+    """
+
+    rest: bytes
+    graph: bytes
+    weights: tuple[Buffer, ...]
+    names: frozenset[str]
+
+    @property
+    def bare(self) -> bytes:
+        """The model without its weights."""
+        return b"".join([self.rest, *_field(_GRAPH, [self.graph])])
+
+    @property
+    def pieces(self) -> list[Buffer]:
+        """The bytes of the whole model, in their order."""
+        return [self.rest, *_field(_GRAPH, [self.graph, *self.weights])]
+
+    @property
+    def whole(self) -> bytes:
+        """The bytes of the whole model."""
+        return b"".join(self.pieces)
+
+    def with_graph(self, rest: bytes, graph: bytes) -> bytes:
+        """A model with the same weights and another graph, its form for some provider."""
+        return replace(self, rest=rest, graph=graph).whole
+
+
+def assembled(path: Path) -> Assembled:
+    """The built-in bundle with that recipe. Raises BundleFormatError."""
     try:
         recipe = Recipe.from_json(path.read_text(encoding="utf-8"))
         model = zlib.decompress(path.with_suffix(".graph").read_bytes())
@@ -119,13 +152,15 @@ def assembled(path: Path) -> bytes:
         raise BundleFormatError(f"the built-in bundle {path.stem} is damaged ({error}): {_REPAIR}") from error
 
 
-def put_together(model: bytes, graph_at: int, rules: Iterable[Rule], weights: WeightFile) -> bytes:
-    """An ONNX model, with the weights that the rules make, from one without them. Raises KeyError."""
-    graph: list[Buffer] = [memoryview(model)[graph_at:]]
+def put_together(model: bytes, graph_at: int, rules: Iterable[Rule], weights: WeightFile) -> Assembled:
+    """An ONNX model without weights, its graph from `graph_at` on, with those that the rules make. Raises KeyError."""
+    fields: list[Buffer] = []
+    names = []
     for rule in rules:
-        for name, array in zip(("kernel", "bias"), made(weights, rule), strict=True):
-            graph += _field(_INITIALIZER, _tensor(f"{rule.convolution}/{name}", array))
-    return b"".join([memoryview(model)[:graph_at], *_field(_GRAPH, graph)])
+        for part, array in zip(("kernel", "bias"), made(weights, rule), strict=True):
+            names.append(f"{rule.convolution}/{part}")
+            fields += _field(_INITIALIZER, _tensor(names[-1], array))
+    return Assembled(model[:graph_at], model[graph_at:], tuple(fields), frozenset(names))
 
 
 class WeightFile:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models import assembly, contract
+from ..models.assembly import Assembled
 from ..models.contract import BundleError, BundleFormatError, BundleNotFoundError, Metadata
 from .errors import ComputationError, OutOfMemoryError, ProviderError, SettingsError
 from .model_file import in_form, read_model_file, without_default
@@ -141,9 +142,12 @@ def _out_of_memory(error: Exception) -> OutOfMemoryError:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """The bytes of a bundle with the facts it states of itself; `path` is None if it came as bytes."""
+    """A bundle with the facts it states of itself; `path` is None if it came as bytes.
 
-    data: bytes
+    `source` is its bytes, or what a built-in one was assembled to.
+    """
+
+    source: bytes | Assembled
     metadata: Metadata
     path: Path | None = None
 
@@ -151,13 +155,13 @@ class Bundle:
     def load(cls, source: Path | str | bytes) -> Bundle:
         """Reads and judges a bundle from a file, a built-in bundle's recipe, or bytes. Raises BundleError."""
         path = None if isinstance(source, bytes) else Path(source)
-        data = source if isinstance(source, bytes) else _read(Path(source))
+        read = source if isinstance(source, bytes) else _read(Path(source))
         name = path.name if path else "bundle"
         try:
-            entries = read_model_file(data).metadata
+            entries = read_model_file(read.bare if isinstance(read, Assembled) else read).metadata
             if contract.METADATA_KEY not in entries:
                 raise BundleFormatError("it is an ONNX file but no bundle: make one with the command `export`")
-            return cls(data, Metadata.from_json(entries[contract.METADATA_KEY]), path)
+            return cls(read, Metadata.from_json(entries[contract.METADATA_KEY]), path)
         except BundleError as error:
             raise type(error)(f"{name}: {error}") from None
 
@@ -182,10 +186,18 @@ class Bundle:
             return "bundle"
         return self.path.stem if self.is_built_in else self.path.name
 
+    @property
+    def data(self) -> bytes:
+        """The bytes of the bundle, an ONNX file."""
+        return self.source.whole if isinstance(self.source, Assembled) else self.source
+
     @cached_property
     def sha256(self) -> str:
         """Hash of the bundle's bytes."""
-        return hashlib.sha256(self.data).hexdigest()
+        digest = hashlib.sha256()
+        for piece in self.source.pieces if isinstance(self.source, Assembled) else [self.source]:
+            digest.update(piece)
+        return digest.hexdigest()
 
     @property
     def export_command(self) -> str:
@@ -220,11 +232,12 @@ class Bundle:
 
     def model_for(self, machine: Machine) -> bytes:
         """The model as that machine's provider must get it."""
-        model = self.data
         if machine.provider == "cpu" and platform.machine() in _BLOCKED_MACHINES:
-            model = in_form(model, contract.BLOCKED)
-        if machine.provider == "openvino":
-            model = in_form(model, contract.CHANNELS_LAST)
+            model = in_form(self.source, contract.BLOCKED)
+        elif machine.provider == "openvino":
+            model = in_form(self.source, contract.CHANNELS_LAST)
+        else:
+            model = self.data
         return without_default(model, contract.CHANNEL_WEIGHTS) if machine.provider in _DEAF else model
 
     def builds_engine(self, height: int, width: int, machine: Machine) -> bool:
@@ -251,7 +264,7 @@ def precision_of_bundle(precision: Precision) -> Precision:
     return "fp32" if precision == "bf16" else precision
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> bytes | Assembled:
     if assembly.is_built_in(path):
         return assembly.assembled(path)
     try:

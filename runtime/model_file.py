@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from ..models.assembly import Assembled
 from ..models.contract import BundleFormatError, form_key
 from .messages import Schema, message_classes
 
@@ -89,20 +90,27 @@ def read_model_file(data: bytes) -> ModelFile:
     return ModelFile({entry.key: entry.value for entry in model.metadata_props})
 
 
-def in_form(data: bytes, form: str) -> bytes:
+def in_form(source: bytes | Assembled, form: str) -> bytes:
     """The ONNX file with its graph in another form, as `contract` describes; as it is where it has no such form.
 
     Raises BundleFormatError.
     """
-    model = _parsed(data)
+    model = _parsed(source.bare if isinstance(source, Assembled) else source)
     entries = {entry.key: entry.value for entry in model.metadata_props}
     if form_key(form) not in entries:
-        return data
+        return source.whole if isinstance(source, Assembled) else source
     formed = _message_class("Model")(ir_version=model.ir_version, opset_import=model.opset_import)
     _parse(formed.graph, _decompressed(entries[form_key(form)]))
     _refuse_unsafe(formed.graph)
-    _fill_in(formed.graph, {tensor.name: tensor for tensor in model.graph.initializer})
-    return bytes(formed.SerializeToString())
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    if not isinstance(source, Assembled):
+        _fill_in(formed.graph, weights)
+        return bytes(formed.SerializeToString())
+    _leave_out(formed.graph, source.names)
+    _fill_in(formed.graph, weights)
+    graph = formed.graph.SerializeToString()
+    formed.ClearField("graph")
+    return source.with_graph(formed.SerializeToString(), graph)
 
 
 def without_default(data: bytes, name: str) -> bytes:
@@ -151,6 +159,13 @@ def _fill_in(graph: Any, weights: Mapping[str, Any]) -> None:
             if tensor.name not in weights:
                 raise BundleFormatError("a form of its graph lacks a weight: copy or export it again")
             tensor.CopyFrom(weights[tensor.name])
+
+
+def _leave_out(graph: Any, names: Collection[str]) -> None:
+    """Takes away what only names a weight that lies beside the graph."""
+    kept = [tensor for tensor in graph.initializer if tensor.data_type != _UNDEFINED or tensor.name not in names]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def _refuse_unsafe(graph: Any) -> None:

@@ -1,7 +1,7 @@
-"""Makes docs/gallery.md and its pictures with the embedded default bundle: `python docs/make_gallery.py [NAME...]`.
+"""Makes docs/gallery.md with its pictures, and those of docs/methods.md: `python docs/make_gallery.py [NAME...]`.
 
-Every entry is one command; what it shows is what the command makes, shrunk to a JPEG. With names, only those pictures
-are made anew.
+Every entry is one command on a built-in bundle; what it shows is what the command makes, shrunk to a JPEG. A sheet is
+several of them beside each other. With names, only those pictures are made anew.
 """
 
 from __future__ import annotations
@@ -12,120 +12,142 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from onnxdream.runtime.presets import PRESETS
+
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "gallery"
 MASK = FOLDER / "mask.png"
-_BRUSH = "--octaves 3 --steps 30 --step-size 0.02 --jitter 16 --blur 0.7"
+PHOTO = "examples/rocket.jpg"
+_BRUSH = "--octaves 5 --octave-scale 1.3 --steps 12 --step-size 0.03:0.012 --blur 1.6:0.5 --jitter 16 --colours own"
+_MID = f"--model v3-mid-l2 --layers mixed3 {_BRUSH}"
+_LONGEST = 640
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture: its name, what it shows, and the command behind `onnxdream dream`."""
+    """One picture: its name, what it shows, and the command behind `python cli.py dream`."""
 
     name: str
     text: str
     command: str
 
 
-ENTRIES = (
+@dataclass(frozen=True)
+class Sheet:
+    """Pictures beside each other, `columns` in a row, each with a label and its command; an empty command shows the
+    undreamed photograph."""
+
+    name: str
+    pictures: tuple[tuple[str, str], ...]
+    columns: int
+
+
+LOOKS = tuple(
+    Entry(preset.name, preset.sentence, f"{PHOTO} --preset {preset.name}")
+    for preset in PRESETS.values()
+    if preset.bundle
+)
+METHODS = (
     Entry(
         "paper",
         "The paper's plain ascent: one scale, no jitter, 1000 small steps.",
-        "examples/bears.jpg --max-size 384",
+        "examples/bears.jpg --preset paper --max-size 384",
+    ),
+    Entry("tutorial", "TensorFlow's tutorial: 100 larger steps.", f"{PHOTO} --preset tutorial"),
+    Entry("octaves", "Its octaves: shapes of several sizes.", f"{PHOTO} --preset tutorial-octaves"),
+    Entry(
+        "caffe",
+        "Google's first DeepDream: the squares of one layer, in four octaves of ten steps.",
+        "examples/penguins.jpg --preset caffe",
     ),
     Entry(
-        "tutorial",
-        "TensorFlow's tutorial: 100 larger steps.",
-        "examples/penguins.jpg --preset tutorial --max-size 384",
-    ),
-    Entry(
-        "octaves",
-        "Three octaves, jitter against a grid of its own, and a little smoothing: shapes of several sizes.",
-        f"examples/bears.jpg --max-size 480 {_BRUSH}",
+        "layer", "One layer alone, in five octaves, with schedules and the picture's own colours.", f"{PHOTO} {_MID}"
     ),
     Entry(
         "above",
-        "Octaves above the picture's size: small, then larger than it came in.",
-        "examples/penguins.jpg --max-size 320 --octaves 3 --octaves-above 1 --steps 30 --step-size 0.02 --jitter 16",
-    ),
-    Entry(
-        "caffe",
-        "In the manner of Caffe's deepdream: 4 octaves, 10 steps each, on the layers of this bundle.",
-        "examples/bears.jpg --preset caffe --max-size 480",
-    ),
-    Entry(
-        "layer",
-        "One layer alone.",
-        f"examples/bears.jpg --max-size 384 --layer-weights mixed0 {_BRUSH}",
+        "Octaves above the picture's size: the dream is larger than the picture came in.",
+        f"examples/penguins.jpg --max-size 320 {_MID} --octaves-above 2",
     ),
     Entry(
         "signs",
         "One layer up, another down.",
-        f"examples/bears.jpg --max-size 384 --layer-weights mixed2=1,mixed0=-2 {_BRUSH}",
+        f"{PHOTO} --model v3-mid-l2 --layer-weights mixed4=1,mixed1=-0.5 {_BRUSH}",
     ),
-    Entry(
-        "channel",
-        "A single channel.",
-        f"examples/bears.jpg --max-size 384 --layer-weights mixed2 --channels mixed2:12 {_BRUSH}",
-    ),
+    Entry("channel", "A single channel.", f"examples/bears.jpg --model v3-mid-l2 --channels mixed4:717 {_BRUSH}"),
     Entry(
         "strongest",
-        "The three channels of each layer that the picture excites most.",
-        f"examples/penguins.jpg --max-size 384 --pick strongest:3 {_BRUSH}",
+        "The three channels of a layer that the picture excites most.",
+        f"examples/penguins.jpg {_MID} --pick strongest:3",
     ),
-    Entry(
-        "weakest",
-        "The twenty that it excites least.",
-        f"examples/penguins.jpg --max-size 384 --pick weakest:20 {_BRUSH}",
-    ),
+    Entry("weakest", "The twenty that it excites least.", f"examples/penguins.jpg {_MID} --pick weakest:20"),
     Entry(
         "guide",
-        "Guided: what the penguins have more of, dreamed into the bears.",
-        f"examples/bears.jpg --max-size 384 --guide examples/penguins.jpg {_BRUSH}",
+        "Guided: what the rocket's picture has more of, dreamed into the bears.",
+        f"examples/bears.jpg {_MID} --guide {PHOTO}",
     ),
     Entry(
         "laplacian",
         "The gradient's bands evened out: coarse shapes climb as fast as fine ones.",
-        "examples/penguins.jpg --max-size 384 --laplacian 4 --octaves 3 --steps 20 --step-size 0.02 --jitter 16",
+        "examples/penguins.jpg --model v3-mid --layers mixed3,mixed5 --laplacian 4 --octaves 4 --steps 15 "
+        "--step-size 0.02 --jitter 16 --colours own",
     ),
-    Entry(
-        "tv",
-        "Total variation pulls against speckle.",
-        f"examples/bears.jpg --max-size 384 --tv 0.03 {_BRUSH}",
-    ),
+    Entry("tv", "Total variation pulls against fine grain.", f"{PHOTO} --model v3-low {_BRUSH} --tv 0.05"),
     Entry(
         "adam",
         "Adam: every pixel moves at its own pace.",
-        "examples/bears.jpg --max-size 384 --optimizer adam --steps 60 --step-size 0.01 --jitter 16 --blur 1",
+        "examples/bears.jpg --model v3-mid --layers mixed4 --optimizer adam --octaves 4 --steps 15 "
+        "--step-size 0.03:0.01 --blur 1 --jitter 16 --colours own",
     ),
     Entry(
         "mask",
         "Only where a mask is white, its edge softened.",
-        f"examples/bears.jpg --mask docs/gallery/mask.png --feather 40 --max-size 384 {_BRUSH}",
+        f"examples/bears.jpg {_MID} --mask docs/gallery/mask.png --feather 40",
     ),
-    Entry(
-        "colours",
-        "The dream's lightness with the picture's colours.",
-        f"examples/penguins.jpg --max-size 384 --colours lightness {_BRUSH}",
-    ),
-    Entry(
-        "blend",
-        "Half dream, half picture.",
-        f"examples/bears.jpg --max-size 384 --blend 0.5 {_BRUSH}",
-    ),
+    Entry("blend", "Half dream, half picture.", f"{PHOTO} {_MID} --blend 0.5"),
     Entry(
         "noise",
-        "From noise: what the layers see where there is nothing.",
-        "--noise 384x288 --octaves 4 --steps 40 --step-size 0.03 --jitter 16 --blur 0.7",
+        "From noise: what a layer sees where there is nothing.",
+        "--noise 480x360 --model v3-mid-l2 --layers mixed4 --octaves 6 --steps 20 --step-size 0.04:0.015 "
+        "--blur 1.6:0.5 --jitter 16",
     ),
     Entry(
         "tiles",
         "The whole picture, 1200 by 900 pixels, in 500 MB: tiles without seams.",
-        f"examples/penguins.jpg --max-size 0 --memory 500MB {_BRUSH}",
+        f"examples/penguins.jpg {_MID} --max-size 0 --memory 500MB",
+    ),
+)
+SHEETS = (
+    Sheet(
+        "colours",
+        (
+            ("the photograph", ""),
+            ("--colours free", f"{PHOTO} {_MID} --colours free"),
+            ("--colours own", f"{PHOTO} {_MID} --colours own"),
+            ("--colours own:0.7", f"{PHOTO} {_MID} --colours own:0.7"),
+            ("--colours imagenet", f"{PHOTO} {_MID} --colours imagenet"),
+            ("--colours lightness", f"{PHOTO} {_MID} --colours lightness"),
+        ),
+        3,
+    ),
+    Sheet(
+        "schedules",
+        tuple(
+            (options, f"{PHOTO} {_MID} {options}")
+            for options in (
+                "--step-size 0.03 --blur 0.5",
+                "--step-size 0.012 --blur 1.6",
+                "--step-size 0.03:0.012 --blur 1.6:0.5",
+            )
+        ),
+        3,
+    ),
+    Sheet(
+        "looks", tuple((f"--preset {look.name}", f"examples/penguins.jpg --preset {look.name}") for look in LOOKS), 3
     ),
 )
 
@@ -134,25 +156,67 @@ def main(names: list[str]) -> None:
     """Makes the pictures of these names, or all, and the page."""
     FOLDER.mkdir(exist_ok=True)
     _draw_mask()
-    for entry in ENTRIES:
+    for entry in (*LOOKS, *METHODS):
         if not names or entry.name in names:
-            _make(entry)
-    page = ["# Gallery", "", "Made by `python docs/make_gallery.py` with the embedded default bundle.", ""]
-    for entry in ENTRIES:
-        page += [f"## {entry.name}", "", entry.text, "", "```bash", f"python cli.py dream {entry.command}", "```", ""]
-        page += [f"![{entry.text}](gallery/{entry.name}.jpg)", ""]
+            _save(entry.name, _fitted(_dreamed(entry.command), _LONGEST))
+    for sheet in SHEETS:
+        if not names or sheet.name in names:
+            _save(sheet.name, _laid_out(sheet))
+    page = [
+        "# Gallery",
+        "",
+        "Made by `python docs/make_gallery.py`, on built-in bundles. Credits: [NOTICE](../NOTICE).",
+        "",
+    ]
+    for title, entries in (("Looks", LOOKS), ("Ways of dreaming", METHODS)):
+        page += [f"## {title}", ""]
+        for entry in entries:
+            page += [
+                f"### {entry.name}",
+                "",
+                entry.text,
+                "",
+                "```bash",
+                f"python cli.py dream {entry.command}",
+                "```",
+                "",
+            ]
+            page += [f"![{entry.text}](gallery/{entry.name}.jpg)", ""]
     (ROOT / "docs" / "gallery.md").write_text("\n".join(page), encoding="utf-8")
 
 
-def _make(entry: Entry) -> None:
+def _dreamed(command: str) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "dream.png"
-        command = [sys.executable, "cli.py", "dream", *shlex.split(entry.command), "--snapshots=", "--output", output]
-        subprocess.run([*map(str, command), "--model", "v3-low"], cwd=ROOT, check=True)
-        picture = cv2.imread(str(output))
-    scale = min(1.0, 640 / max(picture.shape))
-    picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(FOLDER / f"{entry.name}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+        words = [sys.executable, "cli.py", "dream", *shlex.split(command), "--snapshots=", "--output", str(output)]
+        subprocess.run(words, cwd=ROOT, check=True)
+        return cv2.imread(str(output))
+
+
+def _laid_out(sheet: Sheet) -> Any:
+    """The pictures in rows, each in a tile of one width with its label below."""
+    width = 1200 // sheet.columns
+    tiles = []
+    for label, command in sheet.pictures:
+        picture = _dreamed(command) if command else cv2.imread(str(ROOT / PHOTO))
+        height = round(picture.shape[0] * width / picture.shape[1])
+        picture = cv2.resize(picture, (width - 6, height), interpolation=cv2.INTER_AREA)
+        tile = cv2.copyMakeBorder(picture, 0, 30, 3, 3, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+        cv2.putText(tile, label, (6, height + 20), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (60, 60, 60), 1, cv2.LINE_AA)
+        tiles.append(tile)
+    blank = np.full_like(tiles[0], 255)
+    tiles += [blank] * (-len(tiles) % sheet.columns)
+    rows = [np.hstack(tiles[start : start + sheet.columns]) for start in range(0, len(tiles), sheet.columns)]
+    return np.vstack(rows)
+
+
+def _fitted(picture: Any, longest: int) -> Any:
+    scale = min(1.0, longest / max(picture.shape[:2]))
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _save(name: str, picture: Any) -> None:
+    cv2.imwrite(str(FOLDER / f"{name}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
 def _draw_mask() -> None:

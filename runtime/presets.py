@@ -126,8 +126,50 @@ _CLASSICS = (
     ),
 )
 # The look that newcomers are pointed to.
-DEFAULT_LOOK = "eyes"
-_LOOKS: tuple[Preset, ...] = ()
+DEFAULT_LOOK = "feathers"
+_LOOK = Settings(
+    steps=12,
+    step_size=(0.03, 0.012),
+    blur=(1.6, 0.5),
+    jitter=16,
+    octaves=5,
+    octave_scale=1.4,
+    colours="own",
+    snapshots=(),
+)
+_LOOKS = (
+    Preset(
+        "feathers",
+        "Plumes and long fur flow over everything.",
+        replace(_LOOK, channels=("mixed3:213,162",)),
+        ("mixed3",),
+        "l2",
+        bundle="v3-mid-l2",
+    ),
+    Preset(
+        "eyes",
+        "Clear eyes and rings grow out of smooth surfaces.",
+        replace(_LOOK, steps=10, step_size=(0.035, 0.012), octaves=7, octave_scale=1.3),
+        ("mixed3",),
+        "l2",
+        bundle="v3-mid-l2",
+    ),
+    Preset(
+        "branches",
+        "Frost, lightning and bare branches spread over the picture.",
+        replace(_LOOK, channels=("mixed3:459",)),
+        ("mixed3",),
+        "l2",
+        bundle="v3-mid-l2",
+    ),
+    Preset(
+        "carved",
+        "Contours deepen into carved wood with beads of light.",
+        replace(_LOOK, steps=10, octave_scale=1.3),
+        ("mixed1",),
+        bundle="v3-low",
+    ),
+)
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_LOOKS, *_CLASSICS)}
 
 

@@ -18,6 +18,8 @@ from onnxdream.runtime.bundle import Bundle
 from onnxdream.runtime.canvas import Canvas
 from onnxdream.runtime.colours import Colours, imagenet_colours, multiplied, own_colours, parse_colours
 from onnxdream.runtime.errors import SettingsError
+from onnxdream.runtime.pictures import read_picture, shrink
+from onnxdream.runtime.presets import preset
 from onnxdream.runtime.providers import Machine
 from onnxdream.runtime.run import dream
 from onnxdream.runtime.settings import Execution, Settings
@@ -256,3 +258,19 @@ def test_a_matrix_takes_fine_chroma_away(colours: str, seed: int, tiny: Bundle) 
     )
     assert fine_chroma(found) < 0.3 * fine_chroma(free)
     assert np.abs(found).mean() > 0.5 * np.abs(free).mean()
+
+
+@pytest.mark.parametrize("name", ["bears.jpg", "rocket.jpg"])
+def test_with_imagenet_weights_own_colours_take_speckle_away_and_leave_the_loss(name: str) -> None:
+    """At 256 pixels; docs/methods.md has the figures for more pictures at 512."""
+    path = Path(__file__).parents[1] / "examples" / name
+    small = shrink(read_picture(path).pixels, 256)
+    settings = preset("tutorial", steps=12, step_size=(0.03, 0.012), blur=(1.6, 0.5), jitter=16, octaves=5)
+    settings = replace(settings, octave_scale=1.3, normalization="minmax", detail="before", snapshots=())
+    own, free = (
+        dream(small, Bundle.built_in("v3-mid"), replace(settings, colours=chosen, execution=Execution("cpu", 2)))
+        for chosen in ("own", "free")
+    )
+    chroma, free_chroma = (fine_chroma(d.picture.astype(np.float64) - small) for d in (own, free))
+    assert chroma <= 0.35 * free_chroma
+    assert own.record.last_loss >= 0.75 * free.record.last_loss

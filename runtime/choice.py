@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,16 @@ from .settings import Precision
 _IMAGENET = "for ImageNet weights: onnxdream export --model {backbone} (needs onnxdream[export])"
 
 
-def choose_bundle(name: str | None, precision: Precision | None = None, preset: Preset | None = None) -> Bundle:
+def choose_bundle(
+    name: str | None, precision: Precision | None = None, preset: Preset | None = None, layers: Collection[str] = ()
+) -> Bundle:
     """The bundle of that path or name; without one the one that a preset takes; without either the newest exported.
 
     A look takes the built-in bundle that it is made for; any other preset the newest exported bundle that has its
-    layers, objective and border, else a built-in one. Without a name and a preset, bundles of random weights come
-    last, and where none was exported it is the first built-in one. A bundle that is not named has the precision that
-    a run in `precision` takes (None: fp32).
+    layers, objective and border, else a built-in one. Without a name and a preset it is the newest exported bundle of
+    other than random weights, else the first built-in one; where some `layers` are asked for, the first of these that
+    has them, if there is one. A bundle that is not named has the precision that a run in `precision` takes (None:
+    fp32).
 
     Raises BundleError, and SettingsError where `precision` and a bundle that is named do not fit, or no bundle has
     what the preset needs.
@@ -36,15 +39,27 @@ def choose_bundle(name: str | None, precision: Precision | None = None, preset: 
     wanted = precision_of_bundle(precision or "fp32")
     if preset is not None:
         return _of_preset(preset, wanted)
-    exported = [bundle for bundle in _exported() if bundle.metadata.precision == wanted]
-    trained = [bundle for bundle in exported if bundle.metadata.weights.source != "random"]
-    if trained:
-        return trained[0]
-    if wanted == "fp32":
-        return Bundle.built_in()
-    if not exported:
+    first = None
+    for bundle in _by_preference(wanted):
+        first = first or bundle
+        if set(layers) <= set(bundle.metadata.layer_names):
+            return bundle
+    if first is None:
         raise BundleNotFoundError(f"no bundle of {wanted} is here: make one with onnxdream export --precision {wanted}")
-    return exported[0]
+    return first
+
+
+def _by_preference(precision: Precision) -> Iterator[Bundle]:
+    """The bundles of a precision: exported ones, newest first, the built-in ones, and those of random weights."""
+    random = []
+    for bundle in _exported():
+        if bundle.metadata.precision == precision and bundle.metadata.weights.source == "random":
+            random.append(bundle)
+        elif bundle.metadata.precision == precision:
+            yield bundle
+    if precision == "fp32":
+        yield from map(Bundle.load, library.built_in_bundles())
+    yield from random
 
 
 def _of_preset(preset: Preset, precision: Precision) -> Bundle:

@@ -65,7 +65,9 @@ def _new(given: Mapping[str, Any], with_images: bool) -> Order:
         raise SettingsError("no picture given: name one, as in onnxdream dream bears.jpg")
     execution = execution_of(given)
     chosen = find_preset(given["preset"]) if "preset" in given else None
-    bundle = choose_bundle(given.get("model"), execution.precision if "precision" in given else None, chosen)
+    bundle = choose_bundle(
+        given.get("model"), execution.precision if "precision" in given else None, chosen, _layers_in(changes)
+    )
     if "precision" not in given:
         execution = replace(execution, precision=bundle.precision)
     settings, notice = fitted(chosen, bundle.metadata, {**changes, "execution": execution})
@@ -76,6 +78,11 @@ def _new(given: Mapping[str, Any], with_images: bool) -> Order:
     lines += [notice] if notice else []
     hint = None if chosen or settings.noise or "model" in given else _LOOK_HINT
     return Order(_job(bundle, settings, given), subjects, lines=lines, hint=hint)
+
+
+def _layers_in(changes: Mapping[str, Any]) -> set[str]:
+    """The layers that settings name."""
+    return {*(changes.get("layer_weights") or ()), *parse_channels(changes.get("channels", ()))}
 
 
 def _require_climbable(settings: Settings, bundle: Bundle) -> None:

@@ -209,3 +209,17 @@ def test_a_preset_that_no_bundle_fits_tells_the_export_command(library: Path) ->
         choose_bundle(None, preset=PRESETS["keras"])
     with pytest.raises(SettingsError, match=r"--layers mixed4 --objective l2 --precision fp16$"):
         choose_bundle(None, "fp16", PRESETS["caffe"])
+
+
+def test_layers_that_are_asked_for_choose_among_the_bundles(library: Path) -> None:
+    assert choose_bundle(None, layers=["mixed4", "mixed1"]).name == "v3-mid"
+    assert choose_bundle(None, layers=["mixed1"]).name == "v3-low"
+    mine = export(library, "mine", made_for(PRESETS["keras"]))
+    assert choose_bundle(None, layers=["mixed7"]).path == choose_bundle(None, layers=["mixed4"]).path == mine
+    assert choose_bundle(None, layers=["mixed1"]).name == "v3-low"
+    random = export(library, "random", replace(made_for(PRESETS["keras"]), weights=with_weights("random").weights))
+    assert choose_bundle(None, layers=["mixed7"]).path == mine
+    mine.unlink()
+    assert choose_bundle(None, layers=["mixed7"]).path == random
+    assert choose_bundle(None, layers=["mixed4"]).name == "v3-mid"
+    assert choose_bundle(None, layers=["lost"]).name == "v3-low"

@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from onnxdream.runtime.presets import PRESETS
+from onnxdream.runtime.presets import DEFAULT_LOOK, PRESETS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "gallery"
@@ -122,6 +122,11 @@ METHODS = (
     ),
 )
 SHEETS = (
+    Sheet(
+        "hero",
+        (("examples/rocket.jpg", ""), (f"--preset {DEFAULT_LOOK}", f"{PHOTO} --preset {DEFAULT_LOOK}")),
+        2,
+    ),
     Sheet(
         "colours",
         (

@@ -152,7 +152,7 @@ class Settings:
     """
 
     steps: int = 1000
-    step_size: Schedule = 0.003
+    step_size: Schedule = 0.0005
     max_size: int | None = 512
     layer_weights: Mapping[str, float] | None = None
     normalization: Normalization = "minmax"

@@ -90,7 +90,7 @@ BROKEN: dict[str, Callable[[dict[str, Any]], str]] = {
     "no settings": changed(lambda data: data.pop("settings")),
     "settings of another kind": changed(lambda data: data.update(settings=[1, 2])),
     "steps below zero": changed(lambda data: data["settings"].update(steps=-1)),
-    "steps beyond numbers": lambda data: json.dumps(data).replace('"step_size": 0.003', '"step_size": 1' + "0" * 400),
+    "steps beyond numbers": lambda data: json.dumps(data).replace('"step_size": 0.0005', '"step_size": 1' + "0" * 400),
     "an unknown setting": changed(lambda data: data["settings"].update(guidance="x")),
     "weights of another kind": changed(lambda data: data["settings"].update(layer_weights=["low"])),
     "an unknown provider": changed(lambda data: data["execution"].update(provider="magic")),

@@ -40,7 +40,7 @@ _FLOAT = 1
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A bundle that comes with the package: `weights` is a file of `models/builtin`."""
+    """A bundle that comes with the package: its name, and what `export` makes it of."""
 
     name: str
     backbone: str
@@ -171,7 +171,7 @@ class WeightFile:
     | `BLOCK/kernel` | uint8, float16 or float32 | height, width, in, out | the convolution's kernel |
     | `BLOCK/kernel_scale`, `BLOCK/kernel_least` | float32 | – | of a uint8 kernel: value = kernel · scale + least |
     | `BLOCK/bias` | float32 | out | the convolution's bias, where it has one |
-    | `BLOCK/gamma`, `beta`, `mean`, `variance` | float32 | out | the BatchNormalization behind it; gamma may lack |
+    | `BLOCK/gamma`, `beta`, `mean`, `variance` | float32 | out | the BatchNormalization behind it; gamma is optional |
     """
 
     def __init__(self, data: bytes) -> None:

@@ -112,8 +112,8 @@ METHODS = (
     Entry(
         "noise",
         "From noise: what a layer sees where there is nothing.",
-        "--noise 480x360 --model v3-mid-l2 --layers mixed4 --octaves 6 --steps 20 --step-size 0.04:0.015 "
-        "--blur 1.6:0.5 --jitter 16",
+        "--noise 480x360 --model v3-mid --layers mixed4 --detail none --colours imagenet --octaves 7 "
+        "--octave-scale 1.3 --steps 14 --step-size 0.04:0.015 --blur 1.6:0.5 --jitter 16",
     ),
     Entry(
         "tiles",
@@ -200,11 +200,11 @@ def _dreamed(command: str) -> Any:
 
 def _laid_out(sheet: Sheet) -> Any:
     """The pictures in rows, each in a tile of one width with its label below."""
+    pictures = [_dreamed(command) if command else cv2.imread(str(ROOT / PHOTO)) for _, command in sheet.pictures]
     width = 1200 // sheet.columns
+    height = round(pictures[0].shape[0] * width / pictures[0].shape[1])
     tiles = []
-    for label, command in sheet.pictures:
-        picture = _dreamed(command) if command else cv2.imread(str(ROOT / PHOTO))
-        height = round(picture.shape[0] * width / picture.shape[1])
+    for picture, (label, _) in zip(pictures, sheet.pictures, strict=True):
         picture = cv2.resize(picture, (width - 6, height), interpolation=cv2.INTER_AREA)
         tile = cv2.copyMakeBorder(picture, 0, 30, 3, 3, cv2.BORDER_CONSTANT, value=(255, 255, 255))
         cv2.putText(tile, label, (6, height + 20), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (60, 60, 60), 1, cv2.LINE_AA)

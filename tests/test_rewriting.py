@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxdream.export.forward import IMAGE, AveragePool, Concat, Convolution, Forward, MaxPool, Operator, Relu
+from onnxdream.export.forward import IMAGE, AveragePool, Concat, Convolution, Forward, MaxPool, Operator, Origin, Relu
 from onnxdream.export.rewriting import rewritten
 
 
 def convolution(name: str, x: str, window: int = 1) -> Convolution:
     kernel = np.ones((window, window, 3, 3), np.float32)
-    return Convolution(name, (x,), (window, window), (1, 1), True, kernel, np.zeros(3, np.float32))
+    return Convolution(name, (x,), (window, window), (1, 1), True, kernel, np.zeros(3, np.float32), Origin(name))
 
 
 def graph(*operators: object) -> Forward:

@@ -94,7 +94,7 @@ def _arrays(forward: Forward) -> dict[str, Array]:
 
 def _plain(op: Any) -> dict[str, Any]:
     """An operator without its weights."""
-    facts = {key: value for key, value in vars(op).items() if key not in ("kernel", "bias")}
+    facts = {key: value for key, value in vars(op).items() if key not in ("kernel", "bias", "origin")}
     return {"kind": type(op).__name__, **facts}
 
 

@@ -1,7 +1,7 @@
 """From a bundle and a picture to a dream. Needs numpy, onnxruntime and OpenCV, nothing else heavy.
 
 from onnxdream.runtime import Bundle, dream, preset
-result = dream(picture, Bundle.load("v3-low.onnx"), preset("paper", steps=100))
+result = dream(picture, Bundle.built_in("v3-mid-l2"), preset("eyes"))
 """
 
 from importlib.util import find_spec

@@ -292,15 +292,15 @@ def test_tutorial(mean_bundle: Bundle, mean_gradient: Gradient) -> None:
     pixels = photo(100, 120)
     seen = Climbed()
     tutorial_simple(to_range(pixels), mean_gradient, 100, seen)
-    assert_follows(pixels, mean_bundle, preset("tutorial", execution=CPU), seen)
+    assert_follows(pixels, mean_bundle, preset("tutorial", layer_weights=None, execution=CPU), seen)
 
 
 def test_tutorial_with_octaves(mean_bundle: Bundle, mean_gradient: Gradient) -> None:
     pixels = photo(199, 241)
     seen = tutorial_octaves(pixels, mean_gradient, 50)
-    assert_follows(pixels, mean_bundle, preset("tutorial-octaves", execution=CPU), seen)
+    assert_follows(pixels, mean_bundle, preset("tutorial-octaves", layer_weights=None, execution=CPU), seen)
     seen = tutorial_octaves(pixels, mean_gradient, 2)
-    assert_ends_alike(pixels, mean_bundle, preset("tutorial-octaves", steps=2, execution=CPU), seen)
+    assert_ends_alike(pixels, mean_bundle, preset("tutorial-octaves", layer_weights=None, steps=2, execution=CPU), seen)
 
 
 def test_tutorial_with_tiles(mean_bundle: Bundle, mean_gradient: Gradient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,9 +311,9 @@ def test_tutorial_with_tiles(mean_bundle: Bundle, mean_gradient: Gradient, monke
     monkeypatch.setattr(objective_module, "_TUTORIAL_TILE", 96)
     pixels = photo(151, 181)
     seen = tutorial_tiled(pixels, mean_gradient, 40, 96)
-    assert_follows(pixels, mean_bundle, preset("tutorial-tiled", steps=40, execution=CPU), seen)
+    assert_follows(pixels, mean_bundle, preset("tutorial-tiled", layer_weights=None, steps=40, execution=CPU), seen)
     seen = tutorial_tiled(pixels, mean_gradient, 2, 96)
-    assert_ends_alike(pixels, mean_bundle, preset("tutorial-tiled", steps=2, execution=CPU), seen)
+    assert_ends_alike(pixels, mean_bundle, preset("tutorial-tiled", layer_weights=None, steps=2, execution=CPU), seen)
 
 
 def test_keras(export: Callable[..., Bundle], activations: Callable[[tuple[str, ...]], Any]) -> None:
@@ -341,14 +341,14 @@ def test_caffe(export: Callable[..., Bundle], activations: Callable[[tuple[str, 
     bundle = export(("mixed1",), "l2")
     pixels = photo(150, 170)
     seen = caffe_deepdream(pixels, gradient, 10)
-    assert_follows(pixels, bundle, preset("caffe", execution=CPU), seen)
+    assert_follows(pixels, bundle, preset("caffe", layer_weights=None, execution=CPU), seen)
     seen = caffe_deepdream(pixels, gradient, 3)
-    assert_ends_alike(pixels, bundle, preset("caffe", steps=3, execution=CPU), seen)
+    assert_ends_alike(pixels, bundle, preset("caffe", layer_weights=None, steps=3, execution=CPU), seen)
 
 
 def test_paper(mean_bundle: Bundle, mean_gradient: Gradient) -> None:
     pixels = photo(80, 100)
-    settings = preset("paper", execution=CPU)
+    settings = preset("paper", layer_weights=None, execution=CPU)
     assert (settings.steps, settings.max_size) == (1000, 512)
     seen = paper(pixels, mean_gradient, 1000, settings.step_size)
     assert_follows(pixels, mean_bundle, settings, seen)

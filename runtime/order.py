@@ -81,8 +81,9 @@ def _new(given: Mapping[str, Any], with_images: bool) -> Order:
 
 
 def _layers_in(changes: Mapping[str, Any]) -> set[str]:
-    """The layers that settings name."""
-    return {*(changes.get("layer_weights") or ()), *parse_channels(changes.get("channels", ()))}
+    """The layers that settings name. Raises SettingsError."""
+    named = Settings(**{name: changes[name] for name in ("layer_weights", "channels") if name in changes})
+    return {*(named.layer_weights or ()), *parse_channels(named.channels)}
 
 
 def _require_climbable(settings: Settings, bundle: Bundle) -> None:

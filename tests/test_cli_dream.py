@@ -357,11 +357,11 @@ def test_a_number_that_makes_no_sense_is_refused(option: str, value: str, run: C
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--preset", "draft", "unknown preset 'draft': choose one of paper, tutorial, "),
+        ("--preset", "draft", "unknown preset 'draft': choose one of feathers, "),
         ("--normalization", "max", "normalization must be one of minmax, backbone, not 'max'"),
         ("--gradient-norm", "l1", "gradient norm must be one of std, l2, mean-abs, none, not 'l1'"),
         ("--provider", "gpu", "provider must be one of auto, cpu, cuda, tensorrt, openvino, not 'gpu'"),
-        ("--layer-weights", "mixed0=1", "layer 'mixed0' is not in the bundle: it has low, mid, high"),
+        ("--layer-weights", "mixed0=1", "layer 'mixed0' is not in the bundle: the nearest are mid"),
         ("--film", "film.gif", "only .mp4 is known"),
         ("--nonsense", "1", "No such option"),
     ],

@@ -79,6 +79,13 @@ def test_bench_in_words_is_a_line_for_each_provider_and_size(run: Command, tiny_
     assert "tiny.onnx" in finished.err
 
 
+def test_bench_tells_of_a_fall_to_the_cpu_once(run: Command, tiny_path: Path, broken_cuda: str) -> None:
+    finished = run("bench", "--model", tiny_path, "--size", "40x40", "--size", "32x32", "--threads", 1)
+    finished.succeeds()
+    assert finished.err.splitlines().count(broken_cuda) == 1
+    assert [line.split()[0] for line in finished.out.splitlines()[1:]] == ["cpu", "cpu"]
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -107,8 +114,8 @@ def test_what_fails_in_the_measuring_process_is_a_problem_in_one_line(tmp_path: 
 
 
 def test_auto_means_every_provider_that_works() -> None:
-    assert CPU in machines(Execution(threads=1))
-    assert machines(Execution("cpu", threads=1)) == [CPU]
+    assert CPU in machines(Execution(threads=1))[0]
+    assert machines(Execution("cpu", threads=1)) == ([CPU], None)
     with pytest.raises(ProviderError):
         machines(Execution("cpu", precision="bf16"))
 

@@ -17,6 +17,7 @@ from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.choice import bundle_of
 from onnxdream.runtime.errors import DreamError, RecordError
 from onnxdream.runtime.pictures import write_picture
+from onnxdream.runtime.providers import choose
 from onnxdream.runtime.record import Record, Source, read_record
 from onnxdream.runtime.repeat import find_source, load_record, subject_of
 
@@ -66,6 +67,22 @@ def test_a_repetition_has_the_provider_and_the_threads_that_the_run_really_had(r
     assert repeated.provider == "cpu"
     assert repeated.threads is not None
     assert repeated.tile_pixels is not None
+
+
+def test_a_fall_to_the_cpu_is_told_and_recorded(broken_cuda: str) -> None:
+    said: list[str] = []
+    fallen = dream(noise(20, 20), Bundle.load(TINY_BYTES), replace(SETTINGS, steps=1), say=said.append).record
+    assert (fallen.execution.provider, fallen.settings.execution.provider) == ("cpu", "auto")
+    assert list(fallen.notices) == said == [broken_cuda]
+
+
+def test_a_notice_that_the_user_has_heard_is_recorded_and_not_repeated(broken_cuda: str) -> None:
+    said: list[str] = []
+    settings = replace(SETTINGS, steps=1)
+    choice = choose(settings.execution)
+    run = dream(noise(20, 20), Bundle.load(TINY_BYTES), settings, choice=choice, say=said.append).record
+    assert run.notices == (broken_cuda,)
+    assert not said
 
 
 def test_a_bundle_from_bytes_has_no_path() -> None:

@@ -63,9 +63,11 @@ class Climb:
 
         def on_step(step: Step) -> bool:
             clock.append(time.perf_counter())
-            self.state = step.state
             done = len(clock) - 1
-            return done >= count or (done >= least and clock[-1] - clock[0] > limit)
+            ends = done >= count or (done >= least and clock[-1] - clock[0] > limit)
+            if ends:  # no sooner: it is fetched from the device
+                self.state = step.state
+            return ends
 
         started = time.perf_counter()
         dream(self._picture, self._bundle, self._settings, on_step, state=self.state)

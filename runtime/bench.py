@@ -66,7 +66,7 @@ class Climb:
             done = len(clock) - 1
             ends = done >= count or (done >= least and clock[-1] - clock[0] > limit)
             if ends:  # no sooner: it is fetched from the device
-                self.state = step.state
+                self.state = step.fetch_state()
             return ends
 
         started = time.perf_counter()

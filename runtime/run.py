@@ -59,8 +59,9 @@ def dream(
     """Dreams a picture: updates that climb the bundle's weighted losses, `settings.steps` in every octave.
 
     `picture` is uint8 or uint16 [height, width, 3 or 4], RGB[A]. `on_step` is called after every evaluation, before
-    the update; where it returns True the run ends with what there is. A loss or gradient that is no finite number ends
-    it too; `record.ended` says so. `state` is one that an earlier run of the same picture, bundle and settings was in.
+    the update; where it returns True the run ends with what there is. A loss or gradient that is not a finite number
+    ends it too; `record.ended` says so. `state` is one that an earlier run of the same picture, bundle and settings was
+    in.
     `choice` is what `choose` returned for these settings if the user has heard its notice; None chooses here.
     `say` hears lines for the user. Raises DreamError and BundleError.
     """

@@ -131,7 +131,7 @@ def test_what_is_timed_are_steps_of_the_real_ascent(tiny_path: Path) -> None:
     assert climb.state.number == 5
     seen: list[np.ndarray[Any, Any]] = []
     settings = Settings(max_size=None, steps=5, execution=EXECUTION)
-    dream(picture, bundle, settings, lambda step: seen.append(step.state.image.copy()))
+    dream(picture, bundle, settings, lambda step: seen.append(step.fetch_state().image.copy()))
     np.testing.assert_allclose(climb.state.image, seen[5], atol=1e-5)
 
 

@@ -418,7 +418,7 @@ def test_a_dream_that_leaves_the_numbers_is_told_and_saved(run: Command, folder:
     save(folder / "dark.png", noise(20, 24) // 2)
     options = ("--steps", "50", "--step-size", "0.3", "--gradient-norm", "none", "--normalization", "backbone")
     finished = run("dream", "dark.png", "--model", "cliff.onnx", *options)
-    finished.refuses("no finite numbers", "saved as dark-dream.png", "choose a smaller --step-size")
+    finished.refuses("not finite numbers", "saved as dark-dream.png", "choose a smaller --step-size")
     assert json.loads((folder / "dark-dream.json").read_text())["ended"] == "diverged"
 
 

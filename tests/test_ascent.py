@@ -18,7 +18,7 @@ from onnxdream.runtime.errors import DivergedError, DreamError, SettingsError
 from onnxdream.runtime.model_file import _message_class
 from onnxdream.runtime.pictures import resize
 from onnxdream.runtime.providers import Machine
-from onnxdream.runtime.settings import GradientNorm, Normalization
+from onnxdream.runtime.settings import GradientNorm, Normalization, OptimizerName
 
 FEW = Settings(steps=6, step_size=0.02, execution=Execution("cpu", 1))
 TINY = Bundle.load(TINY_BYTES)
@@ -142,6 +142,21 @@ def test_a_step_is_a_value() -> None:
         assert (step.picture_size, step.tile, step.tiles) == ((40, 53), (40, 53), 1)
         assert step.execution.provider == "cpu"
     assert repr(runs[0][0]).endswith("precision='fp32'))")
+
+
+@pytest.mark.parametrize(("optimizer", "arrays"), [("momentum", 1), ("adam", 2)])
+def test_an_optimizer_remembers_nothing_of_the_octave_before(optimizer: OptimizerName, arrays: int) -> None:
+    strongest: dict[tuple[int, int], list[float]] = {}
+
+    def on_step(step: Step) -> None:
+        slots = step.fetch_state().slots
+        strongest[step.octave, step.octave_step] = [float(np.abs(slot).max()) for slot in slots]
+
+    dream(noise(40, 53), TINY, replace(FEW, steps=2, octaves=3, optimizer=optimizer), on_step)
+    assert list(strongest) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
+    for (_, octave_step), found in strongest.items():
+        assert len(found) == arrays
+        assert all(found) if octave_step else found == [0.0] * arrays
 
 
 def test_a_step_that_is_over_has_no_picture_any_more() -> None:

@@ -271,11 +271,11 @@ def bench(
         from rich.console import Console
 
         from onnxdream.runtime.bench import HEADER, plan
-        from onnxdream.runtime.choice import describe
 
         options = {"provider": provider, "precision": precision, "threads": threads}
-        bundle, trials = plan(options, model, size)
-        _say(describe(bundle)[0])
+        lines, trials = plan(options, model, size)
+        for line in lines:
+            _say(line)
         results = []
         with Console(stderr=True).status("") as status:
             for trial in trials:

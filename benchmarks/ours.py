@@ -15,7 +15,7 @@ import onnxdream.cli  # noqa: F401 - what the command `dream` imports first, so 
 from onnxdream.runtime import Bundle, Execution
 from onnxdream.runtime.batch import dream_all  # noqa: F401 - likewise
 from onnxdream.runtime.order import take_order  # noqa: F401 - likewise
-from onnxdream.runtime.providers import machine_of
+from onnxdream.runtime.providers import choose
 
 Array = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ class Ours:
         self._picture = case.picture
         self._image: Array = np.load(case.image)
         self._layer_weights = np.ones(len(self._bundle.metadata.layers), np.float32)
-        self._session = self._bundle.session(*self._image.shape[1:], machine_of(self._execution))
+        self._session = self._bundle.session(*self._image.shape[1:], choose(self._execution).machine)
 
     def gradient(self) -> Array:
         """Of the sum of the layers' means, [3, height, width], at the case's image."""

@@ -49,7 +49,8 @@ def convert(
     forward = rewritten(forward, layers)
     weights = _weights(forward, precision)
     channels = [forward.channels[layer] for layer in layers]
-    trace = _Trace.of(*_function(forward, layers, OBJECTIVES[objective], border, precision))
+    signature = _signature(sum(channels), len(layers), weights)
+    trace = _Trace.of(_function(forward, layers, OBJECTIVES[objective], border, precision, list(weights)), signature)
     models = {}
     for form in FORMS if precision.is_full else (PORTABLE,):
         model = trace.convert(form)
@@ -112,9 +113,17 @@ def _weights(forward: Forward, precision: Precision) -> dict[str, Weights]:
 
 
 def _function(
-    forward: Forward, layers: tuple[str, ...], channel_means: ChannelMeans, border: int, precision: Precision
-) -> tuple[Any, list[tf.TensorSpec]]:
-    """The function (image, layer_weights, channel_weights, weights…) -> the outputs of the contract; its signature."""
+    forward: Forward,
+    layers: tuple[str, ...],
+    channel_means: ChannelMeans,
+    border: int,
+    precision: Precision,
+    names: list[str],
+) -> Any:
+    """The function (image, layer_weights, channel_weights, weights…) -> the outputs of the contract.
+
+    `names` are those of the weights, in the order in which they are given.
+    """
     channels = [forward.channels[layer] for layer in layers]
 
     def outputs(image: Any, layer_weights: Any, channel_weights: Any, *arrays: Any) -> dict[str, Any]:
@@ -140,15 +149,17 @@ def _function(
             contract.CHANNEL_MEANS: tf.concat(means, axis=1),
         }
 
-    shapes = {name: array.shape for name, array in _weights(forward, precision).items()}
-    names = list(shapes)
-    signature = [
+    return tf.function(outputs, autograph=False)
+
+
+def _signature(channels: int, layers: int, weights: dict[str, Weights]) -> list[tf.TensorSpec]:
+    """The inputs of the function: those of the contract, then the weights."""
+    return [
         tf.TensorSpec([None, 3, None, None], tf.float32, contract.IMAGE),
-        tf.TensorSpec([len(layers)], tf.float32, contract.LAYER_WEIGHTS),
-        tf.TensorSpec([sum(channels)], tf.float32, contract.CHANNEL_WEIGHTS),
-        *(tf.TensorSpec(shape, precision.convolutions, name) for name, shape in shapes.items()),
+        tf.TensorSpec([layers], tf.float32, contract.LAYER_WEIGHTS),
+        tf.TensorSpec([channels], tf.float32, contract.CHANNEL_WEIGHTS),
+        *(tf.TensorSpec(array.shape, array.dtype, name) for name, array in weights.items()),
     ]
-    return tf.function(outputs, autograph=False), signature
 
 
 def _refuse_unconverted(model: onnx.ModelProto) -> None:

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 _MISSING = [name for name in ("onnxruntime", "cv2") if find_spec(name) is None]
 if _MISSING:
     raise ImportError(
-        f"dreaming needs {' and '.join(_MISSING)}: install one of onnxdream[cpu], onnxdream[gpu], onnxdream[openvino]"
+        f"dreaming needs {' and '.join(_MISSING)}: "
+        "install one of onnxdream[cpu], onnxdream[gpu], onnxdream[tensorrt], onnxdream[openvino]"
     )
 
 from .ascent import Step  # noqa: E402

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from .canvas import Canvas, Mask, Pixels
 from .climb import Climb, Route, new_climb
 from .colours import parse_colours
-from .errors import DivergedError, RecordError
+from .errors import DivergedError, DreamError, RecordError
 from .objective import Objective
 from .octaves import next_octave, with_lost_detail
-from .settings import Settings
+from .settings import Execution, Settings
 from .update import new_slots, slots_of
 
 Array = NDArray[np.float32]
+Size = tuple[int, int]
 
 Ending = Literal["finished", "stopped", "diverged"]
 OnStep = Callable[["Step"], bool | None]
@@ -34,7 +35,7 @@ class State:
     `number` counts updates, `octave_step` those of this octave; `history` holds a row of losses for every update
     before this one, and after an evaluation that of the image itself; `last` says that only the last evaluation is
     left. The arrays are float32 [3, height, width]; `colours` is the matrix [3, 3] of settings that have one, the same
-    from the first step to the last. While an ascent runs, a step's `state` alone is up to date.
+    from the first step to the last. While an ascent runs, only what a step's `fetch_state` returns is up to date.
     """
 
     image: Array
@@ -48,51 +49,51 @@ class State:
     colours: Array | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Step:
-    """The state after `number` updates.
+    """Where a run is after `number` updates, `octave_step` of them in the octave `octave`, which counts from 0.
 
-    What it tells may still lie on a GPU: `losses`, `total`, `state` and `picture` are fetched when they are asked for,
-    and raise DivergedError, which ends the run, where a loss or gradient was no finite number.
+    `octaves` are the height and width of every octave, `picture_size` those of the picture as it is dreamed; the
+    largest octave is cut into `tiles` of the height and width `tile`; `execution` is what the run really has.
+
+    Losses, image and optimizer may lie on a GPU. The methods fetch them, which takes time there, and raise
+    DivergedError where a loss or gradient so far is not a finite number. The run then ends as diverged when `on_step`
+    returns, even if it caught the error.
     """
 
     number: int
-    run: Run
+    octave: int
+    octave_step: int
+    octaves: tuple[Size, ...]
+    picture_size: Size
+    tile: Size
+    tiles: int
+    execution: Execution
+    _run: Run = field(repr=False, compare=False)
 
     @property
-    def canvas(self) -> Canvas:
-        """The picture's."""
-        return self.run.ascent.canvas
-
-    @property
-    def objective(self) -> Objective:
-        """The run's."""
-        return self.run.ascent.objective
-
-    @property
-    def losses(self) -> Array:
-        """Those of each layer, float32 [layers]."""
-        return self.run.losses_of(self.number)
-
-    @property
-    def total(self) -> float:
-        """The weighted sum of the losses."""
-        return float(self.losses @ self.run.ascent.layer_weights)
-
-    @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """Height and width of the octave."""
-        return self.run.size
+        return self.octaves[self.octave]
 
-    @property
-    def state(self) -> State:
-        """What to go on from; to be asked for, and its arrays to be used, before the next step."""
-        return self.run.fetched_state()
+    def fetch_losses(self) -> Array:
+        """The loss of each layer, float32 [layers]; also later, and after the run. Raises DivergedError."""
+        return self._run.losses_of(self.number)
 
-    @property
-    def picture(self) -> Pixels:
-        """The picture at this step, as it would be saved; to be asked for before the next step."""
-        return self.canvas.develop(self.state.image)
+    def fetch_total(self) -> float:
+        """The weighted sum of the losses; also later, and after the run. Raises DivergedError."""
+        return float(self.fetch_losses() @ self._run.ascent.layer_weights)
+
+    def fetch_state(self) -> State:
+        """What to go on from; its arrays are the run's own, and change with the next update.
+
+        Raises DivergedError, and DreamError once `on_step` has returned.
+        """
+        return self._run.state_of(self.number)
+
+    def fetch_picture(self) -> Pixels:
+        """The picture at this step, as it would be saved. Raises what `fetch_state` raises."""
+        return self._run.ascent.canvas.develop(self.fetch_state().image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,43 +165,43 @@ class Run:
         self.ascent = ascent
         self._state = state
         self._climb: Climb | None = None
+        self._shown: int | None = None  # the number of the step that `on_step` is looking at
+        self._has_diverged = False
         del state.history[state.number :]
         # What a number that is not finite leads back to: so many rows, and in an octave's first the image before it.
         self._sound_rows = state.number
         self._sound_image: Array | None = None
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the octave."""
-        return self._state.image.shape[1], self._state.image.shape[2]
-
     def to_the_end(self, on_step: OnStep | None) -> Ending:
         """Climbs until the last octave is done, `on_step` says so, or a number is not finite; fetches the state."""
         try:
             ending = self._climb_on(on_step)
-            self.fetched_state()
-        except _NoNumberError:
+            self._fetch_state()
+        except DivergedError:
+            if not self._has_diverged:  # it came out of `on_step`, and is not about this run
+                raise
             if not self._state.history:
                 raise DivergedError(
-                    "the first gradient is no finite number: the bundle or its weights are broken, export it again"
+                    "the first gradient is not a finite number: the bundle or its weights are broken, export it again"
                 ) from None
             ending = "diverged"
         self._climb = None
         return ending
 
     def losses_of(self, number: int) -> Array:
-        """Those after so many updates. Raises DivergedError where they are not finite."""
-        self._collect_rows()
+        """The losses after so many updates, float32 [layers]. Raises DivergedError where they are not finite."""
         if number >= len(self._state.history):
-            raise _NoNumberError(f"the losses were no finite numbers after step {len(self._state.history) - 1}")
+            self._collect_rows()
         return self._state.history[number]
 
-    def fetched_state(self) -> State:
-        """The state as it is now. Raises DivergedError where losses or a gradient so far are not finite."""
-        self._collect_rows()
-        if self._climb:
-            self._state.image, self._state.slots = self._climb.arrays()
-        return self._state
+    def state_of(self, number: int) -> State:
+        """The state of the step that `on_step` is looking at.
+
+        Raises DivergedError where losses or a gradient so far are not finite, and DreamError for any other step.
+        """
+        if number != self._shown:
+            raise DreamError(f"step {number} is over: fetch its picture or its state while on_step is called with it")
+        return self._fetch_state()
 
     def _climb_on(self, on_step: OnStep | None) -> Ending:
         state = self._state
@@ -208,7 +209,7 @@ class Run:
             self._evaluate()
             if self._is_due():
                 self._collect_rows()
-            stop = on_step(Step(state.number, self)) if on_step else None
+            stop = on_step is not None and self._show(on_step)
             if state.last:
                 return "finished"
             if stop:
@@ -216,6 +217,31 @@ class Run:
             self._update()
             if state.octave_step >= self.ascent.settings.steps or self._is_satisfied():
                 self._leave_octave()
+
+    def _show(self, on_step: OnStep) -> bool:
+        """Whether `on_step` wants to stop here. Raises DivergedError where one of its fetches did, caught or not."""
+        self._shown = self._state.number
+        try:
+            stop = on_step(self._step())
+        finally:
+            self._shown = None
+        self._require_finite()
+        return bool(stop)
+
+    def _step(self) -> Step:
+        state, canvas, objective = self._state, self.ascent.canvas, self.ascent.objective
+        plan = objective.plan(canvas.largest_octave)
+        return Step(
+            number=state.number,
+            octave=state.octave,
+            octave_step=state.octave_step,
+            octaves=tuple(canvas.octaves),
+            picture_size=canvas.size,
+            tile=plan.tile_size,
+            tiles=len(plan.tiles),
+            execution=objective.execution,
+            _run=self,
+        )
 
     def _evaluate(self) -> None:
         shift = self.ascent.shift(self._state.number)
@@ -239,17 +265,22 @@ class Run:
         state.octave_step += 1
         state.number += 1
 
+    @property
+    def _size(self) -> Size:
+        """Height and width of the octave."""
+        return self._state.image.shape[1], self._state.image.shape[2]
+
     def _at_hand(self) -> Climb:
         if self._climb is None:
-            route = self.ascent.route(self.size, self._state.colours)
+            route = self.ascent.route(self._size, self._state.colours)
             self._climb = new_climb(route, self._state.image, self._state.slots)
         return self._climb
 
     def _retreat(self, error: MemoryError) -> None:
         """Goes on from here in smaller pieces."""
-        self.fetched_state()
+        self._fetch_state()
         self._climb = None
-        self.ascent.objective.retreat(self.size, error)
+        self.ascent.objective.retreat(self._size, error)
 
     def _is_due(self) -> bool:
         """Whether rows must be fetched although nobody has asked for them."""
@@ -257,18 +288,32 @@ class Run:
         watched = settings.max_loss is not None or settings.plateau is not None
         return watched or waiting >= self._at_hand().patience
 
+    def _fetch_state(self) -> State:
+        """The state as it is now. Raises DivergedError where losses or a gradient so far are not finite."""
+        self._collect_rows()
+        if self._climb:
+            self._state.image, self._state.slots = self._climb.arrays()
+        return self._state
+
     def _collect_rows(self) -> None:
+        """Fetches the losses that wait. Raises DivergedError where they, or one of their gradients, are not finite."""
+        self._require_finite()
         if self._climb is None:
             return
         rows = self._climb.rows()
         for row in rows:
             if not np.isfinite(row).all():
+                self._has_diverged = True
                 self._go_back(self._climb)
-                raise _NoNumberError(f"the losses were no finite numbers after step {len(self._state.history) - 1}")
+                self._require_finite()
             self._state.history.append(row[:-1].copy())
         if rows:
             self._climb.keep()
             self._sound_rows, self._sound_image = len(self._state.history), None
+
+    def _require_finite(self) -> None:
+        if self._has_diverged:
+            raise DivergedError(f"the losses were not finite numbers after step {len(self._state.history) - 1}")
 
     def _go_back(self, climb: Climb) -> None:
         """To the last image whose losses and gradient are known to be finite."""
@@ -283,7 +328,7 @@ class Run:
 
     def _leave_octave(self) -> None:
         """The way into the next octave, on the host; the update just made is kept."""
-        state, settings = self.fetched_state(), self.ascent.settings
+        state, settings = self._fetch_state(), self.ascent.settings
         canvas, octaves = self.ascent.canvas, self.ascent.canvas.octaves
         self._sound_image = self._at_hand().kept()
         self._climb = None
@@ -301,7 +346,3 @@ class Run:
         state.octave += 1
         state.octave_step = 0
         state.octave_start = state.number
-
-
-class _NoNumberError(DivergedError):
-    """Ends a run from wherever its losses are looked at."""

@@ -55,7 +55,7 @@ def dream_all(
     with interruptible() as interrupted:
         for subject in _by_size(subjects, job.settings.max_size):
             # Of two pictures of one name, the second must not replace the dream of the first.
-            own = replace(job, overwrite=job.overwrite and subject.path.stem not in dreamed)
+            own = replace(job, overwrite=False) if subject.path.stem in dreamed else job
             dreamed.add(subject.path.stem)
             try:
                 _dream_one(own, subject, say, interrupted, checkpoint)

@@ -25,10 +25,10 @@ from ..models.errors import OnnxdreamError
 from .ascent import State, Step
 from .bundle import Bundle
 from .canvas import Pixels
-from .choice import choose_bundle
+from .choice import choose_bundle, describe
 from .errors import ProviderError
 from .footprint import peak_bytes
-from .providers import NAMES, Machine, machine_of
+from .providers import NAMES, Machine, choose
 from .run import dream
 from .settings import Execution, Precision, ProviderName, Settings
 from .subject import noise_picture, parse_size
@@ -63,9 +63,11 @@ class Climb:
 
         def on_step(step: Step) -> bool:
             clock.append(time.perf_counter())
-            self.state = step.state
             done = len(clock) - 1
-            return done >= count or (done >= least and clock[-1] - clock[0] > limit)
+            ends = done >= count or (done >= least and clock[-1] - clock[0] > limit)
+            if ends:  # no sooner: it is fetched from the device
+                self.state = step.fetch_state()
+            return ends
 
         started = time.perf_counter()
         dream(self._picture, self._bundle, self._settings, on_step, state=self.state)
@@ -161,9 +163,9 @@ class Result:
 HEADER = ("provider", "precision", "threads", "size", "load", "steps/s", "1000 steps", "peak memory")
 
 
-def plan(options: Mapping[str, Any], model: str | None, sizes: Sequence[str]) -> tuple[Bundle, list[Trial]]:
-    """The bundle that `dream` would choose, and its trials: every size on every provider that works, or on the one of
-    the options (provider, precision, threads; None like one left out).
+def plan(options: Mapping[str, Any], model: str | None, sizes: Sequence[str]) -> tuple[list[str], list[Trial]]:
+    """Lines for the user, and the trials of the bundle that `dream` would choose: every size on every provider that
+    works, or on the one of the options (provider, precision, threads; None like one left out).
 
     Raises DreamError and BundleError.
     """
@@ -173,20 +175,26 @@ def plan(options: Mapping[str, Any], model: str | None, sizes: Sequence[str]) ->
     if "precision" not in wish:
         execution = replace(execution, precision=bundle.precision)
     assert bundle.path  # it was chosen from files
-    pairs = product(machines(execution), [parse_size(size, "size") for size in sizes])
-    return bundle, [Trial(bundle.path, machine, size) for machine, size in pairs]
+    found, notice = machines(execution)
+    pairs = product(found, [parse_size(size, "size") for size in sizes])
+    lines = [describe(bundle)[0], *([notice] if notice else [])]
+    return lines, [Trial(bundle.path, machine, size) for machine, size in pairs]
 
 
-def machines(execution: Execution) -> list[Machine]:
-    """This machine with the execution's provider; for `auto` with each one that works in its precision.
+def machines(execution: Execution) -> tuple[list[Machine], str | None]:
+    """This machine with the execution's provider, for `auto` with each one that works in its precision; and the notice
+    where `auto` passes one over.
 
     Raises ProviderError where none works.
     """
+    choice = choose(execution)
+    if execution.provider != "auto":
+        return [choice.machine], None
     found = []
-    for name in NAMES if execution.provider == "auto" else ():
+    for name in NAMES:
         with suppress(ProviderError):  # the command `doctor` says why
-            found.append(machine_of(replace(execution, provider=name)))
-    return found or [machine_of(execution)]
+            found.append(choose(replace(execution, provider=name)).machine)
+    return found, choice.notice
 
 
 def main(words: list[str]) -> None:

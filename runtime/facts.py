@@ -34,6 +34,11 @@ PACKAGES = (
 _LIBRARY = re.compile(r"lib(cudart|cublas|cudnn|nvinfer)\.so\.\d[\d.]*")
 _PROC_FLAGS = re.compile(r"^(?:flags|Features)\s*:\s*(.*)$", re.MULTILINE)
 _PROC_NAME = re.compile(r"^(?:model name|Model)\s*:\s*(.*)$", re.MULTILINE)
+# A cgroup's limit of memory in bytes, in version 2 and in version 1.
+_CGROUP_MEMORY = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 _L4T = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
 
 
@@ -59,7 +64,7 @@ class Jetson:
 class Facts:
     """What a machine is and has.
 
-    `cores` and `quota` are the physical cores and the CPU time (in cores) that this process may use, `memory` is in
+    `cores` and `quota` are the physical cores and the CPU time (in cores) that this process may use, and `memory` the
     bytes. `packages` maps installed distributions to versions, `libraries` are the files of CUDA, cuDNN and TensorRT,
     `public_gpu_wheel` says that onnxruntime-gpu came from the public index.
     """
@@ -110,7 +115,7 @@ def look() -> Facts:
         logical_cpus=os.cpu_count() or 1,
         cores=physical_cores(),
         quota=cpu_quota(),
-        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0,
+        memory=machine_memory(),
         gpu=_gpu(),
         jetson=jetson_in(_read(Path("/proc/device-tree/model")), _read(Path("/etc/nv_tegra_release"))),
         packages=package_versions(PACKAGES),
@@ -214,6 +219,16 @@ def physical_cores() -> int:
     allowed = os.sched_getaffinity(0)
     siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
     return len({_read(Path(siblings.format(cpu))) or str(cpu) for cpu in allowed})
+
+
+def machine_memory() -> int:
+    """The memory, in bytes, that this process may use: the machine's, or its cgroup's limit where that is less.
+
+    4 GB where the system does not tell.
+    """
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4 * 10**9
+    limits = [_read(file) for file in _CGROUP_MEMORY]
+    return min([total, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 def cpu_quota() -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from .ascent import Step
@@ -13,6 +14,7 @@ from .checkpoint import Checkpoint
 from .errors import RecordError
 from .film import Film
 from .pictures import Picture, read_picture
+from .providers import Choice, choose
 from .record import Source, Sources
 from .results import Results, free_name
 from .run import Aids, Dream, dream
@@ -34,6 +36,11 @@ class Job:
     film_every: int = 10
     mask: Path | None = None
     guide: Path | None = None
+
+    @cached_property
+    def choice(self) -> Choice:
+        """What its pictures are dreamed on; whoever runs the job shows the notice once. Raises ProviderError."""
+        return choose(self.settings.execution)
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ def dream_subject(
             writer.on_step,
             aids=Aids(mask.pixels if mask else None, guide.pixels if guide else None),
             state=checkpoint.state if checkpoint else None,
+            choice=job.choice,
             say=lambda line: listener.say(f"{subject.name}: {line}"),
         )
         earlier = checkpoint.seconds if checkpoint else 0.0

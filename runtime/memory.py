@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from .errors import SettingsError
-from .facts import look
+from .facts import look, machine_memory
 from .settings import ProviderName
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -61,7 +59,7 @@ def parse_memory(text: str) -> int:
 def default_budget(provider: ProviderName) -> int:
     """Half of the memory that the provider's processor has: the machine's, the cgroup's if less, or the GPU's."""
     gpu = look().gpu if provider in ("cuda", "tensorrt") else None
-    return ((gpu and gpu.memory) or _machine_memory()) // 2
+    return ((gpu and gpu.memory) or machine_memory()) // 2
 
 
 def tile_shape(pixels: int, size: tuple[int, int], grid: int) -> tuple[int, int]:
@@ -82,18 +80,6 @@ def tile_shape(pixels: int, size: tuple[int, int], grid: int) -> tuple[int, int]
         max(grid, length - (length - whole) % grid) if length < whole else whole  # type: ignore[return-value]
         for length, whole in ((tall, height), (wide, width))
     )
-
-
-def _machine_memory() -> int:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4 * 10**9
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limit = Path(file).read_text().strip()
-        except OSError:
-            continue
-        if limit.isdigit():
-            total = min(total, int(limit))
-    return total
 
 
 def _readable(count: float, round_up: bool = False) -> str:

@@ -14,7 +14,6 @@ from .config import execution_of, read_config, settings_changes
 from .errors import SettingsError
 from .job import Job
 from .presets import DEFAULT_LOOK, find_preset, fitted
-from .providers import choose
 from .repeat import aids_of, job_to_resume, load_record, subject_of
 from .settings import Settings
 from .subject import Subject
@@ -73,11 +72,12 @@ def _new(given: Mapping[str, Any], with_images: bool) -> Order:
     settings, notice = fitted(chosen, bundle.metadata, {**changes, "execution": execution})
     _require_climbable(settings, bundle)
     subjects = (Subject.of_noise(settings.noise),) if settings.noise else ()
-    lines = _introduction(bundle, settings)
+    job = _job(bundle, settings, given)
+    lines = _introduction(job)
     lines += [f"preset: {chosen.name}. {chosen.sentence}"] if chosen else []
     lines += [notice] if notice else []
     hint = None if chosen or settings.noise or "model" in given else _LOOK_HINT
-    return Order(_job(bundle, settings, given), subjects, lines=lines, hint=hint)
+    return Order(job, subjects, lines=lines, hint=hint)
 
 
 def _layers_in(changes: Mapping[str, Any]) -> set[str]:
@@ -104,7 +104,7 @@ def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) ->
         settings = replace(settings, noise=None)
     job = _job(bundle_of(record.bundle), settings, {**given, **aids_of(record, record_path)})
     subjects = () if with_images else (subject_of(record.settings, record.picture, record_path),)
-    return Order(job, subjects, lines=_introduction(job.bundle, job.settings))
+    return Order(job, subjects, lines=_introduction(job))
 
 
 def _resumed(path: Path, given: Mapping[str, Any], with_images: bool) -> Order:
@@ -113,7 +113,7 @@ def _resumed(path: Path, given: Mapping[str, Any], with_images: bool) -> Order:
     checkpoint = read_checkpoint(path)
     job = job_to_resume(checkpoint, path)
     subject = subject_of(checkpoint.settings, checkpoint.picture, path)
-    lines = [*_introduction(job.bundle, job.settings), f"going on after {checkpoint.state.number} steps"]
+    lines = [*_introduction(job), f"going on after {checkpoint.state.number} steps"]
     if job.film:
         lines.append("the film begins anew with this step")
     return Order(job, (subject,), checkpoint, lines)
@@ -127,9 +127,9 @@ def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
     return Job(bundle, settings, overwrite=bool(given.get("overwrite")), film_every=every, **files)
 
 
-def _introduction(bundle: Bundle, settings: Settings) -> list[str]:
-    choice = choose(settings.execution.provider, settings.execution.precision)
-    lines = describe(bundle) + ([choice.notice] if choice.notice else [])
-    if choice.provider == "cpu" and bundle.metadata.precision != "fp32":
-        lines.append(f"a bundle of {bundle.metadata.precision} is slower than one of fp32 on the provider cpu")
+def _introduction(job: Job) -> list[str]:
+    lines = describe(job.bundle) + ([job.choice.notice] if job.choice.notice else [])
+    precision = job.bundle.metadata.precision
+    if job.choice.machine.provider == "cpu" and precision != "fp32":
+        lines.append(f"a bundle of {precision} is slower than one of fp32 on the provider cpu")
     return lines

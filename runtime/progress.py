@@ -44,7 +44,7 @@ class DreamProgress:
             self._bar = _new_bar(self._name, self._steps, step.number)
         (task,) = self._bar.tasks
         rate = f"{task.speed:.1f} steps/s" if task.speed else ""
-        self._bar.update(task.id, completed=step.number, loss=f"{step.total:.4g}", rate=rate)
+        self._bar.update(task.id, completed=step.number, loss=f"{step.fetch_total():.4g}", rate=rate)
 
 
 def _new_bar(name: str, steps: int, done: int) -> Progress:

@@ -69,9 +69,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class Choice:
-    """The provider of a run; `notice` is a line for the user where `auto` had to pass one over."""
+    """What a run computes on; `notice` is a line for the user where `auto` had to pass a provider over."""
 
-    provider: ProviderName
+    machine: Machine
     notice: str | None = None
 
 
@@ -111,21 +111,16 @@ def _bf16_provider(request: ProviderName, facts: Facts) -> ProviderName:
     return "openvino"
 
 
-def choose(request: ProviderName, precision: Precision = "fp32") -> Choice:
-    """The first candidate that passes the self-test. Raises ProviderError when none does."""
+def choose(execution: Execution) -> Choice:
+    """The first candidate for an execution that passes the self-test. Raises ProviderError when none does."""
     failures: list[str] = []
-    for name in candidates(request, ort.get_available_providers(), precision):
-        failure = self_test(name, precision)
+    for name in candidates(execution.provider, ort.get_available_providers(), execution.precision):
+        failure = self_test(name, execution.precision)
         if failure is None:
-            return Choice(name, f"{'; '.join(failures)}: using {name}" if failures else None)
+            machine = Machine(name, threads_of(execution), execution.precision, execution.memory)
+            return Choice(machine, f"{'; '.join(failures)}: using {name}" if failures else None)
         failures.append(f"provider {name} does not work here ({failure})")
     raise ProviderError(f"{'; '.join(failures)}: the command `doctor` tells more, --provider cpu works everywhere")
-
-
-def machine_of(execution: Execution) -> Machine:
-    """What a run with that execution computes on here. Raises ProviderError."""
-    provider = choose(execution.provider, execution.precision).provider
-    return Machine(provider, threads_of(execution), execution.precision, execution.memory)
 
 
 @cache

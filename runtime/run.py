@@ -14,7 +14,7 @@ from .bundle import Bundle
 from .canvas import Canvas, Mask, Pixels
 from .errors import SettingsError
 from .objective import Objective
-from .providers import Machine, machine_of
+from .providers import Choice, Machine, choose
 from .record import Record
 from .settings import Settings
 from .target import chosen_channels, guided_channels, parse_channels, parse_pick, picked_channels
@@ -53,13 +53,16 @@ def dream(
     *,
     aids: Aids | None = None,
     state: State | None = None,
+    choice: Choice | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Dream:
     """Dreams a picture: updates that climb the bundle's weighted losses, `settings.steps` in every octave.
 
     `picture` is uint8 or uint16 [height, width, 3 or 4], RGB[A]. `on_step` is called after every evaluation, before
-    the update; where it returns True the run ends with what there is. A loss or gradient that is no finite number ends
-    it too; `record.ended` says so. `state` is one that an earlier run of the same picture, bundle and settings was in.
+    the update; where it returns True the run ends with what there is. A loss or gradient that is not a finite number
+    ends it too; `record.ended` says so. `state` is one that an earlier run of the same picture, bundle and settings was
+    in.
+    `choice` is what `choose` returned for these settings if the user has heard its notice; None chooses here.
     `say` hears lines for the user. Raises DreamError and BundleError.
     """
     settings, aids = settings or Settings(), aids or Aids()
@@ -68,14 +71,18 @@ def dream(
     mask = None if aids.mask is None else Mask.of(aids.mask, picture, settings.feather)
     canvas = Canvas(picture, metadata, settings, mask)
     bundle.require_precision(settings.execution.precision)
-    machine = machine_of(settings.execution)
-    channel_weights = _channel_weights(picture, aids.guide, bundle, settings, machine, layer_weights)
-    notices: list[str] = []
+    if choice is None:
+        choice = choose(settings.execution)
+        if choice.notice:
+            say(choice.notice)
+    machine = choice.machine
+    notices = [choice.notice] if choice.notice else []
 
     def notice(line: str) -> None:
         notices.append(line)
         say(line)
 
+    channel_weights = _channel_weights(picture, aids.guide, bundle, settings, machine, layer_weights)
     objective = Objective(bundle, settings, machine, layer_weights, canvas.largest_octave, channel_weights, notice)
     ascent = Ascent(canvas, objective, settings, layer_weights, metadata.input_range, mask)
     state = state or ascent.start()

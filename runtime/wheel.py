@@ -87,9 +87,15 @@ def _of_checkout() -> tuple[str, str, dict[str, str]]:
     ]
     for extra, requirements in project["optional-dependencies"].items():
         lines.append(f"Provides-Extra: {extra}")
-        lines += [f'Requires-Dist: {requirement}; extra == "{extra}"' for requirement in requirements]
+        lines += [f"Requires-Dist: {_of_extra(requirement, extra)}" for requirement in requirements]
     licences = {name: (_PACKAGE / name).read_text(encoding="utf-8") for name in _LICENCES}
     return project["version"], "\n".join(lines) + "\n", licences
+
+
+def _of_extra(requirement: str, extra: str) -> str:
+    """A requirement as that of an extra; a marker of its own must hold as well."""
+    package, _, marker = (part.strip() for part in requirement.partition(";"))
+    return f'{package}; ({marker}) and extra == "{extra}"' if marker else f'{package}; extra == "{extra}"'
 
 
 def _digest(data: bytes) -> str:

@@ -62,7 +62,7 @@ class Writer:
             if step.number in self._due:
                 self._snapshot(step.number, step)
             if self.film and step.number % self.job.film_every == 0:
-                self.film.add(step.picture)
+                self.film.add(step.fetch_picture())
             stop = self.listener.on_step(step)
             if stop or time.monotonic() > self._next_checkpoint:
                 self._checkpoint(step)
@@ -85,22 +85,21 @@ class Writer:
             raise self._failure
         if dreamed.record.ended == "diverged":
             raise DivergedError(
-                f"the losses were no finite numbers after step {dreamed.record.steps_done}; the picture before is "
+                f"the losses were not finite numbers after step {dreamed.record.steps_done}; the picture before is "
                 f"saved as {self.results.picture}: choose a smaller --step-size"
             )
 
     def _announce(self, step: Step) -> None:
         self._announced = True
         height, width = self.picture.pixels.shape[:2]
-        dreamed_height, dreamed_width = step.canvas.size
+        dreamed_height, dreamed_width = step.picture_size
         line = f"{self._name}: {width}×{height} → {dreamed_width}×{dreamed_height}"
         if dreamed_height > height:
             line += " (enlarged: the network needs as much)"
-        if len(step.canvas.octaves) > 1:
-            line += f", octaves {', '.join(f'{w}×{h}' for h, w in step.canvas.octaves)}"
-        tiles = step.objective.plan(step.canvas.largest_octave)
-        if len(tiles.tiles) > 1:
-            line += f", {len(tiles.tiles)} tiles of {tiles.tile_size[1]}×{tiles.tile_size[0]}"
+        if len(step.octaves) > 1:
+            line += f", octaves {', '.join(f'{w}×{h}' for h, w in step.octaves)}"
+        if step.tiles > 1:
+            line += f", {step.tiles} tiles of {step.tile[1]}×{step.tile[0]}"
         self.listener.say(line)
 
     @property
@@ -111,7 +110,7 @@ class Writer:
         started = time.monotonic()
         self.results.write_checkpoint(
             Checkpoint(
-                settings=replace(self.job.settings, execution=step.objective.execution),
+                settings=replace(self.job.settings, execution=step.execution),
                 bundle=Source.of_bundle(self.job.bundle),
                 picture=self._sources.picture,
                 mask=self._sources.mask,
@@ -120,14 +119,14 @@ class Writer:
                 film=str(self.film.path.resolve()) if self.film else None,
                 film_every=self.job.film_every,
                 seconds=started - self._started,
-                state=step.state,
+                state=step.fetch_state(),
             )
         )
         took = time.monotonic() - started
         self._next_checkpoint = time.monotonic() + max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * took)
 
     def _snapshot(self, number: int, step: Step) -> None:
-        self.results.write_snapshot(number, step.picture, self.picture.icc)
+        self.results.write_snapshot(number, step.fetch_picture(), self.picture.icc)
         self._written.add(number)
 
     def _picture(self, dreamed: Dream) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ..runtime.ascent import Step
 from ..runtime.batch import gather_pictures, interruptible
 from ..runtime.bundle import Bundle
 from ..runtime.config import execution_of, settings_changes
+from ..runtime.errors import ProviderError
 from ..runtime.job import Job
 from ..runtime.presets import PRESETS, find_preset, fitted
 from ..runtime.progress import DreamProgress
@@ -127,6 +129,9 @@ class Study:
         done, total = len(cells) - len(open_cells), len(self._rows)
         line = f"{total} cell{'s' if total > 1 else ''}" + (f", {done} of them done already" if done else "")
         if open_cells:
+            with suppress(ProviderError):  # every cell will say it
+                if notice := open_cells[0].job.choice.notice:
+                    self._terminal.say(notice)
             self._terminal.say("trying a few steps to tell the time it takes")
             line += f"; {len(open_cells)} to run take about {in_words(estimate(open_cells))}"
         self._terminal.say(line)

@@ -39,6 +39,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def broken_cuda(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An onnxruntime that offers CUDA, which does not work here; the notice of `auto`, which takes the CPU then."""
+    from onnxdream.runtime.providers import NAMES, choose
+    from onnxdream.runtime.settings import Execution
+
+    if NAMES["cuda"] in onnxruntime.get_available_providers():
+        pytest.skip("CUDA is there")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [NAMES["cuda"], NAMES["cpu"]])
+    notice = choose(Execution()).notice
+    assert notice is not None
+    assert notice.endswith(": using cpu")
+    return notice
+
+
 @pytest.fixture(scope="session")
 def tiny_backbone() -> Backbone:
     """The tiny net's card."""

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pictures_fixture import TINY_BYTES, cliff_bytes, noise
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream, preset
-from onnxdream.runtime.errors import DivergedError, SettingsError
+from onnxdream.runtime.errors import DivergedError, DreamError, SettingsError
 from onnxdream.runtime.model_file import _message_class
 from onnxdream.runtime.pictures import resize
 from onnxdream.runtime.providers import Machine
-from onnxdream.runtime.settings import GradientNorm, Normalization
+from onnxdream.runtime.settings import GradientNorm, Normalization, OptimizerName
 
 FEW = Settings(steps=6, step_size=0.02, execution=Execution("cpu", 1))
 TINY = Bundle.load(TINY_BYTES)
@@ -105,8 +105,8 @@ def test_row_n_holds_the_losses_of_the_picture_after_n_updates() -> None:
 
     def on_step(step: Step) -> None:
         heard.append(step)
-        pictures.append(step.picture)
-        images.append(step.state.image.copy())
+        pictures.append(step.fetch_picture())
+        images.append(step.fetch_state().image.copy())
 
     settings = replace(FEW, layer_weights={"low": 2.0, "high": -1.0})
     dreamed = dream(noise(40, 53), TINY, settings, on_step)
@@ -115,12 +115,65 @@ def test_row_n_holds_the_losses_of_the_picture_after_n_updates() -> None:
     session = TINY.session(40, 53, Machine("cpu", 1))
     weights = np.ones(3, np.float32)
     for step, row, image in zip(heard, dreamed.losses, images, strict=True):
-        np.testing.assert_array_equal(step.losses, row)
+        np.testing.assert_array_equal(step.fetch_losses(), row)
         np.testing.assert_array_equal(session.evaluate(image, weights)[0], row)
-        assert step.total == pytest.approx(2 * row[0] - row[2], rel=1e-5)
+        assert step.fetch_total() == pytest.approx(2 * row[0] - row[2], rel=1e-5)
         assert step.size == (40, 53)
     np.testing.assert_array_equal(pictures[-1], dreamed.picture)
     np.testing.assert_array_equal(pictures[0], noise(40, 53))
+
+
+def test_a_step_is_a_value() -> None:
+    """Steps that are kept stay what they were, and two runs alike have equal steps."""
+    runs: list[list[Step]] = [[], []]
+    for heard in runs:
+        dream(noise(40, 53), TINY, replace(FEW, steps=2, octaves=2), heard.append)  # type: ignore[func-returns-value]
+    assert runs[0] == runs[1]
+    assert [(step.number, step.octave, step.octave_step) for step in runs[0]] == [
+        (0, 0, 0),
+        (1, 0, 1),
+        (2, 1, 0),
+        (3, 1, 1),
+        (4, 1, 2),
+    ]
+    for step in runs[0]:
+        assert step.octaves == ((28, 37), (40, 53))
+        assert step.size == step.octaves[step.octave]
+        assert (step.picture_size, step.tile, step.tiles) == ((40, 53), (40, 53), 1)
+        assert step.execution.provider == "cpu"
+    assert repr(runs[0][0]).endswith("precision='fp32'))")
+
+
+@pytest.mark.parametrize(("optimizer", "arrays"), [("momentum", 1), ("adam", 2)])
+def test_an_optimizer_remembers_nothing_of_the_octave_before(optimizer: OptimizerName, arrays: int) -> None:
+    strongest: dict[tuple[int, int], list[float]] = {}
+
+    def on_step(step: Step) -> None:
+        slots = step.fetch_state().slots
+        strongest[step.octave, step.octave_step] = [float(np.abs(slot).max()) for slot in slots]
+
+    dream(noise(40, 53), TINY, replace(FEW, steps=2, octaves=3, optimizer=optimizer), on_step)
+    assert list(strongest) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
+    for (_, octave_step), found in strongest.items():
+        assert len(found) == arrays
+        assert all(found) if octave_step else found == [0.0] * arrays
+
+
+def test_a_step_that_is_over_has_no_picture_any_more() -> None:
+    """It would be another step's."""
+    heard: list[Step] = []
+
+    def on_step(step: Step) -> None:
+        for earlier in heard:
+            with pytest.raises(DreamError, match=f"step {earlier.number} is over: fetch its picture"):
+                earlier.fetch_picture()
+        heard.append(step)
+        step.fetch_picture()
+
+    dream(noise(40, 53), TINY, replace(FEW, steps=2), on_step)
+    for step in heard:
+        with pytest.raises(DreamError, match=f"step {step.number} is over"):
+            step.fetch_state()
 
 
 @pytest.mark.parametrize("normalization", ["minmax", "backbone"])
@@ -199,7 +252,7 @@ def test_a_picture_that_is_too_small_for_the_network_is_enlarged(shape: tuple[in
 def test_a_picture_shrunk_too_far_is_made_from_the_original_not_from_its_thumbnail() -> None:
     picture = noise(60, 80)
     first: list[NDArray[Any]] = []
-    dream(picture, TINY, replace(FEW, steps=1, max_size=2), lambda step: first.append(step.picture))
+    dream(picture, TINY, replace(FEW, steps=1, max_size=2), lambda step: first.append(step.fetch_picture()))
     np.testing.assert_array_equal(first[0], resize(picture, first[0].shape[1], 19))
 
 
@@ -275,15 +328,20 @@ def test_a_dream_that_leaves_the_numbers_ends_with_the_picture_before() -> None:
     x, updates = picture / 127.5 - 1, 0
     while x.max() <= 0.5:
         x, updates = np.clip(x + 0.3 * np.sqrt(0.5 - x), -1, 1), updates + 1
-    heard: list[Step] = []
-    dreamed = dream(picture, Bundle.load(cliff_bytes(0.5)), settings, heard.append)  # type: ignore[func-returns-value]
+    heard: list[NDArray[Any]] = []
+    dreamed = dream(
+        picture,
+        Bundle.load(cliff_bytes(0.5)),
+        settings,
+        lambda step: heard.append(step.fetch_picture()),  # type: ignore[func-returns-value]
+    )
     assert 2 < updates < 50
     assert dreamed.record.ended == "diverged"
     assert dreamed.record.steps_done == updates - 1
     assert dreamed.losses.shape == (updates, 1)
     assert np.isfinite(dreamed.losses).all()
     assert len(heard) == updates
-    np.testing.assert_array_equal(dreamed.picture, heard[-1].picture)
+    np.testing.assert_array_equal(dreamed.picture, heard[-1])
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
@@ -295,7 +353,7 @@ def test_weights_that_are_no_numbers_end_before_the_first_step(number: float) ->
     for kernel in kernels[-3:]:  # a tensor's numbers are its last bytes
         assert broken.count(kernel[-64:]) == 1
         broken = broken.replace(kernel[-64:], np.full(16, number, np.float32).tobytes())
-    with pytest.raises(DivergedError, match="the first gradient is no finite number"):
+    with pytest.raises(DivergedError, match="the first gradient is not a finite number"):
         dream(noise(40, 53), Bundle.load(broken), FEW)
 
 

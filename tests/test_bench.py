@@ -17,10 +17,12 @@ from tiny import LAYERS, TINY
 
 from onnxdream.runtime import Bundle, Settings, dream
 from onnxdream.runtime.bench import Climb, Trial, machines
+from onnxdream.runtime.climb import PlacedClimb
 from onnxdream.runtime.errors import ProviderError
 from onnxdream.runtime.providers import Machine
 from onnxdream.runtime.settings import Execution
 from onnxdream.runtime.subject import noise_picture
+from onnxdream.runtime.tensors import Place
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SIZE = (48, 40)
@@ -79,6 +81,13 @@ def test_bench_in_words_is_a_line_for_each_provider_and_size(run: Command, tiny_
     assert "tiny.onnx" in finished.err
 
 
+def test_bench_tells_of_a_fall_to_the_cpu_once(run: Command, tiny_path: Path, broken_cuda: str) -> None:
+    finished = run("bench", "--model", tiny_path, "--size", "40x40", "--size", "32x32", "--threads", 1)
+    finished.succeeds()
+    assert finished.err.splitlines().count(broken_cuda) == 1
+    assert [line.split()[0] for line in finished.out.splitlines()[1:]] == ["cpu", "cpu"]
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -107,8 +116,8 @@ def test_what_fails_in_the_measuring_process_is_a_problem_in_one_line(tmp_path: 
 
 
 def test_auto_means_every_provider_that_works() -> None:
-    assert CPU in machines(Execution(threads=1))
-    assert machines(Execution("cpu", threads=1)) == [CPU]
+    assert CPU in machines(Execution(threads=1))[0]
+    assert machines(Execution("cpu", threads=1)) == ([CPU], None)
     with pytest.raises(ProviderError):
         machines(Execution("cpu", precision="bf16"))
 
@@ -122,8 +131,29 @@ def test_what_is_timed_are_steps_of_the_real_ascent(tiny_path: Path) -> None:
     assert climb.state.number == 5
     seen: list[np.ndarray[Any, Any]] = []
     settings = Settings(max_size=None, steps=5, execution=EXECUTION)
-    dream(picture, bundle, settings, lambda step: seen.append(step.state.image.copy()))
+    dream(picture, bundle, settings, lambda step: seen.append(step.fetch_state().image.copy()))
     np.testing.assert_allclose(climb.state.image, seen[5], atol=1e-5)
+
+
+def test_a_picture_on_a_device_is_not_fetched_while_its_steps_are_timed(
+    tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Place, "patience", 20)  # as on a GPU
+    fetched = {"arrays": 0, "rows": 0}
+    for name in fetched:
+        real = getattr(PlacedClimb, name)
+
+        def counted(climb: PlacedClimb, name: str = name, real: Any = real) -> Any:
+            fetched[name] += 1
+            return real(climb)
+
+        monkeypatch.setattr(PlacedClimb, name, counted)
+    climb = Climb(Bundle.load(tiny_path), EXECUTION, noise_picture(*SIZE, seed=0).pixels)
+    climb.step_seconds(3)
+    few = dict(fetched)
+    climb.step_seconds(16)
+    assert {name: count - few[name] for name, count in fetched.items()} == few
+    assert few["arrays"] <= 2  # for the state, and at the run's end
 
 
 def test_timing_ends_early_at_its_limit_but_not_before_the_least(tiny_path: Path) -> None:

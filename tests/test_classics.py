@@ -266,7 +266,7 @@ def assert_follows(pixels: NDArray[np.uint8], bundle: Bundle, settings: Settings
     images: list[Array] = []
 
     def keep(step: Step) -> None:
-        images.append(step.state.image.transpose(1, 2, 0).copy())
+        images.append(step.fetch_state().image.transpose(1, 2, 0).copy())
 
     dreamed = dream(pixels, bundle, settings, keep)
     assert len(dreamed.losses) == len(seen.losses) + 1

@@ -67,6 +67,18 @@ def left(folder: Path) -> set[str]:
 # What is made
 
 
+def test_a_fall_to_the_cpu_is_said_once_and_recorded_with_every_picture(
+    run: Command, folder: Path, broken_cuda: str
+) -> None:
+    save(folder / "cats.png", noise(30, 41))
+    finished = run("dream", "bears.png", "cats.png", "--model", "tiny.onnx", "--steps", "1", "--threads", "1")
+    finished.succeeds()
+    assert finished.err.splitlines().count(broken_cuda) == finished.err.count(broken_cuda) == 1
+    for name in ("bears", "cats"):
+        record = read_record((folder / f"{name}-dream.json").read_text(), name)
+        assert (record.execution.provider, record.notices) == ("cpu", (broken_cuda,))
+
+
 def test_a_dream_leaves_its_files_and_says_so(run: Command, folder: Path) -> None:
     finished = run("dream", "bears.png", "--model", "tiny.onnx", "--snapshots", "1,2,900", *SHORT)
     finished.succeeds()
@@ -406,7 +418,7 @@ def test_a_dream_that_leaves_the_numbers_is_told_and_saved(run: Command, folder:
     save(folder / "dark.png", noise(20, 24) // 2)
     options = ("--steps", "50", "--step-size", "0.3", "--gradient-norm", "none", "--normalization", "backbone")
     finished = run("dream", "dark.png", "--model", "cliff.onnx", *options)
-    finished.refuses("no finite numbers", "saved as dark-dream.png", "choose a smaller --step-size")
+    finished.refuses("not finite numbers", "saved as dark-dream.png", "choose a smaller --step-size")
     assert json.loads((folder / "dark-dream.json").read_text())["ended"] == "diverged"
 
 

@@ -225,5 +225,6 @@ def test_exporting_names_what_is_really_missing(run: Command) -> None:
 def test_a_runtime_without_its_extra_names_the_extras(module: str, command: str, tmp_path: Path) -> None:
     picture = [save(tmp_path / "bears.png", noise(20, 20))] if command == "dream" else []
     finished = without((module,), command, *picture)
-    finished.refuses(f"dreaming needs {module}: install one of onnxdream[cpu], onnxdream[gpu], onnxdream[openvino]")
+    extras = "onnxdream[cpu], onnxdream[gpu], onnxdream[tensorrt], onnxdream[openvino]"
+    finished.refuses(f"dreaming needs {module}: install one of {extras}")
     assert listing(tmp_path) == ({"bears.png"} if picture else set())

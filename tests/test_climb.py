@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -123,7 +124,7 @@ def dreamed_with(settings: Settings, looks: bool = False) -> tuple[Dream, list[N
 
     def on_step(step: Step) -> None:
         if looks:
-            seen.append(step.losses)
+            seen.append(step.fetch_losses())
 
     return dream(PICTURE, TINY, settings, on_step), seen
 
@@ -183,8 +184,8 @@ def test_steps_tell_the_truth_when_the_run_is_over(patient: None) -> None:
     heard: list[Step] = []
     finished = dream(PICTURE, TINY, FEW, heard.append)  # type: ignore[func-returns-value]
     for step, row in zip(heard, finished.losses, strict=True):
-        np.testing.assert_array_equal(step.losses, row)
-        assert step.total == pytest.approx(float(row.sum()), rel=1e-6)
+        np.testing.assert_array_equal(step.fetch_losses(), row)
+        assert step.fetch_total() == pytest.approx(float(row.sum()), rel=1e-6)
 
 
 @pytest.mark.parametrize("stop", [1, 4, 5, 9])
@@ -196,7 +197,7 @@ def test_a_state_of_any_step_goes_on_bit_by_bit(stop: int, patient: None) -> Non
 
     def on_step(step: Step) -> None:
         if step.number == stop:
-            state = step.state
+            state = step.fetch_state()
             rows = [row.copy() for row in state.history[: state.number]]
             slots = [slot.copy() for slot in state.slots]
             taken.append(replace(state, image=state.image.copy(), slots=slots, history=rows))
@@ -229,7 +230,7 @@ def test_a_dream_that_leaves_the_numbers_goes_back_to_where_they_were(
     def on_step(step: Step) -> None:
         heard.append(step)
         if looks:
-            assert np.isfinite(step.total)
+            assert np.isfinite(step.fetch_total())
 
     later = dream(LOW, bundle, CLIFF, on_step)
     assert later.record.ended == exact.record.ended == "diverged"
@@ -240,14 +241,52 @@ def test_a_dream_that_leaves_the_numbers_goes_back_to_where_they_were(
     expected = dream(LOW, bundle, replace(CLIFF, steps=done), lambda step: step.number == done)
     np.testing.assert_array_equal(later.picture, expected.picture)
     assert len(heard) <= done + 5
-    with pytest.raises(DivergedError, match=f"no finite numbers after step {done}"):
-        print(Step(done + 1, heard[0].run).losses)
+    for step in heard[done + 1 :]:
+        with pytest.raises(DivergedError, match=f"not finite numbers after step {done}"):
+            step.fetch_losses()
+    assert looks or heard[done + 1 :]
+
+
+@pytest.mark.parametrize(("patience", "stops"), [(1, False), (4, False), (4, True)])
+@pytest.mark.parametrize("fetch", [Step.fetch_losses, Step.fetch_total, Step.fetch_state, Step.fetch_picture])
+def test_who_catches_the_error_of_a_fetch_cannot_go_on_with_a_broken_gradient(
+    fetch: Callable[[Step], object], patience: int, stops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = Bundle.load(cliff_bytes(0.5))
+    exact = dream(LOW, bundle, CLIFF)
+    updates = exact.record.steps_done
+    monkeypatch.setattr(Place, "patience", patience)
+    caught: list[int] = []
+
+    def on_step(step: Step) -> bool:
+        try:
+            fetch(step)
+        except DivergedError:
+            caught.append(step.number)
+            with pytest.raises(DivergedError):  # nor is there anything to be had from it
+                step.fetch_picture()
+            return stops
+        return False
+
+    found = dream(LOW, bundle, CLIFF, on_step)
+    assert caught == ([] if patience == 1 else [updates + 1])  # at once it is known before on_step
+    assert (found.record.ended, found.record.steps_done) == ("diverged", updates)
+    np.testing.assert_array_equal(found.picture, exact.picture)
+    np.testing.assert_array_equal(found.losses, exact.losses)
+
+
+def test_the_error_of_another_run_is_the_callback_s_own(patient: None) -> None:
+    def on_step(step: Step) -> None:
+        raise DivergedError("of another run")
+
+    with pytest.raises(DivergedError, match="of another run"):
+        dream(PICTURE, TINY, FEW, on_step)
 
 
 def test_the_first_gradient_may_be_found_to_be_none_later(patient: None) -> None:
     white = np.full((20, 24, 3), 255, np.uint8)
     white[0, 0] = 0
-    with pytest.raises(DivergedError, match="the first gradient is no finite number"):
+    with pytest.raises(DivergedError, match="the first gradient is not a finite number"):
         dream(white, Bundle.load(cliff_bytes(0.5)), CLIFF)
 
 
@@ -299,7 +338,7 @@ def test_memory_that_runs_out_in_an_update_costs_no_step(monkeypatch: pytest.Mon
     taken: list[State] = []
 
     def take(step: Step) -> bool:
-        taken[:] = [step.state]
+        taken[:] = [step.fetch_state()]
         return step.number == 2
 
     whole = dream(picture, TINY, settings, take)

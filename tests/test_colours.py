@@ -212,7 +212,7 @@ def test_the_covariance_is_taken_once_and_not_of_the_dream(tiny: Bundle, monkeyp
 
     monkeypatch.setattr(Canvas, "colour_matrix", colour_matrix)
     seen: list[Array] = []
-    dream(noise(60, 70), tiny, replace(OWN, octaves=3), lambda step: seen.append(step.state.colours))  # type: ignore[arg-type,func-returns-value]
+    dream(noise(60, 70), tiny, replace(OWN, octaves=3), lambda step: seen.append(step.fetch_state().colours))  # type: ignore[arg-type,func-returns-value]
     assert len(taken) == 1
     assert len(seen) == 13
     for matrix in seen:
@@ -227,7 +227,7 @@ def test_the_step_is_what_the_matrix_makes_of_the_gradient(tiny: Bundle) -> None
     layers = tiny.metadata.layer_names
     _, gradient = tiny.session(40, 53, Machine("cpu", 1)).evaluate(before, np.ones(len(layers), np.float32))
     after: list[Array] = []
-    dream(noise(40, 53), tiny, settings, lambda step: after.append(step.state.image.copy()))  # type: ignore[func-returns-value]
+    dream(noise(40, 53), tiny, settings, lambda step: after.append(step.fetch_state().image.copy()))  # type: ignore[func-returns-value]
     direction = np.einsum("cd,dhw->chw", reference(before), gradient)
     np.testing.assert_allclose(after[1], before + 0.03 * direction / direction.std(), atol=1e-5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -58,6 +59,7 @@ VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
 NEEDS = {"octaves_above": {"octaves": 5}}
 OTHER = {"preset", "model", "provider", "precision", "threads", "memory", "mask", "guide", "output", "film", "every"}
 NO_KEYS = {"images", "config", "resume", "repeat", "overwrite", "help"}
+METHODS = Path(__file__).parents[1] / "docs" / "methods.md"
 NAMES = [setting.name for setting in fields(Settings) if setting.name != "execution"]
 DREAM = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]
 
@@ -121,6 +123,13 @@ def test_what_is_no_setting_but_has_an_option_can_stand_in_a_file_too(key: str, 
 def test_what_makes_no_sense_in_a_file_is_refused(key: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=f"unknown key '{key}'"):
         config_of(f"{key} = 1", tmp_path)
+
+
+@pytest.mark.skipif(not METHODS.is_file(), reason="reads the docs of a checkout")
+def test_the_docs_name_the_options_that_are_no_keys() -> None:
+    sentence = METHODS.read_text(encoding="utf-8").partition("is a key of a config file too")[2]
+    sentence = sentence.partition("except")[2].partition(". ")[0]
+    assert set(re.findall(r"`--([a-z-]+)`", sentence)) == NO_KEYS - {"images", "help"}
 
 
 def test_a_switch_can_be_turned_both_ways() -> None:

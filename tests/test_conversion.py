@@ -19,6 +19,7 @@ import keras
 import onnx
 from tiny import LAYERS
 
+from onnxdream.export import conversion
 from onnxdream.export.conversion import IR_VERSION, OPSET, convert
 from onnxdream.export.forward import IMAGE, Convolution, MaxPool, Relu, fold
 from onnxdream.export.rewriting import rewritten
@@ -74,6 +75,19 @@ class Converted:
 @pytest.fixture(scope="session")
 def tiny(stock: Stock) -> Callable[[str], Converted]:
     return cache(lambda objective: Converted(stock("tiny").model, LAYERS, objective))
+
+
+def test_the_weights_are_copied_once_for_all_forms(stock: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, copies = conversion._weights, []
+
+    def weights(*arguments: Any) -> Any:
+        copies.append(real(*arguments))
+        return copies[-1]
+
+    monkeypatch.setattr(conversion, "_weights", weights)
+    models = convert(fold(stock("tiny").model).cut(("low",)), ("low",), "mean")
+    assert set(models) == set(FORMS)
+    assert len(copies) == 1
 
 
 def noise(*shape: int, seed: int = 0) -> Array:

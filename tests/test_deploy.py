@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from pictures_fixture import TINY_BYTES, in_limited_files, listing, noise, save
 
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime import Bundle
+from onnxdream.runtime import wheel as wheel_module
 from onnxdream.runtime.deploy import deploy
 from onnxdream.runtime.deployment import TARGETS, DeploymentWriteError, plain_name
 from onnxdream.runtime.errors import SettingsError
@@ -155,6 +157,37 @@ def test_the_wheel_holds_what_the_package_holds() -> None:
         name = requirement.split(">")[0]
         assert any(line.startswith(name) and "extra ==" not in line for line in required), requirement
     assert any(line.startswith("onnxruntime>") and 'extra == "cpu"' in line for line in required)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "expected"),
+    [
+        ("jinja2>=3.1", 'jinja2>=3.1; extra == "report"'),
+        (
+            "matplotlib>=3.8; python_version < '3.13'",
+            "matplotlib>=3.8; (python_version < '3.13') and extra == \"report\"",
+        ),
+        (
+            "matplotlib ;sys_platform == 'linux' or python_version < '3.13'",
+            "matplotlib; (sys_platform == 'linux' or python_version < '3.13') and extra == \"report\"",
+        ),
+    ],
+)
+def test_a_requirement_of_an_extra_keeps_its_own_marker(
+    requirement: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = PROJECT.read_text(encoding="utf-8").replace('"jinja2>=3.1"', f'"{requirement}"')
+    for name, text in {"pyproject.toml": project, "LICENSE": "", "NOTICE": ""}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(wheel_module, "_PACKAGE", tmp_path)
+    with zipfile.ZipFile(io.BytesIO(pack_wheel()[1])) as wheel:
+        metadata = wheel.read(next(name for name in wheel.namelist() if name.endswith("METADATA"))).decode()
+    assert f"Requires-Dist: {expected}" in metadata.splitlines()
+    if find_spec("packaging"):
+        from packaging.requirements import Requirement
+
+        assert Requirement(expected).marker.evaluate({"extra": "report", "python_version": "3.12"})
+        assert not Requirement(expected).marker.evaluate({"extra": "cpu", "python_version": "3.12"})
 
 
 def test_the_wheels_record_is_true() -> None:

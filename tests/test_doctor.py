@@ -15,6 +15,7 @@ from pictures_fixture import bundle_bytes, facts
 
 from onnxdream.models.contract import Weights
 from onnxdream.runtime import doctor
+from onnxdream.runtime import facts as facts_module
 from onnxdream.runtime.doctor import Diagnosis, Provider, diagnose
 from onnxdream.runtime.facts import Gpu, Jetson, look
 from onnxdream.runtime.providers import NAMES, self_test, usable_threads
@@ -34,7 +35,8 @@ def test_the_diagnosis_of_this_machine(found: Diagnosis) -> None:
     assert found.versions["numpy"] == np.__version__
     assert found.versions["onnxdream"]
     assert set(found.cpu_flags) <= look().cpu_flags
-    assert 0 < found.budget <= found.memory
+    assert found.budget == found.memory // 2
+    assert found.memory > 0
     assert len(found.problems) >= len(clashes(look().packages))
 
 
@@ -87,6 +89,18 @@ def test_the_traps_of_the_machine_are_its_problems(monkeypatch: pytest.MonkeyPat
     assert names[0] == "clashing packages"
     assert "Jetson wheel" in names or "CUDAExecutionProvider" in ort.get_available_providers()
     assert "board       NVIDIA Jetson Orin Nano, L4T 36.4.3" in told.lines()
+
+
+def test_in_a_container_the_doctor_tells_the_memory_that_a_dream_plans_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "memory.max").write_text("400000000\n")
+    monkeypatch.setattr(facts_module, "_CGROUP_MEMORY", (tmp_path / "memory.max",))
+    here = look.__wrapped__()
+    monkeypatch.setattr(doctor, "look", lambda: here)
+    told = diagnose()
+    assert (told.memory, told.budget) == (400 * 10**6, 200 * 10**6)
+    assert "memory      0.4 GB, of which a dream takes 0.2 GB at most" in told.lines()
 
 
 def test_the_diagnosis_in_words(found: Diagnosis) -> None:

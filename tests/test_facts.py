@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from onnxdream.runtime import facts as facts_module
 from onnxdream.runtime.facts import (
     Facts,
     Gpu,
@@ -17,6 +19,7 @@ from onnxdream.runtime.facts import (
     jetson_in,
     libraries_in,
     look,
+    machine_memory,
     quota_in,
 )
 
@@ -98,6 +101,30 @@ def test_libraries_have_versions() -> None:
     assert facts.versions_of("cudnn") == ("9",)
     assert facts.versions_of("nvinfer") == ("10.3.0",)
     assert facts.majors_of("cublas") == set()
+
+
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="the system does not tell its memory")
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (("3000000", None), 3_000_000),
+        ((None, "5000000"), 5_000_000),
+        (("7000000\n", "5000000\n"), 5_000_000),
+        (("max", None), None),
+        ((None, "9223372036854771712"), None),
+        ((None, None), None),
+    ],
+)
+def test_the_memory_is_the_machine_s_or_what_its_cgroup_leaves(
+    limits: tuple[str | None, str | None], expected: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "two", tmp_path / "one"
+    for file, text in zip(files, limits, strict=True):
+        if text:
+            file.write_text(text)
+    monkeypatch.setattr(facts_module, "_CGROUP_MEMORY", files)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert machine_memory() == (expected or whole)
 
 
 def test_this_machine_has_facts() -> None:

@@ -182,14 +182,9 @@ def test_noise_is_a_subject_of_its_own() -> None:
     assert take_order({"model": "tiny.onnx", "config": "noise.toml"}, with_images=False).subjects == order.subjects
 
 
-def test_a_provider_that_was_passed_over_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    from onnxdream.runtime import order as module
-    from onnxdream.runtime.providers import Choice
-
-    monkeypatch.setattr(
-        module, "choose", lambda request, precision: Choice("cpu", f"{request} failed in {precision}: using cpu")
-    )
-    assert order_of().lines[-1] == "auto failed in fp32: using cpu"
+def test_a_provider_that_was_passed_over_is_said(broken_cuda: str) -> None:
+    order = order_of()
+    assert order.lines[-1] == order.job.choice.notice == broken_cuda
 
 
 CONTRADICTIONS: dict[str, tuple[Mapping[str, Any], str]] = {

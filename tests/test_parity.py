@@ -91,7 +91,7 @@ def test_a_dream_is_tensorflow_s_dream(pair: Pair) -> None:
     dreamt: list[NDArray[Any]] = []
 
     def on_step(step: Step) -> None:
-        dreamt.append(step.picture)
+        dreamt.append(step.fetch_picture())
 
     climbed = dict.fromkeys(pair.layers, 1.0)
     settings = preset("tutorial", steps=STEPS, layer_weights=climbed, execution=Execution("cpu"))

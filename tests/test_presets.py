@@ -132,7 +132,7 @@ def climb(settings: Settings) -> tuple[Dream, list[tuple[int, int]]]:
     steps: list[tuple[int, int]] = []
 
     def on_step(step: Step) -> None:
-        steps.append((step.state.octave, step.state.octave_step))
+        steps.append((step.octave, step.octave_step))
 
     return dream(PICTURE, TINY, settings, on_step), steps
 

@@ -20,7 +20,6 @@ from onnxdream.runtime.providers import (
     candidates,
     choose,
     first_line,
-    machine_of,
     open_session,
     placement,
     self_test,
@@ -147,14 +146,15 @@ def test_the_self_test_knows_a_precision_from_its_digits(total: float, precision
 
 def test_the_cpu_works() -> None:
     assert self_test("cpu") is None
-    assert choose("cpu").provider == "cpu"
-    assert choose("cpu").notice is None
+    assert choose(Execution("cpu")).machine.provider == "cpu"
+    assert choose(Execution("cpu")).notice is None
 
 
 def test_auto_gets_a_provider_that_works() -> None:
-    chosen = choose("auto")
-    assert self_test(chosen.provider) is None
-    assert (chosen.notice is None) == (chosen.provider == candidates("auto", ort.get_available_providers())[0])
+    chosen = choose(Execution())
+    provider = chosen.machine.provider
+    assert self_test(provider) is None
+    assert (chosen.notice is None) == (provider == candidates("auto", ort.get_available_providers())[0])
 
 
 @pytest.mark.parametrize("name", ["cuda", "tensorrt", "openvino"])
@@ -165,7 +165,7 @@ def test_a_provider_works_or_says_why_not_in_one_line(name: ProviderName) -> Non
         return
     assert self_test(name) is not None
     with pytest.raises(ProviderError, match=f"provider {name} is not in this onnxruntime"):
-        choose(name)
+        choose(Execution(name))
 
 
 def test_auto_says_what_it_passed_over_and_an_explicit_request_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,13 +173,13 @@ def test_auto_says_what_it_passed_over_and_an_explicit_request_fails(monkeypatch
     if CUDA in ort.get_available_providers():
         pytest.skip("CUDA is there")
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
-    chosen = choose("auto")
-    assert chosen.provider == "cpu"
+    chosen = choose(Execution())
+    assert chosen.machine.provider == "cpu"
     assert chosen.notice is not None
     assert chosen.notice.startswith("provider cuda does not work here (")
     assert chosen.notice.endswith(": using cpu")
     with pytest.raises(ProviderError, match=r"provider cuda does not work here .* --provider cpu works everywhere"):
-        choose("cuda")
+        choose(Execution("cuda"))
 
 
 def test_a_session_never_runs_on_a_lesser_provider_in_silence() -> None:
@@ -236,10 +236,10 @@ def test_the_probe_ships_with_the_package() -> None:
 
 
 def test_a_machine_is_what_an_execution_gets_here() -> None:
-    assert machine_of(Execution("cpu", 3, 10**9)) == Machine("cpu", 3, "fp32", 10**9)
-    assert machine_of(Execution("cpu")).threads == usable_threads()
+    assert choose(Execution("cpu", 3, 10**9)).machine == Machine("cpu", 3, "fp32", 10**9)
+    assert choose(Execution("cpu")).machine.threads == usable_threads()
     with pytest.raises(ProviderError):
-        machine_of(Execution("cpu", precision="bf16"))
+        choose(Execution("cpu", precision="bf16"))
 
 
 @pytest.mark.parametrize("model", [TINY_BYTES, Bundle.built_in().data], ids=["tiny", "embedded"])
@@ -316,7 +316,7 @@ def test_openvino_computes_in_bf16_when_told_to() -> None:
     expected, found = gradient("cpu"), gradient("openvino", "bf16")
     np.testing.assert_allclose(found[:3], expected[:3], rtol=0.02)
     assert 0.95 < cosine(found[3:], expected[3:]) < 0.99999
-    assert choose("auto", "bf16").provider == "openvino"
+    assert choose(Execution(precision="bf16")).machine.provider == "openvino"
 
 
 @with_openvino

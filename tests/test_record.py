@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.choice import bundle_of
 from onnxdream.runtime.errors import DreamError, RecordError
 from onnxdream.runtime.pictures import write_picture
+from onnxdream.runtime.providers import choose
 from onnxdream.runtime.record import Record, Source, read_record
 from onnxdream.runtime.repeat import find_source, load_record, subject_of
 
@@ -68,6 +70,22 @@ def test_a_repetition_has_the_provider_and_the_threads_that_the_run_really_had(r
     assert repeated.tile_pixels is not None
 
 
+def test_a_fall_to_the_cpu_is_told_and_recorded(broken_cuda: str) -> None:
+    said: list[str] = []
+    fallen = dream(noise(20, 20), Bundle.load(TINY_BYTES), replace(SETTINGS, steps=1), say=said.append).record
+    assert (fallen.execution.provider, fallen.settings.execution.provider) == ("cpu", "auto")
+    assert list(fallen.notices) == said == [broken_cuda]
+
+
+def test_a_notice_that_the_user_has_heard_is_recorded_and_not_repeated(broken_cuda: str) -> None:
+    said: list[str] = []
+    settings = replace(SETTINGS, steps=1)
+    choice = choose(settings.execution)
+    run = dream(noise(20, 20), Bundle.load(TINY_BYTES), settings, choice=choice, say=said.append).record
+    assert run.notices == (broken_cuda,)
+    assert not said
+
+
 def test_a_bundle_from_bytes_has_no_path() -> None:
     assert dream(noise(20, 20), Bundle.load(TINY_BYTES), replace(SETTINGS, steps=1)).record.bundle.path is None
 
@@ -104,6 +122,22 @@ BROKEN: dict[str, Callable[[dict[str, Any]], str]] = {
     "a hash of another kind": changed(lambda data: data["picture"].update(sha256=None)),
     "a picture of another kind": changed(lambda data: data.update(picture=[1])),
     "layers of another kind": changed(lambda data: data.update(layers=5)),
+    "settings as pairs": changed(lambda data: data.update(settings=[["steps", 3]])),
+    "no picture in other words": changed(lambda data: data.update(picture=0)),
+    "an octave with more": changed(lambda data: data["octaves"][0].update(size=[24, 32, 3])),
+    "an octave of texts": changed(lambda data: data["octaves"][0].update(tiles="1")),
+    "an octave of floats": changed(lambda data: data["octaves"][0].update(tile=[24.0, 32.0])),
+    "octaves as an object": changed(lambda data: data.update(octaves={})),
+}
+WRONG: dict[str, list[Any]] = {
+    "steps_done": ["many", "3", 3.0, -1, True, None, [3]],
+    "ended": ["whatever", "", None, True, ["finished"], {}],
+    "seconds": [None, "1.5", True, math.nan, math.inf, [1.5]],
+    "first_loss": [None, "2.7", False, math.nan, -math.inf, 10**400],
+    "last_loss": [None, "2.7", True, math.nan, math.inf, {}],
+    "layers": ["abc", {"low": 1}, [1], [None], None],
+    "notices": ["memory ran out", [1], {}, None],
+    "versions": ["numpy", [], {"numpy": 2}, {"numpy": None}, None],
 }
 
 
@@ -114,6 +148,14 @@ def test_what_is_no_record_is_refused_in_one_line_that_names_the_file(name: str,
         read_record(text, "bears.json")
     assert str(refused.value).startswith("bears.json")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
+def test_a_value_of_another_type_is_refused_in_one_line(field: str, value: Any, record: Record) -> None:
+    text = json.dumps({**json.loads(record.to_json()), field: value})
+    with pytest.raises(RecordError) as refused:
+        read_record(text, "bears.json")
+    assert str(refused.value) == "bears.json holds no record of a dream: give the .json or the .png beside it"
 
 
 def test_a_record_s_refusal_is_ours_and_a_value_error() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,19 @@ def test_the_scan_sees_imports_that_are_there() -> None:
     assert "tensorflow" in entered(ROOT / "export" / "conversion.py", EXPORTING)
     assert "onnxdream.export" in entered(ROOT / "cli.py", {"onnxdream.export"})
     assert not entered(ROOT / "models" / "library.py", {"onnx"})
+
+
+def test_contributing_names_the_processes_that_rooms_start_in_others() -> None:
+    """Which no import shows."""
+    walls = [(room, other) for room, names in FORBIDDEN.items() for other in names if other.startswith("onnxdream.")]
+    found = {
+        (module.relative_to(ROOT).as_posix(), name)
+        for room, other in walls
+        for module in modules(room)
+        for name in re.findall(rf'"({re.escape(other)}[\w.]*)"', module.read_text(encoding="utf-8"))
+    }
+    contributing = " ".join((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
+    assert found == set(re.findall(r"`([a-z_/]+\.py)` starts `python -m ([a-z_.]+)`", contributing))
 
 
 def test_in_models_only_the_assembly_computes() -> None:

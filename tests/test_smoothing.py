@@ -86,6 +86,16 @@ def test_the_pyramid_does_not_depend_on_the_gradient_s_size(size: float) -> None
     )
 
 
+@pytest.mark.parametrize(("share", "strength"), [(1e-1, 1.0), (1e-3, 1.0), (1e-4, 1.0), (1e-6, 0.09)])
+def test_a_band_is_brought_to_unit_strength_down_to_a_hundred_thousandth_of_its_gradient(
+    share: float, strength: float
+) -> None:
+    """Below that it is taken for rounding, and divided by a hundred thousandth of the gradient's strength at most."""
+    source = 1 + np.float32(share) * random_gradient(64, 64)
+    found = laplacian_normalized(source, 1)
+    assert rms(found - found.mean()) == pytest.approx(strength, rel=0.1)
+
+
 @pytest.mark.parametrize("level", [0.0, 0.3, 0.5, 7.1])
 def test_a_constant_s_rounding_is_not_blown_up_in_the_pyramid(level: float) -> None:
     flat = np.full((3, 31, 45), level, np.float32)

@@ -136,6 +136,17 @@ def test_schedules_and_colours_are_settings_of_a_study(schedule: str, grid: Path
 
 
 @pytest.mark.usefixtures("no_report")
+def test_a_fall_to_the_cpu_is_said_once_and_recorded_in_every_cell(
+    grid: Path, tmp_path: Path, broken_cuda: str
+) -> None:
+    out = tmp_path / "study"
+    assert run("run", grid, "--output", out).splitlines().count(broken_cuda) == 1
+    for name in rows_of(out):
+        record = load_record(out / "cells" / name / f"{name}.json")
+        assert (record.execution.provider, record.notices) == ("cpu", (broken_cuda,))
+
+
+@pytest.mark.usefixtures("no_report")
 def test_one_failed_cell_stops_no_other(grid: Path, tmp_path: Path) -> None:
     (tmp_path / "bears.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
     out = tmp_path / "study"

@@ -19,7 +19,7 @@ from .settings import Settings
 from .subject import Subject
 from .target import chosen_channels, parse_channels
 
-_LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; the command `presets` lists all"
+_LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all"
 # What may stand beside --repeat; everything else comes from the record.
 _BESIDE_REPEAT = {"output", "overwrite", "film", "every"}
 

@@ -128,7 +128,7 @@ def _weights_name(request: Request, weights: contract.Weights) -> str:
     """How a bundle's file name tells its weights."""
     if request.weights == "random":
         return "random" if request.seed == 0 else f"random{request.seed}"
-    return weights.source if request.weights in ("auto", "imagenet", "builtin") else Path(weights.source).stem
+    return weights.source if request.weights in ("auto", "imagenet", "builtin") else weights.source.split(".")[0]
 
 
 def _require_writable(folder: Path) -> None:

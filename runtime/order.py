@@ -56,6 +56,8 @@ def take_order(options: Mapping[str, Any], with_images: bool) -> Order:
 
 def _new(given: Mapping[str, Any], with_images: bool) -> Order:
     changes = settings_changes(given)
+    if "guide" in given:
+        changes.setdefault("channels", ())  # in the place of a preset's
     if "noise" in changes and with_images:
         raise SettingsError("noise is dreamed instead of a picture: give either --noise or pictures")
     if "noise" not in changes and not with_images:

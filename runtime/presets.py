@@ -53,7 +53,7 @@ class Preset:
         """Its settings with some of them changed; changes that choose what to climb take the place of its layers and
         channels. Raises SettingsError."""
         own: dict[str, Any] = {"layer_weights": self.settings.layer_weights or dict.fromkeys(self.layers, 1.0)}
-        if "channels" in changes:
+        if changes.get("channels"):
             own["layer_weights"] = None
         if "layer_weights" in changes or changes.get("pick"):
             own["channels"] = ()
@@ -258,7 +258,7 @@ def fitted(chosen: Preset | None, bundle: Metadata, changes: Mapping[str, Any]) 
         return replace(PRESETS["paper"].settings, **changes), None
     settings = chosen.changed(changes)
     lacking = [layer for layer in chosen.layers if layer not in bundle.layer_names]
-    if lacking and not {"layer_weights", "channels"} & set(changes):
+    if lacking and not (changes.get("layer_weights") or changes.get("channels")):
         raise SettingsError(
             f"preset {chosen.name} climbs {', '.join(chosen.layers)}, and the bundle has no {lacking[0]}: "
             f"leave out --model, or choose --layers among {', '.join(bundle.layer_names)}"

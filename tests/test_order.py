@@ -147,6 +147,12 @@ def test_a_preset_whose_layers_the_bundle_lacks_is_refused_but_with_layers_of_it
     assert order_of(preset="tutorial", channels=["mid:1"]).job.settings.vector(("low", "mid", "high")) == [0, 1, 0]
 
 
+def test_a_guide_takes_the_place_of_a_preset_s_channels_and_keeps_its_layers() -> None:
+    settings = take_order({"preset": "feathers", "guide": "guide.png"}, with_images=True).job.settings
+    assert PRESETS["feathers"].settings.channels
+    assert (settings.channels, settings.layer_weights) == ((), {"mixed3": 1.0})
+
+
 def test_a_bundle_of_another_objective_is_noticed() -> None:
     lines = take_order({"preset": "tutorial", "model": "v3-mid-l2"}, with_images=True).lines
     command = "onnxdream export --model v3 --layers mixed3,mixed5"

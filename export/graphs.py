@@ -85,10 +85,16 @@ class Builder:
 
 
 def probe() -> onnx.ModelProto:
-    """One convolution, [1, 1, 5, 5] by a 3x3 kernel of ones: what a provider's self-test runs."""
+    """A convolution, a ReLU and a sum: what a provider's self-test runs on [1, 32, 5, 5].
+
+    The kernel's ones add up 288 values. A library computes the convolution, the provider's own code the rest; 32
+    channels are enough for a GPU to choose the units it would choose for a real picture.
+    """
     build = Builder()
-    build.add("Conv", "x", build.constant("kernel", np.ones((1, 1, 3, 3), np.float32)), output="y")
-    return build.model("probe", {"x": (1, 1, 5, 5)}, {"y": (1, 1, 3, 3)})
+    kernel = build.constant("kernel", np.ones((32, 32, 3, 3), np.float32))
+    rectified = build.add("Relu", build.add("Conv", "x", kernel))
+    build.add("Add", rectified, rectified, output="y")
+    return build.model("probe", {"x": (1, 32, 5, 5)}, {"y": (1, 32, 3, 3)})
 
 
 def roll() -> onnx.ModelProto:

@@ -49,11 +49,12 @@ def tensorrt_options(precision: Precision, folder: Path) -> Options:
     No profiles: a session's sizes are pinned, so that its engine is built for just these when it is created.
     """
     return {
-        "trt_fp16_enable": "1" if precision in ("fp16", "mixed") else "0",
-        "trt_engine_cache_enable": "1",
+        # TensorRT's switches are words, CUDA's are digits.
+        "trt_fp16_enable": str(precision in ("fp16", "mixed")),
+        "trt_engine_cache_enable": "True",
         "trt_engine_cache_path": str(folder),
         "trt_engine_cache_prefix": "onnxdream",
-        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_enable": "True",
         # Timings hold for every model and size on one GPU.
         "trt_timing_cache_path": str(folder.parent),
     }

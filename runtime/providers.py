@@ -45,13 +45,24 @@ _INSTALL: dict[ProviderName, str] = {
     "tensorrt": "install onnxdream[tensorrt] on a machine with an NVIDIA GPU",
     "openvino": "install onnxdream[openvino] instead of onnxdream[cpu]",
 }
+# What onnxruntime's CUDA provider is linked to or opens; what needs another library comes behind it.
+_CUDA_LIBRARIES = (
+    "libcudart.so.{major}",
+    "libcublasLt.so.{major}",
+    "libcublas.so.{major}",
+    "libnvrtc.so.{major}",
+    "libcurand.so.10",
+    "libcudnn.so.9",
+)
+_TENSORRT_LIBRARIES = ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10")
 # What `auto` tries, best first.
 _AUTO: tuple[ProviderName, ...] = ("cuda", "cpu")
-# A number that fp32 can hold and no lesser precision (TF32: 10 bits, bf16: 7 bits) can; the probe adds up 81 of them.
+# A number that fp32 can hold and no lesser precision (TF32: 10 bits, bf16: 7 bits) can. Each value that the probe gives
+# is twice the sum of 288 of them.
 _FINE = np.float32(1 + 2**-12)
 # How onnxruntime's log says why a library cannot be loaded, or a device not be had.
 _CAUSE = re.compile(r"(?:with error: |\[ERROR\] )(.{1,200})")
-_FINE_SUM, _COARSE_SUM = 81 * float(_FINE), 81.0
+_PROBE_TERMS = 2 * 288
 
 
 @dataclass(frozen=True)
@@ -125,21 +136,21 @@ def choose(execution: Execution) -> Choice:
 
 @cache
 def self_test(name: ProviderName, precision: Precision = "fp32") -> str | None:
-    """Runs one convolution on the provider; None if it works in that precision, else what went wrong, in one line."""
+    """Runs a few operators on the provider; None if it works in that precision, else what went wrong, in one line."""
     with _native_log() as log:
         try:
             session = open_session(PROBE.read_bytes(), Machine(name, 1, precision))
-            (result,) = session.run(None, {"x": np.full((1, 1, 5, 5), _FINE)})
+            (result,) = session.run(None, {"x": np.full((1, 32, 5, 5), _FINE)})
         except Exception as error:  # onnxruntime's and the drivers' failures have no common base
             return _reason(name, error, log())
-    return wrong_precision(float(result.sum()), precision)
+    return wrong_precision(float(result.mean()) / _PROBE_TERMS, precision)
 
 
-def wrong_precision(total: float, precision: Precision) -> str | None:
-    """What the probe's sum tells against the precision; None if it is right."""
-    if not abs(total - _COARSE_SUM) < 1:  # nor is NaN
+def wrong_precision(mean: float, precision: Precision) -> str | None:
+    """What the mean of all terms that the probe adds up tells against the precision; None if it is right."""
+    if not abs(mean - 1) < 0.01:  # nor is NaN
         return "a convolution gives wrong values"
-    fine = abs(total - _FINE_SUM) < 0.002
+    fine = abs(mean - float(_FINE)) < 0.00003
     if precision == "fp32" and not fine:
         return "it computes in less than fp32 although fp32 was asked for"
     if precision == "bf16" and fine:
@@ -239,14 +250,25 @@ def _load_libraries(machine: Machine) -> None:
     if machine.provider not in ("cuda", "tensorrt"):
         return
     if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
+        ort.preload_dlls()  # from the folder that onnxruntime itself is installed in, and from no other
+    _load_from_pip([library.format(major=_cuda_major()) for library in _CUDA_LIBRARIES])
     if machine.provider == "tensorrt":
         if machine.precision == "fp32":
             os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT has no other switch
-        for library in ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10"):
-            for file in [folder / library for folder in nvidia_folders() if (folder / library).is_file()]:
-                with contextlib.suppress(OSError):  # the session says what is missing
-                    ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
+        _load_from_pip(_TENSORRT_LIBRARIES)
+
+
+def _load_from_pip(libraries: Sequence[str]) -> None:
+    """Loads those libraries that pip has installed; the session says what is missing."""
+    for library in libraries:
+        for file in [folder / library for folder in nvidia_folders() if (folder / library).is_file()]:
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
+
+
+def _cuda_major() -> str:
+    """The major version of the CUDA that this onnxruntime was built with; 12 where it does not say."""
+    return str(getattr(ort, "cuda_version", "") or "12").split(".")[0]
 
 
 def _session_options(machine: Machine, sizes: Mapping[str, int]) -> Any:
@@ -255,9 +277,8 @@ def _session_options(machine: Machine, sizes: Mapping[str, int]) -> Any:
     options.intra_op_num_threads = machine.threads
     if machine.provider == "openvino":  # it optimises the whole graph itself
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if machine.provider == "cpu":
-        # Else every tensor has its place in one block that is planned from the first run, beside what that run took.
-        options.enable_mem_pattern = False
+    # Else every tensor has its place in one block that is planned from the first run, beside what that run took.
+    options.enable_mem_pattern = False
     # Gradients hold denormals, which some CPUs compute a hundred times slower.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     # Else they go on spinning for a while after a run, and another session's threads find no core.

@@ -30,6 +30,11 @@ def noise(height: int, width: int, channels: int = 3, dtype: type = np.uint8, se
     return ((0.1 + 0.5 * smooth + 0.2 * grain) * np.iinfo(dtype).max).astype(dtype)
 
 
+def photograph(height: int, width: int) -> NDArray[Any]:
+    """The rocket of the examples in that size, uint8 RGB."""
+    return cv2.resize(load(Path(__file__).parents[1] / "examples" / "rocket.jpg"), (width, height))
+
+
 def save(path: Path, pixels: NDArray[Any]) -> Path:
     """The picture as a file, by plain OpenCV."""
     path.parent.mkdir(parents=True, exist_ok=True)

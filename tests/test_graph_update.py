@@ -69,10 +69,9 @@ def by_graph(
     gradients: list[Array],
     mask: Array | None = None,
     shifts: list[tuple[int, int]] | None = None,
-    threads: int = 1,
+    place: Place = CPU,
 ) -> list[Array]:
     """The same, each gradient being of the image rolled by its shift."""
-    place = Place(Machine("cpu", threads))
     program = GraphUpdate(settings, limits, (image.shape[1], image.shape[2]), place.aide, mask, colours_of(settings))
     tensors = [place.tensor(array[None].copy()) for array in (image, *new_slots(settings, image))]
     for number, gradient in enumerate(gradients, 1):
@@ -172,7 +171,9 @@ def test_threads_do_not_change_a_bit() -> None:
     settings = Settings(optimizer="adam", **ALL)  # type: ignore[arg-type]
     size = 61, 130
     image, gradients = some(size, 0), [some(size, seed) for seed in (1, 2)]
-    one, two = (by_graph(settings, LIMITS, image, gradients, threads=threads) for threads in (1, 2))
+    one, two = (
+        by_graph(settings, LIMITS, image, gradients, place=Place(Machine("cpu", threads))) for threads in (1, 2)
+    )
     for first, second in zip(one, two, strict=True):
         np.testing.assert_array_equal(first, second)
 

@@ -47,11 +47,11 @@ def test_a_gpu_that_shares_the_machine_s_memory_keeps_to_the_budget() -> None:
 
 def test_tensorrt_keeps_its_engine_and_its_timings(tmp_path: Path) -> None:
     options = tensorrt_options("fp32", tmp_path / "here" / "own")
-    assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "1"
+    assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "True"
     assert options["trt_engine_cache_path"] == str(tmp_path / "here" / "own")
     assert options["trt_timing_cache_path"] == str(tmp_path / "here")
-    assert options["trt_fp16_enable"] == "0"
-    assert tensorrt_options("mixed", tmp_path)["trt_fp16_enable"] == "1"
+    assert options["trt_fp16_enable"] == "False"
+    assert tensorrt_options("mixed", tmp_path)["trt_fp16_enable"] == "True"
     assert not [name for name in options if "profile" in name or "plugin" in name]
 
 

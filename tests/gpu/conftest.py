@@ -1,0 +1,38 @@
+"""Tests that need an NVIDIA GPU; all of them are skipped where the CUDA provider does not work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnxruntime
+import pytest
+
+from onnxdream.models import assembly
+from onnxdream.runtime import Bundle
+from onnxdream.runtime.providers import NAMES, Machine, self_test
+
+# More bundles than the built-in ones, of any precision: a folder of .onnx files.
+FOLDER = os.environ.get("ONNXDREAM_TEST_BUNDLES")
+BUNDLES = [one.path for one in assembly.BUILT_IN] + (sorted(Path(FOLDER).glob("*.onnx")) if FOLDER else [])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "bundle" in metafunc.fixturenames:
+        metafunc.parametrize("bundle", BUNDLES, ids=[path.stem for path in BUNDLES], indirect=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cuda() -> Machine:
+    """The GPU in fp32."""
+    if NAMES["cuda"] not in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has no CUDA provider")
+    if failure := self_test("cuda"):
+        pytest.skip(f"CUDA does not work here: {failure}")
+    return Machine("cuda", 1)
+
+
+@pytest.fixture(scope="session")
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    """Each built-in bundle, and each one of the folder."""
+    return Bundle.load(request.param)

@@ -1,0 +1,87 @@
+"""Losses and gradients of every bundle on a GPU against those of the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pictures_fixture import photograph
+
+from onnxdream.models import contract
+from onnxdream.runtime import Bundle
+from onnxdream.runtime.providers import Machine, open_session
+from onnxdream.runtime.target import plain_weights
+
+Array = NDArray[np.float32]
+CPU = Machine("cpu", 4)
+# Largest relative error of a loss, smallest cosine of the gradients. The gradient of a maximum jumps where two values
+# are nearly equal, so that its cosine says less than the losses about the precision.
+BOUNDS = {"fp32": (2e-6, 0.9999), "fp16": (5e-3, 0.99), "mixed": (5e-3, 0.99)}
+
+
+def picture(height: int, width: int) -> Array:
+    """A photograph as a bundle takes it."""
+    return np.ascontiguousarray(np.moveaxis(photograph(height, width).astype(np.float32) / 127.5 - 1, 2, 0))
+
+
+def cosine(one: Array, other: Array) -> float:
+    exact, also = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    return float(exact @ also / np.sqrt((exact @ exact) * (also @ also)))
+
+
+@pytest.mark.parametrize("size", [(384, 512), (301, 223), (96, 80)])
+def test_losses_and_gradients_are_the_cpu_s(bundle: Bundle, cuda: Machine, size: tuple[int, int]) -> None:
+    image, ones = picture(*size), np.ones(len(bundle.metadata.layers), np.float32)
+    machine = replace(cuda, precision=bundle.precision)
+    losses, gradient = bundle.session(*size, machine).evaluate(image, ones)
+    # The same graph, and not the CPU's own form of it.
+    sizes = {contract.BATCH: 1, contract.HEIGHT: size[0], contract.WIDTH: size[1]}
+    reference = open_session(bundle.data, CPU, sizes)
+    feed = {contract.IMAGE: image[None], contract.LAYER_WEIGHTS: ones}
+    expected_losses, expected = (found[0] for found in reference.run([contract.LOSSES, contract.GRADIENT], feed))
+    loss_error, least_cosine = BOUNDS[bundle.precision]
+    error = float(np.abs(losses / expected_losses - 1).max())
+    alike, ratio = cosine(gradient, expected), float(np.linalg.norm(gradient) / np.linalg.norm(expected))
+    print(f"\n{bundle.name} {size}: loss error {error:.2e}, cosine {alike:.8f}, norm ratio {ratio:.6f}")
+    assert error < loss_error
+    assert alike > least_cosine
+    assert ratio == pytest.approx(1, abs=10 * (1 - least_cosine))
+
+
+def test_channels_are_weighted_on_the_gpu(bundle: Bundle, cuda: Machine) -> None:
+    size, ones = (96, 80), np.ones(len(bundle.metadata.layers), np.float32)
+    session = bundle.session(*size, replace(cuda, precision=bundle.precision))
+    image, weights = picture(*size), plain_weights(bundle.metadata.layers)
+    weights[::2] = 0
+    losses, gradient = session.evaluate(image, ones, weights)
+    expected_losses, expected = bundle.session(*size, replace(CPU, precision=bundle.precision)).evaluate(
+        image, ones, weights
+    )
+    np.testing.assert_allclose(losses, expected_losses, rtol=10 * BOUNDS[bundle.precision][0])
+    assert cosine(gradient, expected) > BOUNDS[bundle.precision][1]
+
+
+def test_fp32_is_fp32(cuda: Machine) -> None:
+    """TF32 keeps 10 bits of a factor; its losses are ten times further from the CPU's than fp32's."""
+    bundle, size = Bundle.built_in(), (384, 512)
+    image, ones = picture(*size), np.ones(len(bundle.metadata.layers), np.float32)
+    expected, _ = bundle.session(*size, CPU).evaluate(image, ones)
+    errors = {}
+    for precision in ("fp32", "fp16"):  # which lets fp32's convolutions have TF32
+        losses, _ = bundle.session(*size, replace(cuda, precision=precision)).evaluate(image, ones)  # type: ignore[arg-type]
+        errors[precision] = float(np.abs(losses / expected - 1).max())
+    print(f"\nlargest error of a loss: {errors}")
+    assert errors["fp32"] < BOUNDS["fp32"][0]
+
+
+def test_every_kernel_is_the_gpu_s(bundle: Bundle, cuda: Machine) -> None:
+    assert set(bundle.placement(96, 80, replace(cuda, precision=bundle.precision))) == {"cuda"}
+
+
+def test_two_sizes_after_another_and_back(cuda: Machine) -> None:
+    bundle, ones = Bundle.built_in(), np.ones(3, np.float32)
+    found = [bundle.session(*size, cuda).evaluate(picture(*size), ones)[0] for size in ((96, 80), (200, 304), (96, 80))]
+    np.testing.assert_array_equal(found[0], found[2])
+    assert (found[0] != found[1]).all()

@@ -1,0 +1,61 @@
+"""The update, roll and check graphs on a GPU against numpy, for every part that an update can have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from test_graph_update import ALL, EXAMPLES, LIMITS, by_graph, by_numpy, some
+
+from onnxdream.runtime.graph_update import Check, Roll
+from onnxdream.runtime.providers import Machine
+from onnxdream.runtime.settings import Settings
+from onnxdream.runtime.tensors import Place
+from onnxdream.runtime.update import Part
+
+
+@pytest.fixture(scope="session")
+def place(cuda: Machine) -> Place:
+    return Place(cuda)
+
+
+@pytest.mark.parametrize("size", [(33, 46), (384, 512)])
+@pytest.mark.parametrize("part", EXAMPLES)
+def test_a_part_is_numpy_s(part: Part, size: tuple[int, int], place: Place) -> None:
+    for example in EXAMPLES[part]:
+        settings = Settings(**{"gradient_norm": "none", "step_size": 0.1, **example})
+        image, gradients = some(size, 0), [some(size, seed) for seed in range(1, 4)]
+        found = by_graph(settings, LIMITS, image, gradients, place=place)
+        for one, other in zip(found, by_numpy(settings, LIMITS, image, gradients, None), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5, err_msg=str(example))
+
+
+@pytest.mark.parametrize("optimizer", ["plain", "momentum", "adam"])
+def test_all_parts_together_are_numpy_s(optimizer: Any, place: Place) -> None:
+    size = 45, 62
+    settings = Settings(optimizer=optimizer, jitter=9, step_size=0.02, **ALL)  # type: ignore[arg-type]
+    image = np.clip(some(size, 0), *LIMITS)
+    mask = np.random.default_rng(8).random(size).astype(np.float32)
+    gradients, shifts = [some(size, seed) for seed in range(1, 4)], [(3, -2), (0, 0), (-9, 200)]
+    found = by_graph(settings, LIMITS, image, gradients, mask, shifts, place)
+    for one, other in zip(found, by_numpy(settings, LIMITS, image, gradients, mask), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=5e-5)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (-3, 4), (100, -200)])
+def test_a_roll_is_numpy_s(shift: tuple[int, int], place: Place) -> None:
+    image, found = some((50, 70), 0), place.empty((1, 3, 50, 70))
+    Roll((50, 70), place.aide).run(place.tensor(image[None]), shift, found)
+    np.testing.assert_array_equal(found.fetch()[0], np.roll(image, shift, axis=(1, 2)))
+
+
+@pytest.mark.parametrize("bad", [None, np.nan, np.inf])
+def test_a_row_is_finite_where_the_gradient_is(bad: float | None, place: Place) -> None:
+    gradient, losses = some((80, 90), 0), np.array([[1.5, -2.0]], np.float32)
+    if bad is not None:
+        gradient[1, 70, 2] = bad
+    row = place.empty((1, 3))
+    Check((80, 90), 2, place.aide).run(place.tensor(losses), place.tensor(gradient[None]), row)
+    np.testing.assert_array_equal(row.fetch()[0, :2], losses[0])
+    assert np.isfinite(row.fetch()).all() == (bad is None)

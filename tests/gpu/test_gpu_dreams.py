@@ -27,11 +27,11 @@ def test_the_losses_of_twenty_steps_are_the_cpu_s(way: dict[str, Any]) -> None:
         dream(picture, Bundle.built_in(), replace(settings, execution=Execution(provider)))
         for provider in ("cuda", "cpu")
     )
-    error = float(np.abs(here.losses / there.losses - 1).max())
-    print(f"\n{way}: largest error of a loss {error:.2e}")
+    errors = np.abs(here.losses / there.losses - 1).max(axis=1)
+    print(f"\n{way}: largest error of a loss at first {errors[0]:.2e}, at last {errors[-1]:.2e}")
     assert here.record.execution.provider == "cuda"
-    assert error < 2e-2
-    assert np.abs(here.picture.astype(int) - there.picture).mean() < 1
+    assert errors[0] < 2e-6
+    assert errors.max() < 2e-2  # what rounding makes of a path in twenty steps
 
 
 def test_a_run_on_a_gpu_gives_the_same_picture_again() -> None:

@@ -12,11 +12,12 @@ from ..models.contract import BundleError
 from .ascent import Step
 from .checkpoint import Checkpoint
 from .errors import DreamError, SettingsError
-from .job import Job, Listener, dream_subject
+from .job import dream_subject
 from .pictures import PictureError, PictureNotFoundError, find_pictures
 from .progress import DreamProgress
 from .results import names_a_picture
 from .subject import Subject
+from .writer import Job, Listener
 
 Say = Callable[[str], None]
 

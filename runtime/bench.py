@@ -26,12 +26,13 @@ from .ascent import State, Step
 from .bundle import Bundle
 from .canvas import Pixels
 from .choice import choose_bundle, describe
+from .config import parse_size
 from .errors import ProviderError
 from .footprint import peak_bytes
 from .providers import NAMES, Machine, choose
 from .run import dream
 from .settings import Execution, Precision, ProviderName, Settings
-from .subject import noise_picture, parse_size
+from .subject import noise_picture
 
 Size = tuple[int, int]
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from .ascent import State
 from .errors import RecordError, SettingsError
-from .record import Source, source_from_dict
 from .settings import Settings, settings_from_dict
+from .subject import Source, source_from_dict
 
 _FORMAT = 1
 _SOURCES = ("bundle", "picture", "mask", "guide")

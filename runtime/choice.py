@@ -11,8 +11,8 @@ from ..models.contract import BundleError, BundleNotFoundError
 from .bundle import Bundle, precision_of_bundle
 from .errors import RecordError, SettingsError
 from .presets import Preset
-from .record import Source
 from .settings import Precision
+from .subject import Source
 
 _IMAGENET = "for ImageNet weights: onnxdream export --model {backbone} (needs onnxdream[export])"
 

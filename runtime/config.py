@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
@@ -10,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from .errors import SettingsError
-from .memory import parse_memory
 from .schedule import parse_schedule
 from .settings import Execution, Settings, parse_layer_weights, parse_layers, parse_snapshots
-from .subject import parse_size
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 # Keys that are no settings: which preset and bundle, where to compute, and files.
 _OTHER_KEYS = (
     "preset",
@@ -133,6 +133,23 @@ def execution_of(options: Mapping[str, Any]) -> Execution:
         parse_memory(memory) if isinstance(memory, str) else memory,
         precision=options.get("precision", "fp32"),
     )
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of `1GB`, `512MB`, `1.5GiB` or a plain number. Raises SettingsError."""
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*((?:[KMG]I?)?B)?\s*", text.upper())
+    size = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
+    if not size:
+        raise SettingsError(f"memory {text!r}: write a size as in 1GB or 512MB")
+    return size
+
+
+def parse_size(text: str, option: str = "noise") -> tuple[int, int]:
+    """Reads an option's `512x384`, width first. Raises SettingsError."""
+    match = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", text)
+    if not match or not (int(match[1]) and int(match[2])):
+        raise SettingsError(f"{option} {text!r}: write width x height, as in 512x384")
+    return int(match[1]), int(match[2])
 
 
 def _setting_names() -> list[str]:

@@ -31,3 +31,7 @@ class RecordError(DreamError, ValueError):
 
 class OutOfMemoryError(ComputationError, MemoryError):
     """onnxruntime or a device has no memory left for a step."""
+
+
+class OutputError(DreamError, OSError):
+    """A result cannot be written where it was asked for."""

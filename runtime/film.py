@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .results import OutputError
+from .errors import OutputError
 
 _FRAMES_PER_SECOND = 25
 

@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
-from .ascent import Step
-from .bundle import Bundle
 from .checkpoint import Checkpoint
 from .errors import RecordError
 from .film import Film
 from .pictures import Picture, read_picture
-from .providers import Choice, choose
-from .record import Source, Sources
+from .record import Sources
 from .results import Results, free_name
 from .run import Aids, Dream, dream
-from .settings import Settings
-from .subject import Subject
-from .writer import Writer
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to make of pictures. `output` is a folder, a picture's path, or None for the current folder; `mask` and
-    `guide` are picture files."""
-
-    bundle: Bundle
-    settings: Settings
-    output: Path | None = None
-    overwrite: bool = False
-    film: Path | None = None
-    film_every: int = 10
-    mask: Path | None = None
-    guide: Path | None = None
-
-    @cached_property
-    def choice(self) -> Choice:
-        """What its pictures are dreamed on; whoever runs the job shows the notice once. Raises ProviderError."""
-        return choose(self.settings.execution)
-
-
-@dataclass(frozen=True)
-class Listener:
-    """Who hears of a job: `say` gets a line for the user, `on_step` every step; where it returns True the dream
-    ends with what there is."""
-
-    say: Callable[[str], None]
-    on_step: Callable[[Step], bool | None]
+from .subject import Source, Subject
+from .writer import Job, Listener, Writer
 
 
 def dream_subject(

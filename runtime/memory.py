@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from .errors import SettingsError
 from .facts import look, machine_memory
 from .settings import ProviderName
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 # Python with numpy, OpenCV and onnxruntime, before a picture or a bundle is loaded (measured: 105-125 MB).
 _PROGRAM_BYTES = 130 * 10**6
 _SMALLEST_TILE = 128
@@ -45,15 +43,6 @@ class Cost:
                 f"give --memory {_readable(least, round_up=True)} at least, or a smaller --max-size"
             )
         return pixels
-
-
-def parse_memory(text: str) -> int:
-    """Bytes of `1GB`, `512MB`, `1.5GiB` or a plain number. Raises SettingsError."""
-    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*((?:[KMG]I?)?B)?\s*", text.upper())
-    size = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
-    if not size:
-        raise SettingsError(f"memory {text!r}: write a size as in 1GB or 512MB")
-    return size
 
 
 def default_budget(provider: ProviderName) -> int:

@@ -12,12 +12,12 @@ from .checkpoint import Checkpoint, read_checkpoint
 from .choice import bundle_of, choose_bundle, describe
 from .config import execution_of, read_config, settings_changes
 from .errors import SettingsError
-from .job import Job
 from .presets import DEFAULT_LOOK, find_preset, fitted
 from .repeat import aids_of, job_to_resume, load_record, subject_of
 from .settings import Settings
 from .subject import Subject
 from .target import chosen_channels, parse_channels
+from .writer import Job
 
 _LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all"
 # What may stand beside --repeat; everything else comes from the record.

@@ -17,23 +17,10 @@ from .bundle import Bundle
 from .errors import RecordError, SettingsError
 from .facts import package_versions
 from .settings import Execution, Settings, settings_from_dict
+from .subject import Source, source_from_dict
 from .tiles import TilePlan
 
 _RECORDED_PACKAGES = ("onnxdream", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "numpy")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file that went into a run; `path` is left out of what travels inside a picture."""
-
-    name: str
-    sha256: str
-    path: str | None = None
-
-    @classmethod
-    def of_bundle(cls, bundle: Bundle) -> Source:
-        """The bundle's file, with its whole path where it came from one."""
-        return cls(bundle.name, bundle.sha256, str(bundle.path.resolve()) if bundle.path else None)
 
 
 @dataclass(frozen=True)
@@ -92,7 +79,7 @@ class Record:
         """The record of a run that has just ended; `losses` is [evaluations, layers]."""
         totals = losses @ layer_weights
         return cls(
-            bundle=Source.of_bundle(bundle),
+            bundle=bundle_source(bundle),
             layers=bundle.metadata.layer_names,
             settings=settings,
             execution=execution,
@@ -114,6 +101,11 @@ class Record:
     def settings_to_repeat(self) -> Settings:
         """The settings with the provider, the threads and the tiles that the run really had."""
         return replace(self.settings, execution=self.execution)
+
+
+def bundle_source(bundle: Bundle) -> Source:
+    """The bundle's file, with its whole path where it came from one."""
+    return Source(bundle.name, bundle.sha256, str(bundle.path.resolve()) if bundle.path else None)
 
 
 def read_record(text: str, name: str) -> Record:
@@ -184,14 +176,6 @@ def _octave(data: dict[str, Any]) -> OctaveRecord:
     if not all(_is_whole(length) for length in (*size, *tile, tiles)):
         raise ValueError("an octave is whole numbers")
     return OctaveRecord(tuple(size), tuple(tile), tiles)
-
-
-def source_from_dict(data: Any) -> Source:
-    """Raises ValueError and TypeError."""
-    source = Source(**data)
-    if not all(isinstance(text, str) and "\0" not in text for text in (source.name, source.sha256, source.path or "")):
-        raise ValueError("a source is a name, a hash and perhaps a path")
-    return source
 
 
 def _bare(source: Any) -> Any:

@@ -9,11 +9,11 @@ from pathlib import Path
 from .checkpoint import Checkpoint
 from .choice import bundle_of
 from .errors import RecordError
-from .job import Job
 from .pictures import PictureError, read_note
-from .record import Record, Source, read_record
+from .record import Record, read_record
 from .settings import Settings
-from .subject import Subject
+from .subject import Source, Subject
+from .writer import Job
 
 
 def load_record(path: Path) -> Record:

@@ -17,15 +17,11 @@ from numpy.typing import NDArray
 
 from ..models.files import whole_file, write_whole
 from .checkpoint import Checkpoint
-from .errors import DreamError
+from .errors import OutputError
 from .pictures import WRITTEN_SUFFIXES, PictureWriteError, encode_picture
 
 # Pictures that a user may ask for, and must not get a folder of that name instead.
 _UNWRITTEN = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg", ".tga")
-
-
-class OutputError(DreamError, OSError):
-    """A result cannot be written where it was asked for."""
 
 
 @dataclass(frozen=True)

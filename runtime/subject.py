@@ -1,20 +1,27 @@
-"""What is dreamed: a picture file, or noise."""
+"""What is dreamed: a picture file, or noise; and how a record names a file."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .containers import read_container
-from .errors import SettingsError
 from .exif import ContainerError
 from .pictures import Picture, read_picture
-from .record import Source
 from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that went into a run; `path` is left out of what travels inside a picture."""
+
+    name: str
+    sha256: str
+    path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,9 +72,9 @@ def noise_picture(width: int, height: int, seed: int) -> Picture:
     return Picture(pixels, None, (), hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
-def parse_size(text: str, option: str = "noise") -> tuple[int, int]:
-    """Reads an option's `512x384`, width first. Raises SettingsError."""
-    match = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", text)
-    if not match or not (int(match[1]) and int(match[2])):
-        raise SettingsError(f"{option} {text!r}: write width x height, as in 512x384")
-    return int(match[1]), int(match[2])
+def source_from_dict(data: Any) -> Source:
+    """Raises ValueError and TypeError."""
+    source = Source(**data)
+    if not all(isinstance(text, str) and "\0" not in text for text in (source.name, source.sha256, source.path or "")):
+        raise ValueError("a source is a name, a hash and perhaps a path")
+    return source

@@ -3,27 +3,58 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from .ascent import Step
+from .bundle import Bundle
 from .checkpoint import Checkpoint
-from .errors import DivergedError
+from .errors import DivergedError, OutputError
 from .film import Film
 from .pictures import Picture
 from .plot import can_plot, draw_losses
-from .record import Source, Sources
-from .results import OutputError, Results
+from .providers import Choice, choose
+from .record import Sources, bundle_source
+from .results import Results
 from .run import Dream
-
-if TYPE_CHECKING:
-    from .job import Job, Listener
+from .settings import Settings
 
 # A checkpoint is due after so many seconds, or later where writing one takes more than a twentieth of the time.
 _CHECKPOINT_SECONDS = 5.0
 _CHECKPOINT_SHARE = 20
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to make of pictures. `output` is a folder, a picture's path, or None for the current folder; `mask` and
+    `guide` are picture files."""
+
+    bundle: Bundle
+    settings: Settings
+    output: Path | None = None
+    overwrite: bool = False
+    film: Path | None = None
+    film_every: int = 10
+    mask: Path | None = None
+    guide: Path | None = None
+
+    @cached_property
+    def choice(self) -> Choice:
+        """What its pictures are dreamed on; whoever runs the job shows the notice once. Raises ProviderError."""
+        return choose(self.settings.execution)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who hears of a job: `say` gets a line for the user, `on_step` every step; where it returns True the dream
+    ends with what there is."""
+
+    say: Callable[[str], None]
+    on_step: Callable[[Step], bool | None]
 
 
 class Writer:
@@ -111,7 +142,7 @@ class Writer:
         self.results.write_checkpoint(
             Checkpoint(
                 settings=replace(self.job.settings, execution=step.execution),
-                bundle=Source.of_bundle(self.job.bundle),
+                bundle=bundle_source(self.job.bundle),
                 picture=self._sources.picture,
                 mask=self._sources.mask,
                 guide=self._sources.guide,

@@ -11,12 +11,13 @@ from pathlib import Path
 from ..runtime.ascent import Step
 from ..runtime.checkpoint import Checkpoint, read_checkpoint
 from ..runtime.errors import RecordError
-from ..runtime.job import Job, Listener, dream_subject
+from ..runtime.job import dream_subject
 from ..runtime.record import Record
 from ..runtime.repeat import load_record
 from ..runtime.results import Results
 from ..runtime.settings import Settings
 from ..runtime.subject import Subject
+from ..runtime.writer import Job, Listener
 from .errors import ResultsError
 
 

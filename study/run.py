@@ -14,12 +14,12 @@ from ..runtime.batch import gather_pictures, interruptible
 from ..runtime.bundle import Bundle
 from ..runtime.config import execution_of, settings_changes
 from ..runtime.errors import ProviderError
-from ..runtime.job import Job
 from ..runtime.presets import PRESETS, find_preset, fitted
 from ..runtime.progress import DreamProgress
 from ..runtime.record import Record
 from ..runtime.settings import Settings
 from ..runtime.subject import Subject
+from ..runtime.writer import Job
 from .bundles import get_bundle
 from .cells import Cell
 from .errors import GridError

@@ -24,8 +24,9 @@ from onnxdream.runtime import Bundle, Execution, Settings, Step
 from onnxdream.runtime.canvas import Canvas
 from onnxdream.runtime.checkpoint import Checkpoint, read_checkpoint
 from onnxdream.runtime.errors import RecordError
-from onnxdream.runtime.job import Job, Listener, dream_subject
+from onnxdream.runtime.job import dream_subject
 from onnxdream.runtime.subject import Subject
+from onnxdream.runtime.writer import Job, Listener
 
 # The command line, with a checkpoint after every step.
 _EAGER = """
@@ -477,7 +478,7 @@ def test_checkpoints_come_every_few_seconds_and_not_more_often_than_they_cost(
 
 def test_a_disk_that_is_full_ends_the_run_with_its_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from onnxdream.runtime import results, writer
-    from onnxdream.runtime.results import OutputError
+    from onnxdream.runtime.errors import OutputError
 
     monkeypatch.setattr(writer, "_CHECKPOINT_SECONDS", 0.0)
 

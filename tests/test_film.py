@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from pictures_fixture import in_limited_files, listing
 
+from onnxdream.runtime.errors import OutputError
 from onnxdream.runtime.film import Film
-from onnxdream.runtime.results import OutputError
 
 
 def frames(path: Path) -> list[NDArray[Any]]:
@@ -107,7 +107,7 @@ def test_a_film_that_ran_out_of_room_is_not_left_half_written(tmp_path: Path) ->
 import numpy
 from pathlib import Path
 from onnxdream.runtime.film import Film
-from onnxdream.runtime.results import OutputError
+from onnxdream.runtime.errors import OutputError
 pictures = numpy.random.default_rng(0)
 try:
     with Film(Path({str(path)!r})) as film:

@@ -20,14 +20,15 @@ from test_pictures import GREY_PROFILE
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream
 from onnxdream.runtime.batch import dream_all, gather_pictures
-from onnxdream.runtime.errors import DivergedError, SettingsError
-from onnxdream.runtime.job import Job, Listener, dream_subject
+from onnxdream.runtime.errors import DivergedError, OutputError, SettingsError
+from onnxdream.runtime.job import dream_subject
 from onnxdream.runtime.pictures import read_note, read_picture, write_picture
 from onnxdream.runtime.plot import can_plot
 from onnxdream.runtime.record import read_record
-from onnxdream.runtime.results import OutputError, Results
+from onnxdream.runtime.results import Results
 from onnxdream.runtime.run import Dream
 from onnxdream.runtime.subject import Subject
+from onnxdream.runtime.writer import Job, Listener
 
 SETTINGS = Settings(steps=5, step_size=0.02, snapshots=(2, 4, 100), execution=Execution("cpu", 1))
 DOCUMENTS = {"losses.csv", *(["losses.png"] if can_plot() else [])}

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from onnxdream.models.assembly import DEFAULT
+from onnxdream.runtime.config import parse_memory
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.memory import Cost, MemoryBudgetError, default_budget, parse_memory, tile_shape
+from onnxdream.runtime.memory import Cost, MemoryBudgetError, default_budget, tile_shape
 
 COST = Cost(per_tile_pixel=1710.0, fixed=25e6, per_picture_pixel=33.0)
 

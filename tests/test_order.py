@@ -16,10 +16,11 @@ from onnxdream.models.assembly import DEFAULT
 from onnxdream.models.library import bundle_folder
 from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.errors import ProviderError, RecordError, SettingsError
-from onnxdream.runtime.job import Job, Listener, dream_subject
+from onnxdream.runtime.job import dream_subject
 from onnxdream.runtime.order import Order, take_order
 from onnxdream.runtime.presets import DEFAULT_LOOK, PRESETS
 from onnxdream.runtime.subject import Subject
+from onnxdream.runtime.writer import Job, Listener
 
 CPU = {"provider": "cpu", "threads": 1}
 SILENT = Listener(lambda line: None, lambda step: None)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from pictures_fixture import in_limited_files, listing, load, noise
 
-from onnxdream.runtime.results import OutputError, Results, free_name, names_a_picture
+from onnxdream.runtime.errors import OutputError
+from onnxdream.runtime.results import Results, free_name, names_a_picture
 
 BEARS = Path("pictures/bears.jpg")
 
@@ -154,7 +155,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     program = f"""
 import numpy
 from pathlib import Path
-from onnxdream.runtime.results import OutputError, Results
+from onnxdream.runtime.results import Results
+from onnxdream.runtime.errors import OutputError
 results = Results(Path({str(tmp_path / "bears-dream.png")!r}))
 pixels = numpy.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=numpy.uint8)
 results.write_record("short enough")

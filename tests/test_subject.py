@@ -10,8 +10,9 @@ from pictures_fixture import noise, save
 from test_containers import exif_block, with_exif
 
 from onnxdream.runtime import Settings
+from onnxdream.runtime.config import parse_size
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.subject import Subject, noise_picture, parse_size
+from onnxdream.runtime.subject import Subject, noise_picture
 
 
 def test_noise_follows_from_its_size_and_its_seed_alone() -> None:

@@ -15,7 +15,7 @@ import onnxdream.cli  # noqa: F401 - what the command `dream` imports first, so 
 from onnxdream.runtime import Bundle, Execution
 from onnxdream.runtime.batch import dream_all  # noqa: F401 - likewise
 from onnxdream.runtime.order import take_order  # noqa: F401 - likewise
-from onnxdream.runtime.providers import choose
+from onnxdream.runtime.selection import choose
 
 Array = NDArray[np.float32]
 

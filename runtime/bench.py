@@ -29,8 +29,9 @@ from .choice import choose_bundle, describe
 from .config import parse_size
 from .errors import ProviderError
 from .footprint import peak_bytes
-from .providers import NAMES, Machine, choose
+from .machine import NAMES, Machine
 from .run import dream
+from .selection import choose
 from .settings import Execution, Precision, ProviderName, Settings
 from .subject import noise_picture
 

@@ -18,8 +18,9 @@ from ..models import assembly, contract
 from ..models.assembly import Assembled
 from ..models.contract import BundleError, BundleFormatError, BundleNotFoundError, Metadata
 from .errors import ComputationError, OutOfMemoryError, ProviderError, SettingsError
+from .machine import Machine
 from .model_file import in_form, read_model_file, without_default
-from .providers import Machine, builds_engine, first_line, open_session, placement
+from .session import builds_engine, first_line, open_session, placement
 from .settings import Precision, ProviderName
 from .target import plain_weights
 from .tensors import Tensor, run_bound

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from .bundle import failure
 from .errors import ProviderError
+from .machine import Machine
 from .messages import Schema, message_classes
-from .providers import Machine, open_session
+from .session import open_session
 from .tensors import Tensor, run_bound
 
 GRAPHS = Path(__file__).parents[1] / "models" / "graphs"

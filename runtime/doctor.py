@@ -12,8 +12,10 @@ from ..models import library
 from .bundle import Bundle
 from .choice import called, choose_bundle
 from .facts import Facts, Gpu, Jetson, look
+from .machine import NAMES, Machine, usable_threads
 from .memory import default_budget
-from .providers import NAMES, Machine, first_line, self_test, usable_threads
+from .selection import self_test
+from .session import first_line
 from .settings import ProviderName
 from .traps import Trap, standing_traps
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .bundle import Bundle
-from .providers import Machine, usable_threads
+from .machine import Machine, usable_threads
 
 
 def footprint(path: str, side: int) -> dict[str, int]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .chain import Chain, Program
 from .filters import Filter
-from .providers import Machine
+from .machine import Machine
 from .regularizers import FLAT
 from .schedule import largest, scheduled
 from .settings import Settings

@@ -13,8 +13,8 @@ from ..models import contract
 from .bundle import Bundle, Session
 from .colours import parse_colours
 from .errors import OutOfMemoryError
+from .machine import Machine
 from .memory import Cost, default_budget, tile_shape
-from .providers import Machine
 from .schedule import largest
 from .settings import Execution, Settings
 from .tensors import Place, Tensor

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Bundle
-from .providers import Machine, usable_threads
+from .machine import Machine, usable_threads
 from .scale import Scale
 from .settings import Precision
 

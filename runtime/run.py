@@ -13,9 +13,10 @@ from .ascent import Ascent, State, Step
 from .bundle import Bundle
 from .canvas import Canvas, Mask, Pixels
 from .errors import SettingsError
+from .machine import Machine
 from .objective import Objective
-from .providers import Choice, Machine, choose
 from .record import Record
+from .selection import Choice, choose
 from .settings import Settings
 from .target import chosen_channels, guided_channels, parse_channels, parse_pick, picked_channels
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from .providers import Machine
+from .machine import Machine
 from .settings import ProviderName
 
 Device = Literal["cpu", "cuda"]

@@ -14,8 +14,9 @@ from ..models.errors import OnnxdreamError
 from .bundle import Bundle
 from .deployment import TARGETS, DeploymentError, read_deployment, read_listed, read_manifest
 from .errors import ProviderError, SettingsError
-from .providers import Machine, candidates, self_test, usable_threads
+from .machine import Machine, usable_threads
 from .reference import BARS, Reference
+from .selection import candidates, self_test
 from .settings import Execution
 
 

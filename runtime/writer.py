@@ -17,10 +17,10 @@ from .errors import DivergedError, OutputError
 from .film import Film
 from .pictures import Picture
 from .plot import can_plot, draw_losses
-from .providers import Choice, choose
 from .record import Sources, bundle_source
 from .results import Results
 from .run import Dream
+from .selection import Choice, choose
 from .settings import Settings
 
 # A checkpoint is due after so many seconds, or later where writing one takes more than a twentieth of the time.

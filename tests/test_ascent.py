@@ -15,9 +15,9 @@ from pictures_fixture import TINY_BYTES, cliff_bytes, noise
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream, preset
 from onnxdream.runtime.errors import DivergedError, DreamError, SettingsError
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.model_file import _message_class
 from onnxdream.runtime.pictures import resize
-from onnxdream.runtime.providers import Machine
 from onnxdream.runtime.settings import GradientNorm, Normalization, OptimizerName
 
 FEW = Settings(steps=6, step_size=0.02, execution=Execution("cpu", 1))

@@ -17,8 +17,8 @@ from onnxdream.models import assembly
 from onnxdream.models.assembly import BUILT_IN, DEFAULT, FOLDER, BuiltIn, Recipe, Rule, WeightFile, assembled, made
 from onnxdream.models.contract import BundleFormatError
 from onnxdream.runtime import Bundle
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.model_file import _parsed
-from onnxdream.runtime.providers import Machine
 
 each = pytest.mark.parametrize("built_in", BUILT_IN, ids=lambda built_in: built_in.name)
 

@@ -19,7 +19,7 @@ from onnxdream.runtime import Bundle, Settings, dream
 from onnxdream.runtime.bench import Climb, Trial, machines
 from onnxdream.runtime.climb import PlacedClimb
 from onnxdream.runtime.errors import ProviderError
-from onnxdream.runtime.providers import Machine
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.settings import Execution
 from onnxdream.runtime.subject import noise_picture
 from onnxdream.runtime.tensors import Place

@@ -28,7 +28,7 @@ from onnxdream.models.contract import BundleError, BundleFormatError, BundleNotF
 from onnxdream.runtime import Bundle, dream
 from onnxdream.runtime.bundle import Session
 from onnxdream.runtime.errors import ComputationError, SettingsError
-from onnxdream.runtime.providers import NAMES, Machine
+from onnxdream.runtime.machine import NAMES, Machine
 from onnxdream.runtime.settings import Precision, Settings
 
 OLD_BYTES = (Path(__file__).parent / "data" / "tiny-1.0.onnx").read_bytes()

@@ -8,8 +8,8 @@ import pytest
 
 from onnxdream.runtime.chain import GRAPHS, Chain, Program
 from onnxdream.runtime.errors import ComputationError
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.model_file import read_model_file
-from onnxdream.runtime.providers import Machine
 from onnxdream.runtime.tensors import Place, Tensor
 
 CPU = Machine("cpu", 1)

@@ -33,10 +33,11 @@ from test_film import frames
 from test_model_file import FOREIGN
 
 from onnxdream import cli
+from onnxdream.runtime.machine import NAMES
 from onnxdream.runtime.pictures import read_note
 from onnxdream.runtime.plot import can_plot
-from onnxdream.runtime.providers import NAMES, candidates
 from onnxdream.runtime.record import read_record
+from onnxdream.runtime.selection import candidates
 
 SHORT = ("--steps", "4", "--step-size", "0.02", "--threads", "1", "--provider", "cpu")
 PLOT = {"bears-dream-losses.png"} if can_plot() else set()

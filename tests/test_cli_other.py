@@ -15,7 +15,7 @@ from test_model_file import FOREIGN
 from onnxdream.models.assembly import BUILT_IN
 from onnxdream.models.contract import SCHEMA
 from onnxdream.runtime import PRESETS, Bundle
-from onnxdream.runtime.providers import usable_threads
+from onnxdream.runtime.machine import usable_threads
 
 EXPORT_EXTRA = ("tensorflow", "keras", "tf2onnx", "onnx")
 

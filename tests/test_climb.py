@@ -18,8 +18,8 @@ from onnxdream.runtime.canvas import Canvas, Mask
 from onnxdream.runtime.climb import Climb, HostClimb, PlacedClimb, Route
 from onnxdream.runtime.errors import DivergedError, OutOfMemoryError
 from onnxdream.runtime.graph_update import GraphUpdate
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.objective import Objective
-from onnxdream.runtime.providers import Machine
 from onnxdream.runtime.run import Aids
 from onnxdream.runtime.tensors import Place
 

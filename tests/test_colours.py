@@ -18,9 +18,9 @@ from onnxdream.runtime.bundle import Bundle
 from onnxdream.runtime.canvas import Canvas
 from onnxdream.runtime.colours import Colours, imagenet_colours, multiplied, own_colours, parse_colours
 from onnxdream.runtime.errors import SettingsError
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.pictures import read_picture, shrink
 from onnxdream.runtime.presets import preset
-from onnxdream.runtime.providers import Machine
 from onnxdream.runtime.run import dream
 from onnxdream.runtime.settings import Execution, Settings
 

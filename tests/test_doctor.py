@@ -18,7 +18,8 @@ from onnxdream.runtime import doctor
 from onnxdream.runtime import facts as facts_module
 from onnxdream.runtime.doctor import Diagnosis, Provider, diagnose
 from onnxdream.runtime.facts import Gpu, Jetson, look
-from onnxdream.runtime.providers import NAMES, self_test, usable_threads
+from onnxdream.runtime.machine import NAMES, usable_threads
+from onnxdream.runtime.selection import self_test
 from onnxdream.runtime.traps import Trap, clashes
 
 

@@ -28,9 +28,9 @@ from onnxdream.models.contract import METADATA_KEY, Metadata
 from onnxdream.models.errors import OnnxdreamError
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.exif import HEIGHT, WIDTH, Directory
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.model_file import read_model_file
 from onnxdream.runtime.pictures import read_picture
-from onnxdream.runtime.providers import Machine
 
 # Of the whole process: a damaged size must neither fill the memory nor keep it busy.
 _MOST_MEMORY, _MOST_SECONDS = 6 * 2**30, 100

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxdream.runtime import graph_update, update
 from onnxdream.runtime.colours import imagenet_colours, own_colours, parse_colours
 from onnxdream.runtime.graph_update import Check, GraphUpdate, Roll
-from onnxdream.runtime.providers import Machine
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.settings import Settings
 from onnxdream.runtime.tensors import Place, Tensor
 from onnxdream.runtime.update import Part, Update, new_slots, parts_of

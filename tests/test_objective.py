@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime.bundle import Bundle, Session
 from onnxdream.runtime.errors import OutOfMemoryError
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.memory import MemoryBudgetError
 from onnxdream.runtime.objective import Objective
-from onnxdream.runtime.providers import Machine
 from onnxdream.runtime.run import dream
 from onnxdream.runtime.settings import Execution, Settings
 
@@ -223,7 +223,7 @@ import json, re, resource, sys
 from pathlib import Path
 import numpy as np
 from onnxdream.runtime.bundle import Bundle
-from onnxdream.runtime.providers import Machine
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.run import dream
 from onnxdream.runtime.settings import Execution, Settings
 bundle = Bundle.load(sys.argv[1])

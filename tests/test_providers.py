@@ -10,23 +10,12 @@ import onnxruntime as ort
 import pytest
 from pictures_fixture import TINY_BYTES
 
-from onnxdream.runtime import Bundle, providers
+from onnxdream.runtime import Bundle, selection, session
 from onnxdream.runtime.errors import DreamError, ProviderError
 from onnxdream.runtime.facts import Facts, Jetson, look
-from onnxdream.runtime.providers import (
-    NAMES,
-    Machine,
-    builds_engine,
-    candidates,
-    choose,
-    first_line,
-    open_session,
-    placement,
-    self_test,
-    threads_of,
-    usable_threads,
-    wrong_precision,
-)
+from onnxdream.runtime.machine import NAMES, Machine, threads_of, usable_threads
+from onnxdream.runtime.selection import candidates, choose, self_test, wrong_precision
+from onnxdream.runtime.session import builds_engine, first_line, open_session, placement
 from onnxdream.runtime.settings import Execution, Precision, ProviderName
 
 CPU, CUDA, TENSORRT, OPENVINO = (NAMES[name] for name in ("cpu", "cuda", "tensorrt", "openvino"))
@@ -187,7 +176,7 @@ def test_a_session_never_runs_on_a_lesser_provider_in_silence() -> None:
     assert missing
     for name in missing:
         with pytest.raises(Exception) as failed:  # noqa: PT011  # onnxruntime's or ours, by its version
-            open_session(providers.PROBE.read_bytes(), Machine(name, 1))  # type: ignore[arg-type]
+            open_session(selection.PROBE.read_bytes(), Machine(name, 1))  # type: ignore[arg-type]
         assert first_line(failed.value)
 
 
@@ -231,8 +220,8 @@ def test_threads_follow_the_affinity_of_the_process() -> None:
 
 
 def test_the_probe_ships_with_the_package() -> None:
-    assert providers.PROBE.is_file()
-    assert Path(providers.__file__).parents[1] / "models" / "graphs" / "probe.onnx" == providers.PROBE
+    assert selection.PROBE.is_file()
+    assert Path(selection.__file__).parents[1] / "models" / "graphs" / "probe.onnx" == selection.PROBE
 
 
 def test_a_machine_is_what_an_execution_gets_here() -> None:
@@ -255,7 +244,7 @@ def test_on_the_cpu_every_kernel_is_the_cpu_s(model: bytes, tmp_path: Path, monk
 def test_an_engine_is_built_once(home: Path) -> None:
     sizes, machine = {"batch": 1, "height": 96, "width": 128}, Machine("tensorrt", 1)
     assert builds_engine(TINY_BYTES, machine, sizes)
-    folder = providers.engine_folder(TINY_BYTES, sizes, "fp32", look(), ort.__version__)
+    folder = session.engine_folder(TINY_BYTES, sizes, "fp32", look(), ort.__version__)
     folder.mkdir(parents=True)
     (folder / "onnxdream_1.engine").write_bytes(b"")
     assert not builds_engine(TINY_BYTES, machine, sizes)
@@ -263,7 +252,7 @@ def test_an_engine_is_built_once(home: Path) -> None:
 
 
 def listed(machine: Machine, facts: Facts, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
-    monkeypatch.setattr(providers, "look", lambda: facts)
+    monkeypatch.setattr(session, "look", lambda: facts)
     return providers._provider_list(TINY_BYTES, machine, {"batch": 1})
 
 
@@ -338,7 +327,7 @@ def test_openvino_takes_the_whole_graph() -> None:
 def test_a_wrong_option_of_openvino_is_no_silent_fall_to_the_cpu(
     options: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(providers, "openvino_options", lambda *_: options)
+    monkeypatch.setattr(session, "openvino_options", lambda *_: options)
     failure = providers.self_test.__wrapped__("openvino", "bf16")
     assert failure is not None
     assert reason in failure

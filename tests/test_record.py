@@ -18,9 +18,9 @@ from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.choice import bundle_of
 from onnxdream.runtime.errors import DreamError, RecordError
 from onnxdream.runtime.pictures import write_picture
-from onnxdream.runtime.providers import choose
 from onnxdream.runtime.record import Record, read_record
 from onnxdream.runtime.repeat import find_source, load_record, subject_of
+from onnxdream.runtime.selection import choose
 from onnxdream.runtime.subject import Source
 
 SETTINGS = Settings(steps=3, layer_weights={"low": 1.0, "mid": -0.5}, max_size=32, execution=Execution("auto", 2))

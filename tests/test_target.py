@@ -14,7 +14,7 @@ from onnxdream.models.contract import BundleFormatError, Layer
 from onnxdream.runtime.bundle import Bundle
 from onnxdream.runtime.canvas import Canvas
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.providers import Machine
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.run import Aids, dream
 from onnxdream.runtime.settings import Execution, Settings
 from onnxdream.runtime.target import (

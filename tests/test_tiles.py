@@ -11,9 +11,9 @@ from pictures_fixture import noise
 
 from onnxdream.runtime.bundle import Bundle
 from onnxdream.runtime.canvas import Canvas
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.memory import tile_shape
 from onnxdream.runtime.objective import Objective
-from onnxdream.runtime.providers import Machine
 from onnxdream.runtime.run import dream
 from onnxdream.runtime.settings import Execution, Settings
 from onnxdream.runtime.tiles import Tile, TilePlan, blended, tutorial

@@ -20,7 +20,7 @@ from onnxdream.runtime import Bundle
 from onnxdream.runtime.deploy import deploy
 from onnxdream.runtime.deployment import DeploymentError
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.providers import Machine
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.reference import BARS, Agreement, Bar, Reference
 from onnxdream.runtime.verify import verify
 

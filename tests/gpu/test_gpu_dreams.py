@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pictures_fixture import photograph
 
-from onnxdream.runtime import Bundle, Execution, Settings, dream, providers
-from onnxdream.runtime.providers import Machine
+from onnxdream.runtime import Bundle, Execution, Settings, dream, session
+from onnxdream.runtime.machine import Machine
 
 WAYS: list[dict[str, Any]] = [
     {},
@@ -42,12 +42,12 @@ def test_a_run_on_a_gpu_gives_the_same_picture_again() -> None:
 
 def test_tiles_are_halved_where_a_gpu_has_no_memory(monkeypatch: pytest.MonkeyPatch, cuda: Machine) -> None:
     """The provider gets a limit that a picture of this size does not fit into."""
-    plain = providers.cuda_options
+    plain = session.cuda_options
 
     def limited(*given: Any) -> dict[str, str]:
         return {**plain(*given), "gpu_mem_limit": str(220 * 10**6), "arena_extend_strategy": "kSameAsRequested"}
 
-    monkeypatch.setattr(providers, "cuda_options", limited)
+    monkeypatch.setattr(session, "cuda_options", limited)
     bundle, picture = Bundle.built_in(), photograph(600, 800)
     dreamed = dream(picture, bundle, Settings(steps=2, max_size=None, execution=Execution("cuda")))
     assert any("memory ran out" in notice for notice in dreamed.record.notices)

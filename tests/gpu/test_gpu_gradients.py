@@ -11,7 +11,8 @@ from pictures_fixture import photograph
 
 from onnxdream.models import contract
 from onnxdream.runtime import Bundle
-from onnxdream.runtime.providers import Machine, open_session
+from onnxdream.runtime.machine import Machine
+from onnxdream.runtime.session import open_session
 from onnxdream.runtime.target import plain_weights
 
 Array = NDArray[np.float32]

@@ -9,7 +9,7 @@ import pytest
 from test_graph_update import ALL, EXAMPLES, LIMITS, by_graph, by_numpy, some
 
 from onnxdream.runtime.graph_update import Check, Roll
-from onnxdream.runtime.providers import Machine
+from onnxdream.runtime.machine import Machine
 from onnxdream.runtime.settings import Settings
 from onnxdream.runtime.tensors import Place
 from onnxdream.runtime.update import Part

@@ -18,7 +18,7 @@ from onnxdream.models.errors import OnnxdreamError
 if TYPE_CHECKING:
     from onnxdream.export.bundle import Request
     from onnxdream.models.contract import Metadata
-    from onnxdream.runtime.bundle import Bundle
+    from onnxdream.runtime.bundle.bundle import Bundle
 
 _EXAMPLES = Path(__file__).parent / "examples"
 # Typer raises click's usage errors, or those of its own copy of click, depending on its version.
@@ -131,7 +131,7 @@ def dream(
     options = {name: value for name, value in locals().items() if value is not None and name != "images"}
     with _one_line_failures():
         from onnxdream.runtime.batch import dream_all, gather_pictures
-        from onnxdream.runtime.order import take_order
+        from onnxdream.runtime.dream.request import take_order
 
         order = take_order(options, with_images=bool(images))
         for line in order.lines:
@@ -151,7 +151,7 @@ def dream(
 def presets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the presets of `dream`: looks, the paper's ascent, and the classics."""
     with _one_line_failures():
-        from onnxdream.runtime.presets import PRESETS
+        from onnxdream.runtime.settings.presets import PRESETS
 
         rows = [(preset.name, preset.sentence, preset.made_for) for preset in PRESETS.values()]
         if as_json:
@@ -217,7 +217,7 @@ def info(
 ) -> None:
     """Tell what a bundle holds, or list all bundles."""
     with _one_line_failures():
-        from onnxdream.runtime.choice import choose_bundle, shelf
+        from onnxdream.runtime.bundle.choice import choose_bundle, shelf
 
         if bundle is None:
             if output is not None:
@@ -300,7 +300,7 @@ def deploy(
 ) -> None:
     """Make a folder to copy to a device: the bundle, onnxdream, what to install, and checks."""
     with _one_line_failures():
-        from onnxdream.runtime.choice import choose_bundle
+        from onnxdream.runtime.bundle.choice import choose_bundle
         from onnxdream.runtime.deploy import deploy as deploy_bundle
 
         folder = deploy_bundle(choose_bundle(bundle), target, output, overwrite)
@@ -346,7 +346,7 @@ def _replacement(error: Any) -> str | None:
     if not hasattr(error, "option_name") or error.ctx is None or error.ctx.info_name != "dream":
         return None
     with suppress(ImportError):
-        from onnxdream.runtime.config import REPLACED
+        from onnxdream.runtime.settings.config import REPLACED
 
         replaced = REPLACED.get(error.option_name.removeprefix("--").replace("-", "_"))
         return f"{error.option_name} has gone: --{' '.join(replaced)} took its place" if replaced else None

@@ -14,8 +14,8 @@ from timing import timed
 import onnxdream.cli  # noqa: F401 - what the command `dream` imports first, so that a cold start counts it
 from onnxdream.runtime import Bundle, Execution
 from onnxdream.runtime.batch import dream_all  # noqa: F401 - likewise
-from onnxdream.runtime.order import take_order  # noqa: F401 - likewise
-from onnxdream.runtime.selection import choose
+from onnxdream.runtime.dream.request import take_order  # noqa: F401 - likewise
+from onnxdream.runtime.provider.selection import choose
 
 Array = NDArray[np.float32]
 

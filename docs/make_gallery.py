@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from onnxdream.runtime.presets import DEFAULT_LOOK, PRESETS
+from onnxdream.runtime.settings.presets import DEFAULT_LOOK, PRESETS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "gallery"

@@ -18,8 +18,8 @@ from tf2onnx.optimizer.merge_duplicated_nodes_optimizer import MergeDuplicatedNo
 
 from ..models import contract
 from .errors import ExportError
+from .forms.handlers import FORMS, PORTABLE, Form, handlers
 from .forward import IMAGE, Convolution, Forward
-from .handlers import FORMS, PORTABLE, Form, handlers
 from .objectives import OBJECTIVES, ChannelMeans
 from .operators import bias_name, kernel_name
 from .precision import FP32, Precision

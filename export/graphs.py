@@ -1,7 +1,7 @@
 """Writes the small graphs that the runtime needs and that ship with it: `python -m onnxdream.export.graphs`.
 
-Each is one step of an update; the runtime links those that a run needs to one model (`runtime/chain.py`), so that a
-picture stays where its gradient is computed. They know nothing of settings: what a setting changes is an input.
+Each is one step of an update; the runtime links those that a run needs to one model (`ascent/graph_linker.py`), so
+that a picture stays where its gradient is computed. They know nothing of settings: what a setting changes is an input.
 Pictures are float32 [1, 3, height, width]; a number is [1], which broadcasts. Means are taken along rows first, so that
 float32 is enough for pictures of any size.
 """
@@ -118,7 +118,7 @@ def filtered() -> onnx.ModelProto:
 
     Each axis is cut into overlapping blocks, which `rows` and `columns` list as positions [blocks, taps]; one matrix
     [values, taps] makes each of them a block of the result, of which the first `size` rows and columns are kept. So
-    blurs and pyramids with any edges are one graph (`runtime/filters.py` makes its inputs).
+    blurs and pyramids with any edges are one graph (`runtime/ascent/filters.py` makes its inputs).
     """
     build = Builder()
     shape = build.constant("joined", np.array([0, 0, 0, -1], np.int64))

@@ -10,7 +10,7 @@ import onnx
 
 from ..models import contract
 from ..models.contract import Metadata
-from .handlers import PORTABLE
+from .forms.handlers import PORTABLE
 
 # Smaller tensors are not worth the name that stands for them.
 _LEAST_SHARED = 64

@@ -13,10 +13,10 @@ if _MISSING:
         "install one of onnxdream[cpu], onnxdream[gpu], onnxdream[tensorrt], onnxdream[openvino]"
     )
 
-from .ascent import Step  # noqa: E402
-from .bundle import Bundle  # noqa: E402
-from .presets import PRESETS, preset  # noqa: E402
-from .run import Aids, Dream, dream  # noqa: E402
-from .settings import Execution, Settings  # noqa: E402
+from .ascent.ascent import Step  # noqa: E402
+from .bundle.bundle import Bundle  # noqa: E402
+from .dream.run import Aids, Dream, dream  # noqa: E402
+from .settings.presets import PRESETS, preset  # noqa: E402
+from .settings.settings import Execution, Settings  # noqa: E402
 
 __all__ = ["PRESETS", "Aids", "Bundle", "Dream", "Execution", "Settings", "Step", "dream", "preset"]

@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..models.contract import BundleError
-from .ascent import Step
-from .checkpoint import Checkpoint
+from .ascent.ascent import Step
+from .dream.checkpoint import Checkpoint
+from .dream.job import dream_subject
+from .dream.progress import DreamProgress
+from .dream.results import names_a_picture
+from .dream.writer import Job, Listener
 from .errors import DreamError, SettingsError
-from .job import dream_subject
-from .pictures import PictureError, PictureNotFoundError, find_pictures
-from .progress import DreamProgress
-from .results import names_a_picture
-from .subject import Subject
-from .writer import Job, Listener
+from .image.files import PictureError, PictureNotFoundError, find_pictures
+from .image.source import Subject
 
 Say = Callable[[str], None]
 

@@ -22,18 +22,18 @@ from typing import Any, cast
 import numpy as np
 
 from ..models.errors import OnnxdreamError
-from .ascent import State, Step
-from .bundle import Bundle
-from .canvas import Pixels
-from .choice import choose_bundle, describe
-from .config import parse_size
+from .ascent.ascent import State, Step
+from .bundle.bundle import Bundle
+from .bundle.choice import choose_bundle, describe
+from .dream.run import dream
 from .errors import ProviderError
 from .footprint import peak_bytes
-from .machine import NAMES, Machine
-from .run import dream
-from .selection import choose
-from .settings import Execution, Precision, ProviderName, Settings
-from .subject import noise_picture
+from .image.canvas import Pixels
+from .image.source import noise_picture
+from .provider.machine import NAMES, Machine
+from .provider.selection import choose
+from .settings.config import parse_size
+from .settings.settings import Execution, Precision, ProviderName, Settings
 
 Size = tuple[int, int]
 

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 from ..models.files import write_whole
-from .bundle import Bundle
-from .deployment import (
+from .bundle.bundle import Bundle
+from .deploying.folder import (
     ENVIRONMENT,
     FACTS,
     MANIFEST,
@@ -26,14 +26,14 @@ from .deployment import (
     read_listed,
     read_manifest,
 )
+from .deploying.reference import Reference
+from .deploying.wheel import pack_wheel
 from .errors import SettingsError
-from .reference import Reference
-from .wheel import pack_wheel
 
 README = "README.txt"
 JETSON_REQUIREMENTS = "requirements-jetson.txt"
 OPENCV_REQUIREMENTS = "requirements-opencv.txt"
-_RUN_TEMPLATE = Path(__file__).parent / "templates" / RUN
+_RUN_TEMPLATE = Path(__file__).parent / "deploying" / "templates" / RUN
 
 _README = """\
 {bundle}, deployed by onnxdream {version} for {target} ({title}).

@@ -9,15 +9,15 @@ import cv2
 import onnxruntime as ort
 
 from ..models import library
-from .bundle import Bundle
-from .choice import called, choose_bundle
-from .facts import Facts, Gpu, Jetson, look
-from .machine import NAMES, Machine, usable_threads
-from .memory import default_budget
-from .selection import self_test
-from .session import first_line
-from .settings import ProviderName
-from .traps import Trap, standing_traps
+from .bundle.bundle import Bundle
+from .bundle.choice import called, choose_bundle
+from .provider.budget import default_budget
+from .provider.hardware import Facts, Gpu, Jetson, look
+from .provider.known_issues import Trap, standing_traps
+from .provider.machine import NAMES, Machine, usable_threads
+from .provider.selection import self_test
+from .provider.session import first_line
+from .settings.settings import ProviderName
 
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
 # Height and width at which a bundle's kernels are counted.

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .bundle import Bundle
-from .machine import Machine, usable_threads
+from .bundle.bundle import Bundle
+from .provider.machine import Machine, usable_threads
 
 
 def footprint(path: str, side: int) -> dict[str, int]:

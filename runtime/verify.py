@@ -11,13 +11,13 @@ import onnxruntime as ort
 
 from ..models.contract import BundleError
 from ..models.errors import OnnxdreamError
-from .bundle import Bundle
-from .deployment import TARGETS, DeploymentError, read_deployment, read_listed, read_manifest
+from .bundle.bundle import Bundle
+from .deploying.folder import TARGETS, DeploymentError, read_deployment, read_listed, read_manifest
+from .deploying.reference import BARS, Reference
 from .errors import ProviderError, SettingsError
-from .machine import Machine, usable_threads
-from .reference import BARS, Reference
-from .selection import candidates, self_test
-from .settings import Execution
+from .provider.machine import Machine, usable_threads
+from .provider.selection import candidates, self_test
+from .settings.settings import Execution
 
 
 @dataclass(frozen=True)

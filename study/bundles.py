@@ -14,7 +14,7 @@ from pathlib import Path
 from ..models import library
 from ..models.backbones import Backbone
 from ..models.contract import IMAGENET_8BIT, BundleError, Metadata
-from ..runtime.bundle import Bundle
+from ..runtime.bundle.bundle import Bundle
 from .errors import ExportFailedError, MissingBundleError
 from .grid import NAMED_WEIGHTS, BundleSpec
 

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..runtime.ascent import Step
-from ..runtime.checkpoint import Checkpoint, read_checkpoint
+from ..runtime.ascent.ascent import Step
+from ..runtime.dream.checkpoint import Checkpoint, read_checkpoint
+from ..runtime.dream.job import dream_subject
+from ..runtime.dream.record import Record
+from ..runtime.dream.repeat import load_record
+from ..runtime.dream.results import Results
+from ..runtime.dream.writer import Job, Listener
 from ..runtime.errors import RecordError
-from ..runtime.job import dream_subject
-from ..runtime.record import Record
-from ..runtime.repeat import load_record
-from ..runtime.results import Results
-from ..runtime.settings import Settings
-from ..runtime.subject import Subject
-from ..runtime.writer import Job, Listener
+from ..runtime.image.source import Subject
+from ..runtime.settings.settings import Settings
 from .errors import ResultsError
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
-from ..runtime.ascent import Step
+from ..runtime.ascent.ascent import Step
+from ..runtime.dream.run import dream
 from ..runtime.errors import DreamError
-from ..runtime.run import dream
 from .cells import Cell
 
 _TRIAL_STEPS = 2

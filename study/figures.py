@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..runtime.pictures import read_picture
+from ..runtime.image.files import read_picture
 from .folder import Folder
 from .losses import Losses, read_losses
 from .summary import Input, Row, Summary

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..models.files import write_whole
-from ..runtime.results import Results
+from ..runtime.dream.results import Results
 from .errors import ResultsError
 
 

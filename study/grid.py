@@ -9,7 +9,7 @@ from typing import Any
 
 from ..models.backbones import BACKBONES, Backbone, UnknownBackboneError, find_backbone
 from ..models.library import bundle_path
-from ..runtime.config import known_options, read_toml
+from ..runtime.settings.config import known_options, read_toml
 from .errors import GridError
 
 PAPER_SETS = (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.pictures import PictureError, encode_picture, read_picture, shrink
+from ..runtime.image.files import PictureError, encode_picture, read_picture, shrink
 from .errors import ResultsError
 from .folder import Folder
 from .summary import Input

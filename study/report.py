@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ..models.backbones import UnknownBackboneError, find_backbone
 from ..models.contract import weights_title
-from ..runtime.pictures import PictureError, encode_picture, read_picture, resize, shrink
+from ..runtime.image.files import PictureError, encode_picture, read_picture, resize, shrink
 from .errors import ResultsError
 from .estimate import in_words
 from .figures import PAGE, bundle_of, draw_as_paper, draw_comparison, draw_losses, page_svg

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from ..models.backbones import UnknownBackboneError, find_backbone
 from ..models.errors import OnnxdreamError
-from ..runtime.ascent import Step
+from ..runtime.ascent.ascent import Step
 from ..runtime.batch import gather_pictures, interruptible
-from ..runtime.bundle import Bundle
-from ..runtime.config import execution_of, settings_changes
+from ..runtime.bundle.bundle import Bundle
+from ..runtime.dream.progress import DreamProgress
+from ..runtime.dream.record import Record
+from ..runtime.dream.writer import Job
 from ..runtime.errors import ProviderError
-from ..runtime.presets import PRESETS, find_preset, fitted
-from ..runtime.progress import DreamProgress
-from ..runtime.record import Record
-from ..runtime.settings import Settings
-from ..runtime.subject import Subject
-from ..runtime.writer import Job
+from ..runtime.image.source import Subject
+from ..runtime.settings.config import execution_of, settings_changes
+from ..runtime.settings.presets import PRESETS, find_preset, fitted
+from ..runtime.settings.settings import Settings
 from .bundles import get_bundle
 from .cells import Cell
 from .errors import GridError

@@ -42,9 +42,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def broken_cuda(monkeypatch: pytest.MonkeyPatch) -> str:
     """An onnxruntime that offers CUDA, which does not work here; the notice of `auto`, which takes the CPU then."""
-    from onnxdream.runtime.machine import NAMES
-    from onnxdream.runtime.selection import choose
-    from onnxdream.runtime.settings import Execution
+    from onnxdream.runtime.provider.machine import NAMES
+    from onnxdream.runtime.provider.selection import choose
+    from onnxdream.runtime.settings.settings import Execution
 
     if NAMES["cuda"] in onnxruntime.get_available_providers():
         pytest.skip("CUDA is there")

@@ -234,3 +234,15 @@ def in_limited_files(most_bytes: int, *words: str | Path) -> subprocess.Complete
     return subprocess.run(
         list(map(str, words)), capture_output=True, text=True, timeout=100, check=False, preexec_fn=limit
     )
+
+
+def frames(path: Path) -> list[NDArray[Any]]:
+    """Every frame, RGB."""
+    film = cv2.VideoCapture(str(path))
+    assert film.isOpened()
+    found = []
+    while True:
+        read, frame = film.read()
+        if not read:
+            return found
+        found.append(frame[..., ::-1])

@@ -14,11 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foreign_files import BROKEN, FOREIGN
+from picture_bytes import png_chunk
 from pictures_fixture import (
     TINY_BYTES,
     Command,
     Finished,
     cliff_bytes,
+    frames,
     in_limited_files,
     in_process_of_its_own,
     in_this_process,
@@ -27,17 +30,13 @@ from pictures_fixture import (
     noise,
     save,
 )
-from test_bundle import BROKEN
-from test_containers import png_chunk
-from test_film import frames
-from test_model_file import FOREIGN
 
 from onnxdream import cli
-from onnxdream.runtime.machine import NAMES
-from onnxdream.runtime.pictures import read_note
-from onnxdream.runtime.plot import can_plot
-from onnxdream.runtime.record import read_record
-from onnxdream.runtime.selection import candidates
+from onnxdream.runtime.dream.plot import can_plot
+from onnxdream.runtime.dream.record import read_record
+from onnxdream.runtime.image.files import read_note
+from onnxdream.runtime.provider.machine import NAMES
+from onnxdream.runtime.provider.selection import candidates
 
 SHORT = ("--steps", "4", "--step-size", "0.02", "--threads", "1", "--provider", "cpu")
 PLOT = {"bears-dream-losses.png"} if can_plot() else set()

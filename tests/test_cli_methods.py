@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pictures_fixture import TINY_BYTES, Command, Finished, in_process_of_its_own, in_this_process, load, noise, save
 
 from onnxdream.cli import app
-from onnxdream.runtime.settings import Settings
+from onnxdream.runtime.settings.settings import Settings
 
 SHORT = ("--model", "tiny.onnx", "--steps", "3", "--step-size", "0.02", "--threads", "1", "--provider", "cpu")
 OLD = Path(__file__).parent / "data" / "tiny-1.0.onnx"
@@ -25,7 +25,7 @@ OLD = Path(__file__).parent / "data" / "tiny-1.0.onnx"
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take longer than all the rest."""
-    from onnxdream.runtime import writer
+    from onnxdream.runtime.dream import writer
 
     monkeypatch.setattr(writer, "can_plot", lambda: False)
 

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from foreign_files import FOREIGN
 from pictures_fixture import TINY_BYTES, Command, Finished, bundle_bytes, facts, in_this_process, listing, noise, save
-from test_model_file import FOREIGN
 
 from onnxdream.models.assembly import BUILT_IN
 from onnxdream.models.contract import SCHEMA
 from onnxdream.runtime import PRESETS, Bundle
-from onnxdream.runtime.machine import usable_threads
+from onnxdream.runtime.provider.machine import usable_threads
 
 EXPORT_EXTRA = ("tensorflow", "keras", "tf2onnx", "onnx")
 

@@ -25,6 +25,19 @@ FORBIDDEN = {
     "export": {"cv2", "onnxdream.runtime", "onnxdream.study", "onnxdream.cli"},
     "study": EXPORTING | {"onnxdream.export", "onnxdream.cli"},
 }
+# The wings and files of runtime/, floor by floor: each may enter itself and what lies below it, and nothing else.
+FLOORS: tuple[set[str], ...] = (
+    {"errors"},
+    {"settings", "film"},
+    {"provider", "image"},
+    {"bundle"},
+    {"ascent"},
+    {"dream", "deploying"},
+    {"footprint", "batch"},
+    {"bench", "deploy", "doctor", "verify"},
+    {"__init__"},
+)
+MOST_FILES = 10  # of a wing
 
 
 def rooms() -> list[str]:
@@ -37,13 +50,15 @@ def rooms() -> list[str]:
 def packages() -> list[str]:
     """The list in pyproject.toml (read as text: Python 3.10 has no tomllib)."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    line = next(line for line in text.splitlines() if line.startswith("packages = "))
-    listed: list[str] = ast.literal_eval(line.removeprefix("packages = "))
+    found = re.search(r"^packages = (\[[^\]]*\])", text, re.MULTILINE)
+    assert found
+    listed: list[str] = ast.literal_eval(found[1])
     return listed
 
 
 def modules(room: str) -> list[Path]:
-    return sorted((ROOT / room).glob("*.py"))
+    """Every module in a room and in its wings."""
+    return sorted((ROOT / room).rglob("*.py"))
 
 
 def imports(module: Path, everywhere: bool = True) -> Iterator[str]:
@@ -78,6 +93,47 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
     assert modules(room)
     trespasses = {module.name: entered(module, FORBIDDEN[room]) for module in modules(room)}
     assert not {name: found for name, found in trespasses.items() if found}
+
+
+def wing(module: str) -> str:
+    """The wing or file of runtime/ that a full name of the runtime lies in."""
+    return (module.removeprefix("onnxdream.runtime").removeprefix(".") or "__init__").split(".")[0]
+
+
+def floor(name: str) -> int:
+    return next(number for number, names in enumerate(FLOORS) if name in names)
+
+
+def test_arrows_between_wings_go_down() -> None:
+    wings = {path.parent.name if path.parent.name != "runtime" else path.stem for path in modules("runtime")}
+    assert wings == set().union(*FLOORS)
+    for module in modules("runtime"):
+        own = wing(f"onnxdream.runtime.{'.'.join(module.relative_to(ROOT / 'runtime').with_suffix('').parts)}")
+        bases = {name for name in imports(module) if name.startswith("onnxdream.runtime")}
+        entered_wings = {wing(name) for name in bases if wing(name) in wings} - {own}
+        assert all(floor(other) < floor(own) for other in entered_wings), (module.name, entered_wings)
+
+
+def test_a_wing_is_small_and_says_what_it_is() -> None:
+    for folder in {path.parent for path in modules("runtime")} - {ROOT / "runtime"}:
+        files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert 2 < len(files) <= MOST_FILES, folder
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))), folder
+
+
+def test_no_module_enters_one_that_enters_it() -> None:
+    """Not by way of others either, nor for its types alone."""
+    names = {f"onnxdream.{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}": path for path in package_modules()}
+    arrows = {name: {found for found in imports(path) if found in names} for name, path in names.items()}
+    while arrows:
+        free = {name for name, entered_ones in arrows.items() if not entered_ones & set(arrows)}
+        assert free, sorted(arrows)
+        for name in free:
+            del arrows[name]
+
+
+def package_modules() -> list[Path]:
+    return [path for room in FORBIDDEN for path in modules(room) if path.name != "__init__.py"]
 
 
 def test_the_runtime_needs_nothing_but_its_few_dependencies() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from onnxdream.models import assembly
 from onnxdream.runtime import Bundle
-from onnxdream.runtime.machine import NAMES, Machine
-from onnxdream.runtime.selection import self_test
+from onnxdream.runtime.provider.machine import NAMES, Machine
+from onnxdream.runtime.provider.selection import self_test
 
 # More bundles than the built-in ones, of any precision: a folder of .onnx files.
 FOLDER = os.environ.get("ONNXDREAM_TEST_BUNDLES")

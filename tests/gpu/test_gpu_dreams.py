@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from pictures_fixture import photograph
 
-from onnxdream.runtime import Bundle, Execution, Settings, dream, session
-from onnxdream.runtime.machine import Machine
+from onnxdream.runtime import Bundle, Execution, Settings, dream
+from onnxdream.runtime.provider import session
+from onnxdream.runtime.provider.machine import Machine
 
 WAYS: list[dict[str, Any]] = [
     {},

@@ -11,9 +11,9 @@ from pictures_fixture import photograph
 
 from onnxdream.models import contract
 from onnxdream.runtime import Bundle
-from onnxdream.runtime.machine import Machine
-from onnxdream.runtime.session import open_session
-from onnxdream.runtime.target import plain_weights
+from onnxdream.runtime.bundle.channel_weights import plain_weights
+from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.provider.session import open_session
 
 Array = NDArray[np.float32]
 CPU = Machine("cpu", 4)

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_graph_update import ALL, EXAMPLES, LIMITS, by_graph, by_numpy, some
+from updates import ALL, EXAMPLES, LIMITS, by_graph, by_numpy, some
 
-from onnxdream.runtime.graph_update import Check, Roll
-from onnxdream.runtime.machine import Machine
-from onnxdream.runtime.settings import Settings
-from onnxdream.runtime.tensors import Place
-from onnxdream.runtime.update import Part
+from onnxdream.runtime.ascent.update import Part
+from onnxdream.runtime.ascent.update_graph import Check, Roll
+from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.provider.tensors import Place
+from onnxdream.runtime.settings.settings import Settings
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,348 @@
+"""Gradient ascent on a picture: the paper's eq. 2, through octaves, with the losses of every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DivergedError, DreamError, RecordError
+from ..image.canvas import Canvas, Mask, Pixels
+from ..image.octaves import next_octave, with_lost_detail
+from ..settings.colours import parse_colours
+from ..settings.settings import Execution, Settings
+from .evaluator import Objective
+from .stepper import Climb, Route, new_climb
+from .update import new_slots, slots_of
+
+Array = NDArray[np.float32]
+Size = tuple[int, int]
+
+Ending = Literal["finished", "stopped", "diverged"]
+OnStep = Callable[["Step"], bool | None]
+
+# A plateau is left when the best loss of the last steps is higher than the best before by this share.
+_PLATEAU_GAIN = 1e-3
+
+
+@dataclass
+class State:
+    """Where an ascent is, between two steps; all that it needs to go on.
+
+    `number` counts updates, `octave_step` those of this octave; `history` holds a row of losses for every update
+    before this one, and after an evaluation that of the image itself; `last` says that only the last evaluation is
+    left. The arrays are float32 [3, height, width]; `colours` is the matrix [3, 3] of settings that have one, the same
+    from the first step to the last. While an ascent runs, only what a step's `fetch_state` returns is up to date.
+    """
+
+    image: Array
+    slots: list[Array]
+    number: int = 0
+    octave: int = 0
+    octave_step: int = 0
+    octave_start: int = 0
+    last: bool = False
+    history: list[Array] = field(default_factory=list)
+    colours: Array | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a run is after `number` updates, `octave_step` of them in the octave `octave`, which counts from 0.
+
+    `octaves` are the height and width of every octave, `picture_size` those of the picture as it is dreamed; the
+    largest octave is cut into `tiles` of the height and width `tile`; `execution` is what the run really has.
+
+    Losses, image and optimizer may lie on a GPU. The methods fetch them, which takes time there, and raise
+    DivergedError where a loss or gradient so far is not a finite number. The run then ends as diverged when `on_step`
+    returns, even if it caught the error.
+    """
+
+    number: int
+    octave: int
+    octave_step: int
+    octaves: tuple[Size, ...]
+    picture_size: Size
+    tile: Size
+    tiles: int
+    execution: Execution
+    _run: Run = field(repr=False, compare=False)
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the octave."""
+        return self.octaves[self.octave]
+
+    def fetch_losses(self) -> Array:
+        """The loss of each layer, float32 [layers]; also later, and after the run. Raises DivergedError."""
+        return self._run.losses_of(self.number)
+
+    def fetch_total(self) -> float:
+        """The weighted sum of the losses; also later, and after the run. Raises DivergedError."""
+        return float(self.fetch_losses() @ self._run.ascent.layer_weights)
+
+    def fetch_state(self) -> State:
+        """What to go on from; its arrays are the run's own, and change with the next update.
+
+        Raises DivergedError, and DreamError once `on_step` has returned.
+        """
+        return self._run.state_of(self.number)
+
+    def fetch_picture(self) -> Pixels:
+        """The picture at this step, as it would be saved. Raises what `fetch_state` raises."""
+        return self._run.ascent.canvas.develop(self.fetch_state().image)
+
+
+@dataclass(frozen=True, eq=False)
+class Ascent:
+    """Climbs a canvas's octaves, from the smallest or from a state that an earlier ascent was in."""
+
+    canvas: Canvas
+    objective: Objective
+    settings: Settings
+    layer_weights: Array
+    limits: tuple[float, float]
+    mask: Mask | None = None
+
+    def start(self) -> State:
+        """The state before the first step."""
+        image = self.canvas.base(self.canvas.octaves[0])
+        return State(image, new_slots(self.settings, image), colours=self.canvas.colour_matrix())
+
+    def run(self, state: State, on_step: OnStep | None) -> Ending:
+        """Climbs to the end, changing the state; returns finished, stopped (by `on_step`) or diverged.
+
+        Raises DivergedError where not even the first evaluation is a finite number, and RecordError for a state that
+        was in another ascent.
+        """
+        self._require_own(state)
+        return Run(self, state).to_the_end(on_step)
+
+    def route(self, size: tuple[int, int], colours: Array | None) -> Route:
+        """What an octave's climb goes by."""
+        mask = None if self.mask is None else self.mask.at(size)
+        return Route(self.objective, self.settings, self.limits, mask, colours)
+
+    def shift(self, number: int) -> tuple[int, int]:
+        """How far the picture is rolled at a step, down and right; follows from the seed and the step alone."""
+        reach = self.settings.jitter
+        if not reach:
+            return 0, 0
+        down, right = np.random.default_rng((self.settings.seed, number)).integers(-reach, reach + 1, 2)
+        return int(down), int(right)
+
+    def is_satisfied(self, history: list[Array]) -> bool:
+        """Whether the losses of an octave, one row for each update, say that it is time to leave it."""
+        highest, window = self.settings.max_loss, self.settings.plateau
+        if highest is not None and float(history[-1] @ self.layer_weights) > highest:
+            return True
+        if window is None or len(history) <= window:
+            return False
+        totals = [float(losses @ self.layer_weights) for losses in history]
+        before, lately = max(totals[:-window]), max(totals[-window:])
+        return lately <= before + _PLATEAU_GAIN * abs(before)
+
+    def _require_own(self, state: State) -> None:
+        octaves = self.canvas.octaves
+        own = (
+            0 <= state.octave < len(octaves)
+            and state.image.shape[1:] == octaves[state.octave]
+            and len(state.slots) == slots_of(self.settings)
+            and (state.colours is not None) == parse_colours(self.settings.colours).have_matrix
+            and all(losses.shape == self.layer_weights.shape for losses in state.history)
+        )
+        if not own:
+            raise RecordError("the checkpoint fits neither its picture nor its settings: start the dream again")
+
+
+class Run:
+    """A state on its way through an ascent; the image of the octave at hand is its climb's."""
+
+    def __init__(self, ascent: Ascent, state: State) -> None:
+        self.ascent = ascent
+        self._state = state
+        self._climb: Climb | None = None
+        self._shown: int | None = None  # the number of the step that `on_step` is looking at
+        self._has_diverged = False
+        del state.history[state.number :]
+        # What a number that is not finite leads back to: so many rows, and in an octave's first the image before it.
+        self._sound_rows = state.number
+        self._sound_image: Array | None = None
+
+    def to_the_end(self, on_step: OnStep | None) -> Ending:
+        """Climbs until the last octave is done, `on_step` says so, or a number is not finite; fetches the state."""
+        try:
+            ending = self._climb_on(on_step)
+            self._fetch_state()
+        except DivergedError:
+            if not self._has_diverged:  # it came out of `on_step`, and is not about this run
+                raise
+            if not self._state.history:
+                raise DivergedError(
+                    "the first gradient is not a finite number: the bundle or its weights are broken, export it again"
+                ) from None
+            ending = "diverged"
+        self._climb = None
+        return ending
+
+    def losses_of(self, number: int) -> Array:
+        """The losses after so many updates, float32 [layers]. Raises DivergedError where they are not finite."""
+        if number >= len(self._state.history):
+            self._collect_rows()
+        return self._state.history[number]
+
+    def state_of(self, number: int) -> State:
+        """The state of the step that `on_step` is looking at.
+
+        Raises DivergedError where losses or a gradient so far are not finite, and DreamError for any other step.
+        """
+        if number != self._shown:
+            raise DreamError(f"step {number} is over: fetch its picture or its state while on_step is called with it")
+        return self._fetch_state()
+
+    def _climb_on(self, on_step: OnStep | None) -> Ending:
+        state = self._state
+        while True:
+            self._evaluate()
+            if self._is_due():
+                self._collect_rows()
+            stop = on_step is not None and self._show(on_step)
+            if state.last:
+                return "finished"
+            if stop:
+                return "stopped"
+            self._update()
+            if state.octave_step >= self.ascent.settings.steps or self._is_satisfied():
+                self._leave_octave()
+
+    def _show(self, on_step: OnStep) -> bool:
+        """Whether `on_step` wants to stop here. Raises DivergedError where one of its fetches did, caught or not."""
+        self._shown = self._state.number
+        try:
+            stop = on_step(self._step())
+        finally:
+            self._shown = None
+        self._require_finite()
+        return bool(stop)
+
+    def _step(self) -> Step:
+        state, canvas, objective = self._state, self.ascent.canvas, self.ascent.objective
+        plan = objective.plan(canvas.largest_octave)
+        return Step(
+            number=state.number,
+            octave=state.octave,
+            octave_step=state.octave_step,
+            octaves=tuple(canvas.octaves),
+            picture_size=canvas.size,
+            tile=plan.tile_size,
+            tiles=len(plan.tiles),
+            execution=objective.execution,
+            _run=self,
+        )
+
+    def _evaluate(self) -> None:
+        shift = self.ascent.shift(self._state.number)
+        while True:
+            try:
+                self._at_hand().evaluate(shift)
+                return
+            except MemoryError as error:
+                self._retreat(error)
+
+    def _update(self) -> None:
+        state = self._state
+        while True:
+            try:
+                self._at_hand().update(state.octave_step + 1)
+                break
+            except MemoryError as error:
+                self._retreat(error)
+                self._evaluate()
+                self._at_hand().rows()  # known from the first time
+        state.octave_step += 1
+        state.number += 1
+
+    @property
+    def _size(self) -> Size:
+        """Height and width of the octave."""
+        return self._state.image.shape[1], self._state.image.shape[2]
+
+    def _at_hand(self) -> Climb:
+        if self._climb is None:
+            route = self.ascent.route(self._size, self._state.colours)
+            self._climb = new_climb(route, self._state.image, self._state.slots)
+        return self._climb
+
+    def _retreat(self, error: MemoryError) -> None:
+        """Goes on from here in smaller pieces."""
+        self._fetch_state()
+        self._climb = None
+        self.ascent.objective.retreat(self._size, error)
+
+    def _is_due(self) -> bool:
+        """Whether rows must be fetched although nobody has asked for them."""
+        settings, waiting = self.ascent.settings, self._state.number + 1 - len(self._state.history)
+        watched = settings.max_loss is not None or settings.plateau is not None
+        return watched or waiting >= self._at_hand().patience
+
+    def _fetch_state(self) -> State:
+        """The state as it is now. Raises DivergedError where losses or a gradient so far are not finite."""
+        self._collect_rows()
+        if self._climb:
+            self._state.image, self._state.slots = self._climb.arrays()
+        return self._state
+
+    def _collect_rows(self) -> None:
+        """Fetches the losses that wait. Raises DivergedError where they, or one of their gradients, are not finite."""
+        self._require_finite()
+        if self._climb is None:
+            return
+        rows = self._climb.rows()
+        for row in rows:
+            if not np.isfinite(row).all():
+                self._has_diverged = True
+                self._go_back(self._climb)
+                self._require_finite()
+            self._state.history.append(row[:-1].copy())
+        if rows:
+            self._climb.keep()
+            self._sound_rows, self._sound_image = len(self._state.history), None
+
+    def _require_finite(self) -> None:
+        if self._has_diverged:
+            raise DivergedError(f"the losses were not finite numbers after step {len(self._state.history) - 1}")
+
+    def _go_back(self, climb: Climb) -> None:
+        """To the last image whose losses and gradient are known to be finite."""
+        kept = climb.kept()
+        sound = self._sound_image if kept is None else kept
+        self._state.image = climb.arrays()[0] if sound is None else sound
+        del self._state.history[self._sound_rows :]
+        self._climb = None
+
+    def _is_satisfied(self) -> bool:
+        return self.ascent.is_satisfied(self._state.history[self._state.octave_start :])
+
+    def _leave_octave(self) -> None:
+        """The way into the next octave, on the host; the update just made is kept."""
+        state, settings = self._fetch_state(), self.ascent.settings
+        canvas, octaves = self.ascent.canvas, self.ascent.canvas.octaves
+        self._sound_image = self._at_hand().kept()
+        self._climb = None
+        if settings.detail == "after" and state.octave > 0:
+            base, smaller = (canvas.base(octaves[state.octave - back]) for back in (0, 1))
+            state.image = with_lost_detail(state.image, base, smaller)
+        if settings.octave_rounding:
+            state.image = canvas.rounded(state.image)
+        if state.octave + 1 == len(octaves):
+            state.last = True
+            return
+        base, following = (canvas.base(octaves[state.octave + on]) for on in (0, 1))
+        state.image = next_octave(state.image, base, following, settings.detail)
+        state.slots = new_slots(settings, state.image)
+        state.octave += 1
+        state.octave_step = 0
+        state.octave_start = state.number

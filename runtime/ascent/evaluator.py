@@ -1,0 +1,184 @@
+"""What a run climbs: the weighted losses of a picture of any size, and their gradient, tile by tile where needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...models import contract
+from ..bundle.bundle import Bundle, Session
+from ..errors import OutOfMemoryError
+from ..provider.budget import Cost, default_budget, tile_shape
+from ..provider.machine import Machine
+from ..provider.tensors import Place, Tensor
+from ..settings.colours import parse_colours
+from ..settings.schedule import largest
+from ..settings.settings import Execution, Settings
+from .tiles import TilePlan, blended, tutorial
+
+Array = NDArray[np.float32]
+Size = tuple[int, int]
+
+# Tiles that no memory budget asks for: the tutorial's.
+_TUTORIAL_TILE = 512
+_SMALLEST_TILE = 128
+# Of a bundle that does not say what it takes (contract 1.0): well above all that were measured.
+_UNKNOWN_BYTES_PER_PIXEL = 4000.0
+
+
+class Objective:
+    """Losses and gradient of an image of any size.
+
+    `layer_weights` are those of the layers, `channel_weights` (None: the bundle's) those of their channels. Where the
+    image does not fit into the memory budget it is cut into tiles: its gradient is put together from theirs, and its
+    losses are their area-weighted mean. Where memory runs out all the same, tiles are halved and the run goes on.
+    `largest` is the largest image that is to come. Raises MemoryBudgetError.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: Settings,
+        machine: Machine,
+        layer_weights: Array,
+        largest: Size,
+        channel_weights: Array | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._bundle = bundle
+        self._settings = settings
+        self.machine = machine
+        self._layer_weights = layer_weights
+        self._channel_weights = channel_weights
+        self._say = say
+        self._plans: dict[Size, TilePlan] = {}
+        self.tile_pixels = settings.execution.tile_pixels or self._affordable_pixels(largest)
+
+    @property
+    def execution(self) -> Execution:
+        """The execution that the run really has."""
+        return replace(
+            self._settings.execution,
+            provider=self.machine.provider,
+            threads=self.machine.threads,
+            tile_pixels=self.tile_pixels,
+        )
+
+    @property
+    def layers(self) -> int:
+        """How many losses an image has."""
+        return len(self._layer_weights)
+
+    def plan(self, size: Size) -> TilePlan:
+        """How an image of that size is cut."""
+        if size not in self._plans:
+            self._plans[size] = self._new_plan(size)
+        return self._plans[size]
+
+    def evaluate(self, image: Array) -> tuple[Array, Array]:
+        """Losses [layers] and gradient [3, height, width] of a CHW image; the gradient is the caller's to change."""
+        while True:
+            size = image.shape[1], image.shape[2]
+            try:
+                return self._evaluate(image, self.plan(size))
+            except OutOfMemoryError as error:
+                self.retreat(size, error)
+
+    def is_whole(self, size: Size) -> bool:
+        """Whether an image of that size is computed in one piece."""
+        plan = self.plan(size)
+        return len(plan.tiles) == 1 and plan.tile_size == size
+
+    def evaluate_bound(self, image: Tensor, losses: Tensor, gradient: Tensor) -> None:
+        """The same for an image in one piece, [1, 3, h, w], into tensors [1, layers] and [1, 3, h, w] of its place.
+
+        Raises ComputationError; where memory ran out, `retreat` makes tiles of it.
+        """
+        session = self._session((image.shape[2], image.shape[3]))
+        inputs = {contract.IMAGE: image, **self._weights}
+        session.evaluate_bound(inputs, {contract.LOSSES: losses, contract.GRADIENT: gradient})
+
+    @cached_property
+    def _weights(self) -> dict[str, Tensor]:
+        """In the machine's memory."""
+        place = Place(self.machine)
+        weights = {contract.LAYER_WEIGHTS: self._layer_weights, contract.CHANNEL_WEIGHTS: self._channel_weights}
+        return {name: place.tensor(values) for name, values in weights.items() if values is not None}
+
+    def _evaluate(self, image: Array, plan: TilePlan) -> tuple[Array, Array]:
+        session = self._session(plan.tile_size)
+        if self.is_whole((image.shape[1], image.shape[2])):
+            return session.evaluate(image, self._layer_weights, self._channel_weights)
+        gradient = np.zeros_like(image)
+        losses = np.zeros(len(self._layer_weights), np.float64)
+        covered = sum(tile.area for tile in plan)
+        share = np.float32(plan.tile_size[0] * plan.tile_size[1] / covered)
+        for tile in plan:
+            rows, columns = tile.window
+            found, slope = session.evaluate(
+                np.ascontiguousarray(image[:, rows, columns]), self._layer_weights, self._channel_weights
+            )
+            losses += found * (tile.area / covered)
+            slope *= tile.rows[:, None]
+            slope *= tile.columns * share
+            gradient[:, rows, columns] += slope
+        return losses.astype(np.float32), gradient
+
+    def _session(self, size: Size) -> Session:
+        if self._bundle.builds_engine(*size, self.machine):
+            self._say(f"building TensorRT's engine for {size[1]}×{size[0]}, minutes the first time")
+        return self._bundle.session(*size, self.machine)
+
+    def _new_plan(self, size: Size) -> TilePlan:
+        if self._settings.tiling == "tutorial":
+            return tutorial(*size, _TUTORIAL_TILE)
+        smallest = max(self._bundle.metadata.smallest_size)
+        grid = max(layer.stride for layer in self._bundle.metadata.layers)
+        tile = tile_shape(self.tile_pixels, size, grid)
+        tile = max(tile[0], min(smallest, size[0])), max(tile[1], min(smallest, size[1]))
+        return blended(*size, tile, min(self._settings.tile_overlap, min(tile) // 2), grid, smallest)
+
+    def _affordable_pixels(self, size: Size) -> int:
+        """Pixels of a tile that keep a run on a picture of that size within its memory."""
+        execution = self._settings.execution
+        memory = self._bundle.metadata.memory
+        cost = Cost(
+            per_tile_pixel=(memory.per_pixel if memory else _UNKNOWN_BYTES_PER_PIXEL) + _update_bytes(self._settings),
+            fixed=memory.fixed if memory else 4.0 * len(self._bundle.data),
+            per_picture_pixel=_picture_bytes(self._settings),
+        )
+        budget = execution.memory or default_budget(self.machine.provider)
+        return cost.largest_tile(budget, size[0] * size[1], max(self._bundle.metadata.smallest_size))
+
+    def retreat(self, size: Size, error: MemoryError) -> None:
+        """Halves the tiles of an image of that size. Raises the error where they are as small as they may be."""
+        height, width = self.plan(size).tile_size
+        smallest = max(_SMALLEST_TILE, *self._bundle.metadata.smallest_size)
+        if self._settings.tiling == "tutorial" or height * width // 2 < smallest**2:
+            raise error
+        self.tile_pixels = height * width // 2
+        self._plans.clear()
+        self._bundle.forget_session()
+        self._say(f"memory ran out with tiles of {width}×{height}: going on with half of that")
+
+
+def _picture_bytes(settings: Settings) -> float:
+    """Bytes that a pixel of the whole picture takes: float32 planes, and the pictures it comes from and becomes."""
+    planes = 2.0  # the image and its gradient
+    planes += {"plain": 0, "momentum": 2, "adam": 5}[settings.optimizer]
+    planes += 2.0 * bool(settings.jitter) + 1.0 * bool(largest(settings.blur)) + 3.0 * bool(settings.laplacian)
+    planes += 1.0 * parse_colours(settings.colours).have_matrix
+    planes += 4.0 * bool(settings.tv) + 1.0 * bool(settings.l2) + 1.0 * (settings.octaves > 1)
+    return 12.0 * planes + 3.0 * 3
+
+
+def _update_bytes(settings: Settings) -> float:
+    """Bytes that a pixel takes on top where its image is in one piece, and updated as a graph (measured)."""
+    planes = 4.0 + 1.0 * (settings.optimizer == "momentum")
+    planes += 3.0 * bool(settings.jitter) + 1.0 * bool(largest(settings.blur)) + 4.0 * bool(settings.laplacian)
+    planes += 3.0 * bool(settings.tv) + 1.0 * parse_colours(settings.colours).have_matrix
+    return 12.0 * planes

@@ -1,0 +1,1 @@
+"""A folder for a device: what is in it, and how it is checked there."""

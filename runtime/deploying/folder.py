@@ -1,0 +1,195 @@
+"""A deployed folder: what lies in it, and how it is read on a machine that does not trust it.
+
+Its files lie flat beside each other. `SHA256SUMS` lists all of them, as sha256sum does; `deployment.json` tells the
+target, the bundle's name, and what the bundle computes on a reference picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import DreamError
+from ..settings.settings import ProviderName
+from .reference import Reference
+
+MANIFEST = "SHA256SUMS"
+FACTS = "deployment.json"
+RUN = "run.sh"
+REQUIREMENTS = "requirements.txt"
+ENVIRONMENT = ".venv"
+_FORMAT = 1
+_MOST_MANIFEST_BYTES = 2**16
+_MOST_FACTS_BYTES = 2**24
+_MOST_BYTES = 2**30  # of any file; no bundle is larger
+_CHUNK = 2**20
+# No folders, nothing hidden, nothing that a terminal or a shell takes for more than a name.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,200}")
+_LINE = re.compile(rf"([0-9a-f]{{64}}) [ *]({_NAME.pattern})")
+
+
+class DeploymentError(DreamError):
+    """Base of what is wrong with a deployed folder."""
+
+
+class DeploymentFormatError(DeploymentError, ValueError):
+    """The folder is none that `deploy` made, or no longer as it was made."""
+
+
+class DeploymentReadError(DeploymentError, OSError):
+    """A file of the folder cannot be read."""
+
+
+class DeploymentWriteError(DeploymentError, OSError):
+    """The folder cannot be written."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of device: what it has, the Python it needs as an expression, and what to install there.
+
+    `extra` is onnxdream's own where the public index has all of it. A Jetson has none: `jetson_index` has its
+    onnxruntime. `providers` are those that must work.
+    """
+
+    title: str
+    python: str
+    providers: tuple[ProviderName, ...]
+    extra: str | None = None
+    jetson_index: str | None = None
+
+
+_ANY_PYTHON = "sys.version_info >= (3, 10)"
+TARGETS: Mapping[str, Target] = MappingProxyType(
+    {
+        "jetson-orin": Target(
+            "JetPack 6: Python 3.10, CUDA 12.6",
+            "sys.version_info[:2] == (3, 10)",
+            ("cuda", "cpu"),
+            jetson_index="https://pypi.jetson-ai-lab.io/jp6/cu126",
+        ),
+        "jetson-thor": Target(
+            "JetPack 7: Python 3.12, CUDA 13",
+            "sys.version_info[:2] == (3, 12)",
+            ("cuda", "cpu"),
+            jetson_index="https://pypi.jetson-ai-lab.io/sbsa/cu130",
+        ),
+        "workstation": Target("an x86-64 machine with an NVIDIA GPU", _ANY_PYTHON, ("cuda", "cpu"), extra="gpu"),
+        "cpu": Target("any x86-64 or ARM machine", _ANY_PYTHON, ("cpu",), extra="cpu"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What `deployment.json` tells: the onnxdream that deployed, for which target, and the reference."""
+
+    version: str
+    target: str
+    bundle: str
+    reference: Reference
+
+    def to_json(self) -> str:
+        facts = {"format": _FORMAT, "onnxdream": self.version, "target": self.target, "bundle": self.bundle}
+        return json.dumps({**facts, "reference": self.reference.to_facts()}, indent=1)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Deployment:
+        """Raises DeploymentFormatError."""
+        try:
+            facts: dict[str, Any] = json.loads(data)
+            if type(facts["format"]) is int and facts["format"] > _FORMAT:
+                raise DeploymentFormatError(f"{FACTS} is of a newer onnxdream: run the one in the folder, by {RUN}")
+            target, bundle = facts["target"], facts["bundle"]
+            names = _NAME.fullmatch(bundle) and _NAME.fullmatch(facts["onnxdream"])
+            if facts["format"] != _FORMAT or target not in TARGETS or not names:
+                raise ValueError("facts of no deployment")
+            return cls(facts["onnxdream"], target, bundle, Reference.from_facts(facts["reference"]))
+        except DeploymentFormatError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            raise DeploymentFormatError(f"{FACTS} is damaged: copy the folder again, or deploy it again") from None
+
+
+def manifest(files: Mapping[str, bytes]) -> bytes:
+    """The text that `sha256sum --check` reads."""
+    return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items())).encode()
+
+
+def plain_name(name: str) -> str:
+    """A file's name in a deployed folder: that name, its odd characters replaced."""
+    plain = re.sub(r"[^A-Za-z0-9._+-]", "_", name)[-200:].lstrip("._+-")
+    return plain if _NAME.fullmatch(plain) else f"bundle-{plain}"
+
+
+def read_manifest(folder: Path) -> dict[str, str]:
+    """Names and SHA-256 of a folder's files. Raises DeploymentFormatError and DeploymentReadError."""
+    try:
+        text = _read_regular(folder, MANIFEST, _MOST_MANIFEST_BYTES).decode("ascii")
+    except UnicodeDecodeError:
+        raise DeploymentFormatError(f"{MANIFEST} is damaged: copy the folder again") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise DeploymentFormatError(
+            f"{str(folder)!r} has no {MANIFEST}: give a folder that the command `deploy` made"
+        ) from None
+    listed: dict[str, str] = {}
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        if match is None or match[2] in listed or match[2] == MANIFEST:
+            raise DeploymentFormatError(f"{MANIFEST} has the line {line[:100]!r}: copy the folder again")
+        listed[match[2]] = match[1]
+    for name in (FACTS, RUN, REQUIREMENTS):
+        if name not in listed:
+            raise DeploymentFormatError(f"{MANIFEST} does not list {name}: copy the folder again")
+    return listed
+
+
+def read_deployment(folder: Path, listed: Mapping[str, str]) -> Deployment:
+    """What a folder with these files tells of itself. Raises DeploymentFormatError and DeploymentReadError."""
+    deployed = Deployment.from_json(read_listed(folder, FACTS, listed, _MOST_FACTS_BYTES))
+    if deployed.bundle not in listed:
+        raise DeploymentFormatError(f"{MANIFEST} does not list {deployed.bundle}: copy the folder again")
+    return deployed
+
+
+def read_listed(folder: Path, name: str, listed: Mapping[str, str], most_bytes: int = _MOST_BYTES) -> bytes:
+    """A file's bytes, if they are as listed. Raises DeploymentFormatError and DeploymentReadError."""
+    try:
+        data = _read_regular(folder, name, most_bytes)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DeploymentFormatError(f"{name} is missing: copy the folder again") from None
+    if hashlib.sha256(data).hexdigest() != listed[name]:
+        raise DeploymentFormatError(f"{name} is not as it was deployed: copy the folder again")
+    return data
+
+
+def _read_regular(folder: Path, name: str, most_bytes: int) -> bytes:
+    """The bytes of a plain file, never those that a link points to, nor of a pipe or a device.
+
+    Raises FileNotFoundError, NotADirectoryError, DeploymentFormatError and DeploymentReadError.
+    """
+    path = folder / name
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):  # before it is opened: a device may act on that
+            raise DeploymentFormatError(f"{name} is no plain file, but a link or a device: copy the folder again")
+        with open(os.open(path, flags), "rb") as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise DeploymentFormatError(f"{name} is no plain file: copy the folder again")
+            if state.st_size > most_bytes:
+                raise DeploymentFormatError(f"{name} is larger than any that is deployed: copy the folder again")
+            return file.read(most_bytes + 1)
+    except (FileNotFoundError, NotADirectoryError, DeploymentError):
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "the path holds a zero byte"
+        raise DeploymentReadError(f"{name} cannot be read ({reason}): check the folder's permissions") from None

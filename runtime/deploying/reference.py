@@ -1,0 +1,139 @@
+"""What a bundle computes on a picture that is kept, so that another machine's results can be compared with it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.bundle import Bundle
+from ..image.scaling import Scale
+from ..provider.machine import Machine, usable_threads
+from ..settings.settings import Precision
+
+Array = NDArray[np.float32]
+
+# Small, so that a deployment stays small, and with different sides, so that swapped ones show.
+_HEIGHT, _WIDTH = 64, 96
+_LARGEST_SIDE = 4096
+_MOST_LAYERS = 1000
+# A loss of nothing differs from another by no more than this.
+_SLACK = 1e-6
+
+
+@dataclass(frozen=True)
+class Bar:
+    """How far a machine may be off: |a - b| / |b| of each layer's loss at most, the gradients' cosine at least."""
+
+    loss_error: float
+    cosine: float
+
+
+# fp32 as the export's own verification has it. The others keep what a dream's look follows: the gradient's direction.
+BARS: dict[Precision, Bar] = {
+    "fp32": Bar(1e-4, 0.9999),
+    "mixed": Bar(2e-2, 0.98),
+    "fp16": Bar(2e-2, 0.98),
+    "bf16": Bar(5e-2, 0.95),
+}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a machine is off: the largest relative error of a loss, and the gradients' cosine."""
+
+    loss_error: float
+    cosine: float
+
+    def meets(self, bar: Bar) -> bool:
+        """False for what is no number, too."""
+        return self.loss_error <= bar.loss_error and self.cosine >= bar.cosine
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A picture (HWC, uint8), and the losses [layers] and gradient [3, height, width] of it with all layers climbed."""
+
+    picture: NDArray[np.uint8]
+    losses: Array
+    gradient: Array
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Reference:
+        """The reference of a bundle, computed here by the CPU provider. Raises DreamError and BundleError."""
+        smallest_height, smallest_width = bundle.metadata.smallest_size
+        picture = _picture(max(_HEIGHT, smallest_height), max(_WIDTH, smallest_width))
+        losses, gradient = _evaluate(bundle, picture, Machine("cpu", usable_threads(), bundle.precision))
+        return cls(picture, losses, gradient)
+
+    @classmethod
+    def from_facts(cls, facts: Any) -> Reference:
+        """Reads what `to_facts` gave. Raises ValueError, KeyError and TypeError for anything else."""
+        height, width = (int(side) for side in facts["size"])
+        with np.errstate(over="ignore"):
+            losses = np.array([float(loss) for loss in facts["losses"]], np.float32)
+        if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE and 1 <= len(losses) <= _MOST_LAYERS):
+            raise ValueError("a reference of an impossible size")
+        picture = _unpacked(facts["picture"], np.dtype(np.uint8), (height, width, 3))
+        gradient = _unpacked(facts["gradient"], np.dtype("<f4"), (3, height, width))
+        reference = cls(picture, losses, gradient)
+        if not reference.is_sound():
+            raise ValueError("a reference that nothing can agree with")
+        return reference
+
+    def to_facts(self) -> dict[str, Any]:
+        """The reference as JSON takes it: the arrays' bytes as base64, the gradient's little-endian."""
+        return {
+            "size": list(self.picture.shape[:2]),
+            "losses": [float(loss) for loss in self.losses],
+            "picture": base64.b64encode(self.picture.tobytes()).decode(),
+            "gradient": base64.b64encode(self.gradient.astype("<f4").tobytes()).decode(),
+        }
+
+    def is_sound(self) -> bool:
+        """Whether another result can be compared with it: finite, and with a gradient that points somewhere."""
+        return bool(np.isfinite(self.losses).all() and np.isfinite(self.gradient).all() and self.gradient.any())
+
+    def agreement(self, bundle: Bundle, machine: Machine) -> Agreement:
+        """Compares what that machine computes. Raises DreamError and BundleError."""
+        losses, gradient = _evaluate(bundle, self.picture, machine)
+        if losses.shape != self.losses.shape:
+            return Agreement(math.inf, 0.0)
+        errors = np.abs(losses.astype(np.float64) - self.losses) / (np.abs(self.losses) + _SLACK)
+        ours, theirs = gradient.astype(np.float64).ravel(), self.gradient.astype(np.float64).ravel()
+        norms = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
+        return Agreement(float(errors.max()), float(ours @ theirs) / norms if norms else 0.0)
+
+
+def _evaluate(bundle: Bundle, picture: NDArray[np.uint8], machine: Machine) -> tuple[Array, Array]:
+    image = Scale.of(picture, 255.0, "backbone", bundle.metadata.input_range).to_image(picture)
+    height, width = picture.shape[:2]
+    weights = np.ones(len(bundle.metadata.layers), np.float32)
+    try:
+        return bundle.session(height, width, machine).evaluate(image, weights)
+    finally:
+        bundle.forget_session()
+
+
+def _picture(height: int, width: int) -> NDArray[np.uint8]:
+    """Waves of several lengths under grain: something for every layer to answer to."""
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    waves = [np.sin(x / 3 + y / 7), np.sin(y / 4 - x / 11), np.sin(np.hypot(x - width / 2, y - height / 2) / 2)]
+    grain = np.random.default_rng(0).uniform(-1, 1, (height, width, 3))
+    picture: NDArray[np.uint8] = (
+        np.rint(127.5 + 90 * np.stack(waves, axis=2) + 35 * grain).clip(0, 255).astype(np.uint8)
+    )
+    return picture
+
+
+def _unpacked(text: Any, kind: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError("an array that is no base64") from None
+    return np.frombuffer(data, kind).reshape(shape)

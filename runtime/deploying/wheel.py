@@ -1,0 +1,104 @@
+"""The onnxdream that runs here as a wheel, so that a device gets the very same code without a checkout or a build.
+
+Works the same from a checkout and from an installation: the code is pure Python, so a wheel is a zip of its files.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.metadata
+import io
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_PACKAGE = Path(__file__).parents[2]
+# What the package holds; a test compares it with what setuptools packs.
+_CONTENTS = (
+    "__init__.py",
+    "cli.py",
+    "py.typed",
+    "export/*.py",
+    "export/forms/*.py",
+    "models/*.py",
+    "models/builtin/*.graph",
+    "models/builtin/*.json",
+    "models/builtin/*.npz",
+    "models/graphs/*.onnx",
+    "runtime/*.py",
+    "runtime/*/*.py",
+    "runtime/deploying/templates/*.sh",
+    "study/*.py",
+    "study/templates/*.html",
+)
+_LICENCES = ("LICENSE", "NOTICE")
+_TAGS = "Wheel-Version: 1.0\nGenerator: onnxdream\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+_ENTRY_POINTS = "[console_scripts]\nonnxdream = onnxdream.cli:app\n"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip's earliest date: the same code is the same wheel
+
+
+def pack_wheel() -> tuple[str, bytes]:
+    """A wheel's name and bytes."""
+    version, metadata, licences = _of_checkout() if (_PACKAGE / "pyproject.toml").is_file() else _of_installation()
+    facts = f"onnxdream-{version}.dist-info"
+    files = {f"onnxdream/{path.relative_to(_PACKAGE).as_posix()}": path.read_bytes() for path in package_files()}
+    texts = {"METADATA": metadata, "WHEEL": _TAGS, "entry_points.txt": _ENTRY_POINTS}
+    texts |= {f"licenses/{name}": text for name, text in licences.items()}
+    files |= {f"{facts}/{name}": text.encode() for name, text in texts.items()}
+    record = "".join(f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in files.items())
+    files[f"{facts}/RECORD"] = f"{record}{facts}/RECORD,,\n".encode()
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, data)
+    return f"onnxdream-{version}-py3-none-any.whl", wheel.getvalue()
+
+
+def package_files() -> list[Path]:
+    """The files of this package, those of a checkout that are no part of it left out."""
+    return sorted(path for pattern in _CONTENTS for path in _PACKAGE.glob(pattern) if path.is_file())
+
+
+def _of_installation() -> tuple[str, str, dict[str, str]]:
+    """Version, metadata and licences as they were installed."""
+    here = importlib.metadata.distribution("onnxdream")
+    return here.version, here.read_text("METADATA") or "", {n: here.read_text(f"licenses/{n}") or "" for n in _LICENCES}
+
+
+def _of_checkout() -> tuple[str, str, dict[str, str]]:
+    """Version, metadata and licences as they are now: an editable installation keeps those of its day."""
+    project: dict[str, Any] = tomllib.loads((_PACKAGE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [
+        "Metadata-Version: 2.4",
+        f"Name: {project['name']}",
+        f"Version: {project['version']}",
+        f"Summary: {project['description']}",
+        f"License-Expression: {project['license']}",
+        *(f"License-File: {name}" for name in _LICENCES),
+        f"Requires-Python: {project['requires-python']}",
+        *(f"Requires-Dist: {requirement}" for requirement in project["dependencies"]),
+    ]
+    for extra, requirements in project["optional-dependencies"].items():
+        lines.append(f"Provides-Extra: {extra}")
+        lines += [f"Requires-Dist: {_of_extra(requirement, extra)}" for requirement in requirements]
+    licences = {name: (_PACKAGE / name).read_text(encoding="utf-8") for name in _LICENCES}
+    return project["version"], "\n".join(lines) + "\n", licences
+
+
+def _of_extra(requirement: str, extra: str) -> str:
+    """A requirement as that of an extra; a marker of its own must hold as well."""
+    package, _, marker = (part.strip() for part in requirement.partition(";"))
+    return f'{package}; ({marker}) and extra == "{extra}"' if marker else f'{package}; extra == "{extra}"'
+
+
+def _digest(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

@@ -1,0 +1,67 @@
+"""The progress bar of a dream: steps, loss, rate and time left. Quiet where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ..ascent.ascent import Step
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+# To see a loss may mean to fetch it from a GPU; nobody reads faster.
+_SECONDS_BETWEEN_LOOKS = 0.1
+
+
+class DreamProgress:
+    """Shows one dream of a known number of steps while it runs, from its first gradient on."""
+
+    def __init__(self, name: str, steps: int) -> None:
+        self._name, self._steps = name, steps
+        self._is_watched = sys.stderr is not None and sys.stderr.isatty()  # a service may have none
+        self._bar: Progress | None = None
+        self._next_look = 0.0
+
+    def __enter__(self) -> DreamProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def show(self, step: Step) -> None:
+        """Moves the bar to a step, a few times a second and at the end."""
+        ended = step.number == self._steps
+        if not self._is_watched or (time.monotonic() < self._next_look and not ended):
+            return
+        self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+        if self._bar is None:
+            self._bar = _new_bar(self._name, self._steps, step.number)
+        (task,) = self._bar.tasks
+        rate = f"{task.speed:.1f} steps/s" if task.speed else ""
+        self._bar.update(task.id, completed=step.number, loss=f"{step.fetch_total():.4g}", rate=rate)
+
+
+def _new_bar(name: str, steps: int, done: int) -> Progress:
+    """rich is slow to import, and the first gradient need not wait for it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    bar.add_task(name, total=steps, completed=done, loss="…", rate="")
+    bar.start()
+    return bar

@@ -1,0 +1,135 @@
+"""From the options of the command line, or of a config file, to a job and its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..bundle.bundle import Bundle
+from ..bundle.channel_weights import chosen_channels, parse_channels
+from ..bundle.choice import bundle_of, choose_bundle, describe
+from ..errors import SettingsError
+from ..image.source import Subject
+from ..settings.config import execution_of, read_config, settings_changes
+from ..settings.presets import DEFAULT_LOOK, find_preset, fitted
+from ..settings.settings import Settings
+from .checkpoint import Checkpoint, read_checkpoint
+from .repeat import aids_of, job_to_resume, load_record, subject_of
+from .writer import Job
+
+_LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all"
+# What may stand beside --repeat; everything else comes from the record.
+_BESIDE_REPEAT = {"output", "overwrite", "film", "every"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job, the subject that its options name by themselves, the checkpoint it goes on from, and lines for the user.
+
+    Where `subjects` is empty, the pictures of the command line are meant. `hint` is a line for the end: what to try
+    next.
+    """
+
+    job: Job
+    subjects: tuple[Subject, ...] = ()
+    checkpoint: Checkpoint | None = None
+    lines: list[str] = field(default_factory=list)
+    hint: str | None = None
+
+
+def take_order(options: Mapping[str, Any], with_images: bool) -> Order:
+    """The order in the options that were given, under their Python names; `with_images` says that pictures were named.
+
+    Raises DreamError and BundleError.
+    """
+    given = dict(options)
+    if "resume" in given:
+        return _resumed(Path(given.pop("resume")), given, with_images)
+    if "repeat" in given:
+        return _repeated(Path(given.pop("repeat")), given, with_images)
+    if "config" in given:
+        given = {**read_config(Path(given.pop("config"))), **given}
+    return _new(given, with_images)
+
+
+def _new(given: Mapping[str, Any], with_images: bool) -> Order:
+    changes = settings_changes(given)
+    if "guide" in given:
+        changes.setdefault("channels", ())  # in the place of a preset's
+    if "noise" in changes and with_images:
+        raise SettingsError("noise is dreamed instead of a picture: give either --noise or pictures")
+    if "noise" not in changes and not with_images:
+        raise SettingsError("no picture given: name one, as in onnxdream dream bears.jpg")
+    execution = execution_of(given)
+    chosen = find_preset(given["preset"]) if "preset" in given else None
+    bundle = choose_bundle(
+        given.get("model"), execution.precision if "precision" in given else None, chosen, _layers_in(changes)
+    )
+    if "precision" not in given:
+        execution = replace(execution, precision=bundle.precision)
+    settings, notice = fitted(chosen, bundle.metadata, {**changes, "execution": execution})
+    _require_climbable(settings, bundle)
+    subjects = (Subject.of_noise(settings.noise),) if settings.noise else ()
+    job = _job(bundle, settings, given)
+    lines = _introduction(job)
+    lines += [f"preset: {chosen.name}. {chosen.sentence}"] if chosen else []
+    lines += [notice] if notice else []
+    hint = None if chosen or settings.noise or "model" in given else _LOOK_HINT
+    return Order(job, subjects, lines=lines, hint=hint)
+
+
+def _layers_in(changes: Mapping[str, Any]) -> set[str]:
+    """The layers that settings name. Raises SettingsError."""
+    named = Settings(**{name: changes[name] for name in ("layer_weights", "channels") if name in changes})
+    return {*(named.layer_weights or ()), *parse_channels(named.channels)}
+
+
+def _require_climbable(settings: Settings, bundle: Bundle) -> None:
+    """Raises SettingsError for layers and channels that the bundle lacks."""
+    channels = parse_channels(settings.channels)
+    settings.vector(bundle.metadata.layer_names)
+    chosen_channels(bundle.metadata.layers, channels)
+
+
+def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) -> Order:
+    if set(given) - _BESIDE_REPEAT:
+        raise SettingsError(
+            "--repeat takes every setting from the record: give only pictures, --output, --overwrite and --film"
+        )
+    record = load_record(record_path)
+    settings = record.settings_to_repeat()
+    if with_images:
+        settings = replace(settings, noise=None)
+    job = _job(bundle_of(record.bundle), settings, {**given, **aids_of(record, record_path)})
+    subjects = () if with_images else (subject_of(record.settings, record.picture, record_path),)
+    return Order(job, subjects, lines=_introduction(job))
+
+
+def _resumed(path: Path, given: Mapping[str, Any], with_images: bool) -> Order:
+    if given or with_images:
+        raise SettingsError("--resume takes everything from the checkpoint: give nothing else")
+    checkpoint = read_checkpoint(path)
+    job = job_to_resume(checkpoint, path)
+    subject = subject_of(checkpoint.settings, checkpoint.picture, path)
+    lines = [*_introduction(job), f"going on after {checkpoint.state.number} steps"]
+    if job.film:
+        lines.append("the film begins anew with this step")
+    return Order(job, (subject,), checkpoint, lines)
+
+
+def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
+    files = {name: Path(given[name]) for name in ("output", "film", "mask", "guide") if name in given}
+    every = given.get("every", 10)
+    if type(every) is not int or every < 1:
+        raise SettingsError(f"every must be a whole number from 1, not {every!r}")
+    return Job(bundle, settings, overwrite=bool(given.get("overwrite")), film_every=every, **files)
+
+
+def _introduction(job: Job) -> list[str]:
+    lines = describe(job.bundle) + ([job.choice.notice] if job.choice.notice else [])
+    precision = job.bundle.metadata.precision
+    if job.choice.machine.provider == "cpu" and precision != "fp32":
+        lines.append(f"a bundle of {precision} is slower than one of fp32 on the provider cpu")
+    return lines

@@ -1,0 +1,185 @@
+"""What a dream leaves while it runs and when it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..ascent.ascent import Step
+from ..bundle.bundle import Bundle
+from ..errors import DivergedError, OutputError
+from ..film import Film
+from ..image.files import Picture
+from ..provider.selection import Choice, choose
+from ..settings.settings import Settings
+from .checkpoint import Checkpoint
+from .plot import can_plot, draw_losses
+from .record import Sources, bundle_source
+from .results import Results
+from .run import Dream
+
+# A checkpoint is due after so many seconds, or later where writing one takes more than a twentieth of the time.
+_CHECKPOINT_SECONDS = 5.0
+_CHECKPOINT_SHARE = 20
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to make of pictures. `output` is a folder, a picture's path, or None for the current folder; `mask` and
+    `guide` are picture files."""
+
+    bundle: Bundle
+    settings: Settings
+    output: Path | None = None
+    overwrite: bool = False
+    film: Path | None = None
+    film_every: int = 10
+    mask: Path | None = None
+    guide: Path | None = None
+
+    @cached_property
+    def choice(self) -> Choice:
+        """What its pictures are dreamed on; whoever runs the job shows the notice once. Raises ProviderError."""
+        return choose(self.settings.execution)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who hears of a job: `say` gets a line for the user, `on_step` every step; where it returns True the dream
+    ends with what there is."""
+
+    say: Callable[[str], None]
+    on_step: Callable[[Step], bool | None]
+
+
+class Writer:
+    """Writes snapshots, film and checkpoints while a picture is dreamed, and the rest when it is done.
+
+    `sources` name the picture, the mask and the guide; `resumed` is the checkpoint that the run goes on from.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        picture: Picture,
+        results: Results,
+        listener: Listener,
+        sources: Sources,
+        resumed: Checkpoint | None,
+    ) -> None:
+        self.job = job
+        self.picture = picture
+        self.results = results
+        self.listener = listener
+        self.film: Film | None = None
+        self._sources = sources
+        self._due = set(job.settings.snapshots)
+        self._written = {step for step in self._due if resumed and step < resumed.state.number}
+        self._failure: OutputError | None = None
+        self._started = time.monotonic() - (resumed.seconds if resumed else 0.0)
+        self._next_checkpoint = time.monotonic() + _CHECKPOINT_SECONDS
+        self._announced = False
+
+    def on_step(self, step: Step) -> bool | None:
+        """Keeps what is due at this step. A failure to write ends the dream, so that its picture can be saved."""
+        if not self._announced:
+            self._announce(step)
+        try:
+            if step.number in self._due:
+                self._snapshot(step.number, step)
+            if self.film and step.number % self.job.film_every == 0:
+                self.film.add(step.fetch_picture())
+            stop = self.listener.on_step(step)
+            if stop or time.monotonic() > self._next_checkpoint:
+                self._checkpoint(step)
+        except OutputError as error:
+            self._failure = error
+            return True
+        return stop
+
+    def finish(self, dreamed: Dream) -> None:
+        """Writes the picture first, then what tells of it. Raises the first failure, when all is tried."""
+        try:
+            self._picture(dreamed)
+        except OutputError as error:  # it says where the dream is saved instead
+            self._failure = error
+        try:
+            self._documents(dreamed)
+        except OutputError as error:
+            self._failure = self._failure or error
+        if self._failure:
+            raise self._failure
+        if dreamed.record.ended == "diverged":
+            raise DivergedError(
+                f"the losses were not finite numbers after step {dreamed.record.steps_done}; the picture before is "
+                f"saved as {self.results.picture}: choose a smaller --step-size"
+            )
+
+    def _announce(self, step: Step) -> None:
+        self._announced = True
+        height, width = self.picture.pixels.shape[:2]
+        dreamed_height, dreamed_width = step.picture_size
+        line = f"{self._name}: {width}×{height} → {dreamed_width}×{dreamed_height}"
+        if dreamed_height > height:
+            line += " (enlarged: the network needs as much)"
+        if len(step.octaves) > 1:
+            line += f", octaves {', '.join(f'{w}×{h}' for h, w in step.octaves)}"
+        if step.tiles > 1:
+            line += f", {step.tiles} tiles of {step.tile[1]}×{step.tile[0]}"
+        self.listener.say(line)
+
+    @property
+    def _name(self) -> str:
+        return self._sources.picture.name
+
+    def _checkpoint(self, step: Step) -> None:
+        started = time.monotonic()
+        self.results.write_checkpoint(
+            Checkpoint(
+                settings=replace(self.job.settings, execution=step.execution),
+                bundle=bundle_source(self.job.bundle),
+                picture=self._sources.picture,
+                mask=self._sources.mask,
+                guide=self._sources.guide,
+                output=str(self.results.picture.resolve()),
+                film=str(self.film.path.resolve()) if self.film else None,
+                film_every=self.job.film_every,
+                seconds=started - self._started,
+                state=step.fetch_state(),
+            )
+        )
+        took = time.monotonic() - started
+        self._next_checkpoint = time.monotonic() + max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * took)
+
+    def _snapshot(self, number: int, step: Step) -> None:
+        self.results.write_snapshot(number, step.fetch_picture(), self.picture.icc)
+        self._written.add(number)
+
+    def _picture(self, dreamed: Dream) -> None:
+        done = dreamed.record.steps_done
+        note = dreamed.record.to_json(with_paths=False)
+        for warning in self.results.write_picture(dreamed.picture, self.picture.icc, note):
+            self.listener.say(warning)
+        if done not in self._written:  # stopped early: the last picture is a snapshot all the same
+            self.results.write_snapshot(done, dreamed.picture, self.picture.icc)
+            self._written.add(done)
+        if self.job.overwrite:
+            self.results.remove_stale_snapshots(sorted(self._written))
+
+    def _documents(self, dreamed: Dream) -> None:
+        record = dreamed.record
+        totals = dreamed.losses @ np.array(self.job.settings.vector(record.layers), np.float32)
+        self.results.write_losses(record.layers, dreamed.losses, totals)
+        self.results.write_record(record.to_json())
+        if record.ended == "finished":
+            self.results.checkpoint.unlink(missing_ok=True)
+        if not can_plot():
+            self.listener.say("no loss plot: install matplotlib (onnxdream[report]) to have one")
+            return
+        title = f"{self.results.picture.stem}, {record.bundle.name}"
+        self.results.write_plot(draw_losses(title, record.layers, dreamed.losses, totals))

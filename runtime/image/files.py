@@ -1,0 +1,380 @@
+"""Picture files in and out: one decoded, upright picture from a path, and one encoded picture to a path."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shlex
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DreamError
+from . import formats
+from .formats import Container
+from .tiff import ContainerError, DamagedContainerError
+
+MOST_PIXELS = 2**28
+_MOST_BYTES = 2**31  # of a file; OpenCV decodes no longer one from memory
+
+
+class PictureError(DreamError):
+    """A picture cannot be read or written. One line: what happened, to which file, what to do."""
+
+
+class PictureNotFoundError(PictureError, FileNotFoundError):
+    """No file of that name."""
+
+
+class PictureReadError(PictureError, OSError):
+    """The file is there but cannot be opened: a folder, no permission, a broken disk."""
+
+
+class PictureFormatError(PictureError, ValueError):
+    """The file is no picture, a damaged one, or one of a kind that is not read."""
+
+
+class PictureTooLargeError(PictureError, ValueError):
+    """More than `MOST_PIXELS` pixels."""
+
+
+class NoPicturesError(PictureError, FileNotFoundError):
+    """A folder without pictures."""
+
+
+class PictureWriteError(PictureError, OSError):
+    """The picture cannot be encoded under that name, or not be written there."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded picture, upright.
+
+    `pixels` is HWC, RGB or RGBA with straight alpha, uint8 or uint16 over their whole range. `icc` is an RGB
+    colour profile, `warnings` has one line for each thing that got lost, `sha256` is of the file's bytes.
+    """
+
+    pixels: NDArray[Any]
+    icc: bytes | None
+    warnings: tuple[str, ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How a suffix is encoded, and what its files can hold."""
+
+    name: str
+    parameters: tuple[int, ...]
+    alpha: bool
+    sixteen_bits: bool
+    longest_side: int
+
+
+_PNG = _Format("PNG", (), alpha=True, sixteen_bits=True, longest_side=1_000_000)
+_TIFF = _Format("TIFF", (), alpha=True, sixteen_bits=True, longest_side=2**31 - 1)
+_WEBP = _Format("WebP", (cv2.IMWRITE_WEBP_QUALITY, 95), alpha=True, sixteen_bits=False, longest_side=16383)
+_JPEG = _Format(  # full colour resolution: a dream's detail is coloured, and 4:2:0 smears it
+    "JPEG",
+    (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    alpha=False,
+    sixteen_bits=False,
+    longest_side=65500,
+)
+_FORMATS = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _WEBP, ".tif": _TIFF, ".tiff": _TIFF}
+WRITTEN_SUFFIXES = tuple(_FORMATS)
+READ_SUFFIXES = (*WRITTEN_SUFFIXES, ".jfif", ".bmp")
+
+_RESULT_NAME = re.compile(r"-dream(-|$)")  # bears-dream, bears-dream-2, bears-dream-step0100, …
+_TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}  # by OpenCV's channels
+_TURNS = {  # EXIF orientation: swap rows with columns, then reverse the rows, the columns
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+
+
+def read_picture(path: Path) -> Picture:
+    """The picture in a JPEG, PNG, WebP, TIFF or BMP file, turned upright; of pages or frames the first.
+
+    Grey becomes three equal planes, 16 bits stay 16 bits, a colour profile is kept where it describes RGB.
+    Raises PictureNotFoundError, PictureReadError, PictureFormatError and PictureTooLargeError.
+    """
+    data = _read_bytes(path)
+    try:
+        container = formats.read_container(data)
+    except ContainerError as error:
+        raise PictureFormatError(f"{path}: {_refusal(path, data, error)}") from error
+    if container.width * container.height > MOST_PIXELS:
+        raise PictureTooLargeError(
+            f"{path}: {container.width} by {container.height} pixels are more than {MOST_PIXELS}; "
+            f"shrink it first: magick {_conversion(path, '-resize 8000x8000')}"
+        )
+    pixels = _upright(_decode(path, container), container.orientation)
+    icc, warnings = container.icc, list(container.warnings)
+    if icc is not None and (colours := formats.profile_colours(icc)) != "RGB":
+        warnings.append(f"its {colours} colour profile does not fit an RGB picture and is dropped")
+        icc = None
+    lines = tuple(f"{path.name}: {warning}" for warning in warnings)
+    return Picture(pixels, icc, lines, hashlib.sha256(data).hexdigest())
+
+
+def read_note(path: Path) -> str | None:
+    """The note that `encode_picture` put into a PNG, or None: none there, or another kind of file.
+
+    Raises PictureNotFoundError, PictureReadError, and PictureFormatError for a damaged PNG.
+    """
+    data = _read_bytes(path)
+    try:
+        return formats.note_of(data)
+    except ContainerError as error:
+        raise PictureFormatError(f"{path}: {_refusal(path, data, error)}") from error
+
+
+def find_pictures(paths: Iterable[Path]) -> list[Path]:
+    """Files as given, each once; for a folder its pictures by name, but no hidden file and no dream's result.
+
+    Raises PictureNotFoundError for a path that does not exist, NoPicturesError for a folder without pictures.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        with _named_errors(path):
+            path.stat()
+            found.update(dict.fromkeys(_pictures_in(path) if path.is_dir() else [path]))
+    return list(found)
+
+
+def encode_picture(
+    pixels: NDArray[Any], suffix: str, icc: bytes | None = None, note: str | None = None
+) -> tuple[bytes, tuple[str, ...]]:
+    """A picture file's bytes, and a line for each thing that this kind of file cannot hold.
+
+    `pixels` is HWC, RGB or RGBA, uint8 or uint16; `suffix` is one of `WRITTEN_SUFFIXES`; `note` goes into a
+    PNG only. JPEG and WebP are lossy at quality 95; PNG and TIFF keep every bit, also of 16.
+    Raises PictureWriteError.
+    """
+    file_format = _FORMATS.get(suffix.lower())
+    if file_format is None:
+        raise PictureWriteError(f"'{suffix}' is no picture suffix; use one of {', '.join(WRITTEN_SUFFIXES)}")
+    if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or pixels.dtype not in (np.uint8, np.uint16):
+        found = f"{pixels.dtype} of shape {pixels.shape}"
+        raise PictureWriteError(f"{found} is no picture; give uint8 or uint16, height by width by RGB or RGBA")
+    height, width, channels = pixels.shape
+    if max(height, width) > file_format.longest_side:
+        limit = f"a {file_format.name} has at most {file_format.longest_side} pixels a side"
+        raise PictureWriteError(f"{width} by {height} pixels are too many, {limit}; use .tif or shrink it")
+    warnings = []
+    if pixels.dtype == np.uint16 and not file_format.sixteen_bits:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        warnings.append(f"a {file_format.name} holds 8 bits, not 16; use .png or .tif to keep them")
+    if channels == 4 and not file_format.alpha:
+        pixels = _on_white(pixels)
+        warnings.append(f"a {file_format.name} holds no alpha, the picture is put on white; use .png to keep it")
+    data = _encode(pixels, suffix.lower(), file_format)
+    if icc is not None:
+        try:
+            data = formats.with_icc(data, icc)
+        except ContainerError as error:
+            warnings.append(f"{error} and is left out; use .png to keep it")
+    if note is not None and file_format is _PNG:
+        data = formats.with_note(data, note)
+    return data, tuple(warnings)
+
+
+def write_picture(
+    path: Path, pixels: NDArray[Any], icc: bytes | None = None, note: str | None = None
+) -> tuple[str, ...]:
+    """Encode by the path's suffix (see `encode_picture`) and write whole or not at all; returns the warnings.
+
+    Raises PictureWriteError.
+    """
+    try:
+        data, warnings = encode_picture(pixels, path.suffix, icc, note)
+    except PictureWriteError as error:
+        raise PictureWriteError(f"{path}: {error}") from error
+    temporary = path.with_name(f".onnxdream-{secrets.token_hex(8)}.tmp")
+    try:
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise PictureWriteError(
+            f"{path}: cannot be written ({error.strerror}); choose another folder or make room on the disk"
+        ) from error
+    return tuple(f"{path.name}: {line}" for line in warnings)
+
+
+def shrink(pixels: NDArray[Any], max_size: int | None) -> NDArray[Any]:
+    """The picture with its longer side at most `max_size` pixels; never enlarged, with None as it is."""
+    height, width = pixels.shape[:2]
+    if max_size is None or max(height, width) <= max_size:
+        return pixels
+    scale = max_size / max(height, width)
+    return resize(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def resize(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    """A picture (HWC, RGB or RGBA, uint8 or uint16; RGB also float32) at another size, of the same type.
+
+    Averages areas when it shrinks, else cubic. Colours are weighted by alpha, so that hidden ones do not
+    bleed into visible ones.
+    """
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    shorter = width <= pixels.shape[1] and height <= pixels.shape[0]
+    interpolation = cv2.INTER_AREA if shorter else cv2.INTER_CUBIC
+    colours: NDArray[Any] = cv2.resize(pixels[..., :3], (width, height), interpolation=interpolation)
+    if pixels.shape[2] == 3:
+        return colours
+    alpha = pixels[..., 3:].astype(np.float32)
+    weighted = np.concatenate([pixels[..., :3] * alpha, alpha], axis=2)
+    weighted = cv2.resize(weighted, (width, height), interpolation=interpolation)
+    alpha = weighted[..., 3:]
+    colours = np.where(alpha > 0, weighted[..., :3] / np.maximum(alpha, 1e-6), colours)
+    return _rounded(np.concatenate([colours, alpha], axis=2), pixels.dtype)
+
+
+def _read_bytes(path: Path) -> bytes:
+    with _named_errors(path):
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise PictureTooLargeError(f"{path}: is too long with {size / 1e9:.1f} GB; give a smaller picture")
+        return path.read_bytes()
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Make the operating system's errors ours."""
+    try:
+        yield
+    except PictureError:
+        raise
+    except FileNotFoundError as error:
+        raise PictureNotFoundError(f"{path}: no such picture; check the name and the folder") from error
+    except IsADirectoryError as error:
+        raise PictureReadError(f"{path}: is a folder; name the picture in it") from error
+    except OSError as error:
+        raise PictureReadError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _refusal(path: Path, data: bytes, error: ContainerError) -> str:
+    """Why these bytes are not read, and what to do about it."""
+    kind = formats.recognise(data)
+    if not data:
+        return "is empty; copy it again from where it came"
+    if kind is None:
+        return "is no picture; give a JPEG, PNG, WebP, TIFF or BMP file"
+    if kind == "web page":
+        return "is a web page, not a picture; download the picture itself"
+    if kind == "video":
+        return f"is a video; take a frame of it: ffmpeg -i {_conversion(path, '-frames:v 1')}"
+    if kind in ("HEIC", "AVIF", "camera raw"):
+        return f"{kind} is not read; export a JPEG from the camera app, or: magick {_conversion(path)}"
+    if kind not in formats.READ_KINDS:
+        return f"{kind} is not read; convert it: magick {_conversion(path)}"
+    if isinstance(error, DamagedContainerError):
+        return f"{error}; copy it again from where it came, or save what is left: magick {_conversion(path)}"
+    return f"{error}; convert it: magick {_conversion(path, '-depth 16')}"
+
+
+def _conversion(path: Path, options: str = "") -> str:
+    """The shell words that turn a file into a PNG in the current folder."""
+    words = (shlex.quote(str(path)), options, shlex.quote(f"{path.stem}-converted.png"))
+    return " ".join(filter(None, words))
+
+
+def _decode(path: Path, container: Container) -> NDArray[Any]:
+    """The pixels as stored, RGB or RGBA with straight alpha."""
+    pixels: NDArray[Any] | None = None
+    with _silent_opencv(), suppress(cv2.error):
+        pixels = cv2.imdecode(np.frombuffer(container.bare, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise PictureFormatError(
+            f"{path}: OpenCV {cv2.__version__} cannot decode this {container.kind}, which may be damaged; "
+            f"copy it again from where it came, or convert it: magick {_conversion(path)}"
+        )
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    pixels = cv2.cvtColor(pixels, _TO_RGB[channels])
+    if channels == 4 and container.opaque:
+        return pixels[..., :3]
+    return _unmultiplied(pixels) if channels == 4 and container.premultiplied else pixels
+
+
+@contextmanager
+def _silent_opencv() -> Iterator[None]:
+    """Keep OpenCV from printing about a file that we report on ourselves."""
+    logging = getattr(cv2.utils, "logging", cv2)  # moved after OpenCV 4.12
+    level = logging.getLogLevel()
+    logging.setLogLevel(0)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
+
+
+def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    swap, reverse_rows, reverse_columns = _TURNS[orientation]
+    if swap:
+        pixels = pixels.swapaxes(0, 1)
+    return np.ascontiguousarray(pixels[:: -1 if reverse_rows else 1, :: -1 if reverse_columns else 1])
+
+
+def _unmultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
+    """RGBA whose colours were multiplied by alpha, with straight alpha."""
+    alpha = pixels[..., 3:].astype(np.float32)
+    colours = pixels[..., :3] * (np.iinfo(pixels.dtype).max / np.maximum(alpha, 1))
+    return _rounded(np.concatenate([colours, alpha], axis=2), pixels.dtype)
+
+
+def _on_white(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The RGB that a viewer shows of RGBA on a white page."""
+    white = np.iinfo(pixels.dtype).max
+    alpha = pixels[..., 3:].astype(np.float32) / white
+    return _rounded(pixels[..., :3] * alpha + white * (1 - alpha), pixels.dtype)
+
+
+def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    rounded: NDArray[Any] = np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+    return rounded
+
+
+def _encode(pixels: NDArray[Any], suffix: str, file_format: _Format) -> bytes:
+    order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+    try:
+        encoded, buffer = cv2.imencode(suffix, cv2.cvtColor(pixels, order), file_format.parameters)
+    except cv2.error:
+        encoded = False
+    if not encoded:
+        raise PictureWriteError(f"OpenCV {cv2.__version__} cannot encode this {file_format.name}; use .png")
+    data = bytes(buffer)
+    return formats.with_straight_alpha(data) if file_format is _TIFF and pixels.shape[2] == 4 else data
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    pictures = sorted(path for path in folder.iterdir() if _is_source(path))
+    if not pictures:
+        raise NoPicturesError(
+            f"{folder}: has no pictures ({', '.join(READ_SUFFIXES)}) besides hidden ones and earlier dreams; "
+            "name another folder, or the files"
+        )
+    return pictures
+
+
+def _is_source(path: Path) -> bool:
+    known = path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".")
+    return known and _RESULT_NAME.search(path.stem) is None and path.is_file()

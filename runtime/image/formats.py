@@ -1,0 +1,379 @@
+"""What JPEG, PNG, WebP, TIFF and BMP files hold besides pixels: size, orientation, colour profile, our note.
+
+Everything is read from bytes that a stranger made: every offset is checked, every loop is bounded, and damage
+ends in a DamagedContainerError. OpenCV decodes the pixels, from `Container.bare`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from . import tiff
+from .tiff import ContainerError, DamagedContainerError, part
+
+_MOST_PARTS = 2**19  # segments or chunks of one file; the largest picture in 8 kB chunks has 2**18
+_MOST_PROFILE = 2**24  # bytes of an ICC profile; iCCP is compressed, so a bomb has to be stopped
+_NOTE_START = b"onnxdream\0" + bytes(4)  # iTXt: keyword, not packed, in no language, under no other keyword
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"BM", "BMP"),
+    (b"II+\0", "BigTIFF"),
+    (b"MM\0+", "BigTIFF"),
+    (b"GIF8", "GIF"),
+    (b"%PDF", "PDF"),
+    (b"8BPS", "Photoshop"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\x1aE\xdf\xa3", "video"),
+)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A picture file before its pixels are decoded.
+
+    `width` and `height` are pixels as stored, before `orientation` (EXIF, 1 to 8) turns them upright. `bare`
+    is the file without what makes OpenCV turn it, multiply alpha in or print warnings. `premultiplied`: its
+    colours are multiplied by alpha. `opaque`: a fourth channel is no alpha. `warnings`: what gets lost.
+    """
+
+    kind: str
+    width: int
+    height: int
+    bare: bytes
+    orientation: int = 1
+    icc: bytes | None = None
+    premultiplied: bool = False
+    opaque: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def recognise(data: bytes) -> str | None:
+    """The kind of a file by its first bytes: "JPEG", …, also one that is not read ("HEIC", "web page")."""
+    for signature, kind in _SIGNATURES:
+        if data.startswith(signature):
+            return kind
+    if data[:4] == b"RIFF":
+        return "WebP" if data[8:12] == b"WEBP" else "video"
+    if data[4:8] == b"ftyp":
+        return _ftyp_kind(data[8:64])
+    text = data[:1024].lower()
+    if b"<svg" in text:
+        return "SVG"
+    return "web page" if b"<html" in text or b"<!doctype html" in text else None
+
+
+def read_container(data: bytes) -> Container:
+    """What a JPEG, PNG, WebP, TIFF or BMP file says of its pixels.
+
+    Raises DamagedContainerError, and ContainerError for another kind and for pixels that OpenCV does not read
+    faithfully (a TIFF with floating-point samples, …).
+    """
+    kind = recognise(data)
+    if kind not in _READERS:
+        raise ContainerError("it is no JPEG, PNG, WebP, TIFF or BMP picture")
+    container = _READERS[kind](data)
+    if not (container.width and container.height):
+        raise DamagedContainerError("its header gives no size")
+    return container
+
+
+def profile_colours(icc: bytes) -> str:
+    """The colour space that an ICC profile describes, as its header names it: "RGB", "GRAY", "CMYK", …"""
+    return icc[16:20].decode("latin-1").strip()
+
+
+def with_icc(data: bytes, icc: bytes) -> bytes:
+    """An encoded JPEG, PNG, WebP or TIFF without a profile, now with this ICC profile.
+
+    Raises ContainerError when the file cannot hold it: a JPEG takes 255 segments of 65519 bytes.
+    """
+    return _PROFILE_WRITERS[recognise(data)](data, icc)
+
+
+def with_straight_alpha(data: bytes) -> bytes:
+    """An encoded RGBA TIFF whose fourth channel is declared as alpha, which OpenCV omits."""
+    kind = tiff.STRAIGHT_ALPHA.to_bytes(2, "little" if data[:1] == b"I" else "big")
+    return tiff.Directory(data).with_contents({tiff.EXTRA_SAMPLES: (tiff.SHORT, kind)})
+
+
+def with_note(png: bytes, note: str) -> bytes:
+    """An encoded PNG with a text entry (iTXt, keyword "onnxdream") before its pixels."""
+    return _insert(png, _PNG_HEADER_END, _png_chunk(b"iTXt", _NOTE_START + note.encode()))
+
+
+def note_of(data: bytes) -> str | None:
+    """The text that `with_note` wrote, or None. Raises DamagedContainerError for a bad PNG."""
+    if recognise(data) != "PNG":
+        return None
+    for name, start, end in _png_chunks(data):
+        if name == b"iTXt" and data.startswith(_NOTE_START, start + 8):
+            return data[start + 8 + len(_NOTE_START) : end - 4].decode(errors="replace")
+    return None
+
+
+def _ftyp_kind(brands: bytes) -> str:
+    """The kind of an ISO media file by its brands, the major one first."""
+    if b"avif" in brands or b"avis" in brands:
+        return "AVIF"
+    if any(brand in brands for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")):
+        return "HEIC"
+    return "camera raw" if brands.startswith(b"crx") else "video"
+
+
+def _number(data: bytes, start: int, size: int, order: Literal["big", "little"] = "big") -> int:
+    return int.from_bytes(part(data, start, size), order)
+
+
+def _insert(data: bytes, at: int, addition: bytes) -> bytes:
+    return data[:at] + addition + data[at:]
+
+
+def _plausible(icc: bytes | None) -> bytes | None:
+    """The profile, or None where it is shorter than a profile's header."""
+    return icc if icc and len(icc) >= 128 else None
+
+
+# JPEG: segments, each a marker, a length and a body, until the scan begins.
+
+_EXIF_HEADER = b"Exif\0\0"
+_ICC_HEADER = b"ICC_PROFILE\0"
+_LONGEST_ICC_PIECE = 65535 - 2 - len(_ICC_HEADER) - 2
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BODILESS = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
+_APP0, _APP1, _APP2, _SCAN, _FILL = 0xE0, 0xE1, 0xE2, 0xDA, 0xFF
+
+
+def _read_jpeg(data: bytes) -> Container:
+    width = height = 0
+    orientation = None
+    pieces: dict[int, bytes] = {}
+    pieces_announced = 0
+    for marker, body, start in _jpeg_segments(data):
+        if marker in _FRAMES:
+            height, width = _number(body, 1, 2), _number(body, 3, 2)
+        elif marker == _APP1 and body.startswith(_EXIF_HEADER) and orientation is None:
+            orientation = tiff.orientation(body[len(_EXIF_HEADER) :])
+        elif marker == _APP2 and body.startswith(_ICC_HEADER) and len(body) > len(_ICC_HEADER) + 2:
+            number, pieces_announced = body[len(_ICC_HEADER) : len(_ICC_HEADER) + 2]
+            pieces.setdefault(number, body[len(_ICC_HEADER) + 2 :])
+        elif marker == _SCAN and data.rfind(b"\xff\xd9", start) < 0:
+            raise DamagedContainerError("it is cut short: the JPEG's end mark is missing")
+    complete = sorted(pieces) == list(range(1, pieces_announced + 1))
+    icc = b"".join(pieces[number] for number in sorted(pieces)) if complete else None
+    return Container("JPEG", width, height, data, orientation or 1, _plausible(icc))
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """(marker, body, where the segment begins) up to and with the first scan header."""
+    position = 2
+    for _ in range(_MOST_PARTS):
+        position = data.find(b"\xff", position)  # as libjpeg does, over stray bytes between segments
+        marker = _number(data, position, 2) & 0xFF
+        if marker == _FILL:
+            position += 1
+        elif marker in _BODILESS:
+            position += 2
+        else:
+            length = _number(data, position + 2, 2)
+            yield marker, part(data, position + 4, length - 2), position
+            if marker == _SCAN:
+                return
+            position += 2 + length
+    raise DamagedContainerError("it has too many segments")
+
+
+def _jpeg_with_icc(data: bytes, icc: bytes) -> bytes:
+    cuts = range(0, len(icc), _LONGEST_ICC_PIECE)
+    if len(cuts) > 255:
+        raise ContainerError("the ICC profile is too long for a JPEG")
+    segments = b""
+    for number, cut in enumerate(cuts, start=1):
+        body = _ICC_HEADER + bytes((number, len(cuts))) + icc[cut : cut + _LONGEST_ICC_PIECE]
+        segments += bytes((_FILL, _APP2)) + (len(body) + 2).to_bytes(2, "big") + body
+    marker, body, _ = next(_jpeg_segments(data))
+    return _insert(data, 2 + 4 + len(body) if marker == _APP0 else 2, segments)  # JFIF's segment stays first
+
+
+# PNG: chunks, each a length, a name, a body and a checksum.
+
+_PNG_SIGNATURE_END = 8
+_PNG_HEADER_END = 8 + 12 + 13
+_GREY = 0
+
+
+def _read_png(data: bytes) -> Container:
+    chunks = list(_png_chunks(data))
+    bodies = {name: (start + 8, end - 4) for name, start, end in reversed(chunks)}
+
+    def body(name: bytes) -> bytes:
+        return data[slice(*bodies[name])] if name in bodies else b""
+
+    header = body(b"IHDR")
+    if chunks[0][0] != b"IHDR" or len(header) != 13:
+        raise DamagedContainerError
+    needed = (data[start:end] for name, start, end in chunks if _is_critical(name) or name == b"tRNS")
+    grey_made_opaque = header[9] == _GREY and b"tRNS" in bodies
+    return Container(
+        "PNG",
+        _number(header, 0, 4),
+        _number(header, 4, 4),
+        data[:_PNG_SIGNATURE_END] + b"".join(needed),
+        tiff.orientation(body(b"eXIf")),
+        _unpacked_profile(body(b"iCCP")),
+        warnings=("its one transparent grey is read as opaque",) if grey_made_opaque else (),
+    )
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(name, start, end) of each sound chunk; one that the pixels need must be sound."""
+    view = memoryview(data)
+    start = _PNG_SIGNATURE_END
+    for _ in range(_MOST_PARTS):
+        end = start + 12 + _number(data, start, 4)
+        name, checksum = part(data, start + 4, 4), _number(data, end - 4, 4)
+        if zlib.crc32(view[start + 4 : end - 4]) == checksum:
+            yield name, start, end
+        elif _is_critical(name):
+            raise DamagedContainerError("it is damaged: a checksum is wrong")
+        if name == b"IEND":
+            return
+        start = end
+    raise DamagedContainerError("it has too many chunks")
+
+
+def _is_critical(name: bytes) -> bool:
+    return not name[0] & 0x20
+
+
+def _unpacked_profile(chunk: bytes) -> bytes | None:
+    """The ICC profile in an iCCP chunk: a name, a zero, the compression method (zero), the packed profile."""
+    _, _, packed = chunk.partition(b"\0")
+    unpacker = zlib.decompressobj()
+    try:
+        icc = unpacker.decompress(packed[1:], _MOST_PROFILE)
+    except zlib.error:
+        return None
+    return _plausible(icc) if unpacker.eof else None
+
+
+def _png_with_icc(data: bytes, icc: bytes) -> bytes:
+    return _insert(data, _PNG_HEADER_END, _png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
+
+
+def _png_chunk(name: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+
+# WebP: RIFF chunks, each a name, a length and a body padded to even length. VP8X tells what the others hold.
+
+_WEBP_HEADER_END = 12
+_HAS_ICC, _HAS_ALPHA = 0x20, 0x10
+_FRAME_HEADER = 16
+
+
+def _read_webp(data: bytes) -> Container:
+    whole = part(data, 0, 8 + _number(data, 4, 4, "little"))
+    first = dict(reversed(list(_riff_chunks(whole, _WEBP_HEADER_END))))
+    frame = first.get(b"ANMF")
+    if frame is None:
+        bare, (width, height) = data, _webp_size(first)
+    else:  # OpenCV before 4.11 reads no animation
+        width, height = 1 + _number(frame, 6, 3, "little"), 1 + _number(frame, 9, 3, "little")
+        bare = _webp(width, height, 0, list(_riff_chunks(frame, _FRAME_HEADER)))
+    orientation = tiff.orientation(first.get(b"EXIF", b"").removeprefix(_EXIF_HEADER))
+    return Container("WebP", width, height, bare, orientation, _plausible(first.get(b"ICCP")))
+
+
+def _riff_chunks(data: bytes, position: int) -> Iterator[tuple[bytes, bytes]]:
+    for _ in range(_MOST_PARTS):
+        if position >= len(data):
+            return
+        length = _number(data, position + 4, 4, "little")
+        yield part(data, position, 4), part(data, position + 8, length)
+        position += 8 + length + length % 2
+    raise DamagedContainerError("it has too many chunks")
+
+
+def _webp_size(first: dict[bytes, bytes]) -> tuple[int, int]:
+    """Width and height from the first chunk that tells."""
+    if b"VP8X" in first:
+        return 1 + _number(first[b"VP8X"], 4, 3, "little"), 1 + _number(first[b"VP8X"], 7, 3, "little")
+    if b"VP8L" in first:
+        bits = _number(first[b"VP8L"], 1, 4, "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    body = first.get(b"VP8 ", b"")
+    return _number(body, 6, 2, "little") & 0x3FFF, _number(body, 8, 2, "little") & 0x3FFF
+
+
+def _webp_with_icc(data: bytes, icc: bytes) -> bytes:
+    chunks = list(_riff_chunks(data, _WEBP_HEADER_END))
+    pixels = [chunk for chunk in chunks if chunk[0] != b"VP8X"]
+    return _webp(*_webp_size(dict(chunks)), _HAS_ICC, [(b"ICCP", icc), *pixels])
+
+
+def _webp(width: int, height: int, flags: int, chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """A WebP file of these chunks, after a VP8X with these flags and the one for alpha."""
+    bodies = dict(chunks)
+    if b"ALPH" in bodies or (b"VP8L" in bodies and _number(bodies[b"VP8L"], 1, 4, "little") >> 28 & 1):
+        flags |= _HAS_ALPHA
+    canvas = bytes((flags, 0, 0, 0)) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    body = b"WEBP"
+    for name, content in [(b"VP8X", canvas), *chunks]:
+        body += name + len(content).to_bytes(4, "little") + content + b"\0" * (len(content) % 2)
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+# TIFF: one directory of tags. OpenCV turns the picture itself and multiplies 8-bit alpha in, unless two tags say
+# that neither is due.
+
+
+def _read_tiff(data: bytes) -> Container:
+    page = tiff.Directory(data)
+    page.refuse_unfaithful()
+    return Container(
+        "TIFF",
+        page.number(tiff.WIDTH, 0),
+        page.number(tiff.HEIGHT, 0),
+        page.with_numbers({tiff.ORIENTATION: 1, tiff.EXTRA_SAMPLES: tiff.ASSOCIATED_ALPHA}),
+        tiff.orientation(data),
+        _plausible(page.content(tiff.ICC_PROFILE)),
+        premultiplied=page.number(tiff.EXTRA_SAMPLES, 0) == tiff.ASSOCIATED_ALPHA,
+        opaque=page.is_cmyk(),
+    )
+
+
+def _tiff_with_icc(data: bytes, icc: bytes) -> bytes:
+    return tiff.Directory(data).with_contents({tiff.ICC_PROFILE: (tiff.UNDEFINED, icc)})
+
+
+def _read_bmp(data: bytes) -> Container:
+    if _number(data, 14, 4, "little") == 12:
+        width, height = _number(data, 18, 2, "little"), _number(data, 20, 2, "little")
+    else:
+        width, height = (int.from_bytes(part(data, at, 4), "little", signed=True) for at in (18, 22))
+    return Container("BMP", abs(width), abs(height), data)  # a negative height: rows from the top
+
+
+_READERS: dict[str | None, Callable[[bytes], Container]] = {
+    "JPEG": _read_jpeg,
+    "PNG": _read_png,
+    "WebP": _read_webp,
+    "TIFF": _read_tiff,
+    "BMP": _read_bmp,
+}
+READ_KINDS = ("JPEG", "PNG", "WebP", "TIFF", "BMP")
+_PROFILE_WRITERS: dict[str | None, Callable[[bytes, bytes], bytes]] = {
+    "JPEG": _jpeg_with_icc,
+    "PNG": _png_with_icc,
+    "WebP": _webp_with_icc,
+    "TIFF": _tiff_with_icc,
+}

@@ -1,0 +1,58 @@
+"""Between a picture's pixel values and the range that the backbone sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..settings.settings import Normalization
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A linear map: pixel values `darkest`..`brightest` onto the backbone's range `low`..`high`."""
+
+    darkest: float
+    brightest: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(
+        cls, pixels: NDArray[np.generic], white: float, normalization: Normalization, limits: tuple[float, float]
+    ) -> Scale:
+        """The map of a run.
+
+        `minmax` is eq. 1 of the paper over all pixels and channels (a flat picture uses x_max - x_min = 1);
+        `backbone` maps 0..white, whatever the picture holds.
+        """
+        if normalization == "backbone":
+            return cls(0.0, white, *limits)
+        darkest, brightest = float(pixels.min()), float(pixels.max())
+        return cls(darkest, brightest if brightest > darkest else darkest + 1.0, *limits)
+
+    @property
+    def slope(self) -> float:
+        """Units of the backbone's range per pixel value."""
+        return (self.high - self.low) / (self.brightest - self.darkest)
+
+    def to_image(self, pixels: NDArray[np.generic]) -> Array:
+        """HWC pixel values as a CHW float32 image in the backbone's range; takes no more memory than that."""
+        image = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
+        for plane, values in zip(image, np.moveaxis(pixels, 2, 0), strict=True):
+            plane[:] = values
+            plane -= np.float32(self.darkest)
+            plane *= np.float32(self.slope)
+            plane += np.float32(self.low)
+        return image
+
+    def to_pixels(self, plane: Array) -> Array:
+        """One plane of an image back as float32 pixel values, not rounded and not clipped."""
+        pixels: Array = plane - np.float32(self.low)
+        pixels /= np.float32(self.slope)
+        pixels += np.float32(self.darkest)
+        return pixels

@@ -1,0 +1,80 @@
+"""What is dreamed: a picture file, or noise; and how a record names a file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..settings.settings import Settings
+from .files import Picture, read_picture
+from .formats import read_container
+from .tiff import ContainerError
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that went into a run; `path` is left out of what travels inside a picture."""
+
+    name: str
+    sha256: str
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A picture to dream, not read yet; `noise` is the width and height of one to be drawn instead."""
+
+    path: Path
+    noise: tuple[int, int] | None = None
+
+    @classmethod
+    def of_noise(cls, size: tuple[int, int]) -> Subject:
+        """Noise of that width and height, under a name of its own."""
+        return cls(Path("noise-{}x{}".format(*size)), size)
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.path.name
+
+    def read(self, settings: Settings) -> Picture:
+        """Raises PictureError."""
+        return noise_picture(*self.noise, settings.seed) if self.noise else read_picture(self.path)
+
+    def source(self, picture: Picture) -> Source:
+        """How a record names it."""
+        return Source(self.name, picture.sha256, None if self.noise else str(self.path.resolve()))
+
+    def dreamed_size(self, max_size: int | None) -> tuple[int, int]:
+        """About the height and width it is dreamed in, from its header alone; (0, 0) where that cannot be read."""
+        if self.noise:
+            width, height = self.noise
+        else:
+            try:
+                container = read_container(self.path.read_bytes())
+            except (OSError, ContainerError):
+                return 0, 0
+            width, height = container.width, container.height
+            if container.orientation > 4:  # lies on its side
+                width, height = height, width
+        factor = min(1.0, (max_size or width + height) / max(width, height, 1))
+        return round(height * factor), round(width * factor)
+
+
+def noise_picture(width: int, height: int, seed: int) -> Picture:
+    """Grey with a little noise in every pixel and colour (TF1's deepdream notebook started so)."""
+    rng = np.random.default_rng((seed, width, height))
+    pixels = np.clip(rng.normal(117, 20, (height, width, 3)), 0, 255).astype(np.uint8)
+    return Picture(pixels, None, (), hashlib.sha256(pixels.tobytes()).hexdigest())
+
+
+def source_from_dict(data: Any) -> Source:
+    """Raises ValueError and TypeError."""
+    source = Source(**data)
+    if not all(isinstance(text, str) and "\0" not in text for text in (source.name, source.sha256, source.path or "")):
+        raise ValueError("a source is a name, a hash and perhaps a path")
+    return source

@@ -1,0 +1,76 @@
+"""How much memory a dream may take, and the tile size that keeps to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import SettingsError
+from ..settings.settings import ProviderName
+from .hardware import look, machine_memory
+
+# Python with numpy, OpenCV and onnxruntime, before a picture or a bundle is loaded (measured: 105-125 MB).
+_PROGRAM_BYTES = 130 * 10**6
+_SMALLEST_TILE = 128
+# Of a budget that is planned for; the rest is for what no model knows.
+_SHARE = 0.93
+
+
+class MemoryBudgetError(SettingsError):
+    """A budget below what the picture and the bundle need at the least."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run takes besides its tiles.
+
+    `per_tile_pixel` and `fixed` are the bundle's measured cost in bytes, `per_picture_pixel` that of the arrays that
+    hold the whole picture.
+    """
+
+    per_tile_pixel: float
+    fixed: float
+    per_picture_pixel: float
+
+    def largest_tile(self, budget: int, picture_pixels: int, smallest_side: int) -> int:
+        """Pixels of the largest tile that keeps a run within a budget in bytes. Raises MemoryBudgetError."""
+        unavoidable = _PROGRAM_BYTES + self.fixed + self.per_picture_pixel * picture_pixels
+        pixels = int((_SHARE * budget - unavoidable) / self.per_tile_pixel)
+        least_side = max(_SMALLEST_TILE, smallest_side)
+        if pixels < least_side**2:
+            least = (unavoidable + self.per_tile_pixel * least_side**2) / _SHARE
+            raise MemoryBudgetError(
+                f"a memory budget of {_readable(budget)} is too small for this picture and bundle: "
+                f"give --memory {_readable(least, round_up=True)} at least, or a smaller --max-size"
+            )
+        return pixels
+
+
+def default_budget(provider: ProviderName) -> int:
+    """Half of the memory that the provider's processor has: the machine's, the cgroup's if less, or the GPU's."""
+    gpu = look().gpu if provider in ("cuda", "tensorrt") else None
+    return ((gpu and gpu.memory) or machine_memory()) // 2
+
+
+def tile_shape(pixels: int, size: tuple[int, int], grid: int) -> tuple[int, int]:
+    """Height and width of the tile to cut a picture into: the whole picture where it fits, else about square.
+
+    What is left of the picture beside a tile is a multiple of the grid, so that the last tile, too, starts on it.
+    """
+    height, width = size
+    if height * width <= pixels:
+        return size
+    side = int(pixels**0.5)
+    tall, wide = min(height, side), min(width, side)
+    if tall == height:
+        wide = min(width, pixels // height)
+    elif wide == width:
+        tall = min(height, pixels // width)
+    return tuple(
+        max(grid, length - (length - whole) % grid) if length < whole else whole  # type: ignore[return-value]
+        for length, whole in ((tall, height), (wide, width))
+    )
+
+
+def _readable(count: float, round_up: bool = False) -> str:
+    megabytes = -(-count // 10**6) if round_up else count / 10**6
+    return f"{megabytes:.0f}MB"

@@ -1,0 +1,152 @@
+"""Which execution provider a run gets: a pure choice, then a proof that it works."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from ..errors import ProviderError
+from ..settings.settings import Execution, Precision, ProviderName
+from .hardware import Facts, look
+from .known_issues import clashes, standing_traps, trap_behind
+from .machine import NAMES, Machine, threads_of
+from .session import first_line, open_session
+
+PROBE = Path(__file__).parents[2] / "models" / "graphs" / "probe.onnx"
+
+_INSTALL: dict[ProviderName, str] = {
+    "cuda": "install onnxdream[gpu] on a machine with an NVIDIA GPU",
+    "tensorrt": "install onnxdream[tensorrt] on a machine with an NVIDIA GPU",
+    "openvino": "install onnxdream[openvino] instead of onnxdream[cpu]",
+}
+# What `auto` tries, best first.
+_AUTO: tuple[ProviderName, ...] = ("cuda", "cpu")
+# A number that fp32 can hold and no lesser precision (TF32: 10 bits, bf16: 7 bits) can. Each value that the probe gives
+# is twice the sum of 288 of them.
+_FINE = np.float32(1 + 2**-12)
+# How onnxruntime's log says why a library cannot be loaded, or a device not be had.
+_CAUSE = re.compile(r"(?:with error: |\[ERROR\] )(.{1,200})")
+_PROBE_TERMS = 2 * 288
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run computes on; `notice` is a line for the user where `auto` had to pass a provider over."""
+
+    machine: Machine
+    notice: str | None = None
+
+
+def candidates(
+    request: ProviderName, available: Sequence[str], precision: Precision = "fp32", facts: Facts | None = None
+) -> tuple[ProviderName, ...]:
+    """The providers worth trying for a request, best first; `available` are onnxruntime's names of what it has.
+
+    `facts` are those of the machine, None means this one. Raises ProviderError when no provider can serve.
+    """
+    if precision == "bf16":
+        request = _bf16_provider(request, facts or look())
+    if request == "auto":
+        return tuple(name for name in _AUTO if NAMES[name] in available)
+    known = [name for name, theirs in NAMES.items() if theirs in available]
+    if request not in known:
+        advice = _trapped(request, available, facts or look()) or _INSTALL.get(request, "install onnxruntime again")
+        raise ProviderError(
+            f"provider {request} is not in this onnxruntime (it has {', '.join(known)}): "
+            f"{advice}, or choose {'--precision fp32' if precision == 'bf16' else '--provider auto'}"
+        )
+    return (request,)
+
+
+def _trapped(request: ProviderName, available: Sequence[str], facts: Facts) -> str | None:
+    """The trap that may keep a provider out of this onnxruntime, in words."""
+    traps = standing_traps(facts, available) if request in ("cuda", "tensorrt") else clashes(facts.packages)
+    return next((str(trap) for trap in traps if "onnxruntime" in trap.what), None)
+
+
+def _bf16_provider(request: ProviderName, facts: Facts) -> ProviderName:
+    """OpenVINO alone computes in bf16, and only on a CPU that can. Raises ProviderError."""
+    if request not in ("auto", "openvino"):
+        raise ProviderError(f"provider {request} has no bf16, only openvino has: choose --provider openvino or fp32")
+    if not facts.has_bf16:
+        raise ProviderError("this CPU has no bf16 (neither avx512_bf16 nor amx_bf16): choose --precision fp32")
+    return "openvino"
+
+
+def choose(execution: Execution) -> Choice:
+    """The first candidate for an execution that passes the self-test. Raises ProviderError when none does."""
+    failures: list[str] = []
+    for name in candidates(execution.provider, ort.get_available_providers(), execution.precision):
+        failure = self_test(name, execution.precision)
+        if failure is None:
+            machine = Machine(name, threads_of(execution), execution.precision, execution.memory)
+            return Choice(machine, f"{'; '.join(failures)}: using {name}" if failures else None)
+        failures.append(f"provider {name} does not work here ({failure})")
+    raise ProviderError(f"{'; '.join(failures)}: the command `doctor` tells more, --provider cpu works everywhere")
+
+
+@cache
+def self_test(name: ProviderName, precision: Precision = "fp32") -> str | None:
+    """Runs a few operators on the provider; None if it works in that precision, else what went wrong, in one line."""
+    with _native_log() as log:
+        try:
+            session = open_session(PROBE.read_bytes(), Machine(name, 1, precision))
+            (result,) = session.run(None, {"x": np.full((1, 32, 5, 5), _FINE)})
+        except Exception as error:  # onnxruntime's and the drivers' failures have no common base
+            return _reason(name, error, log())
+    return wrong_precision(float(result.mean()) / _PROBE_TERMS, precision)
+
+
+def wrong_precision(mean: float, precision: Precision) -> str | None:
+    """What the mean of all terms that the probe adds up tells against the precision; None if it is right."""
+    if not abs(mean - 1) < 0.01:  # nor is NaN
+        return "a convolution gives wrong values"
+    fine = abs(mean - float(_FINE)) < 0.00003
+    if precision == "fp32" and not fine:
+        return "it computes in less than fp32 although fp32 was asked for"
+    if precision == "bf16" and fine:
+        return "it computes in fp32 although bf16 was asked for"
+    return None
+
+
+def _reason(name: ProviderName, error: Exception, log: str) -> str:
+    """Why a provider failed, in one line: the trap behind it, else what the error and the log say."""
+    if trap := trap_behind(f"{error}\n{log}", name, look()):
+        return str(trap)
+    cause = _CAUSE.search(log)
+    return f"{first_line(error)}: {cause[1]}" if cause else first_line(error)
+
+
+@contextlib.contextmanager
+def _native_log() -> Iterator[Any]:
+    """Keeps what libraries write to the process's standard error from the user; yields a function that reads it.
+
+    onnxruntime tells only there why a provider's library cannot be loaded.
+    """
+    with tempfile.TemporaryFile() as file:
+
+        def read() -> str:
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        try:
+            kept = os.dup(2)
+        except OSError:  # a program without a standard error
+            yield read
+            return
+        os.dup2(file.fileno(), 2)
+        try:
+            yield read
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,147 @@
+"""onnxruntime's sessions: opened on one provider and no lesser one, with the libraries that it needs."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from ..errors import ProviderError
+from ..settings.settings import ProviderName
+from .budget import default_budget
+from .hardware import look, nvidia_folders
+from .machine import NAMES, Machine
+from .options import cuda_options, engine_folder, openvino_options, private_folder, tensorrt_options
+
+# What onnxruntime's CUDA provider is linked to or opens; what needs another library comes behind it.
+_CUDA_LIBRARIES = (
+    "libcudart.so.{major}",
+    "libcublasLt.so.{major}",
+    "libcublas.so.{major}",
+    "libnvrtc.so.{major}",
+    "libcurand.so.10",
+    "libcudnn.so.9",
+)
+_TENSORRT_LIBRARIES = ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10")
+
+
+def open_session(
+    model: bytes,
+    machine: Machine,
+    sizes: Mapping[str, int] | None = None,
+    profile: Path | None = None,
+    spins: bool = True,
+) -> Any:
+    """An onnxruntime session on the machine's provider and no lesser one, its symbolic dimensions pinned to `sizes`.
+
+    `profile` is the beginning of a path that onnxruntime writes its profile to. Threads that do not spin sleep between
+    operators: for small graphs beside a large one. Raises ProviderError.
+    """
+    name = machine.provider
+    providers = _provider_list(model, machine, sizes or {})
+    options = _session_options(machine, sizes or {})
+    if not spins:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    with contextlib.redirect_stdout(io.StringIO()):  # onnxruntime prints there what it says again when it raises
+        _load_libraries(machine)
+        session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    session.disable_fallback()  # a step that fails must not be done elsewhere in silence
+    if session.get_providers()[0] != NAMES[name]:
+        raise ProviderError(f"onnxruntime fell back to {session.get_providers()[0]} from {NAMES[name]}")
+    return session
+
+
+def _provider_list(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> list[tuple[str, dict[str, str]]]:
+    """The machine's provider with its options, and the one that takes what it leaves."""
+    if machine.provider == "cpu":
+        return [(NAMES["cpu"], {})]
+    if machine.provider == "openvino":
+        return [(NAMES["openvino"], openvino_options(machine.precision, machine.threads))]
+    facts = look()
+    budget = (machine.memory or default_budget("cuda")) if facts.shares_memory else None
+    cuda = NAMES["cuda"], cuda_options(machine.precision, budget)
+    if machine.provider == "cuda":
+        return [cuda]
+    folder = private_folder(engine_folder(model, sizes, machine.precision, facts, ort.__version__))
+    return [(NAMES["tensorrt"], tensorrt_options(machine.precision, folder)), cuda]
+
+
+def builds_engine(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> bool:
+    """Whether a session on TensorRT would first have to build its engine, which takes minutes."""
+    folder = engine_folder(model, sizes, machine.precision, look(), ort.__version__)
+    return not any(folder.glob("*.engine"))
+
+
+def _load_libraries(machine: Machine) -> None:
+    """Finds the libraries that pip installed, which the system's linker does not know."""
+    if machine.provider not in ("cuda", "tensorrt"):
+        return
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # from the folder that onnxruntime itself is installed in, and from no other
+    _load_from_pip([library.format(major=_cuda_major()) for library in _CUDA_LIBRARIES])
+    if machine.provider == "tensorrt":
+        if machine.precision == "fp32":
+            os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT has no other switch
+        _load_from_pip(_TENSORRT_LIBRARIES)
+
+
+def _load_from_pip(libraries: Sequence[str]) -> None:
+    """Loads those libraries that pip has installed; the session says what is missing."""
+    for library in libraries:
+        for file in [folder / library for folder in nvidia_folders() if (folder / library).is_file()]:
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
+
+
+def _cuda_major() -> str:
+    """The major version of the CUDA that this onnxruntime was built with; 12 where it does not say."""
+    return str(getattr(ort, "cuda_version", "") or "12").split(".")[0]
+
+
+def _session_options(machine: Machine, sizes: Mapping[str, int]) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # its failures reach the user as our own one line
+    options.intra_op_num_threads = machine.threads
+    if machine.provider == "openvino":  # it optimises the whole graph itself
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # Else every tensor has its place in one block that is planned from the first run, beside what that run took.
+    options.enable_mem_pattern = False
+    # Gradients hold denormals, which some CPUs compute a hundred times slower.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # Else they go on spinning for a while after a run, and another session's threads find no core.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    for dimension, size in sizes.items():
+        options.add_free_dimension_override_by_name(dimension, size)
+    return options
+
+
+def placement(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> dict[ProviderName, int]:
+    """How many kernels of a model each provider really runs, counted in onnxruntime's profile of one run on ones.
+
+    An engine, or a graph that OpenVINO has taken whole, counts as one. Raises ProviderError.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_session(model, machine, sizes, Path(folder) / "profile")
+        inputs = {value.name: [sizes.get(side, side) for side in value.shape] for value in session.get_inputs()}
+        session.run(None, {name: np.ones(shape, np.float32) for name, shape in inputs.items()})
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    ours = {theirs: name for name, theirs in NAMES.items()}
+    places = (event.get("args", {}).get("provider") for event in events if event.get("cat") == "Node")
+    return dict(Counter(ours[place] for place in places if place in ours))
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, short enough for a line of our own."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

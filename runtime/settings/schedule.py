@@ -1,0 +1,44 @@
+"""Schedules: a setting that changes from the first step of an octave to its last."""
+
+from __future__ import annotations
+
+from ..errors import SettingsError
+
+# One value for all steps, or the first step's and the last's.
+Schedule = float | tuple[float, float]
+
+
+def scheduled(value: Schedule, number: int, steps: int) -> float:
+    """A setting's value at an octave's update `number`, counted from 1, of `steps`.
+
+    It runs linearly from the first value at update 1 to the last at update `steps`; where there is one step, it is the
+    first.
+    """
+    if not isinstance(value, tuple):
+        return value
+    first, last = value
+    share = (number - 1) / (steps - 1) if steps > 1 else 0.0
+    return (1 - share) * first + share * last
+
+
+def largest(value: Schedule) -> float:
+    """The largest value at any step."""
+    return max(value) if isinstance(value, tuple) else value
+
+
+def parse_schedule(name: str, text: str) -> Schedule:
+    """Reads `0.03`, or `0.03:0.012` as a pair; `name` is the setting's, for messages. Raises SettingsError."""
+    try:
+        values = tuple(map(float, text.split(":")))
+    except ValueError:
+        raise no_schedule(name, text) from None
+    if len(values) == 1:
+        return values[0]
+    if len(values) != 2:
+        raise no_schedule(name, text)
+    return values
+
+
+def no_schedule(name: str, value: object) -> SettingsError:
+    """What to say of a value that is neither a number nor a pair."""
+    return SettingsError(f"{name} {value!r}: write 0.03, or 0.03:0.012 from an octave's first step to its last")

@@ -1,0 +1,182 @@
+"""From a request to a bundle, and the committed tiny bundle that stands in for one."""
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+tf = pytest.importorskip("tensorflow", reason="needs the export extra")
+
+import onnx
+from make_tiny_bundle import COMMAND
+from tiny import LAYERS, TINY
+
+from onnxdream.export import bundle as bundle_module
+from onnxdream.export.bundle import Request, export_bundle, make_bundle
+from onnxdream.export.conversion import OPSET
+from onnxdream.export.errors import ExportError, UnknownLayerError, VerificationError
+from onnxdream.export.verification import CHANNELS, MIXED_SIGNS
+from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, Check, Layer, Metadata, form_key
+from onnxdream.runtime.bundle.onnx_file import in_form
+
+FORMS = (BLOCKED, CHANNELS_LAST)
+RANDOM = Request(TINY, LAYERS, weights="random")
+
+
+def metadata_of(bundle: bytes) -> Metadata:
+    """The metadata as onnxruntime hands it to the runtime."""
+    session = ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
+    entries = session.get_modelmeta().custom_metadata_map
+    assert set(entries) == {METADATA_KEY, *map(form_key, FORMS)}
+    return Metadata.from_json(entries[METADATA_KEY])
+
+
+def test_the_metadata_in_the_file_is_the_metadata_returned() -> None:
+    bundle, metadata = make_bundle(replace(RANDOM, layers=("high", "low"), objective="l2", seed=5))
+    assert metadata_of(bundle) == metadata
+    assert metadata.backbone == "tiny"
+    assert metadata.layers == (Layer("high", 8, 8), Layer("low", 14, 2))
+    assert metadata.objective == "l2"
+    assert metadata.input_range == (-1.0, 1.0)
+    assert metadata.channel_order == "RGB"
+    assert metadata.smallest_size == (19, 19)
+    assert metadata.weights.source == "random"
+    assert metadata.precision == "fp32"
+    assert metadata.opset == OPSET
+    assert set(metadata.exporter) == {"onnxdream", "tensorflow", "keras", "tf2onnx", "onnx"}
+    assert metadata.exporter["onnx"] == importlib.metadata.version("onnx")
+    assert "unknown" not in metadata.exporter.values()
+
+
+def test_stages_and_checks_are_told_as_they_come() -> None:
+    stages: list[str] = []
+    checks: list[Check] = []
+    _, metadata = make_bundle(replace(RANDOM, layers=("low",)), stages.append, checks.append)
+    assert len(stages) == 4
+    assert "Tiny net" in stages[0]
+    assert tuple(checks) == metadata.verification
+    assert {check.climbed for check in checks} == {"low", MIXED_SIGNS, CHANNELS}
+
+
+def test_losses_come_in_the_order_that_the_layers_were_named(tiny_bundle: bytes) -> None:
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 40, 45)).astype(np.float32)
+    turned, _ = make_bundle(replace(RANDOM, layers=LAYERS[::-1]))
+    losses = {}
+    for name, bundle in (("straight", tiny_bundle), ("turned", turned)):
+        session = ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
+        (losses[name],) = session.run(["losses"], {"image": image, "layer_weights": np.zeros(3, np.float32)})
+    np.testing.assert_allclose(losses["turned"][:, ::-1], losses["straight"], rtol=1e-5)
+    assert len(np.unique(losses["straight"])) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"layers": ()}, UnknownLayerError, "no layer named"),
+        ({"layers": ("low", "mid", "low")}, UnknownLayerError, "layer low is named twice"),
+        ({"layers": ("low", "hgih")}, UnknownLayerError, "unknown layer 'hgih'.*high"),
+        ({"objective": "max"}, ExportError, "unknown objective 'max': choose mean or l2"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_refused(
+    change: dict[str, object], error: type[ExportError], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        make_bundle(replace(RANDOM, **change))
+
+
+def test_a_bundle_lands_in_the_library_under_its_name(home: Path) -> None:
+    path, metadata = export_bundle(replace(RANDOM, layers=("low", "mid")))
+    assert path == home / "bundles" / "tiny-paper-low-random.onnx"
+    assert metadata_of(path.read_bytes()) == metadata
+    path, _ = export_bundle(replace(RANDOM, layers=("low",), seed=3, objective="l2"))
+    assert path == home / "bundles" / "tiny-low-random3-l2.onnx"
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "tiny-low-random3-l2.onnx",
+        "tiny-paper-low-random.onnx",
+    ]
+
+
+def test_a_bundle_goes_where_it_is_told_and_replaces_what_is_there(home: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "folder" / "mine.onnx"
+    output.parent.mkdir(parents=True)
+    output.write_bytes(b"old")
+    path, metadata = export_bundle(replace(RANDOM, layers=("low",)), output)
+    assert path == output
+    assert metadata_of(output.read_bytes()) == metadata
+    assert list(output.parent.iterdir()) == [output]
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("form", ["portable", "blocked", "channels_last"])
+def test_nothing_is_written_when_a_form_of_the_graph_is_wrong(
+    form: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    output = tmp_path / "mine.onnx"
+    output.write_bytes(b"old")
+    right = bundle_module.convert
+
+    def wrong(*arguments: object) -> dict[str, onnx.ModelProto]:
+        models = right(*arguments)
+        kernel = next(t for t in models[form].graph.initializer if t.name == "conv2d/kernel")
+        kernel.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(kernel), kernel.name))
+        return models
+
+    monkeypatch.setattr(bundle_module, "convert", wrong)
+    with pytest.raises(VerificationError):
+        export_bundle(replace(RANDOM, layers=("low",)), output)
+    assert output.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.onnx"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    stages: list[str] = []
+    with pytest.raises(ExportError, match=r"cannot write into .*file.*choose another --output"):
+        export_bundle(RANDOM, tmp_path / "file" / "mine.onnx", stages.append)
+    assert not stages
+
+
+def kinds_of(bundle: bytes) -> list[Counter[str]]:
+    """How often each operator is in each form; their order is tf2onnx's affair."""
+    models = (onnx.load_from_string(data) for data in (bundle, *(in_form(bundle, form) for form in FORMS)))
+    return [Counter(node.op_type for node in model.graph.node) for model in models]
+
+
+def test_the_committed_tiny_bundle_is_what_the_exporter_makes_now(tiny_path: Path, tiny_bundle: bytes) -> None:
+    stale = f"tests/data/tiny.onnx is out of date: rebuild it with `{COMMAND}`"
+    committed, fresh = (onnx.load_from_string(bundle) for bundle in (tiny_path.read_bytes(), tiny_bundle))
+    facts, expected = (metadata_of(bundle) for bundle in (tiny_path.read_bytes(), tiny_bundle))
+    kinds, expected_kinds = (kinds_of(bundle) for bundle in (tiny_path.read_bytes(), tiny_bundle))
+    assert kinds == expected_kinds, stale
+    arrays, expected_arrays = (
+        {
+            t.name: onnx.numpy_helper.to_array(t)
+            for t in model.graph.initializer
+            if t.name.endswith(("/kernel", "/bias"))
+        }
+        for model in (committed, fresh)
+    )
+    assert arrays.keys() == expected_arrays.keys(), stale
+    for name, array in arrays.items():
+        np.testing.assert_allclose(array, expected_arrays[name], rtol=1e-5, atol=1e-7, err_msg=stale)
+    # versions, rounding and so the hash of the random weights may differ from machine to machine
+    same = {"exporter": {}, "verification": (), "memory": None, "weights": replace(facts.weights, sha256="")}
+    assert replace(facts, **same) == replace(expected, **same), stale
+    pictures, expected_pictures = ([(c.picture, c.climbed) for c in m.verification] for m in (facts, expected))
+    assert pictures == expected_pictures, stale
+
+
+def test_the_committed_tiny_bundle_is_small_and_whole(tiny_path: Path) -> None:
+    data = tiny_path.read_bytes()
+    assert len(data) < 100_000
+    onnx.checker.check_model(data, full_check=True)
+    assert len(metadata_of(data).weights.sha256) == len(hashlib.sha256().hexdigest())

@@ -1,0 +1,273 @@
+"""Bundles of fp16 and mixed: what computes in which type, slopes that fit it, and what the export refuses."""
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+
+tf = pytest.importorskip("tensorflow", reason="needs the export extra")
+
+import onnx
+from onnx import TensorProto
+from tiny import LAYERS, TINY
+
+from onnxdream.export.backbone import build
+from onnxdream.export.bundle import Request, export_bundle, make_bundle
+from onnxdream.export.conversion import convert
+from onnxdream.export.errors import ExportError, VerificationError
+from onnxdream.export.forward import Concat, Forward, MaxPool, fold
+from onnxdream.export.precision import PRECISIONS
+from onnxdream.export.rounding import rounded
+from onnxdream.export.verification import ALL_LAYERS
+from onnxdream.export.weights import load
+from onnxdream.models import contract
+from onnxdream.runtime.bundle.bundle import Bundle
+from onnxdream.runtime.bundle.onnx_file import read_model_file
+
+Array = NDArray[np.float32]
+HALVES = ("fp16", "mixed")
+every_half = pytest.mark.parametrize("precision", HALVES)
+RANDOM = Request(TINY, LAYERS, weights="random")
+# What makes or moves activations and gradients; the rest is shapes, losses and slopes.
+BODY = {"Conv", "ConvTranspose", "Relu", "MaxPool", "AveragePool", "Where", "Greater", "Equal"}
+
+
+@pytest.fixture(scope="module")
+def made() -> Callable[[str], bytes]:
+    return cache(lambda precision: make_bundle(replace(RANDOM, precision=precision))[0])
+
+
+@pytest.fixture(scope="module")
+def session(made: Callable[[str], bytes]) -> Callable[[str], ort.InferenceSession]:
+    """A tiny bundle as a GPU computes it: in fp16 or mixed, with roundings that the CPU provider leaves out."""
+
+    @cache
+    def opened(precision: str) -> ort.InferenceSession:
+        model = onnx.load_from_string(made(precision))
+        return opened_model(model if precision == "fp32" else rounded(model))
+
+    return opened
+
+
+def opened_model(model: onnx.ModelProto) -> ort.InferenceSession:
+    return ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def noise(height: int, width: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).uniform(-1, 1, (1, 3, height, width)).astype(np.float32)
+
+
+def gradient_of(session: ort.InferenceSession, image: Array, weights: object, channels: Array | None = None) -> Array:
+    feed = {contract.IMAGE: image, contract.LAYER_WEIGHTS: np.array(weights, np.float32)}
+    if channels is not None:
+        feed[contract.CHANNEL_WEIGHTS] = channels
+    (gradient,) = session.run([contract.GRADIENT], feed)
+    return gradient
+
+
+def cosine(a: Array, b: Array) -> float:
+    x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
+    x, y = x / np.abs(x).max(), y / np.abs(y).max()
+    return float(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)))
+
+
+def types_of(bundle: bytes) -> dict[str, set[int]]:
+    """The operators of a bundle -> the types of float that they put out or, where that is no float, take in."""
+    graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(bundle), strict_mode=True).graph
+    types = {t.name: t.data_type for t in graph.initializer}
+    types |= {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input, *graph.output)}
+    found: dict[str, set[int]] = {}
+    for node in graph.node:
+        output = types[node.output[0]]
+        found.setdefault(node.op_type, set()).add(types[node.input[0]] if output == TensorProto.BOOL else output)
+    return found
+
+
+def test_in_fp16_only_the_contract_the_losses_and_their_slopes_are_float32(made: Callable[[str], bytes]) -> None:
+    types = types_of(made("fp16"))
+    for kind in BODY:
+        assert types[kind] == {TensorProto.FLOAT16}, kind
+    for kind in ("ReduceMean", "ReduceSum", "ReduceMax"):
+        assert types[kind] == {TensorProto.FLOAT}, kind
+
+
+def test_in_mixed_the_convolutions_are_float16_and_nothing_else_is(made: Callable[[str], bytes]) -> None:
+    types = types_of(made("mixed"))
+    convolutions = {"Conv", "ConvTranspose", "DepthToSpace"}
+    in_half = {kind for kind, found in types.items() if TensorProto.FLOAT16 in found}
+    # The others arrange kernels, which folds away at load, or what the image's convolution gives.
+    assert in_half == convolutions | {"Cast", "Pad", "Reshape", "Slice", "Transpose"}
+    assert types["Conv"] == types["ConvTranspose"] == {TensorProto.FLOAT16}
+    for kind in BODY - convolutions:
+        assert types[kind] == {TensorProto.FLOAT}, kind
+
+
+@every_half
+def test_weights_are_stored_once_and_in_half(precision: str, made: Callable[[str], bytes]) -> None:
+    full, half = (
+        {
+            t.name: t
+            for t in onnx.load_from_string(made(name)).graph.initializer
+            if t.name.endswith(("/kernel", "/bias"))
+        }
+        for name in ("fp32", precision)
+    )
+    assert half.keys() == full.keys()
+    for name, tensor in half.items():
+        assert tensor.data_type == TensorProto.FLOAT16
+        exact = onnx.numpy_helper.to_array(full[name])
+        np.testing.assert_array_equal(onnx.numpy_helper.to_array(tensor), exact.astype(np.float16))
+
+
+@every_half
+def test_the_bundle_tells_its_precision_and_holds_the_portable_form_only(precision: str, home: Path) -> None:
+    path, metadata = export_bundle(replace(RANDOM, layers=("low", "mid"), objective="l2", precision=precision))
+    assert path.name == f"tiny-paper-low-random-l2-{precision}.onnx"
+    assert Bundle.load(path).precision == metadata.precision == precision
+    assert set(read_model_file(path.read_bytes()).metadata) == {contract.METADATA_KEY}
+
+
+@every_half
+def test_the_checks_are_those_of_fp32_and_an_ascent(precision: str, made: Callable[[str], bytes]) -> None:
+    checks, full = (Bundle.load(made(name)).metadata.verification for name in (precision, "fp32"))
+    assert [(c.picture, c.climbed) for c in checks[:-1]] == [(c.picture, c.climbed) for c in full]
+    ascent = checks[-1]
+    assert (ascent.picture, ascent.climbed) == ("50 steps from noise 72x40", ALL_LAYERS)
+    assert 0 < ascent.loss_error < 0.02
+    assert max(check.loss_error for check in checks) > 1e-5  # the rounding shows
+
+
+WEIGHTS = {
+    "ones": (1, 1, 1),
+    "huge": (1e30, -3e30, 2e30),
+    "tiny": (1e-25, 2e-25, -1e-25),
+    "far apart": (1e-6, 1, 1e6),
+    "negative": (-1, -2, -0.5),
+    "one-hot": (0, 0, 1),
+    "negative one-hot": (-1e9, 0, 0),
+}
+
+
+@every_half
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_the_gradient_holds_for_weights_of_any_size(
+    precision: str, weights: str, session: Callable[[str], ort.InferenceSession]
+) -> None:
+    image = noise(45, 52)
+    expected = gradient_of(session("fp32"), image, WEIGHTS[weights])
+    found = gradient_of(session(precision), image, WEIGHTS[weights])
+    assert np.isfinite(found).all()
+    assert cosine(found, expected) > 0.99
+    assert np.abs(found).max() == pytest.approx(np.abs(expected).max(), rel=0.05)
+
+
+@every_half
+def test_without_weights_the_gradient_is_nothing(
+    precision: str, session: Callable[[str], ort.InferenceSession]
+) -> None:
+    np.testing.assert_array_equal(gradient_of(session(precision), noise(30, 30), (0, 0, 0)), 0)
+
+
+@every_half
+def test_one_channel_of_a_large_picture_is_not_flushed_to_zero(
+    precision: str, session: Callable[[str], ort.InferenceSession]
+) -> None:
+    image, channels = noise(1100, 1400), np.zeros(42, np.float32)
+    channels[3] = -0.01
+    expected = gradient_of(session("fp32"), image, (1, 0, 0), channels)
+    assert np.abs(expected).max() < 2**-24  # nothing, to float16
+    assert cosine(gradient_of(session(precision), image, (1, 0, 0), channels), expected) > 0.99
+
+
+@every_half
+def test_each_picture_of_a_batch_has_a_scale_of_its_own(precision: str) -> None:
+    model = convert(fold(build(TINY)).cut(LAYERS), LAYERS, "l2", 0, PRECISIONS[precision])["portable"]
+    session = opened_model(rounded(model))
+    faint, loud = noise(33, 41), noise(33, 41, seed=1)
+    both = gradient_of(session, np.concatenate([faint * 1e-4, loud]), (1, 1, 1))
+    alone = gradient_of(session, faint * 1e-4, (1, 1, 1))
+    np.testing.assert_allclose(both[0], alone[0], rtol=0, atol=1e-3 * np.abs(alone).max())
+
+
+@every_half
+def test_of_equal_maxima_the_first_takes_it_all(precision: str) -> None:
+    """Values close together, which float16 makes equal by the dozen: nothing is lost, and nothing counted twice."""
+    forward = Forward(
+        (MaxPool("pool", ("image",), (3, 3), (2, 2), False), Concat("layer", ("pool",))), {"image": 3, "layer": 3}, {}
+    )
+    model = convert(forward, ("layer",), "mean", 0, PRECISIONS[precision])["portable"]
+    image = 1 + 1e-3 * noise(17, 21)
+    found = gradient_of(opened_model(rounded(model)), image, (1,))
+    seen = image.astype(np.float16) if precision == "fp16" else image
+    expected, count = np.zeros_like(image), 3 * 8 * 10
+    for channel, row, column in np.ndindex(3, 8, 10):
+        window = seen[0, channel, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+        down, right = divmod(int(np.argmax(window)), 3)
+        expected[0, channel, 2 * row + down, 2 * column + right] += 1 / count
+    if precision == "fp16":
+        assert len(np.unique(seen)) < 5
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-9)
+
+
+def test_the_rounded_graph_overflows_where_the_cpu_does_not() -> None:
+    """Why it is there: onnxruntime's CPU provider computes a float16 graph in float32."""
+    kernels = [np.full((1, 1, 1, 1), value, np.float16) for value in (1000, 1000, 0.001)]
+    names = ["half", "first", "second", "third"]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [
+                onnx.helper.make_node("Cast", ["image"], ["half"], to=TensorProto.FLOAT16),
+                *(onnx.helper.make_node("Conv", [names[i], f"k{i}"], [names[i + 1]]) for i in range(3)),
+                onnx.helper.make_node("Cast", ["third"], ["loss"], to=TensorProto.FLOAT),
+            ],
+            "chain",
+            [onnx.helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, 1, 1])],
+            [onnx.helper.make_tensor_value_info("loss", TensorProto.FLOAT, [1, 1, 1, 1])],
+            [onnx.numpy_helper.from_array(kernel, f"k{i}") for i, kernel in enumerate(kernels)],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    (loss,) = opened_model(rounded(model)).run(None, {"image": np.ones((1, 1, 1, 1), np.float32)})
+    assert np.isinf(loss).all()
+    (ours,) = opened_model(model).run(None, {"image": np.ones((1, 1, 1, 1), np.float32)})
+    assert np.isfinite(ours).all()
+
+
+@every_half
+def test_a_net_that_float16_cannot_hold_is_refused_and_nothing_written(precision: str, tmp_path: Path) -> None:
+    model = load(TINY, "random", 0).model
+    kernels = [weight for weight in model.weights if weight.name == "kernel"]
+    kernels[0].assign(kernels[0] * 3e4)  # what it puts out overflows float16; the next brings it back
+    kernels[1].assign(kernels[1] / 3e4)
+    model.save(tmp_path / "loud.keras")
+    request = replace(RANDOM, layers=("low",), weights=str(tmp_path / "loud.keras"))
+    make_bundle(request)
+    output = tmp_path / "out" / "mine.onnx"
+    advice = "choose --precision mixed or fp32" if precision == "fp16" else "choose --precision fp32"
+    with pytest.raises(VerificationError, match=f"{precision} is too coarse .*nothing is written, {advice}"):
+        export_bundle(replace(request, precision=precision), output)
+    assert not list(output.parent.iterdir())
+
+
+def test_an_ascent_that_goes_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxdream.export import verification
+
+    right = verification._climbed
+    monkeypatch.setattr(verification, "_climbed", lambda *given: (right(*given)[0], -right(*given)[1]))
+    with pytest.raises(VerificationError, match="50 steps from noise 60x28, all layers"):
+        make_bundle(replace(RANDOM, layers=("low",), precision="fp16"))
+    make_bundle(replace(RANDOM, layers=("low",)))  # fp32 makes no ascent
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ExportError, match="unknown precision 'fp8': choose one of fp32, fp16, mixed"):
+        make_bundle(replace(RANDOM, precision="fp8"))

@@ -1,0 +1,399 @@
+"""Where weights come from, and what is said when they cannot be had."""
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow", reason="needs the export extra")
+
+import keras
+from keras.src.legacy.saving import legacy_h5_format
+from tiny import TINY, build
+
+from onnxdream.export.bundle import Request, make_bundle
+from onnxdream.export.errors import WeightsError
+from onnxdream.export.weights import Loaded, load
+from onnxdream.models.assembly import FOLDER
+from onnxdream.models.backbones import Backbone, find_backbone
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras under NumPy 2
+    pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*HDF5 file"),
+]
+
+Stock = Callable[[str], Loaded]
+Arrays = dict[str, np.ndarray]
+
+
+def one_line(error: pytest.ExceptionInfo[WeightsError]) -> str:
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def randomize(model: Any, seed: int = 7) -> None:
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.uniform(0.1, 0.9, w.shape).astype(np.float32) for w in model.get_weights()])
+
+
+def same_weights(a: Any, b: Any) -> bool:
+    pairs = zip(a.get_weights(), b.get_weights(), strict=True)
+    return all(np.array_equal(x, y) for x, y in pairs)
+
+
+@pytest.fixture
+def trained() -> Any:
+    """A tiny model with weights that no seed of ours gives."""
+    keras.utils.clear_session()
+    model = build(include_top=False, weights=None, input_shape=(None, None, 3))
+    randomize(model)
+    return model
+
+
+def test_a_seed_gives_the_same_random_weights_again_and_another_seed_others(stock: Stock) -> None:
+    first, again, other = stock("tiny"), load(TINY, "random", 0), load(TINY, "random", 1)
+    assert same_weights(first.model, again.model)
+    assert first.weights == again.weights
+    assert first.weights.source == "random"
+    assert first.weights.sha256 != other.weights.sha256
+    pairs = zip(first.model.get_weights(), other.model.get_weights(), strict=True)
+    assert not any(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_random_weights_keep_the_signal_alive_to_the_deepest_layer(stock: Stock) -> None:
+    model = stock("v3").model
+    pictures = np.random.default_rng(0).uniform(-1, 1, (1, 96, 96, 3)).astype(np.float32)
+    deepest = np.asarray(model(pictures, training=False))
+    assert 1e-3 < deepest.mean() < 1e3
+    assert (deepest > 0).mean() > 0.1
+
+
+def test_the_built_in_weights_fill_inception_v3s_first_convolutions() -> None:
+    path = FOLDER / "v3-imagenet-mixed5.npz"
+    loaded = load(find_backbone("v3"), "builtin", 0)
+    assert loaded.weights.source == "imagenet-8bit"
+    assert loaded.weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert "Apache-2.0" in loaded.weights.licence
+    file = np.load(path)
+    names = ["conv2d", *(f"conv2d_{n}" for n in range(1, 50))]
+    assert loaded.blocks == {name: f"{number:02d}" for number, name in enumerate(names)}
+    for number, name in enumerate(names):
+        convolution = loaded.model.get_layer(name)
+        (normalization,) = (node.operation for node in convolution._outbound_nodes)
+        expected = [file[f"{number:02d}/{part}"] for part in ("beta", "mean", "variance")]
+        for a, b in zip(normalization.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_layers_deeper_than_the_built_in_weights_are_refused() -> None:
+    words = "the built-in weights of Inception-v3 end with mixed5: choose layers up to there, or --weights imagenet"
+    with pytest.raises(WeightsError, match=words) as error:
+        make_bundle(Request(find_backbone("v3"), ("mixed0", "mixed6"), weights="builtin"))
+    one_line(error)
+
+
+def test_a_backbone_without_built_in_weights_says_so() -> None:
+    with pytest.raises(WeightsError, match="Tiny net has no built-in weights: choose --weights imagenet") as error:
+        load(TINY, "builtin", 0)
+    one_line(error)
+
+
+@pytest.fixture
+def first_block() -> Arrays:
+    """The npz entries of the tiny net's first convolution and the normalization behind it."""
+    rng = np.random.default_rng(4)
+    shapes = {"kernel": (3, 3, 3, 6), "beta": (6,), "mean": (6,), "variance": (6,)}
+    return {f"00/{part}": rng.uniform(0.1, 1, shape).astype(np.float32) for part, shape in shapes.items()}
+
+
+def test_an_npz_of_ones_own_fills_the_convolutions_it_holds(first_block: Arrays, tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    np.savez(path, **first_block)
+    loaded = load(TINY, str(path), 0)
+    assert loaded.blocks == {"conv2d": "00"}
+    assert loaded.weights.source == "own.npz"
+    assert loaded.weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    np.testing.assert_array_equal(loaded.model.get_layer("conv2d").get_weights()[0], first_block["00/kernel"])
+    normalization = loaded.model.get_layer("batch_normalization").get_weights()
+    for found, part in zip(normalization, ("beta", "mean", "variance"), strict=True):
+        np.testing.assert_array_equal(found, first_block[f"00/{part}"])
+
+
+def _without(key: str) -> Callable[[Arrays], Arrays]:
+    return lambda block: {name: array for name, array in block.items() if name != key}
+
+
+WRONG_NPZ: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
+    "no beta": (_without("00/beta"), "lack 00/beta"),
+    "no variance": (_without("00/variance"), "lack 00/variance"),
+    "no kernel": (_without("00/kernel"), "hold 0 kernels"),
+    "wrong number": (lambda b: {name.replace("00", "01"): array for name, array in b.items()}, "lack 00/kernel"),
+    "wide kernel": (lambda b: {**b, "00/kernel": np.ones((5, 5, 3, 6), np.float32)}, "do not fit: conv2d"),
+    "short mean": (lambda b: {**b, "00/mean": np.ones(5, np.float32)}, "do not fit: batch_normalization"),
+    "scalar": (lambda b: {**b, "00/beta": np.float32(1)}, "do not fit: batch_normalization"),
+    "words": (lambda b: {**b, "00/beta": np.array(["six"] * 6)}, "cannot be read"),
+    "objects": (lambda b: {**b, "00/beta": np.array([None] * 6)}, "cannot be read"),
+    "too many": (lambda b: {**b, **{f"{n:02d}/kernel": b["00/kernel"] for n in range(99)}}, "hold 99 kernels"),
+    # the second normalization of the tiny net has a gamma, of which the file knows nothing
+    "no gamma": (
+        lambda b: {
+            **b,
+            "01/kernel": np.ones((3, 3, 6, 8), np.float32),
+            **{f"01/{part}": np.ones(8, np.float32) for part in ("beta", "mean", "variance")},
+        },
+        "do not fit: batch_normalization_1",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_NPZ)
+def test_an_npz_that_does_not_fit_is_refused(kind: str, first_block: Arrays, tmp_path: Path) -> None:
+    change, said = WRONG_NPZ[kind]
+    path = tmp_path / "own.npz"
+    np.savez(path, **change(first_block))
+    with pytest.raises(WeightsError, match=said) as error:
+        load(TINY, str(path), 0)
+    assert "own.npz" in one_line(error)
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "cut", "flipped", "an npy"])
+def test_a_broken_npz_is_refused(kind: str, first_block: Arrays, tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    np.savez_compressed(path, **first_block)
+    whole = path.read_bytes()
+    if kind == "an npy":
+        with path.open("wb") as file:
+            np.save(file, first_block["00/kernel"])
+    else:
+        flipped = whole[:90] + bytes(b ^ 0xFF for b in whole[90:150]) + whole[150:]
+        path.write_bytes({"empty": b"", "text": b"weights\n", "cut": whole[:-40], "flipped": flipped}[kind])
+    with pytest.raises(WeightsError, match=r"own\.npz cannot be read") as error:
+        load(TINY, str(path), 0)
+    one_line(error)
+
+
+def save_legacy_weights(model: Any, path: Path) -> None:
+    """Weights alone in Keras 2's layout, as the ImageNet files have it."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+
+
+SAVED: dict[str, Callable[[Any, Path], None]] = {
+    "mine.weights.h5": lambda model, path: model.save_weights(path),
+    "legacy.h5": save_legacy_weights,
+    "whole.h5": lambda model, path: model.save(path),
+    "whole.keras": lambda model, path: model.save(path),
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_weights_saved_by_keras_come_back(name: str, trained: Any, tmp_path: Path) -> None:
+    SAVED[name](trained, tmp_path / name)
+    loaded = load(TINY, str(tmp_path / name), 0)
+    assert same_weights(loaded.model, trained)
+    assert loaded.blocks is None
+    assert loaded.weights.source == name
+    assert loaded.weights.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+
+
+def nested(base: Any) -> Any:
+    """The backbone as a layer of a model of one's own, behind an augmentation and before a head."""
+    image = keras.Input((64, 64, 3))
+    x = base(keras.layers.RandomFlip()(image), training=False)
+    return keras.Model(image, keras.layers.Dense(4)(keras.layers.GlobalMaxPooling2D()(x)))
+
+
+def headed(base: Any) -> Any:
+    return keras.Model(base.input, keras.layers.Dense(4)(keras.layers.Flatten()(base.output)))
+
+
+@pytest.mark.parametrize("custom", [nested, headed])
+def test_a_saved_model_with_a_head_of_its_own_serves(custom: Callable[[Any], Any], tmp_path: Path) -> None:
+    keras.utils.clear_session()
+    base = build(include_top=False, weights=None, input_shape=(64, 64, 3))
+    randomize(base)
+    custom(base).save(tmp_path / "birds.keras")
+    loaded = load(TINY, str(tmp_path / "birds.keras"), 0)
+    assert same_weights(loaded.model, base)
+    bundle, metadata = make_bundle(Request(TINY, ("low",), weights=str(tmp_path / "birds.keras")))
+    assert metadata.weights.source == "birds.keras"
+    assert len(bundle) > 1000
+
+
+def other_net(path: Path) -> None:
+    image = keras.Input((32, 32, 3))
+    model = keras.Model(image, keras.layers.Conv2D(4, 3)(keras.layers.Conv2D(5, 3)(image)))
+    if path.name.endswith(".weights.h5"):
+        model.save_weights(path)
+    else:
+        model.save(path)
+
+
+@pytest.mark.parametrize("name", ["half.weights.h5", "half.h5", "half.keras"])
+def test_weights_of_half_the_network_are_refused(name: str, trained: Any, tmp_path: Path) -> None:
+    half = keras.Model(trained.input, trained.get_layer("mid").output)
+    SAVED["mine.weights.h5" if name == "half.weights.h5" else "whole.keras"](half, tmp_path / name)
+    with pytest.raises(WeightsError, match=name) as error:
+        load(TINY, str(tmp_path / name), 0)
+    one_line(error)
+
+
+@pytest.mark.parametrize("name", ["other.weights.h5", "other.h5", "other.keras"])
+def test_another_networks_weights_are_refused(name: str, tmp_path: Path) -> None:
+    other_net(tmp_path / name)
+    with pytest.raises(WeightsError) as error:
+        load(TINY, str(tmp_path / name), 0)
+    message = one_line(error)
+    assert name in message
+    assert "backbone" in message or "fit Tiny net" in message
+
+
+def test_a_saved_model_of_other_widths_is_refused(trained: Any, tmp_path: Path) -> None:
+    image = keras.Input((64, 64, 3))
+    x = image
+    for layer in trained.layers:  # as many convolutions and normalizations, of other shapes
+        if isinstance(layer, keras.layers.Conv2D):
+            x = keras.layers.Conv2D(2, 1)(x)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            x = keras.layers.BatchNormalization()(x)
+    keras.Model(image, x).save(tmp_path / "thin.keras")
+    with pytest.raises(WeightsError, match=r"thin\.keras do not fit") as error:
+        load(TINY, str(tmp_path / "thin.keras"), 0)
+    one_line(error)
+
+
+@pytest.mark.parametrize("name", ["broken.weights.h5", "broken.h5", "broken.keras"])
+@pytest.mark.parametrize("content", [b"", b"no weights at all"])
+def test_a_broken_keras_file_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=name) as error:
+        load(TINY, str(tmp_path / name), 0)
+    one_line(error)
+
+
+def test_weights_that_are_no_file_are_refused(tmp_path: Path) -> None:
+    for name in (str(tmp_path / "none.h5"), str(tmp_path), "imagnet"):
+        with pytest.raises(WeightsError, match=r"no such file; choose auto, imagenet, builtin, random or a path"):
+            load(TINY, name, 0)
+
+
+def test_weights_of_an_unknown_suffix_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"torch")
+    with pytest.raises(WeightsError, match=r"weights\.pt end in '\.pt': \.weights\.h5, \.h5, \.keras and \.npz"):
+        load(TINY, str(tmp_path / "weights.pt"), 0)
+
+
+FETCH = """
+import sys
+from onnxdream.export.errors import WeightsError
+from onnxdream.export.weights import load
+from onnxdream.models.backbones import find_backbone
+from tiny import TINY
+try:
+    loaded = load(TINY if sys.argv[1] == "tiny" else find_backbone(sys.argv[1]), "imagenet", 0)
+except WeightsError as error:
+    print("refused:", error)
+else:
+    print("loaded:", loaded.weights.source, loaded.weights.sha256, float(loaded.model.get_weights()[0].sum()))
+"""
+
+
+AUTO = """
+import sys
+from onnxdream.export.bundle import Request, make_bundle
+from onnxdream.export.errors import ExportError
+from onnxdream.models.backbones import find_backbone
+from tiny import TINY
+backbone = TINY if sys.argv[1] == "tiny" else find_backbone(sys.argv[1])
+for layers in sys.argv[2:]:
+    try:
+        _, metadata = make_bundle(Request(backbone, tuple(layers.split(","))), lambda stage: print("stage:", stage))
+    except ExportError as error:
+        print("refused:", error)
+    else:
+        print("made:", metadata.weights.source, metadata.weights.sha256)
+"""
+
+
+def fetch(backbone: str, keras_home: Path) -> str:
+    """What a fresh process says that asks Keras for ImageNet weights, with no way to the network; its last line."""
+    return offline(FETCH, keras_home, backbone)[-1]
+
+
+def offline(script: str, keras_home: Path, *words: str) -> list[str]:
+    """The lines of a script in a fresh process that has no way to the network."""
+    blocked = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    environment = {**os.environ, **blocked, "no_proxy": "", "NO_PROXY": "", "KERAS_HOME": str(keras_home)}
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", script, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    return done.stdout.splitlines()
+
+
+def test_imagenet_weights_that_cannot_be_fetched_are_one_line_with_the_other_ways(tmp_path: Path) -> None:
+    said = fetch("v3", tmp_path)
+    card = find_backbone("v3")
+    assert said.startswith(f"refused: cannot get the ImageNet weights {card.imagenet_file} (")
+    for part in (
+        card.imagenet_url,
+        str(tmp_path / "models"),
+        ".h5, .keras, .npz",
+        "random or builtin (layers up to mixed5)",
+    ):
+        assert part in said
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_imagenet_weights_put_into_keras_folder_are_used(trained: Any, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    file = tmp_path / "models" / TINY.imagenet_file
+    save_legacy_weights(trained, file)
+    said = fetch("tiny", tmp_path).split()
+    assert said[:3] == ["loaded:", "imagenet", hashlib.sha256(file.read_bytes()).hexdigest()]
+    assert float(said[3]) == pytest.approx(float(trained.get_weights()[0].sum()), rel=1e-5)
+
+
+def test_without_a_network_the_built_in_copy_serves_as_deep_as_it_goes(tmp_path: Path) -> None:
+    lines = offline(AUTO, tmp_path, "v3", "mixed0", "mixed0,mixed6", "mixed99")
+    stages = [line for line in lines if line.startswith("stage: ") and "8 bits" in line]
+    card = find_backbone("v3")
+    told = f"stage: {card.imagenet_file} is not in Keras's cache and cannot be downloaded: using the built-in copy"
+    assert len(stages) == 1
+    assert stages[0].startswith(told)
+    made, deeper, unknown = (line for line in lines if line.startswith(("made: ", "refused: ")))
+    assert made.startswith("made: imagenet-8bit 495b5a5a")
+    assert deeper.startswith(f"refused: cannot get the ImageNet weights {card.imagenet_file} (")
+    assert deeper.endswith("or builtin (layers up to mixed5)")
+    assert unknown.startswith("refused: unknown layer 'mixed99'")
+
+
+def test_keras_s_own_file_goes_before_the_built_in_copy(trained: Any, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    file = tmp_path / "models" / TINY.imagenet_file
+    save_legacy_weights(trained, file)
+    made = offline(AUTO, tmp_path, "tiny", "low")[-1]
+    assert made == f"made: imagenet {hashlib.sha256(file.read_bytes()).hexdigest()}"
+
+
+@pytest.mark.imagenet
+@pytest.mark.parametrize("name", ["v3", "inception-resnet-v2"])
+def test_imagenet_weights_export(name: str) -> None:
+    backbone: Backbone = find_backbone(name)
+    folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+    if not (folder / backbone.imagenet_file).is_file():
+        pytest.skip(f"{backbone.imagenet_file} is not in {folder}")
+    _, metadata = make_bundle(Request(backbone, backbone.layer_sets["paper-low"]))
+    assert metadata.weights.source == "imagenet"
+    assert all(check.cosine > 0.99 for check in metadata.verification)

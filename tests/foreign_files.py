@@ -1,0 +1,184 @@
+"""ONNX files that no export writes: foreign, unsafe, or broken against the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from pictures_fixture import (
+    GRADIENT,
+    IMAGE,
+    LAYER_WEIGHTS,
+    LOSSES,
+    MEAN,
+    TINY_BYTES,
+    bundle_bytes,
+    facts,
+    integers,
+    message,
+    node,
+    value,
+)
+
+from onnxdream.runtime.bundle.onnx_file import _message_class
+
+
+def altered(change: Callable[[Any], None]) -> bytes:
+    """The tiny bundle with something done to it; what the reduced schema does not declare stays as it is."""
+    model = _message_class("Model")()
+    model.ParseFromString(TINY_BYTES)
+    change(model)
+    return bytes(model.SerializeToString())
+
+
+def external(tensor: Any) -> None:
+    tensor.data_location = 1
+    tensor.external_data.add(key="location", value="/etc/hostname")
+
+
+def attribute(model: Any, operator: str = "Constant") -> Any:
+    return model.graph.node.add(op_type=operator).attribute.add()
+
+
+def nested(model: Any, depth: int) -> Any:
+    """The innermost graph of that many Ifs within each other."""
+    graph = model.graph
+    for _ in range(depth):
+        graph = graph.node.add(op_type="If").attribute.add().g
+    return graph
+
+
+def entry(model: Any, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes the bundle's facts."""
+    ours = model.metadata_props[0]
+    data = json.loads(ours.value)
+    change(data)
+    ours.value = json.dumps(data)
+
+
+def text(model: Any, value: str) -> None:
+    model.metadata_props[0].value = value
+
+
+# name -> the bytes, and words of the refusal
+FOREIGN: dict[str, tuple[bytes, str]] = {
+    "external initializer": (altered(lambda m: external(m.graph.initializer[0])), "data in other files"),
+    "external by location alone": (
+        altered(lambda m: setattr(m.graph.initializer[3], "data_location", 1)),
+        "data in other files",
+    ),
+    "external by entries alone": (
+        altered(lambda m: m.graph.initializer[-1].external_data.add(key="location", value="x")),
+        "data in other files",
+    ),
+    "external in an attribute": (altered(lambda m: external(attribute(m).t)), "data in other files"),
+    "external in a list": (altered(lambda m: external(attribute(m).tensors.add())), "data in other files"),
+    "external sparse values": (
+        altered(lambda m: external(m.graph.sparse_initializer.add().values)),
+        "data in other files",
+    ),
+    "external sparse indices": (
+        altered(lambda m: external(m.graph.sparse_initializer.add().indices)),
+        "data in other files",
+    ),
+    "external sparse attribute": (
+        altered(lambda m: external(attribute(m).sparse_tensor.values)),
+        "data in other files",
+    ),
+    "external sparse list": (
+        altered(lambda m: external(attribute(m).sparse_tensors.add().indices)),
+        "data in other files",
+    ),
+    "external in a subgraph": (altered(lambda m: external(nested(m, 1).initializer.add())), "data in other files"),
+    "external in a deep subgraph": (
+        altered(lambda m: external(nested(m, 5).node.add(op_type="Constant").attribute.add().t)),
+        "data in other files",
+    ),
+    "external in a list of graphs": (
+        altered(lambda m: external(attribute(m, "Loop").graphs.add().initializer.add())),
+        "data in other files",
+    ),
+    "foreign opset": (altered(lambda m: m.opset_import.add(domain="com.microsoft", version=1)), "'com.microsoft'"),
+    "foreign operator": (altered(lambda m: m.graph.node.add(op_type="Gelu", domain="org.evil")), "'org.evil'"),
+    "foreign operator in a subgraph": (
+        altered(lambda m: nested(m, 2).node.add(op_type="Run", domain="ai.onnx.ml")),
+        "'ai.onnx.ml'",
+    ),
+    "domain that is no text": (TINY_BYTES + message((8, message((1, b"\xff\xfe"), (2, 1)))), "plain ONNX ones only"),
+    "functions": (altered(lambda m: m.functions.add().node.add(op_type="Relu")), "functions of its own"),
+    "newer IR": (altered(lambda m: setattr(m, "ir_version", 10)), "IR version 10 is above 9"),
+    "newer opset": (altered(lambda m: setattr(m.opset_import[0], "version", 19)), "opset 19 is above 18"),
+    "no metadata": (altered(lambda m: m.ClearField("metadata_props")), "no bundle"),
+    "metadata of another program": (altered(lambda m: setattr(m.metadata_props[0], "key", "names")), "no bundle"),
+    "metadata that is no JSON": (altered(lambda m: text(m, "{")), "no JSON"),
+    "metadata that is no object": (altered(lambda m: text(m, "[1]")), "no JSON object"),
+    "metadata that is no text": (
+        altered(lambda m: m.ClearField("metadata_props")) + message((14, message((1, "onnxdream"), (2, b"\xff")))),
+        "no JSON",
+    ),
+    "metadata without bottom": (altered(lambda m: text(m, "[" * 100_000)), "no JSON"),
+    "metadata without schema": (altered(lambda m: entry(m, lambda d: d.pop("schema"))), "lacks schema"),
+    "metadata without layers": (altered(lambda m: entry(m, lambda d: d.pop("layers"))), "lacks layers"),
+    "metadata without licence": (
+        altered(lambda m: entry(m, lambda d: d["weights"].pop("licence"))),
+        "lacks weights.licence",
+    ),
+    "layers of the wrong type": (altered(lambda m: entry(m, lambda d: d.update(layers="mixed0"))), "layers is no list"),
+    "a range upside down": (altered(lambda m: entry(m, lambda d: d.update(input_range=[1, -1]))), "input_range is no"),
+    "a size of nothing": (altered(lambda m: entry(m, lambda d: d.update(smallest_size=[0, 9]))), "smallest_size is no"),
+    "other channels": (altered(lambda m: entry(m, lambda d: d.update(channel_order="BGR"))), "'BGR'"),
+    "newer contract": (altered(lambda m: entry(m, lambda d: d.update(schema="2.0"))), "update onnxdream"),
+    "older contract": (altered(lambda m: entry(m, lambda d: d.update(schema="0.9"))), "export the bundle again"),
+    "a contract of no version": (altered(lambda m: entry(m, lambda d: d.update(schema="new"))), "no version"),
+    "nothing": (b"", "no ONNX file"),
+    "a graph of nothing": (message((1, 8), (7, b"")), "no ONNX file"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "no ONNX file"),
+    "a page": (b"<!DOCTYPE html><html><body>404</body></html>", "no ONNX file"),
+    "graphs without bottom": (b"", "no ONNX file"),
+}
+
+
+def bottomless() -> bytes:
+    graph = b""
+    for _ in range(2000):
+        graph = message((1, message((4, "If"), (5, message((1, "then_branch"), (6, graph))))))
+    return message((1, 8), (7, graph))
+
+
+FOREIGN["graphs without bottom"] = bottomless(), "no ONNX file"
+
+
+SLOPE = node("Mul", "image layer_weights", "gradient")
+
+
+# Files that carry our metadata and plain operators, but break the contract in what goes in and out.
+BROKEN = {
+    "no gradient": bundle_bytes(MEAN, outputs=[LOSSES]),
+    "no layer weights": bundle_bytes([*MEAN, node("Neg", "image", "gradient")], inputs=[IMAGE]),
+    "an input too many": bundle_bytes([*MEAN, SLOPE], inputs=[IMAGE, LAYER_WEIGHTS, value("guide", 1)]),
+    "an output too many": bundle_bytes(
+        [*MEAN, SLOPE, node("Neg", "image", "more")],
+        outputs=[LOSSES, GRADIENT, value("more", "batch", 3, "height", "width")],
+    ),
+    "inputs as outputs": bundle_bytes(
+        [node("Identity", "losses", "image"), node("Identity", "gradient", "layer_weights")],
+        inputs=[LOSSES, GRADIENT],
+        outputs=[value("image", "batch", 1), value("layer_weights", "batch", 3, "height", "width")],
+    ),
+    "weights for other layers": bundle_bytes([*MEAN, SLOPE], metadata=facts(layers=2).to_json()),
+    "a flat gradient": bundle_bytes(
+        [*MEAN, node("ReduceMean", "image", "gradient", integers("axes", 1)), node("Neg", "layer_weights", "unused")],
+        outputs=[LOSSES, value("gradient", "batch", 1, "height", "width")],
+    ),
+    "losses of every plane": bundle_bytes(
+        [MEAN[0], node("Identity", "planes", "losses"), SLOPE], outputs=[value("losses", "batch", 3), GRADIENT]
+    ),
+    "a gradient of integers": bundle_bytes(
+        [*MEAN, node("Shape", "image", "gradient"), node("Neg", "layer_weights", "unused")],
+        outputs=[LOSSES, value("gradient", 4, kind=7)],
+    ),
+    "an operator that is none": bundle_bytes([*MEAN, node("Dream", "image", "gradient")]),
+    "a tensor from nowhere": bundle_bytes([*MEAN, node("Mul", "image picture", "gradient")]),
+    "a circle": bundle_bytes([*MEAN, node("Neg", "a", "b"), node("Neg", "b", "a"), node("Neg", "a", "gradient")]),
+}

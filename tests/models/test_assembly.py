@@ -1,0 +1,156 @@
+"""Built-in bundles put together where there is neither TensorFlow nor onnx, and what is said of damaged ones."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from onnxdream.models import assembly
+from onnxdream.models.assembly import BUILT_IN, DEFAULT, FOLDER, BuiltIn, Recipe, Rule, WeightFile, assembled, made
+from onnxdream.models.contract import BundleFormatError
+from onnxdream.runtime import Bundle
+from onnxdream.runtime.bundle.onnx_file import _parsed
+from onnxdream.runtime.provider.machine import Machine
+
+each = pytest.mark.parametrize("built_in", BUILT_IN, ids=lambda built_in: built_in.name)
+
+
+@each
+def test_its_bytes_have_the_hash_that_is_committed(built_in: BuiltIn) -> None:
+    recipe = Recipe.from_json(built_in.path.read_text(encoding="utf-8"))
+    assert hashlib.sha256(assembled(built_in.path).whole).hexdigest() == recipe.sha256
+    assert Bundle.load(built_in.path).sha256 == recipe.sha256
+
+
+@each
+def test_it_is_a_bundle_like_any_other(built_in: BuiltIn, tmp_path: Path) -> None:
+    bundle = Bundle.built_in(built_in.name)
+    assert (bundle.name, bundle.is_built_in, bundle.metadata.layer_names) == (built_in.name, True, built_in.layers)
+    file = tmp_path / "copy.onnx"
+    file.write_bytes(bundle.data)
+    copy = Bundle.load(file)
+    assert (copy.metadata, copy.sha256, copy.is_built_in) == (bundle.metadata, bundle.sha256, False)
+    assert bundle.data == copy.data
+
+
+@each
+@pytest.mark.parametrize("machine", [Machine("cpu", 1), Machine("openvino", 1), Machine("cuda", 1)])
+def test_each_provider_gets_what_it_gets_of_a_file(built_in: BuiltIn, machine: Machine) -> None:
+    """The same messages, whatever the order of their fields."""
+    bundle = Bundle.built_in(built_in.name)
+    parsed = [_parsed(one.model_for(machine)) for one in (bundle, Bundle.load(bundle.data))]
+    for part in ("node", "initializer"):
+        found, expected = (sorted(m.SerializeToString() for m in getattr(model.graph, part)) for model in parsed)
+        assert found == expected
+    assert len({tensor.name for tensor in parsed[0].graph.initializer}) == len(parsed[0].graph.initializer)
+
+
+def test_what_the_package_brings_is_small() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 5e6
+
+
+def test_a_recipe_is_read_as_it_was_written() -> None:
+    recipe = Recipe("w.npz", "a", "b", 7, (Rule("conv", "00", 0.001), Rule("residual", "named", scale=0.17)))
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def weight_file(**arrays: np.ndarray) -> WeightFile:
+    file = io.BytesIO()
+    np.savez(file, **{f"00/{name}": array for name, array in arrays.items()})
+    return WeightFile(file.getvalue())
+
+
+def test_a_rule_is_the_convolution_and_its_normalization_in_one() -> None:
+    """Against the two layers one after the other, in float64, on random vectors."""
+    rng = np.random.default_rng(0)
+    kernel = rng.integers(0, 256, (1, 1, 5, 4), np.uint8)
+    scale, least = np.float32(0.02), np.float32(-2.5)
+    bias, gamma, beta, mean = (rng.standard_normal(4).astype(np.float32) for _ in range(4))
+    variance = rng.uniform(0.1, 2, 4).astype(np.float32)
+    vectors = {"bias": bias, "gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
+    weights = weight_file(kernel=kernel, kernel_scale=scale, kernel_least=least, **vectors)
+    folded, shift = made(weights, Rule("conv", "00", epsilon=0.01, scale=0.5))
+    assert (folded.shape, folded.dtype, shift.dtype) == ((4, 5, 1, 1), np.float32, np.float32)
+    x = rng.standard_normal((20, 5))
+    convolved = x @ (kernel[0, 0].astype(np.float64) * scale + least) + bias
+    expected = 0.5 * (gamma * (convolved - mean) / np.sqrt(variance + 0.01) + beta)
+    np.testing.assert_allclose(x @ folded[:, :, 0, 0].T + shift, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_kernel_without_a_normalization_is_taken_as_it_is() -> None:
+    kernel = np.random.default_rng(1).standard_normal((3, 2, 4, 5)).astype(np.float16)
+    folded, bias = made(weight_file(kernel=kernel), Rule("conv", "00"))
+    np.testing.assert_array_equal(folded, kernel.astype(np.float32).transpose(3, 2, 0, 1))
+    np.testing.assert_array_equal(bias, np.zeros(5, np.float32))
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**21 - 1, 2**21, 2**35])
+def test_the_wire_format_is_protobuf_s(value: int) -> None:
+    """As protobuf itself reads it."""
+    file = descriptor_pb2.FileDescriptorProto(name="wire.proto", package="wire", syntax="proto2")
+    message = file.message_type.add(name="M")
+    kinds = descriptor_pb2.FieldDescriptorProto
+    for name, number, kind in (("number", 1, kinds.TYPE_INT64), ("data", 16, kinds.TYPE_BYTES)):
+        message.field.add(name=name, number=number, type=kind, label=kinds.LABEL_OPTIONAL)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    written = assembly._number(1, value) + b"".join(assembly._field(16, [b"x" * (value % 1000)]))
+    read = message_factory.GetMessageClass(pool.FindMessageTypeByName("wire.M")).FromString(written)
+    assert (read.number, read.data) == (value, b"x" * (value % 1000))
+
+
+# Damage
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the built-in bundles, to be damaged."""
+    copy = tmp_path / "builtin"
+    shutil.copytree(FOLDER, copy)
+    monkeypatch.setattr(assembly, "FOLDER", copy)
+    return copy
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def without_a_block(path: Path) -> None:
+    recipe = json.loads(path.read_text())
+    recipe["rules"][0]["block"] = "99"
+    path.write_text(json.dumps(recipe))
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "another weight file": ("v3-imagenet-mixed5.npz", cut, "v3-imagenet-mixed5.npz is not the one that"),
+    "no weight file": ("v3-imagenet-mixed5.npz", Path.unlink, "v3-low is damaged"),
+    "no graph": ("v3-low.graph", Path.unlink, "v3-low is damaged"),
+    "half a graph": ("v3-low.graph", cut, "v3-low is damaged"),
+    "half a recipe": ("v3-low.json", cut, "v3-low is damaged"),
+    "a block that is not there": ("v3-low.json", without_a_block, "v3-low is damaged"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damage_is_said_in_one_line_with_what_to_do(folder: Path, case: str) -> None:
+    name, damage, words = DAMAGE[case]
+    damage(folder / name)
+    with pytest.raises(BundleFormatError, match="install onnxdream again") as error:
+        Bundle.load(folder / DEFAULT.path.name)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_recipe_elsewhere_is_no_bundle(tmp_path: Path) -> None:
+    for name in ("v3-low.json", "v3-low.graph", "v3-imagenet-mixed5.npz"):
+        shutil.copy(FOLDER / name, tmp_path)
+    with pytest.raises(BundleFormatError):
+        Bundle.load(tmp_path / "v3-low.json")

@@ -1,0 +1,380 @@
+"""The ascent, against a plain loop over an onnxruntime session, and what it does with every kind of picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+from pictures_fixture import TINY_BYTES, cliff_bytes, noise
+
+from onnxdream.runtime import Bundle, Execution, Settings, Step, dream, preset
+from onnxdream.runtime.bundle.onnx_file import _message_class
+from onnxdream.runtime.errors import DivergedError, DreamError, SettingsError
+from onnxdream.runtime.image.files import resize
+from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.settings.settings import GradientNorm, Normalization, OptimizerName
+
+FEW = Settings(steps=6, step_size=0.02, execution=Execution("cpu", 1))
+TINY = Bundle.load(TINY_BYTES)
+LAYERS = TINY.metadata.layer_names
+STEP_SIZES: dict[GradientNorm, float] = {"std": 0.02, "l2": 0.02, "mean-abs": 0.02, "none": 30.0}
+
+
+def reference(picture: NDArray[Any], settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Losses [steps + 1, layers] and the picture, by eqs. 1 and 2 of the paper in float64."""
+    session = ort.InferenceSession(TINY_BYTES, providers=["CPUExecutionProvider"])
+    weights = np.array([(settings.layer_weights or dict.fromkeys(LAYERS, 1)).get(layer, 0) for layer in LAYERS])
+    white = np.iinfo(picture.dtype).max
+    low, high = (picture.min(), picture.max()) if settings.normalization == "minmax" else (0, white)
+    x = (picture.astype(np.float64) - low) / (float(high) - low) * 2 - 1
+    norms = {
+        "std": lambda g: g.std(),
+        "l2": lambda g: np.sqrt((g**2).mean()),
+        "mean-abs": lambda g: np.abs(g).mean(),
+        "none": lambda g: 1.0,
+    }
+    rows = []
+    for number in range(settings.steps + 1):
+        feed = {
+            "image": x.transpose(2, 0, 1)[None].astype(np.float32),
+            "layer_weights": weights.astype(np.float32),
+        }
+        losses, gradient = session.run(["losses", "gradient"], feed)
+        rows.append(losses[0])
+        if number < settings.steps:
+            g = gradient[0].transpose(1, 2, 0).astype(np.float64)
+            x = np.clip(x + settings.step_size * g / norms[settings.gradient_norm](g), -1, 1)
+    pixels = (x + 1) / 2 * (float(high) - low) + low
+    return np.array(rows), np.clip(np.rint(pixels), 0, white)
+
+
+def assert_alike(picture: NDArray[Any], expected: NDArray[Any]) -> None:
+    """Equal but for rounding; the ascent doubles differences, so a few pixels may be some levels off."""
+    difference = np.abs(picture.astype(np.float64) - expected)
+    levels = np.iinfo(picture.dtype).max / 255
+    assert difference.max() <= 3 * levels
+    assert difference.mean() <= 0.02 * levels
+
+
+@pytest.mark.parametrize("normalization", ["minmax", "backbone"])
+@pytest.mark.parametrize("norm", ["std", "l2", "mean-abs", "none"])
+def test_a_dream_is_the_plain_loop(norm: GradientNorm, normalization: Normalization) -> None:
+    picture = noise(40, 53)
+    settings = replace(FEW, normalization=normalization, gradient_norm=norm, step_size=STEP_SIZES[norm])
+    losses, expected = reference(picture, settings)
+    dreamed = dream(picture, TINY, settings)
+    np.testing.assert_allclose(dreamed.losses, losses, rtol=1e-3)
+    assert_alike(dreamed.picture, expected)
+    assert np.abs(expected - picture).mean() > 1  # the loop did something
+
+
+@pytest.mark.parametrize(
+    "weights", [{"low": 1.0}, {"mid": -1.0}, {"low": 1.5, "high": -0.5}, {"high": 2.0, "low": 0.0}]
+)
+def test_layers_are_climbed_with_their_sign_and_those_not_named_not_at_all(weights: dict[str, float]) -> None:
+    picture = noise(40, 53)
+    settings = replace(FEW, layer_weights=weights)
+    losses, expected = reference(picture, settings)
+    dreamed = dream(picture, TINY, settings)
+    np.testing.assert_allclose(dreamed.losses, losses, rtol=1e-3)
+    assert_alike(dreamed.picture, expected)
+    totals = dreamed.losses @ np.array([weights.get(layer, 0.0) for layer in LAYERS])
+    assert totals[-1] > totals[0]
+    assert dreamed.record.first_loss == pytest.approx(totals[0], rel=1e-5)
+    assert dreamed.record.last_loss == pytest.approx(totals[-1], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["paper", "tutorial"])
+def test_the_loss_rises_at_every_step(name: str) -> None:
+    dreamed = dream(noise(60, 80), TINY, preset(name, steps=30, layer_weights=None, execution=FEW.execution))
+    totals = dreamed.losses.sum(axis=1)
+    assert np.all(np.diff(totals) > 0)
+    assert totals[-1] > 1.2 * totals[0]
+
+
+def test_row_n_holds_the_losses_of_the_picture_after_n_updates() -> None:
+    heard: list[Step] = []
+    images: list[NDArray[np.float32]] = []
+    pictures: list[NDArray[Any]] = []
+
+    def on_step(step: Step) -> None:
+        heard.append(step)
+        pictures.append(step.fetch_picture())
+        images.append(step.fetch_state().image.copy())
+
+    settings = replace(FEW, layer_weights={"low": 2.0, "high": -1.0})
+    dreamed = dream(noise(40, 53), TINY, settings, on_step)
+    assert [step.number for step in heard] == [0, 1, 2, 3, 4, 5, 6]
+    assert dreamed.losses.shape == (7, 3)
+    session = TINY.session(40, 53, Machine("cpu", 1))
+    weights = np.ones(3, np.float32)
+    for step, row, image in zip(heard, dreamed.losses, images, strict=True):
+        np.testing.assert_array_equal(step.fetch_losses(), row)
+        np.testing.assert_array_equal(session.evaluate(image, weights)[0], row)
+        assert step.fetch_total() == pytest.approx(2 * row[0] - row[2], rel=1e-5)
+        assert step.size == (40, 53)
+    np.testing.assert_array_equal(pictures[-1], dreamed.picture)
+    np.testing.assert_array_equal(pictures[0], noise(40, 53))
+
+
+def test_a_step_is_a_value() -> None:
+    """Steps that are kept stay what they were, and two runs alike have equal steps."""
+    runs: list[list[Step]] = [[], []]
+    for heard in runs:
+        dream(noise(40, 53), TINY, replace(FEW, steps=2, octaves=2), heard.append)  # type: ignore[func-returns-value]
+    assert runs[0] == runs[1]
+    assert [(step.number, step.octave, step.octave_step) for step in runs[0]] == [
+        (0, 0, 0),
+        (1, 0, 1),
+        (2, 1, 0),
+        (3, 1, 1),
+        (4, 1, 2),
+    ]
+    for step in runs[0]:
+        assert step.octaves == ((28, 37), (40, 53))
+        assert step.size == step.octaves[step.octave]
+        assert (step.picture_size, step.tile, step.tiles) == ((40, 53), (40, 53), 1)
+        assert step.execution.provider == "cpu"
+    assert repr(runs[0][0]).endswith("precision='fp32'))")
+
+
+@pytest.mark.parametrize(("optimizer", "arrays"), [("momentum", 1), ("adam", 2)])
+def test_an_optimizer_remembers_nothing_of_the_octave_before(optimizer: OptimizerName, arrays: int) -> None:
+    strongest: dict[tuple[int, int], list[float]] = {}
+
+    def on_step(step: Step) -> None:
+        slots = step.fetch_state().slots
+        strongest[step.octave, step.octave_step] = [float(np.abs(slot).max()) for slot in slots]
+
+    dream(noise(40, 53), TINY, replace(FEW, steps=2, octaves=3, optimizer=optimizer), on_step)
+    assert list(strongest) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
+    for (_, octave_step), found in strongest.items():
+        assert len(found) == arrays
+        assert all(found) if octave_step else found == [0.0] * arrays
+
+
+def test_a_step_that_is_over_has_no_picture_any_more() -> None:
+    """It would be another step's."""
+    heard: list[Step] = []
+
+    def on_step(step: Step) -> None:
+        for earlier in heard:
+            with pytest.raises(DreamError, match=f"step {earlier.number} is over: fetch its picture"):
+                earlier.fetch_picture()
+        heard.append(step)
+        step.fetch_picture()
+
+    dream(noise(40, 53), TINY, replace(FEW, steps=2), on_step)
+    for step in heard:
+        with pytest.raises(DreamError, match=f"step {step.number} is over"):
+            step.fetch_state()
+
+
+@pytest.mark.parametrize("normalization", ["minmax", "backbone"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_step_of_almost_nothing_changes_nothing(normalization: Normalization, dtype: type, channels: int) -> None:
+    picture = noise(30, 41, channels, dtype)
+    settings = replace(FEW, steps=1, step_size=1e-9, normalization=normalization)
+    dreamed = dream(picture, TINY, settings).picture
+    assert dreamed.dtype == picture.dtype
+    np.testing.assert_array_equal(dreamed, picture)
+
+
+def test_a_flat_picture_stays_within_its_one_level() -> None:
+    flat = np.full((40, 50, 3), 90, np.uint8)
+    dreamed = dream(flat, TINY, FEW)
+    assert np.isfinite(dreamed.losses).all()
+    assert set(np.unique(dreamed.picture)) <= {90, 91}
+
+
+def test_a_flat_picture_dreams_where_it_is_not_stretched() -> None:
+    flat = np.full((40, 50, 3), 90, np.uint8)
+    dreamed = dream(flat, TINY, replace(FEW, normalization="backbone"))
+    assert len(np.unique(dreamed.picture)) > 5
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_alpha_is_kept_and_does_not_matter_to_the_colours(dtype: type) -> None:
+    picture = noise(40, 53, 4, dtype)
+    dreamed = dream(picture, TINY, FEW).picture
+    assert dreamed.dtype == dtype
+    np.testing.assert_array_equal(dreamed[..., 3], picture[..., 3])
+    np.testing.assert_array_equal(dreamed[..., :3], dream(picture[..., :3], TINY, FEW).picture)
+
+
+def test_alpha_shrinks_with_the_picture() -> None:
+    picture = noise(60, 80, 4)
+    dreamed = dream(picture, TINY, replace(FEW, max_size=40)).picture
+    assert dreamed.shape == (30, 40, 4)
+    np.testing.assert_array_equal(dreamed[..., 3], resize(picture, 40, 30)[..., 3])
+
+
+def test_sixteen_bits_stay_sixteen_bits() -> None:
+    picture = noise(40, 53, dtype=np.uint16)
+    dreamed = dream(picture, TINY, FEW)
+    assert dreamed.picture.dtype == np.uint16
+    assert len(np.unique(dreamed.picture)) > 1000
+    losses, expected = reference(picture, FEW)
+    np.testing.assert_allclose(dreamed.losses, losses, rtol=1e-3)
+    assert_alike(dreamed.picture, expected)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((60, 80), (30, 40)), ((80, 60), (40, 30)), ((41, 200), (19, 93))])
+def test_a_picture_shrinks_to_max_size_unless_the_network_needs_more(
+    shape: tuple[int, int], size: tuple[int, int]
+) -> None:
+    dreamed = dream(noise(*shape), TINY, replace(FEW, max_size=40))
+    assert dreamed.picture.shape == (*size, 3)
+    assert dreamed.record.octaves[0].size == size
+
+
+def test_a_picture_is_never_enlarged_to_max_size() -> None:
+    assert dream(noise(30, 40), TINY, replace(FEW, max_size=512)).picture.shape == (30, 40, 3)
+    assert dream(noise(30, 600), TINY, replace(FEW, max_size=None, steps=1)).picture.shape == (30, 600, 3)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((10, 14), (19, 27)), ((30, 7), (81, 19)), ((1, 1), (19, 19))])
+def test_a_picture_that_is_too_small_for_the_network_is_enlarged(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    picture = noise(*shape)
+    dreamed = dream(picture, TINY, replace(FEW, steps=2))
+    assert dreamed.picture.shape == (*size, 3)
+    assert dreamed.record.octaves[0].size == size
+    assert dream(picture, TINY, replace(FEW, steps=2, full_size=True)).picture.shape == picture.shape
+
+
+def test_a_picture_shrunk_too_far_is_made_from_the_original_not_from_its_thumbnail() -> None:
+    picture = noise(60, 80)
+    first: list[NDArray[Any]] = []
+    dream(picture, TINY, replace(FEW, steps=1, max_size=2), lambda step: first.append(step.fetch_picture()))
+    np.testing.assert_array_equal(first[0], resize(picture, first[0].shape[1], 19))
+
+
+def test_a_picture_that_would_explode_is_refused() -> None:
+    with pytest.raises(SettingsError, match="a picture of 4000x2 is too narrow: the network needs 19x19 at least"):
+        dream(noise(2, 4000), TINY, FEW)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_full_size_is_the_original_with_the_enlarged_change(channels: int) -> None:
+    picture = noise(60, 84, channels)
+    small = replace(FEW, max_size=40)
+    dreamed = dream(picture, TINY, replace(small, full_size=True))
+    change = dream(picture, TINY, small).picture[..., :3].astype(np.float32) - resize(picture, 40, 29)[..., :3]
+    enlarged = cv2.resize(change, (84, 60), interpolation=cv2.INTER_CUBIC)
+    expected = np.clip(picture[..., :3] + enlarged, 0, 255)
+    assert dreamed.picture.shape == picture.shape
+    assert np.abs(dreamed.picture[..., :3] - expected).max() < 2  # the small picture was rounded
+    np.testing.assert_array_equal(dreamed.picture[..., 3:], picture[..., 3:])
+    assert np.abs(enlarged).mean() > 1
+    assert dreamed.record.octaves[0].size == (29, 40)
+
+
+def test_full_size_keeps_sixteen_bits() -> None:
+    picture = noise(60, 84, dtype=np.uint16)
+    dreamed = dream(picture, TINY, replace(FEW, max_size=40, full_size=True)).picture
+    assert dreamed.dtype == np.uint16
+    assert len(np.unique(dreamed)) > 1000
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((20, 20), np.uint8),
+        np.zeros((20, 20, 1), np.uint8),
+        np.zeros((20, 20, 5), np.uint8),
+        np.zeros((20, 20, 3), np.float32),
+        np.zeros((20, 20, 3), np.int16),
+        np.zeros((0, 20, 3), np.uint8),
+        np.zeros((20, 0, 4), np.uint16),
+    ],
+)
+def test_what_is_no_picture_is_refused(picture: Any) -> None:
+    with pytest.raises(SettingsError, match="a picture is uint8 or uint16"):
+        dream(picture, TINY, FEW)
+
+
+def test_an_unknown_layer_is_refused_before_the_first_step() -> None:
+    heard: list[Step] = []
+    with pytest.raises(SettingsError, match="'mixed0' is not in the bundle"):
+        dream(noise(30, 40), TINY, replace(FEW, layer_weights={"mixed0": 1.0}), heard.append)  # type: ignore[func-returns-value]
+    assert not heard
+
+
+@pytest.mark.parametrize("last", [0, 1, 4])
+def test_a_dream_that_is_stopped_gives_what_there_is(last: int) -> None:
+    whole = dream(noise(40, 53), TINY, replace(FEW, steps=last)) if last else None
+    dreamed = dream(noise(40, 53), TINY, FEW, lambda step: step.number == last)
+    assert dreamed.record.ended == "stopped"
+    assert dreamed.record.steps_done == last
+    assert dreamed.losses.shape == (last + 1, 3)
+    np.testing.assert_array_equal(dreamed.picture, whole.picture if whole else noise(40, 53))
+
+
+def test_a_wish_to_stop_after_the_last_step_comes_too_late() -> None:
+    dreamed = dream(noise(40, 53), TINY, FEW, lambda step: step.number == FEW.steps)
+    assert (dreamed.record.ended, dreamed.record.steps_done) == ("finished", 6)
+
+
+def test_a_dream_that_leaves_the_numbers_ends_with_the_picture_before() -> None:
+    picture = (noise(20, 24) // 2).astype(np.uint8)
+    settings = replace(FEW, steps=50, step_size=0.3, gradient_norm="none", normalization="backbone")
+    x, updates = picture / 127.5 - 1, 0
+    while x.max() <= 0.5:
+        x, updates = np.clip(x + 0.3 * np.sqrt(0.5 - x), -1, 1), updates + 1
+    heard: list[NDArray[Any]] = []
+    dreamed = dream(
+        picture,
+        Bundle.load(cliff_bytes(0.5)),
+        settings,
+        lambda step: heard.append(step.fetch_picture()),  # type: ignore[func-returns-value]
+    )
+    assert 2 < updates < 50
+    assert dreamed.record.ended == "diverged"
+    assert dreamed.record.steps_done == updates - 1
+    assert dreamed.losses.shape == (updates, 1)
+    assert np.isfinite(dreamed.losses).all()
+    assert len(heard) == updates
+    np.testing.assert_array_equal(dreamed.picture, heard[-1])
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_end_before_the_first_step(number: float) -> None:
+    model = _message_class("Model")()
+    model.ParseFromString(TINY_BYTES)
+    kernels = sorted((bytes(tensor.SerializeToString()) for tensor in model.graph.initializer), key=len)
+    broken = TINY_BYTES
+    for kernel in kernels[-3:]:  # a tensor's numbers are its last bytes
+        assert broken.count(kernel[-64:]) == 1
+        broken = broken.replace(kernel[-64:], np.full(16, number, np.float32).tobytes())
+    with pytest.raises(DivergedError, match="the first gradient is not a finite number"):
+        dream(noise(40, 53), Bundle.load(broken), FEW)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_dream_twice_is_the_same_to_the_last_bit(threads: int, tiny_path: Path) -> None:
+    settings = replace(FEW, steps=20, execution=Execution("cpu", threads))
+    first, second = (dream(noise(40, 53), Bundle.load(tiny_path), settings) for _ in range(2))
+    np.testing.assert_array_equal(first.picture, second.picture)
+    np.testing.assert_array_equal(first.losses, second.losses)
+
+
+def test_pictures_of_one_size_share_a_session() -> None:
+    bundle = Bundle.load(TINY_BYTES)
+    dream(noise(40, 53), bundle, FEW)
+    session = bundle.session(40, 53, Machine("cpu", 1))
+    dream(noise(40, 53, seed=1), bundle, FEW)
+    assert bundle.session(40, 53, Machine("cpu", 1)) is session
+    dream(noise(53, 40), bundle, FEW)
+    assert bundle.session(53, 40, Machine("cpu", 1)) is not session
+
+
+def test_a_dream_without_settings_is_the_paper_s() -> None:
+    dreamed = dream(noise(30, 40), TINY, on_step=lambda step: step.number == 1)
+    assert dreamed.record.settings == Settings()

@@ -1,0 +1,250 @@
+"""Losses and gradient of pictures of any size: whole, in tiles, and where memory runs out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from onnxdream.models.assembly import DEFAULT
+from onnxdream.runtime.ascent.evaluator import Objective
+from onnxdream.runtime.bundle.bundle import Bundle, Session
+from onnxdream.runtime.dream.run import dream
+from onnxdream.runtime.errors import OutOfMemoryError
+from onnxdream.runtime.provider.budget import MemoryBudgetError
+from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.settings.settings import Execution, Settings
+
+Array = NDArray[np.float32]
+MACHINE = Machine("cpu", 1)
+WEIGHTS = np.array([1.0, -0.5, 2.0], np.float32)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_path: Path) -> Bundle:
+    return Bundle.load(tiny_path)
+
+
+def image(height: int, width: int) -> Array:
+    return np.random.default_rng(1).uniform(-1, 1, (3, height, width)).astype(np.float32)
+
+
+def settings(tile_pixels: int | None, overlap: int = 32) -> Settings:
+    return Settings(tile_overlap=overlap, execution=Execution("cpu", 1, tile_pixels=tile_pixels))
+
+
+def objective(bundle: Bundle, chosen: Settings, largest: tuple[int, int], channels: Array | None = None) -> Objective:
+    return Objective(bundle, chosen, MACHINE, WEIGHTS, largest, channels)
+
+
+def cosine(one: Array, other: Array) -> float:
+    a, b = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("with_channels", [False, True])
+def test_a_picture_that_fits_is_the_session_s_bit_for_bit(tiny: Bundle, with_channels: bool) -> None:
+    picture = image(96, 80)
+    channels = np.random.default_rng(2).random(42).astype(np.float32) if with_channels else None
+    found = objective(tiny, settings(96 * 80), (96, 80), channels).evaluate(picture)
+    expected = Session(tiny, 96, 80, Machine("cpu", 1)).evaluate(picture, WEIGHTS, channels)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("size", [(150, 220), (64, 300), (128, 128)])
+def test_the_losses_of_tiles_are_their_area_weighted_mean(tiny: Bundle, size: tuple[int, int]) -> None:
+    picture, cut = image(*size), objective(tiny, settings(100 * 100), size)
+    losses, _ = cut.evaluate(picture)
+    plan = cut.plan(size)
+    assert len(plan.tiles) > 1
+    session = Session(tiny, *plan.tile_size, Machine("cpu", 1))
+    expected = np.zeros(3)
+    for tile in plan:
+        rows, columns = tile.window
+        found, _ = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), WEIGHTS)
+        expected += found * np.outer(tile.rows, tile.columns).sum() / (size[0] * size[1])
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    whole, _ = Session(tiny, *size, Machine("cpu", 1)).evaluate(picture, WEIGHTS)
+    np.testing.assert_allclose(losses, whole, rtol=0.05)
+
+
+def test_the_gradient_of_tiles_is_theirs_blended_and_of_the_picture_s_scale(tiny: Bundle) -> None:
+    size = 150, 220
+    picture, cut = image(*size), objective(tiny, settings(100 * 100), size)
+    _, gradient = cut.evaluate(picture)
+    plan = cut.plan(size)
+    session = Session(tiny, *plan.tile_size, Machine("cpu", 1))
+    expected = np.zeros((3, *size))
+    for tile in plan:
+        rows, columns = tile.window
+        _, slope = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), WEIGHTS)
+        share = plan.tile_size[0] * plan.tile_size[1] / (size[0] * size[1])
+        expected[:, rows, columns] += slope * np.outer(tile.rows, tile.columns) * share
+    np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize(("path", "pixels"), [("tiny", 100 * 100), ("embedded", 160 * 160)])
+def test_the_gradient_of_tiles_agrees_with_the_whole_picture_s(tiny: Bundle, path: str, pixels: int) -> None:
+    bundle = tiny if path == "tiny" else Bundle.built_in()
+    picture = image(220, 300)
+    cut, whole = (objective(bundle, settings(most, 64), (220, 300)) for most in (pixels, 220 * 300))
+    assert (len(cut.plan((220, 300)).tiles) > 3, len(whole.plan((220, 300)).tiles)) == (True, 1)
+    (_, tiled), (_, exact) = cut.evaluate(picture), whole.evaluate(picture)
+    assert cosine(tiled, exact) > 0.98
+    # Above 1: unpadded convolutions leave a small tile fewer cells than its share of the picture's.
+    assert np.linalg.norm(tiled) / np.linalg.norm(exact) == pytest.approx(1.05, abs=0.1)
+
+
+def test_a_gradient_is_the_caller_s_to_change(tiny: Bundle) -> None:
+    for pixels in (96 * 80, 64 * 64):
+        picture, found = image(96, 80), objective(tiny, settings(pixels), (96, 80))
+        _, first = found.evaluate(picture)
+        kept = first.copy()
+        first *= 0
+        np.testing.assert_array_equal(found.evaluate(picture)[1], kept)
+        np.testing.assert_array_equal(picture, image(96, 80))
+
+
+def test_all_tiles_of_a_picture_smaller_than_a_tile_are_the_picture(tiny: Bundle) -> None:
+    found = objective(tiny, settings(100 * 100), (500, 500))
+    assert found.plan((40, 50)).tile_size == (40, 50)
+    assert found.plan((500, 500)).tile_size[0] <= 100
+
+
+def test_tiles_follow_from_the_budget_and_one_too_small_is_refused(tiny: Bundle) -> None:
+    sizes = []
+    for memory in (250, 300, 1000):
+        chosen = replace(settings(None), execution=Execution("cpu", 1, memory=memory * 10**6))
+        sizes.append(objective(tiny, chosen, (600, 800)).tile_pixels)
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] > 600 * 800 > sizes[0]
+    chosen = replace(settings(None), execution=Execution("cpu", 1, memory=10**8))
+    with pytest.raises(MemoryBudgetError, match="a memory budget of 100MB is too small"):
+        objective(tiny, chosen, (600, 800))
+
+
+def test_a_bundle_that_does_not_say_what_it_takes_gets_smaller_tiles(tiny: Bundle) -> None:
+    silent = replace(tiny, metadata=replace(tiny.metadata, memory=None))
+    chosen = replace(settings(None), execution=Execution("cpu", 1, memory=10**9))
+    told, untold = (objective(bundle, chosen, (600, 800)).tile_pixels for bundle in (tiny, silent))
+    assert 128 * 128 <= untold < told
+
+
+# Where memory runs out.
+
+
+class Scarce(Bundle):
+    """A bundle whose sessions find memory for pictures of so many pixels at most."""
+
+    most_pixels = 0
+
+    def session(self, height: int, width: int, machine: Machine) -> Session:
+        if height * width > self.most_pixels:
+            raise OutOfMemoryError(f"no memory for {height * width} pixels")
+        return super().session(height, width, machine)
+
+
+def scarce(bundle: Bundle, most_pixels: int) -> Bundle:
+    found = Scarce(bundle.data, bundle.metadata, bundle.path)
+    object.__setattr__(found, "most_pixels", most_pixels)
+    return found
+
+
+def test_out_of_memory_halves_the_tiles_and_says_so(tiny: Bundle) -> None:
+    lines: list[str] = []
+    found = Objective(scarce(tiny, 40_000), settings(10**6), MACHINE, WEIGHTS, (300, 400), None, lines.append)
+    losses, gradient = found.evaluate(image(300, 400))
+    assert len(lines) == 2  # 120 000 pixels, then at most 60 000, then at most 30 000
+    assert lines[0] == "memory ran out with tiles of 400×300: going on with half of that"
+    assert len(found.plan((300, 400)).tiles) > 1
+    assert found.execution.tile_pixels == found.tile_pixels <= 30_000
+    again = objective(tiny, settings(found.tile_pixels), (300, 400)).evaluate(image(300, 400))
+    np.testing.assert_array_equal(losses, again[0])
+    np.testing.assert_array_equal(gradient, again[1])
+
+
+def test_below_the_smallest_tile_it_gives_up(tiny: Bundle) -> None:
+    lines: list[str] = []
+    found = Objective(scarce(tiny, 100), settings(10**6), MACHINE, WEIGHTS, (300, 400), None, lines.append)
+    with pytest.raises(OutOfMemoryError, match="no memory for"):
+        found.evaluate(image(300, 400))
+    assert len(lines) == 2
+    assert found.tile_pixels >= 128**2
+
+
+def test_a_dream_goes_on_and_its_record_tells(tiny: Bundle) -> None:
+    picture = ((image(200, 300).transpose(1, 2, 0) + 1) * 120).astype(np.uint8)
+    said: list[str] = []
+    chosen = replace(settings(10**6), steps=2, snapshots=())
+    finished = dream(picture, scarce(tiny, 40_000), chosen, say=said.append)
+    assert (finished.record.ended, finished.record.steps_done) == ("finished", 2)
+    assert list(finished.record.notices) == said == ["memory ran out with tiles of 300×200: going on with half of that"]
+    assert finished.record.octaves[0].tiles > 1
+    repeated = dream(picture, tiny, finished.record.settings_to_repeat())
+    np.testing.assert_array_equal(finished.picture, repeated.picture)
+    assert not repeated.record.notices
+
+
+def test_the_tutorial_s_tiles_are_not_halved(tiny: Bundle) -> None:
+    lines: list[str] = []
+    chosen = replace(settings(None), tiling="tutorial")
+    found = Objective(scarce(tiny, 40_000), chosen, MACHINE, WEIGHTS, (300, 400), None, lines.append)
+    with pytest.raises(OutOfMemoryError, match="no memory for 120000 pixels"):
+        found.evaluate(image(300, 400))
+    assert not lines
+
+
+class Slow(Bundle):
+    """A bundle whose sessions for one size must first be built, as TensorRT's are; they compute on the CPU."""
+
+    def builds_engine(self, height: int, width: int, machine: Machine) -> bool:
+        return (height, width) == (96, 80) and not self._kept
+
+
+def test_that_an_engine_is_built_is_said_once(tiny: Bundle) -> None:
+    lines: list[str] = []
+    slow = Slow(tiny.data, tiny.metadata, tiny.path)
+    objective = Objective(slow, settings(None), MACHINE, WEIGHTS, (96, 80), say=lines.append)
+    for _ in range(3):
+        objective.evaluate(image(96, 80))
+    assert lines == ["building TensorRT's engine for 80×96, minutes the first time"]
+
+
+# The real thing: a process whose memory is limited to what it has, and some more.
+LIMITED = """
+import json, re, resource, sys
+from pathlib import Path
+import numpy as np
+from onnxdream.runtime.bundle.bundle import Bundle
+from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.dream.run import dream
+from onnxdream.runtime.settings.settings import Execution, Settings
+bundle = Bundle.load(sys.argv[1])
+picture = np.random.default_rng(0).integers(0, 256, (600, 700, 3), np.uint8)
+execution = Execution("cpu", 1, tile_pixels=600 * 700)
+settings = Settings(steps=1, max_size=None, snapshots=(), execution=execution)
+bundle.session(27, 27, Machine("cpu", 1))
+size = int(re.findall(r"VmSize:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[0]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[2]),) * 2)
+record = dream(picture, bundle, settings).record
+print(json.dumps([record.ended, record.notices, record.octaves[0].tile, record.octaves[0].tiles]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux limits and tells it so")
+def test_a_dream_survives_memory_that_really_runs_out() -> None:
+    command = [sys.executable, "-c", LIMITED, str(DEFAULT.path), str(250 * 10**6)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert finished.returncode == 0, finished.stderr
+    ended, notices, tile, tiles = json.loads(finished.stdout)
+    assert ended == "finished"
+    assert notices[0] == "memory ran out with tiles of 700×600: going on with half of that"
+    assert tile[0] * tile[1] <= 300 * 700
+    assert tiles > 1

@@ -1,0 +1,360 @@
+"""Where an ascent's image lies makes no difference to it, nor does when its losses are fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pictures_fixture import TINY_BYTES, cliff_bytes, noise
+
+from onnxdream.runtime import Bundle, Dream, Execution, Settings, Step, dream
+from onnxdream.runtime.ascent import ascent as ascent_module
+from onnxdream.runtime.ascent.ascent import Ascent, State
+from onnxdream.runtime.ascent.evaluator import Objective
+from onnxdream.runtime.ascent.stepper import Climb, HostClimb, PlacedClimb, Route
+from onnxdream.runtime.ascent.update_graph import GraphUpdate
+from onnxdream.runtime.dream.run import Aids
+from onnxdream.runtime.errors import DivergedError, OutOfMemoryError
+from onnxdream.runtime.image.canvas import Canvas, Mask
+from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.provider.tensors import Place
+
+TINY = Bundle.load(TINY_BYTES)
+FEW = Settings(steps=10, step_size=0.01, execution=Execution("cpu", 1))
+PICTURE = noise(46, 53)
+METHODS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "jitter and momentum": {"jitter": 20, "optimizer": "momentum"},
+    "smoothing and adam": {"blur": 0.7, "laplacian": 2, "optimizer": "adam", "step_size": 0.003},
+    "own colours and schedules": {"colours": "own", "step_size": (0.02, 0.005), "blur": (1.5, 0.0)},
+    "pulls": {"tv": 0.2, "l2": 0.1},
+    "octaves": {"octaves": 2, "octave_rounding": True, "detail": "after", "steps": 5},
+}
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place where the losses of four evaluations are fetched together, as those on a GPU are."""
+    monkeypatch.setattr(Place, "patience", 4)
+
+
+def on_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every climb is one that a picture in tiles has."""
+    monkeypatch.setattr(ascent_module, "new_climb", HostClimb)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_image_climbs_alike_wherever_it_lies(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.zeros_like(PICTURE)
+    mask[8:, :40] = 200
+    settings = replace(FEW, **METHODS[method])
+    placed = dream(PICTURE, TINY, settings, aids=Aids(mask=mask))
+    on_host(monkeypatch)
+    hosted = dream(PICTURE, TINY, settings, aids=Aids(mask=mask))
+    np.testing.assert_allclose(placed.losses, hosted.losses, rtol=1e-3)
+    difference = np.abs(placed.picture.astype(int) - hosted.picture)
+    assert difference.max() <= 3
+    assert difference.mean() <= 0.02
+    assert np.abs(hosted.picture.astype(int) - PICTURE).mean() > 0.5
+
+
+def test_the_kind_of_climb_follows_from_the_tiles() -> None:
+    weights = np.ones(3, np.float32)
+    for pixels, kind in ((200 * 150, PlacedClimb), (100 * 100, HostClimb)):
+        settings = replace(FEW, execution=replace(FEW.execution, tile_pixels=pixels))
+        objective = Objective(TINY, settings, Machine("cpu", 1), weights, (150, 200))
+        climb = ascent_module.new_climb(
+            Route(objective, settings, (-1.0, 1.0)), np.zeros((3, 150, 200), np.float32), []
+        )
+        assert isinstance(climb, kind)
+
+
+def both_kinds(settings: Settings) -> list[Climb]:
+    image = np.random.default_rng(0).uniform(-1, 1, (3, 40, 53)).astype(np.float32)
+    objective = Objective(TINY, settings, Machine("cpu", 1), np.ones(3, np.float32), (40, 53))
+    route = Route(objective, settings, (-1.0, 1.0), np.ones((40, 53), np.float32))
+    slots = [np.zeros_like(image)]
+    return [kind(route, image.copy(), [slot.copy() for slot in slots]) for kind in (PlacedClimb, HostClimb)]
+
+
+def test_both_kinds_of_climb_agree_step_by_step() -> None:
+    settings = replace(FEW, jitter=9, optimizer="momentum")
+    placed, hosted = both_kinds(settings)
+    for number, shift in enumerate([(0, 0), (3, -4), (-9, 9)], 1):
+        for climb in (placed, hosted):
+            climb.evaluate(shift)
+        (row,), (other,) = placed.rows(), hosted.rows()
+        assert row.shape == (4,)
+        np.testing.assert_allclose(row[:3], other[:3], rtol=1e-5)
+        assert placed.rows() == hosted.rows() == []
+        for climb in (placed, hosted):
+            climb.update(number)
+        (image, (slot,)), (other_image, (other_slot,)) = placed.arrays(), hosted.arrays()
+        np.testing.assert_allclose(image, other_image, atol=1e-5)
+        np.testing.assert_allclose(slot, other_slot, atol=1e-3)
+
+
+def test_an_image_held_on_to_stays_while_others_come_and_go() -> None:
+    climb, _ = both_kinds(replace(FEW, optimizer="momentum"))
+    assert climb.kept() is None
+    climb.evaluate((0, 0))
+    climb.rows()
+    climb.keep()
+    image = climb.arrays()[0].copy()
+    for number in (1, 2, 3):
+        climb.update(number)
+        kept = climb.kept()
+        assert kept is not None
+        np.testing.assert_array_equal(kept, image)
+        assert (climb.arrays()[0] != image).any()
+        climb.evaluate((0, 0))
+        climb.rows()
+
+
+# Losses that are fetched together
+
+
+def dreamed_with(settings: Settings, looks: bool = False) -> tuple[Dream, list[NDArray[np.float32]]]:
+    """The dream, and every loss that was looked at."""
+    seen: list[NDArray[np.float32]] = []
+
+    def on_step(step: Step) -> None:
+        if looks:
+            seen.append(step.fetch_losses())
+
+    return dream(PICTURE, TINY, settings, on_step), seen
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("looks", [False, True])
+def test_when_losses_are_fetched_does_not_change_a_bit(
+    method: str, looks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(FEW, **METHODS[method])
+    at_once, _ = dreamed_with(settings)
+    monkeypatch.setattr(Place, "patience", 4)
+    together, seen = dreamed_with(settings, looks)
+    np.testing.assert_array_equal(together.picture, at_once.picture)
+    np.testing.assert_array_equal(together.losses, at_once.losses)
+    if looks:
+        np.testing.assert_array_equal(np.stack(seen), at_once.losses)
+
+
+@pytest.mark.parametrize(("watched", "fetches"), [({}, 4), ({"plateau": 9}, 11), ({"max_loss": 1e9}, 11)])
+def test_they_are_fetched_every_few_steps_or_where_something_depends_on_them(
+    watched: dict[str, Any], fetches: int, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    real = PlacedClimb.rows
+
+    def rows(climb: PlacedClimb) -> list[Any]:
+        found = real(climb)
+        counts.append(len(found))
+        return found
+
+    monkeypatch.setattr(PlacedClimb, "rows", rows)
+    dreamed_with(replace(FEW, **watched))
+    assert len([count for count in counts if count]) == fetches  # of ten evaluations, and the last
+    assert sum(counts) == 11
+
+
+def test_an_octave_ends_early_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    totals = dreamed_with(FEW)[0].losses.sum(axis=1)
+    settings = replace(FEW, max_loss=float(totals[4] + totals[5]) / 2)
+    at_once, _ = dreamed_with(settings)
+    monkeypatch.setattr(Place, "patience", 4)
+    together, _ = dreamed_with(settings)
+    assert len(together.losses) == len(at_once.losses) == 7
+    np.testing.assert_array_equal(together.picture, at_once.picture)
+
+
+@pytest.mark.parametrize("last", [0, 1, 3, 4, 6])
+def test_a_stop_fetches_everything(last: int, patient: None) -> None:
+    stopped = dream(PICTURE, TINY, FEW, lambda step: step.number == last)
+    assert (stopped.record.ended, stopped.record.steps_done) == ("stopped", last)
+    expected = dream(PICTURE, TINY, replace(FEW, steps=last)) if last else None
+    np.testing.assert_array_equal(stopped.picture, expected.picture if expected else PICTURE)
+
+
+def test_steps_tell_the_truth_when_the_run_is_over(patient: None) -> None:
+    heard: list[Step] = []
+    finished = dream(PICTURE, TINY, FEW, heard.append)  # type: ignore[func-returns-value]
+    for step, row in zip(heard, finished.losses, strict=True):
+        np.testing.assert_array_equal(step.fetch_losses(), row)
+        assert step.fetch_total() == pytest.approx(float(row.sum()), rel=1e-6)
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 9])
+def test_a_state_of_any_step_goes_on_bit_by_bit(stop: int, patient: None) -> None:
+    """With losses waiting when it is taken, which must not be lost."""
+    settings = replace(FEW, optimizer="adam", jitter=5, step_size=0.002)
+    whole = dream(PICTURE, TINY, settings)
+    taken: list[State] = []
+
+    def on_step(step: Step) -> None:
+        if step.number == stop:
+            state = step.fetch_state()
+            rows = [row.copy() for row in state.history[: state.number]]
+            slots = [slot.copy() for slot in state.slots]
+            taken.append(replace(state, image=state.image.copy(), slots=slots, history=rows))
+
+    dream(PICTURE, TINY, settings, on_step)
+    assert len(taken[0].history) == taken[0].number == stop
+    resumed = dream(PICTURE, TINY, settings, state=taken[0])
+    np.testing.assert_array_equal(resumed.picture, whole.picture)
+    np.testing.assert_array_equal(resumed.losses, whole.losses)
+
+
+# Numbers that are none
+
+
+CLIFF = replace(FEW, steps=50, step_size=0.05, gradient_norm="none", normalization="backbone")
+LOW = (noise(20, 24) // 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_dream_that_leaves_the_numbers_goes_back_to_where_they_were(
+    looks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = Bundle.load(cliff_bytes(0.5))
+    exact = dream(LOW, bundle, CLIFF)
+    updates = exact.record.steps_done
+    assert updates > 8
+    monkeypatch.setattr(Place, "patience", 4)
+    heard: list[Step] = []
+
+    def on_step(step: Step) -> None:
+        heard.append(step)
+        if looks:
+            assert np.isfinite(step.fetch_total())
+
+    later = dream(LOW, bundle, CLIFF, on_step)
+    assert later.record.ended == exact.record.ended == "diverged"
+    done = later.record.steps_done
+    assert updates - 4 < done <= updates
+    assert (done == updates) == looks or updates % 4 == 3
+    np.testing.assert_array_equal(later.losses, exact.losses[: done + 1])
+    expected = dream(LOW, bundle, replace(CLIFF, steps=done), lambda step: step.number == done)
+    np.testing.assert_array_equal(later.picture, expected.picture)
+    assert len(heard) <= done + 5
+    for step in heard[done + 1 :]:
+        with pytest.raises(DivergedError, match=f"not finite numbers after step {done}"):
+            step.fetch_losses()
+    assert looks or heard[done + 1 :]
+
+
+@pytest.mark.parametrize(("patience", "stops"), [(1, False), (4, False), (4, True)])
+@pytest.mark.parametrize("fetch", [Step.fetch_losses, Step.fetch_total, Step.fetch_state, Step.fetch_picture])
+def test_who_catches_the_error_of_a_fetch_cannot_go_on_with_a_broken_gradient(
+    fetch: Callable[[Step], object], patience: int, stops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = Bundle.load(cliff_bytes(0.5))
+    exact = dream(LOW, bundle, CLIFF)
+    updates = exact.record.steps_done
+    monkeypatch.setattr(Place, "patience", patience)
+    caught: list[int] = []
+
+    def on_step(step: Step) -> bool:
+        try:
+            fetch(step)
+        except DivergedError:
+            caught.append(step.number)
+            with pytest.raises(DivergedError):  # nor is there anything to be had from it
+                step.fetch_picture()
+            return stops
+        return False
+
+    found = dream(LOW, bundle, CLIFF, on_step)
+    assert caught == ([] if patience == 1 else [updates + 1])  # at once it is known before on_step
+    assert (found.record.ended, found.record.steps_done) == ("diverged", updates)
+    np.testing.assert_array_equal(found.picture, exact.picture)
+    np.testing.assert_array_equal(found.losses, exact.losses)
+
+
+def test_the_error_of_another_run_is_the_callback_s_own(patient: None) -> None:
+    def on_step(step: Step) -> None:
+        raise DivergedError("of another run")
+
+    with pytest.raises(DivergedError, match="of another run"):
+        dream(PICTURE, TINY, FEW, on_step)
+
+
+def test_the_first_gradient_may_be_found_to_be_none_later(patient: None) -> None:
+    white = np.full((20, 24, 3), 255, np.uint8)
+    white[0, 0] = 0
+    with pytest.raises(DivergedError, match="the first gradient is not a finite number"):
+        dream(white, Bundle.load(cliff_bytes(0.5)), CLIFF)
+
+
+@pytest.mark.parametrize("patience", [1, 4])
+def test_an_octave_whose_first_gradient_is_none_leaves_the_one_before(
+    patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fine checks are above the cliff, and grey in the octave before."""
+    monkeypatch.setattr(Place, "patience", patience)
+    checks = np.zeros((20, 24, 3), np.uint8)
+    checks[::2, ::2] = checks[1::2, 1::2] = 255
+    bundle = Bundle.load(cliff_bytes(0.5))
+    settings = replace(CLIFF, octaves=2, octave_scale=2.0, steps=2)
+    sizes: list[tuple[int, int]] = []
+    ended = dream(checks, bundle, settings, lambda step: sizes.append(step.size))  # type: ignore[func-returns-value]
+    assert ended.record.ended == "diverged"
+    assert sizes[:2] == [(10, 12)] * 2
+    assert ended.losses.shape == (2, 1)
+    expected = dream(checks, bundle, settings, lambda step: step.number == 1)
+    np.testing.assert_array_equal(ended.picture, expected.picture)
+    assert np.isfinite(ended.losses).all()
+
+
+# Memory that runs out
+
+
+def test_memory_that_runs_out_in_an_update_costs_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The update is done again, in tiles, from the image and the slots as they were."""
+    picture = noise(200, 300)
+    settings = replace(FEW, steps=4, optimizer="momentum", jitter=6, max_size=None)
+    heard: list[int] = []
+    said: list[str] = []
+    real, calls = GraphUpdate.run, []
+
+    def run(program: GraphUpdate, *words: Any) -> None:
+        calls.append(program)
+        if len(calls) == 3:
+            raise OutOfMemoryError("no memory for it")
+        real(program, *words)
+
+    monkeypatch.setattr(GraphUpdate, "run", run)
+    found = dream(picture, TINY, settings, lambda step: heard.append(step.number), say=said.append)
+    assert said == ["memory ran out with tiles of 300×200: going on with half of that"]
+    assert heard == [0, 1, 2, 3, 4]
+    assert (found.record.ended, found.record.steps_done) == ("finished", 4)
+    assert found.record.octaves[0].tiles > 1
+    assert len(calls) == 3
+    monkeypatch.undo()
+    taken: list[State] = []
+
+    def take(step: Step) -> bool:
+        taken[:] = [step.fetch_state()]
+        return step.number == 2
+
+    whole = dream(picture, TINY, settings, take)
+    np.testing.assert_array_equal(found.losses[:3], whole.losses)
+    in_tiles = replace(settings, execution=replace(settings.execution, tile_pixels=100 * 300))
+    resumed = dream(picture, TINY, in_tiles, state=taken[0])
+    np.testing.assert_array_equal(found.losses[3:], resumed.losses[3:])
+    np.testing.assert_array_equal(found.picture, resumed.picture)
+
+
+def test_a_mask_is_one_for_each_octave() -> None:
+    canvas = Canvas(PICTURE, TINY.metadata, replace(FEW, octaves=2))
+    objective = Objective(TINY, FEW, Machine("cpu", 1), np.ones(3, np.float32), (46, 53))
+    mask = Mask(np.ones((46, 53), np.float32))
+    ascent = Ascent(canvas, objective, FEW, np.ones(3, np.float32), (-1.0, 1.0), mask)
+    for size in canvas.octaves:
+        found = ascent.route(size, None).mask
+        assert found is not None
+        assert found.shape == size

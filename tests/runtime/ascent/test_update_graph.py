@@ -1,0 +1,142 @@
+"""The update as a graph, part for part against the one in numpy; rolls and checks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from updates import ALL, CPU, EXAMPLES, LIMITS, Array, by_graph, by_numpy, some
+
+from onnxdream.runtime.ascent import update, update_graph
+from onnxdream.runtime.ascent.update import Part, parts_of
+from onnxdream.runtime.ascent.update_graph import Check, GraphUpdate, Roll
+from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.provider.tensors import Place, Tensor
+from onnxdream.runtime.settings.settings import Settings
+
+SIZES = [(1, 1), (1, 6), (5, 2), (33, 46), (64, 31)]
+
+
+def assert_alike(found: list[Array], expected: list[Array]) -> None:
+    """Equal but for the rounding of float32."""
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=5e-6)
+
+
+def test_both_updates_have_all_parts() -> None:
+    """Whoever adds a part adds it to both, and to the examples here."""
+    parts = set(get_args(Part))
+    assert set(update.PARTS) == set(update_graph.PARTS) == set(EXAMPLES) == parts
+    for part, examples in EXAMPLES.items():
+        for settings in examples:
+            assert part in parts_of(Settings(**{"gradient_norm": "none", **settings})), part
+    assert set(parts_of(Settings(**ALL, optimizer="adam"))) == parts - {"momentum"}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("part", EXAMPLES)
+def test_a_part_is_the_same_as_a_graph(part: Part, size: tuple[int, int]) -> None:
+    for example in EXAMPLES[part]:
+        settings = Settings(**{"gradient_norm": "none", "step_size": 0.1, **example})
+        image, gradients = some(size, 0), [some(size, seed) for seed in range(1, 5)]
+        expected = by_numpy(settings, LIMITS, image, gradients, None)
+        assert_alike(by_graph(settings, LIMITS, image, gradients), expected)
+
+
+@pytest.mark.parametrize("optimizer", ["plain", "momentum", "adam"])
+@pytest.mark.parametrize("limits", [(-1.0, 1.0), (0.0, 255.0)])
+def test_all_parts_together_are_the_same_as_a_graph(optimizer: Any, limits: tuple[float, float]) -> None:
+    size = 45, 62
+    settings = Settings(optimizer=optimizer, jitter=9, step_size=0.01 * (limits[1] - limits[0]), **ALL)  # type: ignore[arg-type]
+    image = np.clip(some(size, 0) * limits[1], *limits)
+    mask = np.random.default_rng(8).random(size).astype(np.float32)
+    mask[:5] = 0
+    gradients, shifts = [some(size, seed) for seed in range(1, 5)], [(3, -2), (0, 0), (-9, 200), (45, 62)]
+    found = by_graph(settings, limits, image, gradients, mask, shifts)
+    for one, other in zip(found, by_numpy(settings, limits, image, gradients, mask), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5 * limits[1])
+    np.testing.assert_array_equal(found[0][:, :5], image[:, :5])
+    assert (found[0][:, 5:] != image[:, 5:]).mean() > 0.9
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("jitter", [0, 9])
+def test_schedules_are_the_same_as_a_graph(masked: bool, jitter: int) -> None:
+    size = 45, 62
+    settings = Settings(steps=4, step_size=(0.1, 0.01), blur=(1.6, 0.0), jitter=jitter)
+    mask = np.random.default_rng(8).random(size).astype(np.float32) if masked else None
+    image, gradients = some(size, 0, 0.2), [some(size, seed) for seed in range(1, 5)]
+    shifts = [(3, -2), (0, 0), (-9, 200), (45, 62)] if jitter else None
+    found = by_graph(settings, LIMITS, image, gradients, mask, shifts)
+    assert_alike(found, by_numpy(settings, LIMITS, image, gradients, mask))
+    for constant in ({"step_size": 0.1}, {"blur": 1.6}):  # either one matters
+        (other,) = by_graph(replace(settings, **constant), LIMITS, image, gradients, mask, shifts)  # type: ignore[arg-type]
+        assert np.abs(other - found[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("kind", ["std", "l2", "mean-abs"])
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (1e-9, 0.0), (1e-3, 1.0), (1e4, 0.0)])
+def test_norms_of_large_pictures_are_exact(kind: Any, scale: float, offset: float) -> None:
+    """To what float32 can tell, also where the mean is a thousand times the deviation."""
+    gradient = np.random.default_rng(5).normal(0, scale, (3, 1100, 1500)).astype(np.float32) + np.float32(offset)
+    gradient[2] *= 2
+    exact = gradient.astype(np.float64)
+    norms = {"std": exact.std(), "l2": np.sqrt((exact**2).mean()), "mean-abs": np.abs(exact).mean()}
+    settings = Settings(gradient_norm=kind, step_size=1.0, clip=False)
+    (found,) = by_graph(settings, LIMITS, np.zeros_like(gradient), [gradient])
+    strongest = np.abs(exact).max()
+    assert np.abs(found).max() == pytest.approx(strongest / (norms[kind] + 1e-8), rel=2e-5)
+
+
+def test_a_step_leaves_what_it_starts_from() -> None:
+    settings, size = Settings(optimizer="adam", tv=0.1), (7, 9)
+    before = [CPU.tensor(some(size, seed)[None]) for seed in range(4)]
+    before[3].fetch()[:] **= 2
+    copies = [tensor.fetch().copy() for tensor in before]
+    found = [CPU.empty((1, 3, *size)) for _ in range(3)]
+    GraphUpdate(settings, LIMITS, size, CPU.aide).run(before[0], before[1], before[2:], found, 1)
+    for tensor, copy in zip(before, copies, strict=True):
+        np.testing.assert_array_equal(tensor.fetch(), copy)
+    assert (found[0].fetch() != copies[0]).any()
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    settings = Settings(optimizer="adam", **ALL)  # type: ignore[arg-type]
+    size = 61, 130
+    image, gradients = some(size, 0), [some(size, seed) for seed in (1, 2)]
+    one, two = (
+        by_graph(settings, LIMITS, image, gradients, place=Place(Machine("cpu", threads))) for threads in (1, 2)
+    )
+    for first, second in zip(one, two, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_picture_that_is_no_number_stays_none() -> None:
+    """So that the next evaluation ends the run, as it does with numpy."""
+    gradient = some((6, 7), 1)
+    gradient[1, 2, 3] = np.nan
+    (found,) = by_graph(Settings(gradient_norm="none"), LIMITS, some((6, 7), 0), [gradient])
+    assert np.isnan(found[1, 2, 3])
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -1), (-3, 4), (5, 7), (100, -200)])
+def test_a_roll_is_numpy_s(shift: tuple[int, int]) -> None:
+    image, found = some((5, 7), 0), CPU.empty((1, 3, 5, 7))
+    Roll((5, 7), CPU.aide).run(Tensor.on_host(image[None]), shift, found)
+    np.testing.assert_array_equal(found.fetch()[0], np.roll(image, shift, axis=(1, 2)))
+
+
+@pytest.mark.parametrize("bad", [None, np.nan, np.inf, -np.inf])
+def test_a_row_is_finite_where_the_gradient_is(bad: float | None) -> None:
+    gradient, losses = some((8, 9), 0), np.array([[1.5, -2.0]], np.float32)
+    if bad is not None:
+        gradient[1, 7, 2] = bad
+    row = CPU.empty((1, 3))
+    Check((8, 9), 2, CPU.aide).run(Tensor.on_host(losses), Tensor.on_host(gradient[None]), row)
+    np.testing.assert_array_equal(row.fetch()[0, :2], losses[0])
+    assert np.isfinite(row.fetch()).all() == (bad is None)
+    if bad is None:
+        assert row.fetch()[0, 2] == pytest.approx(float(gradient.sum(dtype=np.float64)), rel=1e-4, abs=1e-4)

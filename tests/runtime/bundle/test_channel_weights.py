@@ -1,0 +1,245 @@
+"""What a dream climbs: channels by number, channels that a picture excites, and a guide's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pictures_fixture import noise
+
+from onnxdream.models.contract import BundleFormatError, Layer
+from onnxdream.runtime.bundle.bundle import Bundle
+from onnxdream.runtime.bundle.channel_weights import (
+    Pick,
+    chosen_channels,
+    guided_channels,
+    parse_channels,
+    parse_pick,
+    picked_channels,
+    plain_weights,
+)
+from onnxdream.runtime.dream.run import Aids, dream
+from onnxdream.runtime.errors import SettingsError
+from onnxdream.runtime.image.canvas import Canvas
+from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.settings.settings import Execution, Settings
+
+Array = NDArray[np.float32]
+OLD_PATH = Path(__file__).parents[2] / "data" / "tiny-1.0.onnx"
+LAYERS = (Layer("low", 4, 2), Layer("high", 3, 4))
+BOTH = np.ones(2, np.float32)
+CPU = Execution("cpu", 1)
+PICTURE = noise(48, 56)
+
+
+def array(*values: float) -> Array:
+    return np.array(values, np.float32)
+
+
+def test_channels_are_read_with_their_signs() -> None:
+    found = parse_channels(["mixed2:12,-40, +3", "mixed0:-0"])
+    assert found == {"mixed2": ((12, 1.0), (40, -1.0), (3, 1.0)), "mixed0": ((0, -1.0),)}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["mixed2"],
+        ["mixed2:"],
+        [":1"],
+        [""],
+        ["mixed2:1,,2"],
+        ["mixed2:1.5"],
+        ["mixed2:--1"],
+        ["mixed2:a"],
+        ["mixed2:1000000000"],
+        ["mixed2:1", "mixed2:2"],
+        ["mixed2:1,1"],
+        ["mixed2:1,-1"],
+    ],
+)
+def test_nonsense_is_refused(texts: list[str]) -> None:
+    with pytest.raises(SettingsError, match=r"as in mixed2:12,-40"):
+        parse_channels(texts)
+
+
+def test_a_pick_is_read() -> None:
+    assert parse_pick("strongest:5") == Pick("strongest", 5)
+    assert parse_pick("weakest") == Pick("weakest", 1)
+
+
+@pytest.mark.parametrize("text", ["", "5", "strong:1", "strongest:0", "strongest:-1", "weakest:x", "weakest:1:2"])
+def test_a_nonsense_pick_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="write strongest:5"):
+        parse_pick(text)
+
+
+def test_plain_weights_are_the_means_over_each_layer_s_channels() -> None:
+    np.testing.assert_allclose(plain_weights(LAYERS), [1 / 4] * 4 + [1 / 3] * 3)
+
+
+def test_chosen_channels_share_their_layer_and_leave_the_others_alone() -> None:
+    weights = chosen_channels(LAYERS, parse_channels(["low:1,-3"]))
+    np.testing.assert_allclose(weights, [0, 0.5, 0, -0.5, 1 / 3, 1 / 3, 1 / 3])
+    weights = chosen_channels(LAYERS, parse_channels(["high:-0"]))
+    np.testing.assert_allclose(weights, [1 / 4] * 4 + [-1, 0, 0])
+    assert weights.dtype == np.float32
+
+
+def test_a_layer_or_channel_that_is_not_there_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"'mid'.*low, high"):
+        chosen_channels(LAYERS, parse_channels(["mid:1"]))
+    with pytest.raises(SettingsError, match=r"channel 3 is not in high: .*0 to 2"):
+        chosen_channels(LAYERS, parse_channels(["high:3"]))
+
+
+def test_the_strongest_and_the_weakest_are_picked_in_each_layer() -> None:
+    means = array(0.1, 5, 0.3, 2, 7, 1, 3)
+    strongest = picked_channels(LAYERS, BOTH, means, Pick("strongest", 2))
+    np.testing.assert_allclose(strongest, [0, 0.5, 0, 0.5, 0.5, 0, 0.5])
+    weakest = picked_channels(LAYERS, BOTH, means, Pick("weakest", 1))
+    np.testing.assert_allclose(weakest, [1, 0, 0, 0, 0, 1, 0])
+
+
+def test_what_a_picture_does_not_excite_is_never_picked() -> None:
+    means = array(0, 0, 0.3, 0, 0, 0, 0)
+    for which in ("strongest", "weakest"):
+        np.testing.assert_allclose(picked_channels(LAYERS, BOTH, means, Pick(which, 3)), [0, 0, 1, 0, 0, 0, 0])
+    with pytest.raises(SettingsError, match="excites no channel"):
+        picked_channels(LAYERS, BOTH, np.zeros(7, np.float32), Pick("weakest", 2))
+
+
+def test_a_layer_that_is_not_climbed_has_no_say() -> None:
+    means, high_alone = array(1, 2, 3, 4, 0, 0, 0), array(0, 1)
+    with pytest.raises(SettingsError, match="excites no channel"):
+        picked_channels(LAYERS, high_alone, means, Pick("strongest", 1))
+    with pytest.raises(SettingsError, match="nothing more"):
+        guided_channels(LAYERS, high_alone, means, np.zeros(7, np.float32))
+
+
+def test_more_than_there_are_is_all_that_are_alive() -> None:
+    means = array(1, 2, 3, 0, 1, 1, 1)
+    np.testing.assert_allclose(
+        picked_channels(LAYERS, BOTH, means, Pick("strongest", 99)), [1 / 3] * 3 + [0] + [1 / 3] * 3
+    )
+
+
+def test_a_guide_s_surplus_is_climbed() -> None:
+    guide, own = array(3, 0, 2, 1, 5, 0, 0), array(0, 1, 1, 1, 1, 2, 3)
+    np.testing.assert_allclose(guided_channels(LAYERS, BOTH, guide, own), [0.75, 0, 0.25, 0, 1, 0, 0])
+    with pytest.raises(SettingsError, match="nothing more"):
+        guided_channels(LAYERS, BOTH, own, own)
+
+
+# With bundles, for real.
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_path: Path) -> Bundle:
+    return Bundle.load(tiny_path)
+
+
+def means_of(bundle: Bundle, settings: Settings, pixels: NDArray[np.uint8] = PICTURE) -> list[Array]:
+    """Channel means of the undreamed picture, one array a layer."""
+    canvas = Canvas(pixels, bundle.metadata, settings)
+    session = bundle.session(*canvas.size, Machine("cpu", 1))
+    found = session.channel_means(canvas.base(canvas.size), np.ones(3, np.float32))
+    return np.split(found, np.cumsum([layer.channels for layer in bundle.metadata.layers])[:-1])
+
+
+def test_the_losses_of_a_dream_are_the_signed_means_of_its_channels(tiny: Bundle) -> None:
+    settings = Settings(steps=1, channels=("low:1,-3,-0", "high:5"), execution=CPU, snapshots=())
+    losses = dream(PICTURE, tiny, settings).losses
+    low, mid, high = means_of(tiny, settings)
+    expected = [(low[1] - low[3] - low[0]) / 3, mid.mean(), high[5]]
+    np.testing.assert_allclose(losses[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_channels_are_climbed_alone(tiny: Bundle) -> None:
+    """As a loop that feeds the session what it means: no other layer, no other channel."""
+    settings = Settings(steps=3, channels=("low:1",), execution=CPU, snapshots=())
+    alone = dream(PICTURE, tiny, settings)
+    again = dream(PICTURE, tiny, replace(settings, layer_weights={"low": 1.0, "mid": 0.0}))
+    with_others = dream(PICTURE, tiny, replace(settings, channels=("low:1", "mid:0")))
+    np.testing.assert_array_equal(alone.picture, again.picture)
+    assert (alone.picture != with_others.picture).any()
+    canvas = Canvas(PICTURE, tiny.metadata, settings)
+    weights = chosen_channels(tiny.metadata.layers, parse_channels(settings.channels))
+    session, image = tiny.session(*canvas.size, Machine("cpu", 1)), canvas.base(canvas.size)
+    for _ in range(3):
+        _, gradient = session.evaluate(image, array(1, 0, 0), weights)
+        image = np.clip(image + np.float32(settings.step_size) * gradient / (gradient.std() + 1e-8), -1, 1)
+    np.testing.assert_allclose(alone.picture, canvas.develop(image), atol=1)
+
+
+def test_climbing_a_channel_raises_it_and_a_minus_lowers_it(tiny: Bundle) -> None:
+    low, _, _ = means_of(tiny, Settings())
+    channel = int(np.argsort(low)[-2])
+    for sign in ("", "-"):
+        settings = Settings(
+            steps=5, channels=(f"low:{sign}{channel}",), layer_weights={"low": 1.0}, execution=CPU, snapshots=()
+        )
+        losses = dream(PICTURE, tiny, settings).losses[:, 0]
+        assert losses[0] == pytest.approx(-low[channel] if sign else low[channel], rel=1e-4)
+        assert losses[-1] > losses[0]  # the loss of -channel rises as the channel falls
+
+
+@pytest.mark.parametrize("which", ["strongest", "weakest"])
+def test_the_losses_of_a_pick_are_the_means_of_its_channels(tiny: Bundle, which: str) -> None:
+    settings = Settings(steps=1, pick=f"{which}:2", execution=CPU, snapshots=())
+    losses = dream(PICTURE, tiny, settings).losses
+    expected = []
+    for means in means_of(tiny, settings):
+        alive = np.sort(means[means > 0])
+        expected.append((alive[-2:] if which == "strongest" else alive[:2]).mean())
+    np.testing.assert_allclose(losses[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_losses_of_a_guided_dream_weigh_what_the_guide_has_more_of(tiny: Bundle) -> None:
+    settings = Settings(steps=1, normalization="backbone", execution=CPU, snapshots=())
+    guide = noise(40, 44, seed=7) // 2 + 90
+    losses = dream(PICTURE, tiny, settings, aids=Aids(guide=guide)).losses
+    expected = []
+    for own, other in zip(means_of(tiny, settings), means_of(tiny, settings, guide), strict=True):
+        surplus = np.maximum(other - own, 0)
+        expected.append(float((own * surplus).sum() / max(surplus.sum(), 1e-12)))
+    np.testing.assert_allclose(losses[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_channel_weights_that_are_plain_change_nothing(tiny: Bundle) -> None:
+    image, ones = np.random.default_rng(0).uniform(-1, 1, (3, 40, 40)).astype(np.float32), np.ones(3, np.float32)
+    session = tiny.session(40, 40, Machine("cpu", 1))
+    plain, explicit = session.evaluate(image, ones), session.evaluate(image, ones, plain_weights(tiny.metadata.layers))
+    for one, other in zip(plain, explicit, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_bundle_of_contract_1_0_dreams_plainly_and_as_one_of_1_1(tiny: Bundle) -> None:
+    settings = Settings(steps=2, execution=CPU, snapshots=())
+    old, new = (dream(PICTURE, bundle, settings) for bundle in (Bundle.load(OLD_PATH), tiny))
+    assert old.losses.shape == new.losses.shape == (3, 3)
+    np.testing.assert_allclose(old.losses[0], new.losses[0], rtol=1e-4)
+    assert (old.picture != PICTURE).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "aids"),
+    [
+        (Settings(steps=1, channels=("low:1",), execution=CPU), Aids()),
+        (Settings(steps=1, pick="strongest:1", execution=CPU), Aids()),
+        (Settings(steps=1, execution=CPU), Aids(guide=noise(40, 40, seed=3))),
+    ],
+    ids=["channels", "pick", "guide"],
+)
+def test_a_bundle_of_contract_1_0_refuses_channels_and_says_to_export_it_again(settings: Settings, aids: Aids) -> None:
+    with pytest.raises(BundleFormatError, match=r"tiny-1\.0\.onnx.*export it again for --channels, --pick or --guide"):
+        dream(PICTURE, Bundle.load(OLD_PATH), settings, aids=aids)
+
+
+def test_a_guide_contradicts_channels_and_a_pick(tiny: Bundle) -> None:
+    for settings in (Settings(channels=("low:1",), execution=CPU), Settings(pick="weakest:1", execution=CPU)):
+        with pytest.raises(SettingsError, match="contradict"):
+            dream(PICTURE, tiny, settings, aids=Aids(guide=noise(40, 40)))

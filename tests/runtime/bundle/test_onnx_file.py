@@ -1,0 +1,198 @@
+"""What an ONNX file may not be to be loaded as a bundle, each case as bytes."""
+
+from __future__ import annotations
+
+import base64
+import random
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from foreign_files import FOREIGN, altered, entry, external, nested
+from pictures_fixture import LOSSES, MEAN, TINY_BYTES, bundle_bytes, facts, node
+
+from onnxdream.models.contract import (
+    BLOCKED,
+    CHANNELS_LAST,
+    BundleError,
+    BundleFormatError,
+    BundleVersionError,
+    form_key,
+)
+from onnxdream.runtime import Bundle
+from onnxdream.runtime.bundle.onnx_file import _message_class, in_form, read_model_file, without_default
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_file_is_refused_in_one_line_that_says_why(name: str) -> None:
+    data, words = FOREIGN[name]
+    with pytest.raises(BundleError) as refused:
+        Bundle.load(data)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith("bundle: ")
+
+
+def test_a_contract_of_another_version_is_an_error_of_its_own() -> None:
+    with pytest.raises(BundleVersionError):
+        Bundle.load(FOREIGN["newer contract"][0])
+
+
+def test_a_newer_minor_version_with_more_facts_is_taken() -> None:
+    newer = altered(lambda m: entry(m, lambda d: d.update(schema="1.7", guide=True)))
+    assert Bundle.load(newer).metadata == Bundle.load(TINY_BYTES).metadata
+
+
+def test_plain_operators_under_either_name_of_their_domain_are_taken() -> None:
+    plain = altered(lambda m: m.graph.node.add(op_type="Relu", domain="ai.onnx"))
+    assert "onnxdream" in read_model_file(plain).metadata
+
+
+def test_subgraphs_of_plain_operators_are_taken() -> None:
+    assert "onnxdream" in read_model_file(altered(lambda m: nested(m, 3).node.add(op_type="Relu"))).metadata
+
+
+def test_the_reduced_schema_loses_nothing() -> None:
+    same = altered(lambda model: None)  # only in another order
+    assert sorted(same) == sorted(TINY_BYTES)
+
+
+def test_a_file_from_nothing_is_read_as_it_was_written() -> None:
+    data = bundle_bytes([*MEAN, node("Identity", "image", "gradient")], outputs=[LOSSES])
+    assert Bundle.load(data).metadata == facts()
+
+
+def test_every_truncation_is_refused() -> None:
+    lengths = {*range(0, len(TINY_BYTES), 211), *range(200), *range(len(TINY_BYTES) - 200, len(TINY_BYTES))}
+    for length in sorted(lengths):
+        with pytest.raises(BundleError):
+            Bundle.load(TINY_BYTES[:length])
+
+
+def test_random_bytes_are_refused() -> None:
+    source = random.Random(0)
+    for _ in range(300):
+        with pytest.raises(BundleFormatError):
+            Bundle.load(source.randbytes(source.randrange(1, 2000)))
+
+
+def test_damaged_bytes_are_taken_or_refused_and_nothing_else() -> None:
+    source = random.Random(1)
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(TINY_BYTES)
+        for _ in range(20):
+            damaged[source.randrange(len(damaged))] = source.randrange(256)
+        try:
+            Bundle.load(bytes(damaged))
+        except BundleError:
+            refused += 1
+    assert refused > 100
+
+
+def with_form(change: Callable[[Any], None]) -> bytes:
+    """The tiny bundle with something done to the graph of its blocked form."""
+
+    def changed(model: Any) -> None:
+        (entry,) = [entry for entry in model.metadata_props if entry.key == form_key(BLOCKED)]
+        graph = _message_class("Graph")()
+        graph.ParseFromString(zlib.decompress(base64.b64decode(entry.value)))
+        change(graph)
+        entry.value = base64.b64encode(zlib.compress(graph.SerializeToString())).decode()
+
+    return altered(changed)
+
+
+def with_entry(value: str) -> bytes:
+    def changed(model: Any) -> None:
+        model.metadata_props[1].value = value
+
+    return altered(changed)
+
+
+def gradients(model: bytes, picture: Any) -> Any:
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return session.run(["losses", "gradient"], {"image": picture, "layer_weights": np.array([1, -2, 3], np.float32)})
+
+
+@pytest.mark.parametrize("form", [BLOCKED, CHANNELS_LAST])
+@pytest.mark.parametrize("size", [(19, 19), (40, 53), (67, 32)])
+def test_the_forms_of_a_bundle_compute_the_same(size: tuple[int, int], form: str) -> None:
+    other = in_form(TINY_BYTES, form)
+    assert other != TINY_BYTES
+    picture = np.random.default_rng(2).uniform(-1, 1, (1, 3, *size)).astype(np.float32)
+    picture[..., size[1] // 2 :] = 0.25  # ties
+    (losses, gradient), (plain_losses, plain) = gradients(other, picture), gradients(TINY_BYTES, picture)
+    np.testing.assert_allclose(losses, plain_losses, rtol=1e-5)
+    np.testing.assert_allclose(gradient, plain, atol=1e-5 * np.abs(plain).max())
+
+
+def test_the_weights_of_a_form_are_those_of_the_file() -> None:
+    model, blocked = (_message_class("Model")() for _ in range(2))
+    model.ParseFromString(TINY_BYTES)
+    blocked.ParseFromString(in_form(TINY_BYTES, BLOCKED))
+    kept = {tensor.name: tensor for tensor in blocked.graph.initializer}
+    kernels = [tensor for tensor in model.graph.initializer if tensor.name.endswith("/kernel")]
+    assert kernels
+    assert all(kept[tensor.name] == tensor for tensor in kernels)
+
+
+def test_a_form_that_a_file_does_not_hold_is_the_file_itself() -> None:
+    assert in_form(TINY_BYTES, "another") == TINY_BYTES
+
+
+BROKEN_FORMS: dict[str, tuple[bytes, str]] = {
+    "no base64": (with_entry("§"), "damaged"),
+    "no zlib": (with_entry("AAAA"), "damaged"),
+    "cut short": (with_entry(base64.b64encode(zlib.compress(b"graph" * 99)[:-9]).decode()), "cut short"),
+    "a bomb": (with_entry(base64.b64encode(zlib.compress(bytes(2**26 + 1))).decode()), "far too large"),
+    "no graph": (with_entry(base64.b64encode(zlib.compress(b"\xff" * 9)).decode()), "no ONNX file"),
+    "foreign operator": (with_form(lambda g: g.node.add(op_type="Gelu", domain="com.microsoft")), "com.microsoft"),
+    "external data": (with_form(lambda g: external(g.initializer.add(name="x", data_type=1))), "data in other files"),
+    "a weight that is not there": (with_form(lambda g: g.initializer.add(name="nowhere")), "lacks a weight"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_FORMS)
+def test_a_form_that_is_broken_or_unsafe_is_refused(name: str) -> None:
+    data, reason = BROKEN_FORMS[name]
+    with pytest.raises(BundleFormatError, match=reason):
+        in_form(data, BLOCKED)
+
+
+def inputs(model: bytes) -> tuple[set[str], set[str]]:
+    """The inputs that must be fed, and those that may be."""
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return {value.name for value in session.get_inputs()}, {
+        value.name for value in session.get_overridable_initializers()
+    }
+
+
+@pytest.mark.parametrize("model", [TINY_BYTES, Bundle.built_in().data], ids=["tiny", "embedded"])
+def test_an_input_without_its_default_must_be_fed(model: bytes) -> None:
+    assert inputs(model) == ({"image", "layer_weights"}, {"channel_weights"})
+    assert inputs(without_default(model, "channel_weights")) == ({"image", "layer_weights", "channel_weights"}, set())
+
+
+def test_fed_with_the_default_it_computes_the_same() -> None:
+    before = ort.InferenceSession(TINY_BYTES, providers=["CPUExecutionProvider"])
+    after = ort.InferenceSession(without_default(TINY_BYTES, "channel_weights"), providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 32, 40)).astype(np.float32)
+    feed = {"image": image, "layer_weights": np.ones(3, np.float32)}
+    (channels,) = (value.shape for value in before.get_overridable_initializers())
+    weights = np.random.default_rng(1).uniform(-1, 1, channels).astype(np.float32)
+    for one, two in zip(
+        before.run(None, {**feed, "channel_weights": weights}),
+        after.run(None, {**feed, "channel_weights": weights}),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_nothing_else_is_touched() -> None:
+    assert without_default(TINY_BYTES, "no such input") == TINY_BYTES
+    lost = len(TINY_BYTES) - len(without_default(TINY_BYTES, "channel_weights"))
+    assert 0 < lost < 500

@@ -1,0 +1,497 @@
+"""Checkpoints: a run that is killed goes on bit by bit, and what is no checkpoint is refused in one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pictures_fixture import TINY_BYTES, Command, in_this_process, load, noise, save
+
+from onnxdream.runtime import Bundle, Execution, Settings, Step
+from onnxdream.runtime.dream.checkpoint import Checkpoint, read_checkpoint
+from onnxdream.runtime.dream.job import dream_subject
+from onnxdream.runtime.dream.writer import Job, Listener
+from onnxdream.runtime.errors import RecordError
+from onnxdream.runtime.image.canvas import Canvas
+from onnxdream.runtime.image.source import Subject
+
+# The command line, with a checkpoint after every step.
+_EAGER = """
+import sys
+from onnxdream.runtime.dream import writer
+writer._CHECKPOINT_SECONDS, writer._CHECKPOINT_SHARE, writer.can_plot = 0.0, 0, lambda: False
+from onnxdream.cli import app
+app(sys.argv[1:], prog_name="onnxdream")
+"""
+_CPU = ("--threads", "1", "--provider", "cpu", "--snapshots", "", "--step-size", "0.01")
+
+RUNS: dict[str, tuple[str, ...]] = {
+    "plain": ("--steps", "400"),
+    "octaves, jitter and adam": ("--octaves", "3", "--jitter", "16", "--optimizer", "adam", "--steps", "120"),
+    "tiles and momentum": ("--steps", "40", "--memory", "175MB", "--optimizer", "momentum", "--jitter", "5"),
+    "a mask, a guide and detail after": (
+        *("--mask", "mask.png", "--feather", "3", "--guide", "guide.png", "--octaves", "2", "--octaves-above", "1"),
+        *("--detail", "after", "--steps", "150", "--colours", "lightness", "--full-size", "--plateau", "140"),
+    ),
+    "own colours and schedules": (
+        *("--colours", "own:0.8", "--step-size", "0.02:0.005", "--blur", "1.5:0", "--octaves", "2", "--steps", "150"),
+    ),
+    "noise and picked channels": ("--noise", "60x50", "--pick", "strongest:3", "--seed", "7", "--steps", "300"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a small picture, one that needs tiles, a mask, a guide and the tiny bundle."""
+    path = tmp_path / "here"
+    save(path / "bears.png", noise(60, 73))
+    save(path / "wide.png", noise(260, 330))
+    mask = np.zeros((60, 73, 3), np.uint8)
+    mask[10:50, 20:60] = 255
+    save(path / "mask.png", mask)
+    save(path / "guide.png", noise(50, 60, seed=9))
+    (path / "tiny.onnx").write_bytes(TINY_BYTES)
+    monkeypatch.chdir(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer than all the rest."""
+    from onnxdream.runtime.dream import writer
+
+    monkeypatch.setattr(writer, "can_plot", lambda: False)
+
+
+@pytest.fixture
+def run(folder: Path, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command in this process, in that folder."""
+    return in_this_process(capfd)
+
+
+def words(name: str, output: str) -> list[str]:
+    """The command of a run."""
+    picture = () if "noise" in name else ("wide.png" if "tiles" in name else "bears.png",)
+    return ["dream", *picture, "--model", "tiny.onnx", "--output", output, *_CPU, *RUNS[name]]
+
+
+def eager(*arguments: str) -> subprocess.Popen[str]:
+    """A process that dreams with a checkpoint after every step."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _EAGER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def killed(checkpoint: Path, *arguments: str, after: float) -> None:
+    """Runs a command and kills it so many seconds after its first checkpoint, or after one newer than is there."""
+    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+    process = eager(*arguments)
+    try:
+        while not (checkpoint.exists() and checkpoint.stat().st_mtime_ns > before):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.001)
+        time.sleep(after)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it had finished before it was killed"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
+@pytest.mark.parametrize("name", RUNS)
+def test_a_killed_run_ends_as_the_unbroken_one(name: str, folder: Path, run: Command) -> None:
+    run(*words(name, "unbroken.png")).succeeds()
+    checkpoint = folder / "killed.checkpoint"
+    moments = random.Random()
+    killed(checkpoint, *words(name, "killed.png"), after=moments.uniform(0, 0.3))
+    first = read_checkpoint(checkpoint).state.number
+    killed(checkpoint, "dream", "--resume", "killed.checkpoint", after=moments.uniform(0, 0.3))
+    second = read_checkpoint(checkpoint).state.number
+    resumed = run("dream", "--resume", "killed.checkpoint")
+    resumed.succeeds()
+    assert f"going on after {second} steps" in resumed.err
+    assert second >= first
+    np.testing.assert_array_equal(load(folder / "killed.png"), load(folder / "unbroken.png"))
+    assert (folder / "killed-losses.csv").read_bytes() == (folder / "unbroken-losses.csv").read_bytes()
+    assert not checkpoint.exists()
+    records = [json.loads((folder / f"{run}.json").read_text()) for run in ("killed", "unbroken")]
+    for record in records:
+        record.pop("seconds")
+        record["settings"].pop("execution")  # what was asked for there, what was had here
+    assert records[0] == records[1]
+    assert ("tiles" in name) == (records[0]["octaves"][0]["tiles"] > 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="stops by signal")
+def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_go_on(folder: Path, run: Command) -> None:
+    run(*words("plain", "unbroken.png")).succeeds()
+    command = [sys.executable, "-m", "onnxdream.cli", *words("plain", "stopped.png")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while "73×60" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    err = process.stderr.read()
+    assert process.wait(60) == 130
+    (line,) = err.splitlines()[-1:]
+    assert line.startswith("bears.png: stopped after ")
+    assert line.endswith("saved as stopped.png; --resume stopped.checkpoint goes on")
+    stopped = read_checkpoint(folder / "stopped.checkpoint").state.number
+    assert stopped < 400
+    run("dream", "--resume", "stopped.checkpoint").succeeds()
+    np.testing.assert_array_equal(load(folder / "stopped.png"), load(folder / "unbroken.png"))
+    assert (folder / "stopped-losses.csv").read_bytes() == (folder / "unbroken-losses.csv").read_bytes()
+    assert not (folder / "stopped.checkpoint").exists()
+    assert not (folder / f"stopped-step{stopped:04d}.png").exists()  # the picture of the stop is no snapshot
+
+
+# In this process: a checkpoint of a run that was stopped after some steps
+
+
+def stopped_job(folder: Path, settings: Settings, after: int, **more: Any) -> Path:
+    """Dreams bears.png, stops it after so many steps, and gives its checkpoint."""
+    job = Job(Bundle.load(folder / "tiny.onnx"), settings, folder / "bears-dream.png", overwrite=True, **more)
+    listener = Listener(lambda line: None, lambda step: step.number == after)
+    _, results = dream_subject(job, Subject(folder / "bears.png"), listener)
+    return results.checkpoint
+
+
+SHORT = Settings(steps=6, step_size=0.02, snapshots=(2, 5), execution=Execution("cpu", 1))
+
+
+@pytest.fixture
+def checkpoint(folder: Path) -> Path:
+    """That of a dream of bears.png with adam, stopped after 4 of 6 steps."""
+    return stopped_job(folder, replace(SHORT, optimizer="adam"), 4, mask=folder / "mask.png")
+
+
+@pytest.mark.parametrize("choices", [{}, {"colours": "own", "step_size": (0.03, 0.01), "blur": (1.6, 0.5)}])
+@pytest.mark.parametrize("after", range(12))
+def test_a_run_may_be_stopped_at_any_step(
+    after: int, choices: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first, at the last of an octave, at the first of the next. Colours are those of the checkpoint."""
+    settings = replace(
+        SHORT,
+        steps=4,
+        octaves=3,
+        jitter=8,
+        optimizer="adam",
+        octave_rounding=True,
+        octave_return=True,
+        octaves_above=1,
+        **choices,
+    )
+    steps: list[Step] = []
+    job = Job(Bundle.load(folder / "tiny.onnx"), settings, folder / "whole.png")
+    whole, _ = dream_subject(job, Subject(folder / "bears.png"), Listener(lambda line: None, steps.append))
+    assert len(steps) == 13
+    kept = read_checkpoint(stopped_job(folder, settings, after))
+    assert kept.state.number == len(kept.state.history) == after
+    monkeypatch.setattr(Canvas, "colour_matrix", lambda canvas: pytest.fail("colours were computed again"))
+    job = Job(job.bundle, kept.settings, folder / "again.png")
+    resumed, results = dream_subject(
+        job, Subject(folder / "bears.png"), Listener(lambda line: None, lambda step: None), kept
+    )
+    np.testing.assert_array_equal(resumed.picture, whole.picture)
+    np.testing.assert_array_equal(resumed.losses, whole.losses)
+    assert resumed.record.ended == "finished"
+    assert not results.checkpoint.exists()
+
+
+def test_it_holds_all_that_the_run_needs(checkpoint: Path, folder: Path) -> None:
+    kept = read_checkpoint(checkpoint)
+    assert kept.settings.execution.threads == 1
+    assert kept.settings.execution.tile_pixels is not None
+    assert replace(kept.settings, execution=SHORT.execution) == replace(SHORT, optimizer="adam")
+    assert (kept.bundle.name, kept.picture.name) == ("tiny.onnx", "bears.png")
+    assert kept.mask is not None
+    assert kept.mask.name == "mask.png"
+    assert kept.guide is None
+    assert kept.output == str(folder / "bears-dream.png")
+    assert kept.seconds > 0
+    assert [slot.shape for slot in kept.state.slots] == [(3, 60, 73)] * 2
+    copy = folder / "copy.checkpoint"
+    write(kept, copy)
+    assert contents(read_checkpoint(copy)) == contents(kept)
+
+
+def contents(kept: Checkpoint) -> tuple[Any, ...]:
+    """All of a checkpoint, to be compared."""
+    colours = [] if kept.state.colours is None else [kept.state.colours]
+    arrays = [kept.state.image, *kept.state.slots, *kept.state.history, *colours]
+    counters = {name: value for name, value in vars(kept.state).items() if isinstance(value, int)}
+    facts = {name: value for name, value in vars(kept).items() if name != "state"}
+    return facts, counters, [array.tobytes() for array in arrays]
+
+
+def read_back(data: bytes, folder: Path) -> Checkpoint:
+    path = folder / "copy.checkpoint"
+    path.write_bytes(data)
+    return read_checkpoint(path)
+
+
+def write(kept: Checkpoint, path: Path) -> None:
+    with path.open("wb") as file:
+        kept.write(file)
+
+
+def test_snapshots_from_before_stay_and_those_due_follow(checkpoint: Path, folder: Path, run: Command) -> None:
+    (folder / "bears-dream-step0099.png").write_bytes(b"of an older dream")
+    run("dream", "--resume", checkpoint).succeeds()
+    snapshots = sorted(path.name for path in folder.glob("bears-dream-step*"))
+    assert snapshots == [f"bears-dream-step000{number}.png" for number in (2, 5, 6)]
+
+
+def test_the_time_it_took_is_counted_on(checkpoint: Path, folder: Path, run: Command) -> None:
+    kept = read_checkpoint(checkpoint)
+    write(replace(kept, seconds=1000.0), checkpoint)
+    run("dream", "--resume", checkpoint).succeeds()
+    assert 1000 < json.loads((folder / "bears-dream.json").read_text())["seconds"] < 1100
+
+
+def test_a_film_begins_anew(folder: Path, run: Command) -> None:
+    path = stopped_job(folder, SHORT, 4, film=folder / "film.mp4", film_every=2)
+    finished = run("dream", "--resume", path)
+    finished.succeeds()
+    assert "the film begins anew with this step" in finished.err
+    assert (folder / "film.mp4").exists()
+
+
+def test_files_that_moved_with_it_are_found(checkpoint: Path, tmp_path: Path, run: Command) -> None:
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    for name in ("bears.png", "mask.png", "bears-dream.checkpoint"):
+        (checkpoint.parent / name).rename(other / name)
+    run("dream", "--resume", other / "bears-dream.checkpoint").succeeds()
+
+
+@pytest.mark.parametrize(("name", "words"), [("bears.png", ["bears.png"]), ("mask.png", ["mask.png"])])
+def test_a_changed_picture_is_refused(name: str, words: list[str], checkpoint: Path, run: Command) -> None:
+    save(checkpoint.parent / name, noise(60, 73, seed=1))
+    run("dream", "--resume", checkpoint).refuses(*words, "not as it was")
+    (checkpoint.parent / name).unlink()
+    run("dream", "--resume", checkpoint).refuses(*words, "is not here")
+    assert checkpoint.exists()
+
+
+def test_a_picture_that_changes_meanwhile_is_refused(checkpoint: Path, folder: Path) -> None:
+    kept = read_checkpoint(checkpoint)
+    save(folder / "bears.png", noise(60, 73, seed=1))
+    job = Job(Bundle.load(folder / "tiny.onnx"), kept.settings, folder / "again.png", mask=folder / "mask.png")
+    with pytest.raises(RecordError, match=r"picture of the checkpoint has changed: put bears\.png back"):
+        dream_subject(job, Subject(folder / "bears.png"), Listener(lambda line: None, lambda step: None), kept)
+
+
+def test_a_missing_bundle_is_named(checkpoint: Path, run: Command) -> None:
+    (checkpoint.parent / "tiny.onnx").unlink()
+    run("dream", "--resume", checkpoint).refuses("tiny.onnx", "is not here")
+
+
+@pytest.mark.parametrize("more", [["bears.png"], ["--steps", "3"], ["--output", "x.png"], ["--config", "run.toml"]])
+def test_nothing_stands_beside_resume(more: list[str], checkpoint: Path, run: Command) -> None:
+    run("dream", "--resume", checkpoint, *more).refuses("--resume takes everything from the checkpoint")
+
+
+def test_it_is_written_whole_or_not_at_all(checkpoint: Path) -> None:
+    assert {path.name for path in checkpoint.parent.iterdir() if path.name.startswith(".")} == set()
+
+
+# What is no checkpoint
+
+
+def test_no_such_checkpoint(run: Command) -> None:
+    run("dream", "--resume", "none.checkpoint").refuses("no checkpoint none.checkpoint")
+
+
+def test_a_truncated_one_is_refused_at_any_length(checkpoint: Path, folder: Path) -> None:
+    data = checkpoint.read_bytes()
+    lengths = {*range(64), *range(64, len(data), len(data) // 150), *range(len(data) - 64, len(data))}
+    for length in sorted(lengths):
+        with pytest.raises(RecordError, match="damaged") as refusal:
+            read_back(data[:length], folder)
+        assert "\n" not in str(refusal.value)
+
+
+def test_a_damaged_one_is_refused_or_read_as_it_was(checkpoint: Path, folder: Path) -> None:
+    """Not every byte of a zip archive matters; those that do have a CRC."""
+    data = checkpoint.read_bytes()
+    whole = contents(read_checkpoint(checkpoint))
+    places = random.Random(0).sample(range(len(data)), 150) + list(range(len(data) - 700, len(data)))
+    refused = 0
+    for place in places:
+        for flip in (0x01, 0xFF):
+            damaged = bytearray(data)
+            damaged[place] ^= flip
+            with suppress(RecordError):
+                refused += 1
+                assert contents(read_back(bytes(damaged), folder)) == whole
+                refused -= 1
+    assert refused > len(places)
+
+
+def archive(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.zeros((3, 4, 5), np.float32))
+    return file.getvalue()
+
+
+FOREIGN: dict[str, Callable[[], bytes]] = {
+    "nothing": lambda: b"",
+    "text": lambda: b"# a checkpoint\n" * 50,
+    "a bundle": lambda: TINY_BYTES,
+    "an array": npy,
+    "another archive": lambda: archive(weights=np.zeros(3)),
+    "an archive of objects": lambda: archive(facts=np.array([{}], dtype=object)),
+    "facts that are no JSON": lambda: archive(facts=np.array("{"), image=np.zeros(3)),
+    "facts that are a list": lambda: archive(facts=np.array("[1]"), image=np.zeros(3)),
+    "facts without a format": lambda: archive(facts=np.array("{}"), image=np.zeros(3)),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_file_is_refused(kind: str, folder: Path, run: Command) -> None:
+    (folder / "foreign.checkpoint").write_bytes(FOREIGN[kind]())
+    run("dream", "--resume", "foreign.checkpoint").refuses("foreign.checkpoint is no checkpoint, or a damaged one")
+
+
+def test_a_folder_is_refused(folder: Path, run: Command) -> None:
+    (folder / "folder.checkpoint").mkdir()
+    run("dream", "--resume", "folder.checkpoint").refuses("folder.checkpoint is no checkpoint")
+
+
+def changed(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> None:
+    """Rewrites a checkpoint with its facts or arrays changed."""
+    with np.load(path) as file:
+        arrays: dict[str, Any] = {name: file[name] for name in file.files}
+    facts = json.loads(str(arrays["facts"]))
+    change(facts, arrays)
+    arrays["facts"] = np.array(json.dumps(facts))
+    path.write_bytes(archive(**arrays))
+
+
+def test_one_of_another_version_is_refused(checkpoint: Path, run: Command) -> None:
+    changed(checkpoint, lambda facts, arrays: facts.update(format=2))
+    run("dream", "--resume", checkpoint).refuses("another version of onnxdream")
+
+
+ODD: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
+    "an unknown setting": lambda facts, arrays: facts["settings"].update(sparkle=3),
+    "a setting out of its range": lambda facts, arrays: facts["settings"].update(steps=0),
+    "no picture": lambda facts, arrays: facts.update(picture=3),
+    "a source without a hash": lambda facts, arrays: facts["bundle"].pop("sha256"),
+    "an unknown counter": lambda facts, arrays: facts["counters"].update(sparkle=3),
+    "a counter that is text": lambda facts, arrays: facts["counters"].update(octave_step="3"),
+    "an octave that is not there": lambda facts, arrays: facts["counters"].update(octave=7),
+    "a negative octave": lambda facts, arrays: facts["counters"].update(octave=-1),
+    "fewer losses than steps": lambda facts, arrays: arrays.update(history=arrays["history"][:-1]),
+    "losses of other layers": lambda facts, arrays: arrays.update(history=arrays["history"][:, :2]),
+    "an image of another size": lambda facts, arrays: [
+        arrays.update({name: arrays[name][:, :-1]}) for name in ("image", "slot0", "slot1")
+    ],
+    "slots of another size": lambda facts, arrays: arrays.update(slot1=arrays["slot1"][:, :-1]),
+    "a slot too few": lambda facts, arrays: arrays.pop("slot1"),
+    "an image of doubles": lambda facts, arrays: arrays.update(image=arrays["image"].astype(np.float64)),
+    "colours that the settings lack": lambda facts, arrays: [
+        facts.update(colours=True),
+        arrays.update(colours=np.eye(3, dtype=np.float32)),
+    ],
+    "settings whose colours are lost": lambda facts, arrays: facts["settings"].update(colours="own"),
+    "an image of text": lambda facts, arrays: arrays.update(image=np.array("image")),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_one_that_does_not_fit_is_refused(kind: str, checkpoint: Path, run: Command) -> None:
+    changed(checkpoint, ODD[kind])
+    run("dream", "--resume", checkpoint).refuses()
+
+
+MATRICES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
+    "none": lambda facts, arrays: arrays.pop("colours"),
+    "one that nobody told of": lambda facts, arrays: facts.update(colours=False),
+    "doubles": lambda facts, arrays: arrays.update(colours=np.eye(3)),
+    "another shape": lambda facts, arrays: arrays.update(colours=np.eye(4, dtype=np.float32)),
+    "no numbers": lambda facts, arrays: arrays.update(colours=arrays["colours"] * np.float32(np.nan)),
+}
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+def test_colours_that_are_none_are_refused(kind: str, folder: Path) -> None:
+    path = stopped_job(folder, replace(SHORT, colours="own"), 4)
+    kept = read_checkpoint(path)
+    assert kept.state.colours is not None
+    assert kept.state.colours.dtype == np.float32
+    changed(path, MATRICES[kind])
+    with pytest.raises(RecordError, match="is no checkpoint, or a damaged one"):
+        read_checkpoint(path)
+
+
+def test_checkpoints_come_every_few_seconds_and_not_more_often_than_they_cost(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that runs a second per look: due after 5 s, then after 20 times what writing one took."""
+    from onnxdream.runtime.dream import writer
+    from onnxdream.runtime.dream.results import Results
+
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+    written: list[float] = []
+
+    def write(results: Results, kept: Checkpoint) -> None:
+        written.append(clock.now)
+        clock.now += 1.0  # a slow disk
+
+    def on_step(step: Step) -> None:
+        clock.now += 0.5
+
+    monkeypatch.setattr(writer, "time", clock)
+    monkeypatch.setattr(Results, "write_checkpoint", write)
+    job = Job(Bundle.load(folder / "tiny.onnx"), replace(SHORT, steps=100), folder / "slow.png")
+    dream_subject(job, Subject(folder / "bears.png"), Listener(lambda line: None, on_step))
+    assert written == [5.5, 27.0, 48.5]
+
+
+def test_a_disk_that_is_full_ends_the_run_with_its_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxdream.runtime.dream import results, writer
+    from onnxdream.runtime.errors import OutputError
+
+    monkeypatch.setattr(writer, "_CHECKPOINT_SECONDS", 0.0)
+
+    class FullFile(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(28, os.strerror(28))
+
+    @contextmanager
+    def full(path: Path) -> Iterator[FullFile]:
+        yield FullFile()
+
+    monkeypatch.setattr(results, "whole_file", full)
+    job = Job(Bundle.load(folder / "tiny.onnx"), SHORT, folder / "full.png")
+    with pytest.raises(OutputError, match="No space left"):
+        dream_subject(job, Subject(folder / "bears.png"), Listener(lambda line: None, lambda step: None))
+    assert (folder / "full.png").exists()

@@ -1,0 +1,322 @@
+"""From options to a job: presets and bundles, files, noise, records, and what contradicts what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from make_tiny_bundle import TINY_PATH
+from pictures_fixture import MEAN, TINY_BYTES, bundle_bytes, node, noise, save
+
+from onnxdream.models.assembly import DEFAULT
+from onnxdream.models.library import bundle_folder
+from onnxdream.runtime import Bundle, Execution, Settings, dream
+from onnxdream.runtime.dream.job import dream_subject
+from onnxdream.runtime.dream.request import Order, take_order
+from onnxdream.runtime.dream.writer import Job, Listener
+from onnxdream.runtime.errors import ProviderError, RecordError, SettingsError
+from onnxdream.runtime.image.source import Subject
+from onnxdream.runtime.settings.presets import DEFAULT_LOOK, PRESETS
+
+CPU = {"provider": "cpu", "threads": 1}
+SILENT = Listener(lambda line: None, lambda step: None)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a picture, a mask, a guide and the tiny bundle in it; plots are left out."""
+    from onnxdream.runtime.dream import writer
+
+    monkeypatch.setattr(writer, "can_plot", lambda: False)
+    path = tmp_path / "here"
+    for number, name in enumerate(("bears", "mask", "guide")):
+        save(path / f"{name}.png", noise(40, 53, seed=number))
+    (path / "tiny.onnx").write_bytes(TINY_BYTES)
+    monkeypatch.chdir(path)
+    return path
+
+
+def order_of(with_images: bool = True, **options: Any) -> Order:
+    return take_order({"model": "tiny.onnx", **options}, with_images)
+
+
+# A new dream
+
+
+def test_without_options_it_is_the_paper_on_the_first_built_in_bundle() -> None:
+    order = take_order({}, with_images=True)
+    assert order.job.bundle.path == DEFAULT.path
+    assert order.job == Job(order.job.bundle, Settings())
+    assert (order.subjects, order.checkpoint) == ((), None)
+    assert order.lines[0].startswith("model: v3-low, built in")
+    assert order.hint is not None
+    assert f"--preset {DEFAULT_LOOK}" in order.hint
+    assert DEFAULT_LOOK in PRESETS
+
+
+def of_precision(path: Path, precision: str) -> str:
+    """The tiny bundle's likeness under another precision; it cannot be told from one that was exported so."""
+    from onnxdream.models.contract import Metadata
+
+    bundle = Bundle.load(TINY_BYTES)
+    told = replace(bundle.metadata, precision=precision).to_json()
+    assert Metadata.from_json(told).precision == precision
+    path.write_bytes(bundle_bytes([*MEAN, node("Mul", "image layer_weights", "gradient")], metadata=told))
+    return str(path)
+
+
+def test_a_named_bundle_brings_its_precision_along(folder: Path) -> None:
+    name = of_precision(folder / "half.onnx", "fp16")
+    order = order_of(model=name, **CPU)
+    assert order.job.settings.execution == Execution("cpu", 1, precision="fp16")
+    assert order.lines[-1] == "a bundle of fp16 is slower than one of fp32 on the provider cpu"
+    assert order_of(model=name, precision="fp16", **CPU).job.settings == order.job.settings
+    with pytest.raises(SettingsError, match=r"half.onnx is a bundle of fp16, fp32 takes one of fp32"):
+        order_of(model=name, precision="fp32", **CPU)
+
+
+def test_of_fp32_on_the_cpu_nothing_is_warned() -> None:
+    assert not [line for line in order_of(**CPU).lines if "slower" in line]
+
+
+def test_a_precision_that_no_provider_here_has_is_refused() -> None:
+    with pytest.raises(ProviderError, match="provider cpu has no bf16"):
+        order_of(precision="bf16", **CPU)
+    with pytest.raises(SettingsError, match="precision must be one of fp32, bf16, fp16, mixed"):
+        order_of(precision="fp8", **CPU)
+
+
+def test_a_bundle_is_a_path_a_name_or_the_beginning_of_one() -> None:
+    bundle_folder().mkdir(parents=True)
+    (bundle_folder() / "small-net.onnx").write_bytes(TINY_BYTES)
+    for name in ("tiny.onnx", "small-net", "small"):
+        order = take_order({"model": name}, with_images=True)
+        assert order.job.bundle.metadata.backbone == "tiny"
+
+
+def test_options_become_settings_files_and_execution() -> None:
+    order = order_of(
+        **CPU,
+        memory="900MB",
+        steps=7,
+        channels=["low:1,-2", "mid:0"],
+        layer_weights="low=2,mid=3,high=-1",
+        max_size=0,
+        output=Path("out"),
+        mask=Path("mask.png"),
+        guide=Path("guide.png"),
+        film=Path("film.mp4"),
+        every=3,
+        overwrite=True,
+    )
+    job = order.job
+    assert job.settings == Settings(
+        steps=7,
+        channels=("low:1,-2", "mid:0"),
+        layer_weights={"low": 2.0, "mid": 3.0, "high": -1.0},
+        max_size=None,
+        execution=Execution("cpu", 1, 900 * 10**6),
+    )
+    files = (job.output, job.mask, job.guide, job.film)
+    assert files == (Path("out"), Path("mask.png"), Path("guide.png"), Path("film.mp4"))
+    assert (job.film_every, job.overwrite) == (3, True)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "keras"])
+def test_a_preset_alone_brings_its_bundle_and_its_layers(name: str) -> None:
+    order = take_order({"preset": name, "seed": 5}, with_images=True)
+    chosen, settings = PRESETS[name], order.job.settings
+    assert settings == replace(chosen.changed({"seed": 5}))
+    assert order.job.bundle.is_built_in
+    names = order.job.bundle.metadata.layer_names
+    if not settings.channels:
+        assert [bool(weight) for weight in settings.vector(names)] == [layer in chosen.layers for layer in names]
+    assert order.lines[1:] == [f"preset: {name}. {chosen.sentence}"]
+    assert order.hint is None
+
+
+def test_a_preset_whose_layers_the_bundle_lacks_is_refused_but_with_layers_of_its_own() -> None:
+    with pytest.raises(SettingsError, match="preset paper climbs mixed0, mixed1, mixed2, and the bundle has no mixed0"):
+        order_of(preset="paper")
+    assert order_of(preset="tutorial", layers="mid").job.settings == replace(
+        PRESETS["tutorial"].settings, layer_weights={"mid": 1.0}
+    )
+    assert order_of(preset="tutorial", channels=["mid:1"]).job.settings.vector(("low", "mid", "high")) == [0, 1, 0]
+
+
+def test_a_guide_takes_the_place_of_a_preset_s_channels_and_keeps_its_layers() -> None:
+    settings = take_order({"preset": "feathers", "guide": "guide.png"}, with_images=True).job.settings
+    assert PRESETS["feathers"].settings.channels
+    assert (settings.channels, settings.layer_weights) == ((), {"mixed3": 1.0})
+
+
+def test_a_bundle_of_another_objective_is_noticed() -> None:
+    lines = take_order({"preset": "tutorial", "model": "v3-mid-l2"}, with_images=True).lines
+    command = "onnxdream export --model v3 --layers mixed3,mixed5"
+    assert lines[-1] == f"preset tutorial is made for another objective; for its own: {command}"
+
+
+def test_layers_weigh_one_and_the_others_nothing() -> None:
+    names = ("low", "mid", "high")
+    for given in ("high, low", ["high", "low"]):
+        assert order_of(layers=given).job.settings.vector(names) == [1, 0, 1]
+    assert order_of(channels=["mid:2", "high:-1"]).job.settings.vector(names) == [0, 1, 1]
+    both = order_of(channels=["mid:2"], layer_weights="mid=-2,low=1").job.settings
+    assert both.vector(names) == [1, -2, 0]
+
+
+def test_a_config_file_is_taken_and_the_command_line_wins() -> None:
+    Path("run.toml").write_text(
+        'preset = "tutorial"\nsteps = 5\njitter = 3\nmodel = "tiny.onnx"\noutput = "out"\nlayers = ["low"]\n'
+    )
+    order = take_order({"config": Path("run.toml"), "jitter": 4}, with_images=True)
+    expected = replace(PRESETS["tutorial"].settings, steps=5, jitter=4, layer_weights={"low": 1.0})
+    assert order.job.settings == expected
+    assert order.job.output == Path("out")
+    assert order.job.bundle.metadata.backbone == "tiny"
+
+
+def test_noise_is_a_subject_of_its_own() -> None:
+    order = order_of(with_images=False, noise="64x48", seed=3)
+    (subject,) = order.subjects
+    assert subject == Subject.of_noise((64, 48))
+    assert subject.read(order.job.settings).pixels.shape == (48, 64, 3)
+    Path("noise.toml").write_text("noise = [64, 48]\nseed = 3\n")
+    assert take_order({"model": "tiny.onnx", "config": "noise.toml"}, with_images=False).subjects == order.subjects
+
+
+def test_a_provider_that_was_passed_over_is_said(broken_cuda: str) -> None:
+    order = order_of()
+    assert order.lines[-1] == order.job.choice.notice == broken_cuda
+
+
+CONTRADICTIONS: dict[str, tuple[Mapping[str, Any], str]] = {
+    "noise and a picture": ({"noise": "64x48"}, "noise is dreamed instead of a picture"),
+    "more octaves above than there are": ({"octaves": 2, "octaves_above": 2}, "octaves above (2) must be fewer"),
+    "channels and pick": ({"channels": ["low:1"], "pick": "weakest"}, "channels and pick contradict each other"),
+    "an unknown preset": ({"preset": "deep"}, "unknown preset 'deep': choose one of "),
+    "a preset misspelt": ({"preset": "tutorail"}, "unknown preset 'tutorail': did you mean tutorial; the command"),
+    "an unknown layer": ({"layers": "zzz"}, "layer 'zzz' is not in the bundle: it has low, mid, high"),
+    "a layer misspelt": ({"layer_weights": "lowest=1"}, "layer 'lowest' is not in the bundle: the nearest are low"),
+    "a layer of channels misspelt": (
+        {"channels": ["midd:1"]},
+        "layer 'midd' is not in the bundle: the nearest are mid",
+    ),
+    "a channel that is not there": ({"channels": ["low:999"]}, "channel 999 is not in low: it has channels 0 to 13"),
+    "channels of a layer left out": (
+        {"channels": ["low:1"], "layers": "mid"},
+        "channels of low are chosen, but the layers leave it out",
+    ),
+    "layers and layer weights": ({"layers": "low", "layer_weights": "low=1"}, "layers and layer weights contradict"),
+    "a layer twice": ({"layers": "low,low"}, "layers 'low,low': write each layer once, as in mixed3,mixed5"),
+    "layers that are no names": ({"layers": [3]}, "layers must be names, as in mixed3,mixed5, not [3]"),
+    "no layer at all": ({"layer_weights": "low=0"}, "all layer weights are 0"),
+    "no step": ({"steps": 0}, "steps must be a whole number from 1"),
+    "nonsense for memory": ({"memory": "much"}, "memory 'much': write a size"),
+    "a film of no frame": ({"film": Path("x.mp4"), "every": 0}, "every must be a whole number from 1, not 0"),
+    "a missing config": ({"config": Path("lost.toml")}, "no config file lost.toml"),
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_contradictions_are_refused(case: str) -> None:
+    options, words = CONTRADICTIONS[case]
+    with pytest.raises(SettingsError) as refusal:
+        order_of(**options)
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_picture_is_refused() -> None:
+    with pytest.raises(SettingsError, match="no picture given: name one"):
+        order_of(with_images=False)
+
+
+# A dream again
+
+
+def dreamed(settings: Settings, subject: Subject | None = None, **more: Any) -> Path:
+    """The record of a dream of bears.png."""
+    job = Job(Bundle.load("tiny.onnx"), replace(settings, steps=2, snapshots=(), execution=Execution("cpu", 1)), **more)
+    _, results = dream_subject(job, subject or Subject(Path("bears.png")), SILENT)
+    return results.record
+
+
+def test_a_record_is_repeated_with_its_settings_its_bundle_and_its_files() -> None:
+    settings = Settings(octaves=2, jitter=3, feather=1.5)
+    record = dreamed(settings, mask=Path("mask.png"), guide=Path("guide.png"))
+    order = take_order({"repeat": record, "output": Path("out"), "overwrite": True}, with_images=False)
+    job = order.job
+    assert replace(job.settings, execution=Execution()) == replace(settings, steps=2, snapshots=())
+    assert job.settings.execution.threads == 1
+    assert job.settings.execution.tile_pixels is not None
+    assert job.bundle.data == TINY_BYTES
+    assert (job.mask, job.guide) == (Path("mask.png").resolve(), Path("guide.png").resolve())
+    assert (job.output, job.overwrite) == (Path("out"), True)
+    assert order.subjects == (Subject(Path("bears.png").resolve()),)
+    assert order.lines[0].startswith("model: tiny.onnx")
+
+
+def test_a_record_is_repeated_with_another_picture() -> None:
+    order = take_order({"repeat": dreamed(Settings())}, with_images=True)
+    assert order.subjects == ()
+
+
+def test_repeated_noise_is_the_same_noise() -> None:
+    settings = Settings(noise=(40, 30), seed=4)
+    record = dreamed(settings, Subject.of_noise((40, 30)))
+    order = take_order({"repeat": record, "output": Path("again")}, with_images=False)
+    (subject,) = order.subjects
+    again, _ = dream_subject(order.job, subject, SILENT)
+    first = dream(subject.read(settings).pixels, Bundle.load(TINY_PATH), order.job.settings)
+    assert (again.picture == first.picture).all()
+    assert (again.losses == first.losses).all()
+
+
+def test_the_settings_of_noise_on_a_picture_are_no_longer_of_noise() -> None:
+    record = dreamed(Settings(noise=(40, 30)), Subject.of_noise((40, 30)))
+    order = take_order({"repeat": record}, with_images=True)
+    assert order.job.settings.noise is None
+    assert order.subjects == ()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"steps": 3}, {"model": "tiny.onnx"}, {"preset": "paper"}, {"mask": "mask.png"}, {"config": "x"}, {"threads": 1}],
+)
+def test_other_options_beside_repeat_are_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="--repeat takes every setting from the record"):
+        take_order({"repeat": dreamed(Settings()), **more}, with_images=False)
+
+
+@pytest.mark.parametrize("lost", ["mask.png", "guide.png", "bears.png"])
+def test_a_lost_file_of_a_record_is_named(lost: str) -> None:
+    record = dreamed(Settings(), mask=Path("mask.png"), guide=Path("guide.png"))
+    Path(lost).unlink()
+    with pytest.raises(RecordError, match=f"{lost} is not here, or not as it was"):
+        take_order({"repeat": record}, with_images=False)
+
+
+@pytest.mark.parametrize("noise_size", [[3], [3, 4, 5], [0, 4], "64x48", [4.5, 3]])
+def test_a_record_with_nonsense_for_noise_is_refused(noise_size: Any) -> None:
+    record = dreamed(Settings())
+    data = json.loads(record.read_text())
+    data["settings"]["noise"] = noise_size
+    record.write_text(json.dumps(data))
+    with pytest.raises(RecordError, match="noise"):
+        take_order({"repeat": record}, with_images=False)
+
+
+# Going on; the rest of it is in test_checkpoint
+
+
+@pytest.mark.parametrize("more", [{"steps": 3}, {"repeat": Path("x.json")}, {"output": Path("x")}, {"overwrite": True}])
+def test_nothing_stands_beside_resume(more: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="--resume takes everything from the checkpoint"):
+        take_order({"resume": Path("x.checkpoint"), **more}, with_images=False)
+    with pytest.raises(SettingsError, match="--resume takes everything from the checkpoint"):
+        take_order({"resume": Path("x.checkpoint")}, with_images=True)

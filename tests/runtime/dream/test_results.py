@@ -1,0 +1,172 @@
+"""The files that a dream leaves: their names, and what happens where they cannot be written."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures_fixture import in_limited_files, listing, load, noise
+
+from onnxdream.runtime.dream.results import Results, free_name, names_a_picture
+from onnxdream.runtime.errors import OutputError
+
+BEARS = Path("pictures/bears.jpg")
+
+
+def test_results_lie_beside_each_other(tmp_path: Path) -> None:
+    results = Results.place(BEARS, tmp_path, overwrite=False)
+    assert results.picture == tmp_path / "bears-dream.png"
+    assert results.snapshot(100) == tmp_path / "bears-dream-step0100.png"
+    assert results.snapshot(12345) == tmp_path / "bears-dream-step12345.png"
+    assert results.losses == tmp_path / "bears-dream-losses.csv"
+    assert results.plot == tmp_path / "bears-dream-losses.png"
+    assert results.record == tmp_path / "bears-dream.json"
+    assert listing(tmp_path) == set()
+
+
+def test_without_an_output_they_lie_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Results.place(BEARS, None, overwrite=False).picture == Path("bears-dream.png")
+
+
+def test_an_output_that_names_a_picture_is_the_picture(tmp_path: Path) -> None:
+    results = Results.place(BEARS, tmp_path / "new" / "art.webp", overwrite=False)
+    assert results.picture == tmp_path / "new" / "art.webp"
+    assert results.snapshot(5) == tmp_path / "new" / "art-step0005.webp"
+    assert results.record == tmp_path / "new" / "art.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_picture"),
+    [("a.png", True), ("a.JPG", True), ("a.tif", True), ("a.webp", True), ("a", False), ("a.d", False)],
+)
+def test_an_output_is_a_picture_by_its_suffix(name: str, is_picture: bool, tmp_path: Path) -> None:
+    assert names_a_picture(tmp_path / name) is is_picture
+
+
+def test_a_folder_that_is_called_like_a_picture_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.png").mkdir()
+    assert not names_a_picture(tmp_path / "a.png")
+    assert not names_a_picture(None)
+    assert not names_a_picture(Path("x" * 5000))
+    assert Results.place(BEARS, tmp_path / "a.png", overwrite=False).picture == tmp_path / "a.png" / "bears-dream.png"
+
+
+@pytest.mark.parametrize("taken", ["bears-dream.png", "bears-dream.json"])
+def test_earlier_results_are_kept(taken: str, tmp_path: Path) -> None:
+    (tmp_path / taken).write_bytes(b"")
+    assert Results.place(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-2.png"
+    (tmp_path / "bears-dream-2.png").write_bytes(b"")
+    assert Results.place(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-3.png"
+    assert Results.place(BEARS, tmp_path, overwrite=True).picture == tmp_path / "bears-dream.png"
+
+
+def test_a_named_picture_that_exists_is_kept_too(tmp_path: Path) -> None:
+    (tmp_path / "art.jpg").write_bytes(b"")
+    assert Results.place(BEARS, tmp_path / "art.jpg", overwrite=False).picture == tmp_path / "art-2.jpg"
+    assert free_name(tmp_path / "art.jpg", ".jpg") == tmp_path / "art-2.jpg"
+    assert free_name(tmp_path / "art.jpg", ".mp4") == tmp_path / "art.jpg"
+
+
+def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for output in (tmp_path / "file", tmp_path / "file" / "deeper", tmp_path / "file" / "a.png"):
+        with pytest.raises(OutputError, match=r"cannot write .*: choose another --output"):
+            Results.place(BEARS, output, overwrite=False)
+    assert listing(tmp_path) == {"file"}
+
+
+@pytest.mark.parametrize("length", [240, 5000])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_name_too_long_for_any_of_the_files_is_refused_before_the_first_step(
+    length: int, overwrite: bool, tmp_path: Path
+) -> None:
+    with pytest.raises(OutputError, match="File name too long"):
+        Results.place(BEARS, tmp_path / ("x" * length + ".png"), overwrite)
+    assert listing(tmp_path) == set()
+
+
+def test_losses_are_written_with_seven_digits(tmp_path: Path) -> None:
+    results = Results(tmp_path / "bears-dream.png")
+    losses = np.array([[0.5, 1.25], [1 / 3, 1e-9], [123456.7, -2.0]], np.float32)
+    results.write_losses(("low", "high"), losses, losses @ np.array([1, -1], np.float32))
+    with results.losses.open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["step", "total", "low", "high"]
+    assert [row[0] for row in rows[1:]] == ["0", "1", "2"]
+    read = np.array([[float(number) for number in row[1:]] for row in rows[1:]], np.float32)
+    np.testing.assert_allclose(read[:, 1:], losses, rtol=1e-6)
+    np.testing.assert_allclose(read[:, 0], losses[:, 0] - losses[:, 1], rtol=1e-6)
+
+
+def test_stale_snapshots_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    results = Results(tmp_path / "[a] b*-dream.png")
+    stale = ["step0100.png", "step12345.png"]
+    others = ["step0100.jpg", "step0100-copy.png", "steps.png", "losses.png"]
+    for ending in ["step0005.png", *stale, *others]:
+        (tmp_path / f"[a] b*-dream-{ending}").write_bytes(b"")
+    (tmp_path / "a b-dream-step0100.png").write_bytes(b"")
+    results.remove_stale_snapshots([5])
+    kept = {f"[a] b*-dream-{ending}" for ending in ["step0005.png", *others]}
+    assert listing(tmp_path) == kept | {"a b-dream-step0100.png"}
+
+
+def test_a_picture_that_its_format_cannot_hold_is_told_of(tmp_path: Path) -> None:
+    deep = noise(20, 30, 4, np.uint16)
+    warnings = Results(tmp_path / "art.jpg").write_picture(deep, None, "{}")
+    assert [line.split(":")[0] for line in warnings] == ["art.jpg"] * 2
+    assert Results(tmp_path / "art.png").write_picture(deep, None, "{}") == ()
+    np.testing.assert_array_equal(load(tmp_path / "art.png"), deep)
+
+
+def test_a_picture_that_its_format_can_never_hold_is_a_failed_output(tmp_path: Path) -> None:
+    wide = np.zeros((1, 16384, 3), np.uint8)
+    for write in (
+        lambda results: results.write_picture(wide, None, "{}"),
+        lambda results: results.write_snapshot(3, wide, None),
+    ):
+        with pytest.raises(OutputError, match=r"art\.webp: 16384 by 1 pixels are too many"):
+            write(Results(tmp_path / "art.webp"))
+    assert listing(tmp_path) == set()
+
+
+def test_where_there_is_no_room_the_picture_goes_to_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that became a file while the picture was dreamed stands for a disk that became full."""
+    rescue = tmp_path / "temporary"
+    rescue.mkdir()
+    (rescue / "art.png").write_bytes(b"of an earlier run")
+    monkeypatch.setattr("tempfile.tempdir", str(rescue))
+    (tmp_path / "file").write_bytes(b"")
+    pixels = noise(20, 30)
+    with pytest.raises(OutputError) as failed:
+        Results(tmp_path / "file" / "art.png").write_picture(pixels, None, "{}")
+    assert str(failed.value).endswith(f"the dream is saved as {rescue / 'art-2.png'}")
+    np.testing.assert_array_equal(load(rescue / "art-2.png"), pixels)
+    assert (rescue / "art.png").read_bytes() == b"of an earlier run"
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    program = f"""
+import numpy
+from pathlib import Path
+from onnxdream.runtime.dream.results import Results
+from onnxdream.runtime.errors import OutputError
+results = Results(Path({str(tmp_path / "bears-dream.png")!r}))
+pixels = numpy.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=numpy.uint8)
+results.write_record("short enough")
+for write in (lambda: results.write_picture(pixels, None, "note"), lambda: results.write_snapshot(7, pixels, None)):
+    try:
+        write()
+    except OutputError as error:
+        print(error)
+"""
+    finished = in_limited_files(2_000, sys.executable, "-c", program)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("make room or choose another --output") == 2
+    assert listing(tmp_path) == {"bears-dream.json"}

@@ -1,0 +1,96 @@
+"""What is dreamed: noise by its size and seed, and the size that a picture file will have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from picture_bytes import exif_block, with_exif
+from pictures_fixture import noise, save
+
+from onnxdream.runtime import Settings
+from onnxdream.runtime.errors import SettingsError
+from onnxdream.runtime.image.source import Subject, noise_picture
+from onnxdream.runtime.settings.config import parse_size
+
+
+def test_noise_follows_from_its_size_and_its_seed_alone() -> None:
+    first, again = noise_picture(40, 30, 7), noise_picture(40, 30, 7)
+    np.testing.assert_array_equal(first.pixels, again.pixels)
+    assert first.sha256 == again.sha256
+    other = noise_picture(40, 30, 8)
+    assert np.mean(other.pixels != first.pixels) > 0.9
+    assert other.sha256 != first.sha256
+    # Another size is other noise, not a piece of the same.
+    assert np.mean(noise_picture(40, 31, 7).pixels[:30] != first.pixels) > 0.9
+
+
+def test_noise_is_grey_with_a_little_grain() -> None:
+    pixels = noise_picture(64, 48, 0).pixels
+    assert pixels.shape == (48, 64, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels.mean() == pytest.approx(117, abs=1)
+    assert pixels.std() == pytest.approx(20, abs=1)
+    colours = pixels.reshape(-1, 3).astype(float).T
+    assert np.abs(np.corrcoef(colours) - np.eye(3)).max() < 0.1
+
+
+def test_a_subject_of_noise_takes_the_seed_of_the_settings_and_tells_no_path() -> None:
+    subject = Subject.of_noise((40, 30))
+    assert subject.name == "noise-40x30"
+    picture = subject.read(Settings(seed=5))
+    np.testing.assert_array_equal(picture.pixels, noise_picture(40, 30, 5).pixels)
+    source = subject.source(picture)
+    assert (source.name, source.sha256, source.path) == ("noise-40x30", picture.sha256, None)
+
+
+def test_a_subject_of_a_file_tells_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "bears.png", noise(20, 30))
+    monkeypatch.chdir(tmp_path)
+    subject = Subject(Path("bears.png"))
+    source = subject.source(subject.read(Settings()))
+    assert source.path == str((tmp_path / "bears.png").resolve())
+
+
+@pytest.mark.parametrize("text", ["512x384", " 512 x 384 ", "512×384"])
+def test_a_size_is_read_width_first(text: str) -> None:
+    assert parse_size(text) == (512, 384)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "512", "x", "512x", "x384", "512x384x3", "-5x10", "0x10", "10x0", "1.5x2", "512,384", "100000x2", "axb"],
+)
+def test_a_size_that_means_nothing_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        parse_size(text)
+    assert repr(text) in str(refusal.value)
+    assert "512x384" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("max_size", "size"), [(None, (60, 80)), (1000, (60, 80)), (80, (60, 80)), (40, (30, 40)), (1, (1, 1))]
+)
+def test_the_dreamed_size_is_bounded_and_never_enlarged(
+    max_size: int | None, size: tuple[int, int], tmp_path: Path
+) -> None:
+    picture = Subject(save(tmp_path / "a.png", noise(60, 80)))
+    assert picture.dreamed_size(max_size) == size
+    assert Subject.of_noise((80, 60)).dreamed_size(max_size) == size
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_dreamed_size_is_the_upright_picture_s(orientation: int, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", noise(60, 80))
+    path.write_bytes(with_exif(path.read_bytes(), exif_block(orientation)))
+    subject = Subject(path)
+    assert subject.dreamed_size(40) == ((30, 40) if orientation <= 4 else (40, 30))
+    assert subject.dreamed_size(None) == subject.read(Settings()).pixels.shape[:2]
+
+
+def test_what_cannot_be_read_has_no_size(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    assert [Subject(path).dreamed_size(40) for path in (broken, tmp_path / "lost.png")] == [(0, 0), (0, 0)]

@@ -1,0 +1,138 @@
+"""The facts of a machine, read from what its files and tools say."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onnxdream.runtime.provider import hardware as hardware_module
+from onnxdream.runtime.provider.hardware import (
+    Facts,
+    Gpu,
+    Jetson,
+    flags_in,
+    gpu_in,
+    jetson_in,
+    libraries_in,
+    look,
+    machine_memory,
+    quota_in,
+)
+
+X86 = (
+    "processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu avx2 avx512_bf16\n\nprocessor\t: 1\nflags\t\t: fpu other\n"
+)
+ARM = "processor\t: 0\nBogoMIPS\t: 62.50\nFeatures\t: fp asimd bf16\nCPU implementer\t: 0x41\n"
+L4T = (
+    "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025"
+)
+BOARD = "NVIDIA Jetson Orin Nano Developer Kit"
+
+
+def test_cpu_flags_are_those_of_the_first_core() -> None:
+    assert flags_in(X86) == {"fpu", "avx2", "avx512_bf16"}
+    assert flags_in(ARM) == {"fp", "asimd", "bf16"}
+    assert flags_in("") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"), [({"avx512_bf16"}, True), ({"amx_bf16"}, True), ({"avx512f", "bf16"}, False), (set(), False)]
+)
+def test_bf16_is_a_matter_of_flags(flags: set[str], found: bool) -> None:
+    assert Facts(cpu_flags=frozenset(flags)).has_bf16 is found
+
+
+@pytest.mark.parametrize(("text", "quota"), [("150000 100000", 1.5), ("max 100000", None), ("", None), ("odd", None)])
+def test_a_quota_is_cores_worth_of_time(text: str, quota: float | None) -> None:
+    assert quota_in(text) == quota
+
+
+@pytest.mark.parametrize(
+    ("device_tree", "release", "board"),
+    [
+        (BOARD + "\0", L4T, Jetson(BOARD, "36.4.3")),
+        (BOARD, "", Jetson(BOARD, "")),
+        ("", L4T, Jetson("a Jetson", "36.4.3")),
+        ("Raspberry Pi 5 Model B Rev 1.0\0", "", None),
+        ("", "", None),
+    ],
+)
+def test_a_jetson_is_known_by_its_files(device_tree: str, release: str, board: Jetson | None) -> None:
+    assert jetson_in(device_tree, release) == board
+
+
+@pytest.mark.parametrize(
+    ("answer", "gpu"),
+    [
+        ("NVIDIA H200, 580.65.06, 143771, 9.0\n", Gpu("NVIDIA H200", "580.65.06", 143771 * 2**20, "9.0")),
+        ("A, 1, 8192, 8.6\nB, 1, 4096, 7.5\n", Gpu("A", "1", 8192 * 2**20, "8.6")),
+        ("Orin (nvgpu), 540.4.0, [N/A], 8.7", Gpu("Orin (nvgpu)", "540.4.0", None, "8.7")),
+        ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", None),
+        ("", None),
+    ],
+)
+def test_a_gpu_is_what_nvidia_smi_says(answer: str, gpu: Gpu | None) -> None:
+    assert gpu_in(answer) == gpu
+
+
+def test_a_gpu_without_memory_of_its_own_shares_the_machine_s() -> None:
+    assert Facts(gpu=Gpu("GB10", "580", None, "12.1")).shares_memory
+    assert Facts(jetson=Jetson("a Jetson", "")).shares_memory
+    assert not Facts(gpu=Gpu("H200", "580", 2**37, "9.0")).shares_memory
+    assert not Facts().shares_memory
+
+
+def test_libraries_have_versions() -> None:
+    files = [
+        "/usr/lib/libcudart.so.12.6.68",
+        "/x/libcudnn.so.9",
+        "libcudnn_graph.so.9",
+        "libc.so.6",
+        "libnvinfer.so",
+        "libcudart.so.11-gdb.py",
+    ]
+    facts = Facts(libraries=tuple(libraries_in([*files, "libnvinfer.so.10.3.0", "libcudart.so.13"])))
+    assert set(facts.versions_of("cudart")) == {"12.6.68", "13"}
+    assert facts.majors_of("cudart") == {12, 13}
+    assert facts.versions_of("cudnn") == ("9",)
+    assert facts.versions_of("nvinfer") == ("10.3.0",)
+    assert facts.majors_of("cublas") == set()
+
+
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="the system does not tell its memory")
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (("3000000", None), 3_000_000),
+        ((None, "5000000"), 5_000_000),
+        (("7000000\n", "5000000\n"), 5_000_000),
+        (("max", None), None),
+        ((None, "9223372036854771712"), None),
+        ((None, None), None),
+    ],
+)
+def test_the_memory_is_the_machine_s_or_what_its_cgroup_leaves(
+    limits: tuple[str | None, str | None], expected: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "two", tmp_path / "one"
+    for file, text in zip(files, limits, strict=True):
+        if text:
+            file.write_text(text)
+    monkeypatch.setattr(hardware_module, "_CGROUP_MEMORY", files)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert machine_memory() == (expected or whole)
+
+
+def test_this_machine_has_facts() -> None:
+    facts = look()
+    assert facts is look()
+    assert (facts.system, facts.architecture) == (platform.system(), platform.machine())
+    assert facts.packages["numpy"] == np.__version__
+    assert 1 <= facts.cores <= facts.logical_cpus == os.cpu_count()
+    assert facts.memory > 10**8
+    if os.path.exists("/proc/cpuinfo"):
+        assert facts.cpu_flags

@@ -1,0 +1,129 @@
+"""The traps that machines are in, from facts and failures alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxdream.runtime.provider.hardware import Facts, Gpu, Jetson
+from onnxdream.runtime.provider.known_issues import clashes, standing_traps, trap_behind
+from onnxdream.runtime.settings.settings import ProviderName
+
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+ORIN = Jetson("NVIDIA Jetson Orin Nano Developer Kit", "36.4.3")
+RTX = Gpu("NVIDIA GeForce RTX 4070", "580.65.06", 12 * 2**30, "8.9")
+
+# As onnxruntime-gpu 1.31 words it where CUDA's libraries are not there.
+LACKS_CUDA_13 = (
+    "[E:onnxruntime:Default, provider_bridge_ort.cc:2458 operator()] [ONNXRuntimeError] : 1 : FAIL : Failed to load "
+    "library libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared object file: "
+    "No such file or directory\nFailed to create CUDAExecutionProvider. Require cuDNN 9.* and CUDA 13.*."
+)
+LACKS_CUDA_12 = LACKS_CUDA_13.replace("libcublasLt.so.13", "libcublasLt.so.12").replace("13", "12")
+
+
+def lacks(library: str) -> str:
+    return f"with error: {library}: cannot open shared object file: No such file or directory"
+
+
+NO_KERNEL = "CUDA failure 209: no kernel image is available for execution on the device"
+
+
+@pytest.mark.parametrize(
+    ("installed", "count"),
+    [
+        (set(), 0),
+        ({"onnxruntime", "opencv-python-headless", "numpy"}, 0),
+        ({"onnxruntime-gpu", "opencv-python"}, 0),
+        ({"onnxruntime", "onnxruntime-gpu"}, 1),
+        ({"onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu"}, 1),
+        ({"opencv-python", "opencv-contrib-python"}, 1),
+        ({"onnxruntime", "onnxruntime-gpu", "opencv-python", "opencv-python-headless"}, 2),
+    ],
+)
+def test_installations_that_overwrite_each_other_are_told(installed: set[str], count: int) -> None:
+    found = clashes(dict.fromkeys(installed, "1"))
+    assert len(found) == count
+    for trap in found:
+        assert str(trap).startswith("clashing packages: ")
+        assert "overwrite each other: uninstall all of them" in str(trap)
+
+
+def test_a_clash_names_all_that_clash() -> None:
+    (trap,) = clashes({"onnxruntime-gpu": "1", "onnxruntime": "1", "numpy": "2"})
+    assert trap.what == "onnxruntime and onnxruntime-gpu overwrite each other"
+
+
+@pytest.mark.parametrize(
+    ("facts", "available", "names"),
+    [
+        (Facts(), [CPU], []),
+        (Facts(packages={"onnxruntime": "1.32.0"}), [CPU], []),
+        (Facts(gpu=RTX, packages={"onnxruntime-gpu": "1.31.1"}), [CUDA, CPU], []),
+        (Facts(gpu=RTX, packages={"onnxruntime": "1.32.0"}), [CPU], ["GPU unused"]),
+        (Facts(gpu=RTX, packages={"onnxruntime-openvino": "1.24.1"}), [CPU], []),  # chosen by somebody who knows
+        (Facts(jetson=ORIN), [CPU], ["Jetson wheel"]),
+        (Facts(jetson=ORIN, public_gpu_wheel=True), [CUDA, CPU], ["Jetson wheel"]),
+        (Facts(jetson=ORIN), [TENSORRT, CUDA, CPU], []),
+        (Facts(libraries=("libnvinfer.so.11.4.0",)), [TENSORRT, CUDA, CPU], ["TensorRT 11"]),
+        (Facts(libraries=("libnvinfer.so.11.4.0",)), [CPU], []),
+        (Facts(libraries=("libnvinfer.so.11.4.0", "libnvinfer.so.10.3.0")), [TENSORRT, CUDA, CPU], []),
+        (Facts(jetson=ORIN, packages={"onnxruntime": "1", "onnxruntime-gpu": "1"}), [CPU],
+         ["clashing packages", "Jetson wheel"]),
+    ],
+)  # fmt: skip
+def test_a_machine_s_traps_are_known_before_anything_is_tried(
+    facts: Facts, available: list[str], names: list[str]
+) -> None:
+    assert [trap.name for trap in standing_traps(facts, available)] == names
+
+
+def test_a_jetson_is_told_which_wheel_it_needs() -> None:
+    (trap,) = standing_traps(Facts(jetson=ORIN), [CPU])
+    assert "NVIDIA Jetson Orin Nano Developer Kit, L4T 36.4.3" in trap.what
+    assert "built for this JetPack" in trap.fix
+    assert "jp6/cu126" in trap.fix
+
+
+@pytest.mark.parametrize(
+    ("failure", "facts", "name", "words"),
+    [
+        (LACKS_CUDA_13, Facts(), "CUDA libraries missing", ("CUDA 13", "onnxruntime-gpu[cuda,cudnn]")),
+        (LACKS_CUDA_13, Facts(libraries=("libcudart.so.12.6.68",)), "CUDA 13 wanted",
+         ("CUDA 12 is here", "needs CUDA 13", "onnxruntime-gpu<1.27")),
+        (LACKS_CUDA_12, Facts(libraries=("libcudart.so.13",)), "CUDA 12 wanted",
+         ("CUDA 13 is here", "needs CUDA 12", "the latest for CUDA 13")),
+        (LACKS_CUDA_13, Facts(libraries=("libcudart.so.13",)), "CUDA libraries missing", ("does not find CUDA 13",)),
+        (LACKS_CUDA_13, Facts(jetson=ORIN, libraries=("libcudart.so.12.6.68",)), "CUDA 13 wanted",
+         ("needs CUDA 13", "built for this JetPack")),
+        (lacks("libcufft.so.12"), Facts(), "CUDA libraries missing", ("does not find CUDA:",)),
+        (lacks("libcudnn.so.9"), Facts(), "cuDNN missing", ("need it", "onnxruntime-gpu[cuda,cudnn]")),
+        (lacks("libcudnn_graph.so.9"), Facts(libraries=("libcudnn.so.8.9.7",)), "cuDNN missing", ("cuDNN 8.9.7",)),
+        (lacks("libcudnn.so.9"), Facts(jetson=ORIN), "cuDNN missing", ("nvidia-jetpack",)),
+        (lacks("libcuda.so.1"), Facts(), "NVIDIA driver", ("install a newer driver",)),
+        ("CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version", Facts(gpu=RTX),
+         "NVIDIA driver", ("older",)),
+        (NO_KERNEL, Facts(jetson=ORIN), "Jetson wheel", ("no code for a Jetson's GPU", "Orin Nano")),
+        (NO_KERNEL, Facts(gpu=Gpu("GTX 1080", "580", 8 * 2**30, "6.1")), "GPU without code",
+         ("GTX 1080, compute capability 6.1", "onnxruntime-gpu<1.27")),
+        ("CUDA failure 100: no CUDA-capable device is detected", Facts(), "no GPU", ("nvidia-smi",)),
+        (lacks("libnvinfer.so.10"), Facts(), "TensorRT missing", ("tensorrt-cu13>=10,<11",)),
+        (lacks("libnvinfer.so.10"), Facts(libraries=("libnvinfer.so.11.4.0",)), "TensorRT 11",
+         ("TensorRT 11 is here", "needs TensorRT 10", "tensorrt-cu13>=10,<11")),
+    ],
+)  # fmt: skip
+def test_a_failure_is_traced_to_its_trap(failure: str, facts: Facts, name: str, words: tuple[str, ...]) -> None:
+    trap = trap_behind(failure, "cuda", facts)
+    assert trap is not None
+    assert trap.name == name
+    assert "\n" not in str(trap)
+    for word in words:
+        assert word in str(trap)
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_what_has_no_cuda_falls_into_none_of_its_traps(provider: ProviderName) -> None:
+    assert trap_behind(LACKS_CUDA_13, provider, Facts()) is None
+
+
+def test_a_failure_that_nobody_has_seen_is_no_trap() -> None:
+    assert trap_behind("the cat sat on the keyboard", "cuda", Facts()) is None

@@ -1,0 +1,138 @@
+"""What providers are told, and where TensorRT keeps its engines."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onnxdream.runtime.errors import ProviderError
+from onnxdream.runtime.provider.hardware import Facts, Gpu, Jetson
+from onnxdream.runtime.provider.options import (
+    cache_folder,
+    cuda_options,
+    engine_folder,
+    openvino_options,
+    private_folder,
+    tensorrt_options,
+)
+
+GPU = Gpu("NVIDIA GeForce RTX 4070", "580.65.06", 12 * 2**30, "8.9")
+MACHINE = Facts(gpu=GPU, libraries=("libnvinfer.so.10.3.0", "libcudart.so.12.6.68"))
+SIZES = {"batch": 1, "height": 384, "width": 512}
+POSIX = pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners of files here")
+
+
+def test_cuda_is_told_what_its_defaults_do_badly() -> None:
+    assert cuda_options("fp32") == {
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "use_tf32": "0",
+        "enable_cuda_graph": "0",
+    }
+    assert cuda_options("fp16")["use_tf32"] == cuda_options("mixed")["use_tf32"] == "1"
+
+
+def test_a_gpu_that_shares_the_machine_s_memory_keeps_to_the_budget() -> None:
+    options = cuda_options("fp32", 4 * 10**9)
+    assert options["arena_extend_strategy"] == "kSameAsRequested"
+    assert options["cudnn_conv_use_max_workspace"] == "0"
+    assert int(options["gpu_mem_limit"]) == 3 * 10**9
+    assert int(cuda_options("fp32", 10**9)["gpu_mem_limit"]) == 256 * 10**6
+    assert options.items() > cuda_options("fp32").items()
+
+
+def test_tensorrt_keeps_its_engine_and_its_timings(tmp_path: Path) -> None:
+    options = tensorrt_options("fp32", tmp_path / "here" / "own")
+    assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "True"
+    assert options["trt_engine_cache_path"] == str(tmp_path / "here" / "own")
+    assert options["trt_timing_cache_path"] == str(tmp_path / "here")
+    assert options["trt_fp16_enable"] == "False"
+    assert tensorrt_options("mixed", tmp_path)["trt_fp16_enable"] == "True"
+    assert not [name for name in options if "profile" in name or "plugin" in name]
+
+
+@pytest.mark.parametrize(("precision", "hint"), [("fp32", "f32"), ("bf16", "bf16"), ("fp16", "f32"), ("mixed", "f32")])
+def test_openvino_gets_a_precision_and_threads_as_json_text(precision: Any, hint: str) -> None:
+    options = openvino_options(precision, 3)
+    assert options["device_type"] == "CPU"
+    assert json.loads(options["load_config"]) == {
+        "CPU": {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": "3"}
+    }
+
+
+def folder_of(**changes: Any) -> Path:
+    told = {"model": b"model", "sizes": SIZES, "precision": "fp32", "facts": MACHINE, "onnxruntime_version": "1.31.1"}
+    return engine_folder(**{**told, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": b"other weights"},
+        {"sizes": {**SIZES, "height": 512}},
+        {"precision": "fp16"},
+        {"onnxruntime_version": "1.32.0"},
+        {"facts": replace(MACHINE, libraries=("libnvinfer.so.10.16.1", "libcudart.so.12.6.68"))},
+        {"facts": replace(MACHINE, libraries=("libnvinfer.so.10.3.0", "libcudart.so.13.0.1"))},
+        {"facts": replace(MACHINE, gpu=replace(GPU, name="NVIDIA L4"))},
+        {"facts": replace(MACHINE, gpu=replace(GPU, driver="590.1"))},
+        {"facts": replace(MACHINE, gpu=None, jetson=Jetson("NVIDIA Jetson Orin Nano", "36.4.3"))},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_whatever_an_engine_depends_on_gives_it_another_folder(changes: dict[str, Any]) -> None:
+    assert folder_of(**changes) != folder_of()
+
+
+def test_an_engine_is_found_again(home: Path) -> None:
+    assert folder_of() == folder_of(sizes=dict(reversed(SIZES.items())))
+    assert folder_of().parent.parent == home / "cache" / "tensorrt"
+
+
+def test_sizes_of_one_model_share_their_timings() -> None:
+    assert folder_of(sizes={**SIZES, "width": 640}).parent == folder_of().parent
+
+
+def test_the_cache_is_the_user_s_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache_folder() == home / "cache"
+    monkeypatch.delenv("ONNXDREAM_HOME")
+    assert "onnxdream" in str(cache_folder())
+    assert home not in cache_folder().parents
+
+
+@POSIX
+def test_nobody_else_may_enter_where_engines_lie() -> None:
+    folder = private_folder(folder_of())
+    for place in (folder, folder.parent, folder.parent.parent):
+        assert place.stat().st_mode & 0o777 == 0o700
+    assert private_folder(folder) == folder
+
+
+@POSIX
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_folder_into_which_others_can_write_is_refused(depth: int) -> None:
+    folder = private_folder(folder_of())
+    opened = (folder, *folder.parents)[depth]
+    opened.chmod(0o770)
+    with pytest.raises(ProviderError, match="others can write into") as refused:
+        private_folder(folder)
+    assert str(opened) in str(refused.value)
+
+
+@POSIX
+def test_a_link_to_elsewhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    cache_folder().mkdir(parents=True)
+    (cache_folder() / "tensorrt").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ProviderError, match="others can write into"):
+        private_folder(folder_of())
+
+
+def test_where_no_folder_can_be_made_the_way_out_is_told(home: Path) -> None:
+    home.write_text("a file in the way")
+    with pytest.raises(ProviderError, match=r"has no place .* set ONNXDREAM_HOME"):
+        private_folder(folder_of())

@@ -1,0 +1,336 @@
+"""Which execution provider a run gets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from pictures_fixture import TINY_BYTES
+
+from onnxdream.runtime import Bundle
+from onnxdream.runtime.errors import DreamError, ProviderError
+from onnxdream.runtime.provider import selection, session
+from onnxdream.runtime.provider.hardware import Facts, Jetson, look
+from onnxdream.runtime.provider.machine import NAMES, Machine, threads_of, usable_threads
+from onnxdream.runtime.provider.selection import candidates, choose, self_test, wrong_precision
+from onnxdream.runtime.provider.session import builds_engine, first_line, open_session, placement
+from onnxdream.runtime.settings.settings import Execution, Precision, ProviderName
+
+CPU, CUDA, TENSORRT, OPENVINO = (NAMES[name] for name in ("cpu", "cuda", "tensorrt", "openvino"))
+AZURE = "AzureExecutionProvider"
+WITH_BF16 = Facts(cpu_flags=frozenset({"avx512_bf16"}))
+ORIN = Facts(jetson=Jetson("NVIDIA Jetson Orin Nano", "36.4.3"))
+
+pytestmark = pytest.mark.filterwarnings("ignore:Specified provider")
+with_openvino = pytest.mark.skipif(OPENVINO not in ort.get_available_providers(), reason="no OpenVINO here")
+with_bf16 = pytest.mark.skipif(not look().has_bf16, reason="this CPU has no bf16")
+
+
+@pytest.mark.parametrize(
+    ("request_", "available", "tried"),
+    [
+        ("auto", [CPU], ("cpu",)),
+        ("auto", [AZURE, CPU], ("cpu",)),
+        ("auto", [TENSORRT, CUDA, CPU], ("cuda", "cpu")),
+        ("auto", [CPU, CUDA], ("cuda", "cpu")),
+        ("auto", [OPENVINO, CPU], ("cpu",)),
+        ("cpu", [TENSORRT, CUDA, CPU], ("cpu",)),
+        ("cuda", [TENSORRT, CUDA, CPU], ("cuda",)),
+        ("tensorrt", [TENSORRT, CUDA, CPU], ("tensorrt",)),
+        ("openvino", [OPENVINO, CPU], ("openvino",)),
+    ],
+)
+def test_the_choice_depends_on_the_request_and_on_what_is_there(
+    request_: ProviderName, available: list[str], tried: tuple[ProviderName, ...]
+) -> None:
+    assert candidates(request_, available) == tried
+
+
+@pytest.mark.parametrize(
+    ("request_", "available", "advice"),
+    [
+        ("cuda", [AZURE, CPU], "onnxdream[gpu]"),
+        ("tensorrt", [CPU], "onnxdream[tensorrt]"),
+        ("openvino", [CUDA, CPU], "onnxdream[openvino]"),
+    ],
+)
+def test_an_explicit_provider_that_is_missing_is_refused_with_the_extra_that_has_it(
+    request_: ProviderName, available: list[str], advice: str
+) -> None:
+    with pytest.raises(ProviderError) as refused:
+        candidates(request_, available, facts=Facts())
+    line = str(refused.value)
+    assert "\n" not in line
+    assert f"provider {request_} is not in this onnxruntime" in line
+    assert advice in line
+    assert "--provider auto" in line
+    assert AZURE not in line  # no one can dream with it
+
+
+def test_the_refusal_names_what_is_there() -> None:
+    with pytest.raises(ProviderError, match=r"it has cpu, cuda\)"):
+        candidates("openvino", [CUDA, CPU], facts=Facts())
+    assert issubclass(ProviderError, DreamError)
+    assert issubclass(ProviderError, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("request_", "facts", "words"),
+    [
+        ("cuda", ORIN, "Jetson wheel: this onnxruntime has no CUDA (NVIDIA Jetson Orin Nano, L4T 36.4.3)"),
+        ("tensorrt", ORIN, "Jetson wheel"),
+        ("openvino", ORIN, "onnxdream[openvino]"),
+        ("cuda", Facts(packages={"onnxruntime": "1", "onnxruntime-gpu": "1"}), "clashing packages: onnxruntime and"),
+        ("openvino", Facts(packages={"onnxruntime": "1", "onnxruntime-openvino": "1"}), "clashing packages"),
+        ("openvino", Facts(packages={"opencv-python": "1", "opencv-python-headless": "1"}), "onnxdream[openvino]"),
+    ],
+)
+def test_a_provider_that_is_missing_is_traced_to_the_trap_that_keeps_it_out(
+    request_: ProviderName, facts: Facts, words: str
+) -> None:
+    with pytest.raises(ProviderError) as refused:
+        candidates(request_, [CPU], facts=facts)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("request_", ["auto", "openvino"])
+def test_bf16_is_openvino_s(request_: ProviderName) -> None:
+    assert candidates(request_, [OPENVINO, CPU], "bf16", WITH_BF16) == ("openvino",)
+    with pytest.raises(ProviderError, match=r"install onnxdream\[openvino\] .* or choose --precision fp32"):
+        candidates(request_, [CUDA, CPU], "bf16", WITH_BF16)
+    with pytest.raises(ProviderError, match=r"this CPU has no bf16 .* choose --precision fp32"):
+        candidates(request_, [OPENVINO, CPU], "bf16", Facts())
+
+
+@pytest.mark.parametrize("request_", ["cpu", "cuda", "tensorrt"])
+def test_no_other_provider_has_bf16(request_: ProviderName) -> None:
+    with pytest.raises(ProviderError, match=f"provider {request_} has no bf16, only openvino has"):
+        candidates(request_, [TENSORRT, CUDA, OPENVINO, CPU], "bf16", WITH_BF16)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "mixed"])
+def test_auto_never_chooses_openvino_by_itself(precision: Precision) -> None:
+    assert candidates("auto", [OPENVINO, CPU], precision, WITH_BF16) == ("cpu",)
+
+
+@pytest.mark.parametrize(
+    ("mean", "precision", "wrong"),
+    [
+        (1.0002441, "fp32", None),
+        (1.0, "fp32", "it computes in less than fp32 although fp32 was asked for"),
+        (1.0, "bf16", None),
+        (1.0002441, "bf16", "it computes in fp32 although bf16 was asked for"),
+        (1.0, "fp16", None),
+        (1.0002441, "mixed", None),
+        (0.5, "fp32", "a convolution gives wrong values"),
+        (0.0, "bf16", "a convolution gives wrong values"),
+        (float("nan"), "fp32", "a convolution gives wrong values"),
+    ],
+)
+def test_the_self_test_knows_a_precision_from_its_digits(mean: float, precision: Precision, wrong: str | None) -> None:
+    assert wrong_precision(mean, precision) == wrong
+
+
+def test_the_cpu_works() -> None:
+    assert self_test("cpu") is None
+    assert choose(Execution("cpu")).machine.provider == "cpu"
+    assert choose(Execution("cpu")).notice is None
+
+
+def test_auto_gets_a_provider_that_works() -> None:
+    chosen = choose(Execution())
+    provider = chosen.machine.provider
+    assert self_test(provider) is None
+    assert (chosen.notice is None) == (provider == candidates("auto", ort.get_available_providers())[0])
+
+
+@pytest.mark.parametrize("name", ["cuda", "tensorrt", "openvino"])
+def test_a_provider_works_or_says_why_not_in_one_line(name: ProviderName) -> None:
+    if NAMES[name] in ort.get_available_providers():
+        failure = self_test(name)
+        assert failure is None or (failure and "\n" not in failure)
+        return
+    assert self_test(name) is not None
+    with pytest.raises(ProviderError, match=f"provider {name} is not in this onnxruntime"):
+        choose(Execution(name))
+
+
+def test_auto_says_what_it_passed_over_and_an_explicit_request_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a machine with onnxruntime-gpu and a broken driver sees."""
+    if CUDA in ort.get_available_providers():
+        pytest.skip("CUDA is there")
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    chosen = choose(Execution())
+    assert chosen.machine.provider == "cpu"
+    assert chosen.notice is not None
+    assert chosen.notice.startswith("provider cuda does not work here (")
+    assert chosen.notice.endswith(": using cpu")
+    with pytest.raises(ProviderError, match=r"provider cuda does not work here .* --provider cpu works everywhere"):
+        choose(Execution("cuda"))
+
+
+def test_a_session_never_runs_on_a_lesser_provider_in_silence() -> None:
+    missing = [name for name in ("cuda", "openvino") if NAMES[name] not in ort.get_available_providers()]  # type: ignore[index]
+    assert missing
+    for name in missing:
+        with pytest.raises(Exception) as failed:  # noqa: PT011  # onnxruntime's or ours, by its version
+            open_session(selection.PROBE.read_bytes(), Machine(name, 1))  # type: ignore[arg-type]
+        assert first_line(failed.value)
+
+
+def test_a_failure_tells_what_only_the_log_knows() -> None:
+    log = "[E:onnxruntime] Failed to load library x.so with error: libodd.so.7: no such file\nmore"
+    reason = selection._reason("openvino", RuntimeError("onnxruntime fell back"), log)
+    assert reason == "onnxruntime fell back: libodd.so.7: no such file"
+    log = log.replace("libodd.so.7", "libcudnn.so.9")
+    assert selection._reason("cuda", RuntimeError("onnxruntime fell back"), log).startswith("cuDNN missing: ")
+    assert selection._reason("cuda", RuntimeError("no device"), "") == "no device"
+
+
+def test_what_libraries_print_while_they_are_tried_is_kept_from_the_user(capfd: pytest.CaptureFixture[str]) -> None:
+    with selection._native_log() as log:
+        os.write(2, b"a library cannot be loaded\n")
+        assert log() == "a library cannot be loaded\n"
+    os.write(2, b"a line of ours\n")
+    assert capfd.readouterr().err == "a line of ours\n"
+
+
+def test_an_error_of_a_library_becomes_one_short_line() -> None:
+    assert first_line(RuntimeError("  no device\nat line 9")) == "no device"
+    assert first_line(RuntimeError()) == "RuntimeError"
+    assert len(first_line(ValueError("x" * 9999))) == 300
+
+
+def test_threads_are_at_least_one_and_at_most_what_the_process_may_use() -> None:
+    assert 1 <= usable_threads() <= (os.cpu_count() or 1)
+    assert threads_of(Execution()) == usable_threads()
+    assert threads_of(Execution(threads=3)) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_threads_follow_the_affinity_of_the_process() -> None:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert usable_threads() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_the_probe_ships_with_the_package() -> None:
+    assert selection.PROBE.is_file()
+    assert Path(selection.__file__).parents[2] / "models" / "graphs" / "probe.onnx" == selection.PROBE
+
+
+def test_a_machine_is_what_an_execution_gets_here() -> None:
+    assert choose(Execution("cpu", 3, 10**9)).machine == Machine("cpu", 3, "fp32", 10**9)
+    assert choose(Execution("cpu")).machine.threads == usable_threads()
+    with pytest.raises(ProviderError):
+        choose(Execution("cpu", precision="bf16"))
+
+
+@pytest.mark.parametrize("model", [TINY_BYTES, Bundle.built_in().data], ids=["tiny", "embedded"])
+def test_on_the_cpu_every_kernel_is_the_cpu_s(model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sizes = {"batch": 1, "height": 96, "width": 128}
+    counts = placement(model, Machine("cpu", 1), sizes)
+    assert set(counts) == {"cpu"}
+    assert counts["cpu"] > 30
+    assert not list(tmp_path.iterdir())  # the profile is gone
+
+
+def test_an_engine_is_built_once(home: Path) -> None:
+    sizes, machine = {"batch": 1, "height": 96, "width": 128}, Machine("tensorrt", 1)
+    assert builds_engine(TINY_BYTES, machine, sizes)
+    folder = session.engine_folder(TINY_BYTES, sizes, "fp32", look(), ort.__version__)
+    folder.mkdir(parents=True)
+    (folder / "onnxdream_1.engine").write_bytes(b"")
+    assert not builds_engine(TINY_BYTES, machine, sizes)
+    assert builds_engine(TINY_BYTES, machine, {**sizes, "width": 160})
+
+
+def listed(machine: Machine, facts: Facts, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
+    monkeypatch.setattr(session, "look", lambda: facts)
+    return session._provider_list(TINY_BYTES, machine, {"batch": 1})
+
+
+def test_a_session_names_the_provider_and_who_takes_what_it_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert listed(Machine("cpu", 2), Facts(), monkeypatch) == [(CPU, {})]
+    ((name, options),) = listed(Machine("openvino", 2, "bf16"), Facts(), monkeypatch)
+    assert name == OPENVINO
+    assert '"bf16"' in options["load_config"]
+    ((name, options),) = listed(Machine("cuda", 2), Facts(), monkeypatch)
+    assert name == CUDA
+    assert "gpu_mem_limit" not in options
+    first, second = listed(Machine("tensorrt", 2), Facts(), monkeypatch)
+    assert (first[0], second[0]) == (TENSORRT, CUDA)
+    assert Path(first[1]["trt_engine_cache_path"]).is_dir()
+
+
+def test_on_a_jetson_cuda_keeps_to_the_memory_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    ((_, options),) = listed(Machine("cuda", 2, memory=5 * 10**9), ORIN, monkeypatch)
+    assert int(options["gpu_mem_limit"]) == 4 * 10**9
+    ((_, options),) = listed(Machine("cuda", 2), ORIN, monkeypatch)
+    assert int(options["gpu_mem_limit"]) > 0
+
+
+# OpenVINO, where it is installed.
+
+
+def gradient(provider: ProviderName, precision: Precision = "fp32") -> np.ndarray:
+    """Of the embedded bundle, for noise."""
+    image = np.random.default_rng(0).uniform(-1, 1, (3, 150, 200)).astype(np.float32)
+    session = Bundle.built_in().session(150, 200, Machine(provider, 2, precision))
+    losses, slope = session.evaluate(image, np.array([1, -0.5, 2], np.float32))
+    return np.concatenate([losses, slope.ravel() / np.linalg.norm(slope)]).astype(np.float64)
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+@with_openvino
+def test_openvino_computes_what_the_cpu_computes() -> None:
+    expected, found = gradient("cpu"), gradient("openvino")
+    np.testing.assert_allclose(found[:3], expected[:3], rtol=1e-5)
+    assert cosine(found[3:], expected[3:]) > 0.99999
+
+
+@with_openvino
+@with_bf16
+def test_openvino_computes_in_bf16_when_told_to() -> None:
+    assert self_test("openvino", "bf16") is None
+    expected, found = gradient("cpu"), gradient("openvino", "bf16")
+    np.testing.assert_allclose(found[:3], expected[:3], rtol=0.02)
+    assert 0.95 < cosine(found[3:], expected[3:]) < 0.99999
+    assert choose(Execution(precision="bf16")).machine.provider == "openvino"
+
+
+@with_openvino
+def test_openvino_takes_the_whole_graph() -> None:
+    assert Bundle.built_in().placement(96, 128, Machine("openvino", 1)) == {"openvino": 1}
+
+
+@with_openvino
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"device_type": "CPU", "load_config": "no JSON"}, "onnxruntime fell back to CPUExecutionProvider"),
+        ({"device_type": "CPU", "no_such": "1"}, "Invalid OpenVINO EP opt"),
+        ({"device_type": "GPU"}, "Device GPU is not available"),
+        ({"device_type": "CPU", "load_config": '{"CPU": {"INFERENCE_PRECISION_HINT": "f99"}}'}, "fp32 although bf16"),
+        ({"device_type": "CPU", "load_config": '{"CPU": {"NO_SUCH_KEY": "1"}}'}, "initialization"),
+    ],
+)
+def test_a_wrong_option_of_openvino_is_no_silent_fall_to_the_cpu(
+    options: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "openvino_options", lambda *_: options)
+    failure = selection.self_test.__wrapped__("openvino", "bf16")
+    assert failure is not None
+    assert reason in failure
+    assert "\n" not in failure
+    assert capfd.readouterr() == ("", "")

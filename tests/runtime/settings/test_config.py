@@ -1,0 +1,276 @@
+"""Options in a TOML file and on the command line: every setting can be had from both, under one name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from pictures_fixture import TINY_BYTES
+
+from onnxdream.cli import app
+from onnxdream.runtime import Execution, Settings
+from onnxdream.runtime.dream.request import Order, take_order
+from onnxdream.runtime.errors import SettingsError
+from onnxdream.runtime.settings.config import execution_of, read_config, settings_changes
+
+# Of every setting: a value as TOML, its words on the command line (None: presets alone use it), and what comes of it.
+VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
+    "steps": ("7", ("--steps", "7"), 7),
+    "step_size": ("[0.25, 0.125]", ("--step-size", "0.25:0.125"), (0.25, 0.125)),
+    "max_size": ("300", ("--max-size", "300"), 300),
+    "layer_weights": ('"low=2,high=-0.5"', ("--layer-weights", "low=2,high=-0.5"), {"low": 2.0, "high": -0.5}),
+    "normalization": ('"backbone"', ("--normalization", "backbone"), "backbone"),
+    "gradient_norm": ('"l2"', ("--gradient-norm", "l2"), "l2"),
+    "snapshots": ("[3, 5]", ("--snapshots", "3,5"), (3, 5)),
+    "full_size": ("true", ("--full-size",), True),
+    "seed": ("9", ("--seed", "9"), 9),
+    "noise": ('"64x48"', ("--noise", "64x48"), (64, 48)),
+    "channels": ('["low:1", "mid:2,-3"]', ("--channels", "low:1", "--channels", "mid:2,-3"), ("low:1", "mid:2,-3")),
+    "pick": ('"weakest:2"', ("--pick", "weakest:2"), "weakest:2"),
+    "max_loss": ("-2.5", ("--max-loss", "-2.5"), -2.5),
+    "plateau": ("6", ("--plateau", "6"), 6),
+    "jitter": ("4", ("--jitter", "4"), 4),
+    "blur": ("1.5", ("--blur", "1.5"), 1.5),
+    "laplacian": ("3", ("--laplacian", "3"), 3),
+    "tv": ("0.125", ("--tv", "0.125"), 0.125),
+    "l2": ("0.75", ("--l2", "0.75"), 0.75),
+    "optimizer": ('"adam"', ("--optimizer", "adam"), "adam"),
+    "momentum": ("0.5", ("--momentum", "0.5"), 0.5),
+    "clip": ("false", ("--no-clip",), False),
+    "octaves": ("3", ("--octaves", "3"), 3),
+    "octaves_above": ("2", ("--octaves-above", "2"), 2),
+    "octave_scale": ("1.7", ("--octave-scale", "1.7"), 1.7),
+    "detail": ('"after"', ("--detail", "after"), "after"),
+    "interpolation": ('"linear"', None, "linear"),
+    "octave_rounding": ("true", None, True),
+    "octave_return": ("true", None, True),
+    "tiling": ('"tutorial"', None, "tutorial"),
+    "tile_overlap": ("32", ("--tile-overlap", "32"), 32),
+    "feather": ("2.5", ("--feather", "2.5"), 2.5),
+    "colours": ('"own:0.7"', ("--colours", "own:0.7"), "own:0.7"),
+    "blend": ("0.5", ("--blend", "0.5"), 0.5),
+}
+NEEDS = {"octaves_above": {"octaves": 5}}
+OTHER = {"preset", "model", "provider", "precision", "threads", "memory", "mask", "guide", "output", "film", "every"}
+NO_KEYS = {"images", "config", "resume", "repeat", "overwrite", "help"}
+METHODS = Path(__file__).parents[3] / "docs" / "methods.md"
+NAMES = [setting.name for setting in fields(Settings) if setting.name != "execution"]
+DREAM = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]
+
+
+def options_of(words: Sequence[str]) -> dict[str, Any]:
+    """The options in the words of a command line, as the command `dream` gives them on."""
+    found = DREAM.make_context("dream", list(words)).params
+    return {name: value for name, value in found.items() if name != "images" and value not in (None, [], ())}
+
+
+def config_of(text: str, folder: Path) -> dict[str, Any]:
+    path = folder / "dream.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_config(path)
+
+
+def settings_of(options: dict[str, Any], name: str) -> Settings:
+    return Settings(**{**NEEDS.get(name, {}), **settings_changes(options)})
+
+
+def test_the_table_of_this_file_has_every_setting_with_another_value_than_the_default() -> None:
+    assert list(VALUES) == NAMES
+    for name, (_, _, value) in VALUES.items():
+        assert value != getattr(Settings(), name)
+
+
+@pytest.mark.parametrize("hyphens", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_can_stand_in_a_file(name: str, hyphens: bool, tmp_path: Path) -> None:
+    text, _, value = VALUES[name]
+    key = name.replace("_", "-") if hyphens else name
+    options = config_of(f"{key} = {text}\n", tmp_path)
+    assert list(options) == [name]
+    assert getattr(settings_of(options, name), name) == value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_but_those_of_presets_is_an_option(name: str) -> None:
+    words = VALUES[name][1]
+    if words is None:
+        assert name not in {parameter.name for parameter in DREAM.params}
+        return
+    options = options_of(words)
+    assert list(options) == [name]
+    assert getattr(settings_of(options, name), name) == VALUES[name][2]
+
+
+def test_every_option_is_a_setting_or_a_known_key() -> None:
+    options = {parameter.name for parameter in DREAM.params}
+    presets_only = {name for name, (_, words, _) in VALUES.items() if words is None}
+    assert options | {"help"} == (set(NAMES) - presets_only) | {"layers"} | OTHER | NO_KEYS
+
+
+@pytest.mark.parametrize("key", sorted(OTHER))
+def test_what_is_no_setting_but_has_an_option_can_stand_in_a_file_too(key: str, tmp_path: Path) -> None:
+    assert config_of(f'{key} = "x"', tmp_path) == {key: "x"}
+    assert settings_changes({key: "x"}) == {}
+
+
+@pytest.mark.parametrize("key", sorted({*NO_KEYS, "execution", "tile_pixels"} - {"help"}))
+def test_what_makes_no_sense_in_a_file_is_refused(key: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=f"unknown key '{key}'"):
+        config_of(f"{key} = 1", tmp_path)
+
+
+@pytest.mark.skipif(not METHODS.is_file(), reason="reads the docs of a checkout")
+def test_the_docs_name_the_options_that_are_no_keys() -> None:
+    sentence = METHODS.read_text(encoding="utf-8").partition("is a key of a config file too")[2]
+    sentence = sentence.partition("except")[2].partition(". ")[0]
+    assert set(re.findall(r"`--([a-z-]+)`", sentence)) == NO_KEYS - {"images", "help"}
+
+
+def test_a_switch_can_be_turned_both_ways() -> None:
+    assert options_of(["--clip"]) == {"clip": True}
+    assert options_of(["--no-clip"]) == {"clip": False}
+
+
+def test_colours_may_be_spelled_without_a_u() -> None:
+    assert options_of(["--colors", "imagenet"]) == {"colours": "imagenet"}
+
+
+@pytest.mark.parametrize("key", ["keep-colours", "keep_colours", "keep-colors", "keep_colors"])
+def test_a_key_of_before_is_refused_with_what_took_its_place(key: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        config_of(f"{key} = true\n", tmp_path)
+    expected = f'{tmp_path / "dream.toml"}: {key} has gone: colours = "lightness" took its place'
+    assert str(refusal.value) == expected
+
+
+def test_where_to_compute_can_stand_in_a_file(tmp_path: Path) -> None:
+    options = config_of('provider = "openvino"\nprecision = "bf16"\nthreads = 3\nmemory = "1.5GB"\n', tmp_path)
+    assert execution_of(options) == Execution("openvino", 3, 1_500_000_000, precision="bf16")
+    assert execution_of(config_of("memory = 700000000", tmp_path)).memory == 700_000_000
+    assert execution_of({}) == Execution()
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("1GB", 10**9), ("512MB", 512 * 10**6), ("1.5GiB", 3 * 2**29), ("2 gib", 2**31), ("300kB", 300_000), ("77", 77)],
+)
+def test_memory_is_read_in_units(text: str, count: int) -> None:
+    assert execution_of({"memory": text}).memory == count
+
+
+def test_lists_and_tables_are_read_in_either_form(tmp_path: Path) -> None:
+    def changes(text: str) -> dict[str, Any]:
+        return settings_changes(config_of(text, tmp_path))
+
+    weights = {"layer_weights": {"low": 2, "high": -0.5}}
+    assert changes('layer-weights = "low=2,high=-0.5"') == weights
+    assert changes("layer-weights = {low = 2, high = -0.5}") == weights
+    assert changes("[layer-weights]\nlow = 2\nhigh = -0.5") == weights
+    assert changes('snapshots = "3,5"') == changes("snapshots = [3, 5]") == {"snapshots": (3, 5)}
+    assert changes('channels = "low:1"') == changes('channels = ["low:1"]') == {"channels": ("low:1",)}
+    assert changes('noise = "64x48"') == changes("noise = [64, 48]") == {"noise": (64, 48)}
+    assert changes("max-size = 0") == {"max_size": None}
+    assert changes('blur = "1.6:0"') == changes("blur = [1.6, 0]") == {"blur": (1.6, 0)}
+    assert changes('blur = "1.5"') == changes("blur = 1.5") == {"blur": 1.5}
+
+
+@pytest.mark.parametrize("key", ["step-sise", "stepsize", "layerweights", "layer_weight", "normalisation", "optimiser"])
+def test_an_unknown_key_is_named_with_the_nearest(key: str, tmp_path: Path) -> None:
+    nearest = difflib.get_close_matches(key.replace("-", "_"), [*NAMES, *OTHER], n=1)[0].replace("_", "-")
+    with pytest.raises(SettingsError) as refusal:
+        config_of(f"steps = 3\n{key} = 1\n", tmp_path)
+    assert str(refusal.value) == f"{tmp_path / 'dream.toml'}: unknown key {key!r}: did you mean {nearest}?"
+
+
+def test_a_key_like_none_points_to_the_help(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="unknown key 'qqqqqqqq': see `dream --help`"):
+        config_of("qqqqqqqq = 1", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["steps = ", "steps 3", "steps = 3\nsteps = 4", "[steps", '"', "steps = 3 # \x01", "a=" + "[" * 9999]
+)
+def test_broken_toml_is_told_in_one_line(text: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"dream\.toml is no TOML: ") as refusal:
+        config_of(text, tmp_path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no config file .*lost\.toml"):
+        read_config(tmp_path / "lost.toml")
+    with pytest.raises(SettingsError, match="cannot read config file"):
+        read_config(tmp_path)
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"steps = '\xff\xfe'")
+    with pytest.raises(SettingsError, match=r"cannot read config file .*binary\.toml"):
+        read_config(binary)
+
+
+# From the file to the order
+
+
+def order_of(text: str, folder: Path, *words: str) -> Order:
+    """The order in a config file's text and the words of a command line, for the tiny bundle if none is named."""
+    bundle, path = folder / "tiny.onnx", folder / "dream.toml"
+    bundle.write_bytes(TINY_BYTES)
+    path.write_text(text, encoding="utf-8")
+    words = (*(() if "model" in text else ("--model", str(bundle))), "--config", str(path), *words)
+    return take_order(options_of(words), with_images=not ("noise" in text or "--noise" in words))
+
+
+def test_options_on_the_command_line_win_over_the_file(tmp_path: Path) -> None:
+    text = 'steps = 5\nstep-size = 0.5\noptimizer = "adam"\nclip = false\nthreads = 2\nfilm = "a.mp4"\nevery = 3\n'
+    alone, over = order_of(text, tmp_path), order_of(text, tmp_path, "--steps", "8", "--clip", "--threads", "1")
+    assert (alone.job.settings.steps, over.job.settings.steps) == (5, 8)
+    assert (alone.job.settings.clip, over.job.settings.clip) == (False, True)
+    assert (alone.job.settings.execution.threads, over.job.settings.execution.threads) == (2, 1)
+    assert over.job.settings.step_size == 0.5
+    assert over.job.settings.optimizer == "adam"
+    assert (over.job.film, over.job.film_every) == (Path("a.mp4"), 3)
+
+
+def test_the_file_wins_over_the_preset(tmp_path: Path) -> None:
+    settings = order_of('preset = "tutorial-octaves"\nsteps = 3\nlayers = "low"\n', tmp_path).job.settings
+    assert (settings.steps, settings.octaves, settings.octave_rounding) == (3, 5, True)
+
+
+@pytest.mark.parametrize("name", [*NAMES, *sorted(OTHER)])
+def test_a_value_of_the_wrong_type_is_refused_under_its_name(name: str, tmp_path: Path) -> None:
+    for wrong in ("1979-05-27", "[[1], [2]]", "{a = {b = 1}}"):
+        with pytest.raises(SettingsError) as refusal:
+            order_of(f"{name} = {wrong}\n", tmp_path)
+        message = str(refusal.value)
+        assert name.replace("_", " ").split()[-1].rstrip("s") in message, message
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('steps = "7"', "steps"), ("steps = 7.0", "steps"), ("steps = true", "steps"),
+        ("step-size = true", "step size"), ("step-size = nan", "step size"), ('step-size = "fast"', "step size"),
+        ("step-size = [0.1]", "step size"), ("step-size = [0.1, 0.2, 0.3]", "step size"), ('blur = "1:"', "blur"),
+        ('blur = ["1", 2]', "blur"), ("blur = [1, -1]", "blur"),
+        ("max-size = false", "max size"), ("clip = 1", "clip"), ('full-size = "yes"', "full size"),
+        ("optimizer = 3", "optimizer"), ("snapshots = 3", "snapshots"), ('snapshots = ["3"]', "snapshots"),
+        ("layer-weights = 3", "layer weights"), ('layer-weights = {low = "2"}', "weight of low"),
+        ("channels = 3", "channels"), ("channels = [3]", "channels"), ("noise = 64", "noise"),
+        ("noise = [64]", "noise"), ("noise = [64, 48, 3]", "noise"), ("pick = 3", "pick"), ("memory = 1.5", "memory"),
+        ("memory = [1]", "memory"), ("threads = 1.0", "threads"), ("every = 0", "every"), ("every = 1.5", "every"),
+        ("mask = 5", "mask"), ('mask = "a\\u0000b"', "mask"), ("guide = true", "guide"), ("output = 5", "output"),
+        ("film = 5", "film"), ("colours = 5", "colours"), ('colours = "own:2"', "colours"),
+        ("preset = 5", "preset"), ("model = 5", "model"), ("provider = 5", "provider"),
+    ],
+)  # fmt: skip
+def test_a_value_of_nearly_the_right_type_is_refused_too(text: str, name: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        order_of(text, tmp_path)
+    assert name in str(refusal.value)
+    assert "\n" not in str(refusal.value)

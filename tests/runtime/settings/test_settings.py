@@ -1,0 +1,199 @@
+"""The choices of a run: what is refused, and what the options of a command line mean."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import FrozenInstanceError, asdict, replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from onnxdream.runtime.errors import DreamError, SettingsError
+from onnxdream.runtime.settings.presets import PRESETS, preset
+from onnxdream.runtime.settings.settings import (
+    Execution,
+    Settings,
+    parse_layer_weights,
+    parse_snapshots,
+    settings_from_dict,
+)
+
+LAYERS = ("mixed0", "mixed1", "mixed2")
+
+
+def test_the_paper_preset_is_what_settings_are_without_a_choice() -> None:
+    paper = PRESETS["paper"].settings
+    assert paper == Settings()
+    assert (paper.steps, paper.max_size, paper.normalization, paper.gradient_norm) == (1000, 512, "minmax", "std")
+    assert paper.snapshots == (100, 500, 1000)
+
+
+def test_the_tutorial_preset_is_tensorflow_s_simple_loop() -> None:
+    tutorial = preset("tutorial")
+    assert (tutorial.steps, tutorial.step_size, tutorial.max_size) == (100, 0.01, 500)
+    assert (tutorial.normalization, tutorial.gradient_norm) == ("backbone", "std")
+
+
+def test_a_preset_takes_changes_and_stays_as_it_is() -> None:
+    changed = preset("tutorial", steps=7)
+    assert changed == replace(PRESETS["tutorial"].settings, steps=7, layer_weights={"mixed3": 1.0, "mixed5": 1.0})
+    assert PRESETS["tutorial"].settings.steps == 100
+
+
+def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match="'papers': did you mean paper; the command `presets` lists all"):
+        preset("papers")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0),
+        ("steps", -3),
+        ("steps", 10**7),
+        ("steps", 2.0),
+        ("steps", True),
+        ("steps", "9"),
+        ("step_size", 0.0),
+        ("step_size", -0.01),
+        ("step_size", math.nan),
+        ("step_size", math.inf),
+        ("step_size", 1e10),
+        ("step_size", "1"),
+        ("step_size", (0.1, 0.0)),
+        ("step_size", (1e10, 0.1)),
+        ("step_size", (0.1, math.nan)),
+        ("blur", -0.1),
+        ("blur", (1.5, -0.1)),
+        ("blur", (1001.0, 1.0)),
+        ("max_size", 0),
+        ("max_size", -512),
+        ("max_size", 10**9),
+        ("normalization", "maxmin"),
+        ("gradient_norm", "l1"),
+        ("gradient_norm", None),
+        ("snapshots", (0,)),
+        ("snapshots", (100, -1)),
+        ("snapshots", (1.5,)),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("layer_weights", {"mixed0": math.nan}),
+        ("layer_weights", {"mixed0": math.inf}),
+        ("layer_weights", {"mixed0": 1e7}),
+        ("layer_weights", {"mixed0": "1"}),
+    ],
+)
+def test_a_value_out_of_range_is_refused_in_one_line_that_shows_it(name: str, value: Any) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings(**{name: value})
+    assert "\n" not in str(refused.value)
+    shown = next(iter(value.values())) if isinstance(value, dict) else value[-1] if name == "snapshots" else value
+    if name in ("step_size", "blur") and isinstance(value, tuple):
+        shown = next(end for end in value if not 0.1 <= end <= 1000)
+    assert repr(shown) in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["step_size", "blur"])
+@pytest.mark.parametrize(
+    "value", [(), (0.1,), (0.1, 0.2, 0.3), ("0.1", 0.2), (0.1, None), (0.1, True), ((0.1, 0.2), 0.3)]
+)
+def test_a_pair_that_is_none_is_refused_with_how_to_write_one(name: str, value: Any) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings(**{name: value})
+    how = "write 0.03, or 0.03:0.012 from an octave's first step to its last"
+    assert str(refused.value) == f"{name.replace('_', ' ')} {value!r}: {how}"
+
+
+@pytest.mark.parametrize(
+    "values", [{"provider": "gpu"}, {"precision": "fp8"}, {"threads": 0}, {"threads": -2}, {"threads": 5000}]
+)
+def test_an_execution_out_of_range_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(values))):
+        Execution(**values)
+
+
+def test_a_refusal_is_both_ours_and_a_value_error() -> None:
+    assert issubclass(SettingsError, DreamError)
+    assert issubclass(SettingsError, ValueError)
+
+
+def test_settings_do_not_change_once_made() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Settings().steps = 3  # type: ignore[misc]
+    weights = {"mixed0": 1.0}
+    settings = Settings(layer_weights=weights)
+    weights["mixed0"] = 2.0
+    assert settings.layer_weights == {"mixed0": 1.0}
+
+
+def test_without_layer_weights_every_layer_weighs_one() -> None:
+    assert Settings().vector(LAYERS) == [1.0, 1.0, 1.0]
+
+
+def test_a_layer_that_is_not_named_weighs_nothing() -> None:
+    assert Settings(layer_weights={"mixed2": -0.5, "mixed0": 2}).vector(LAYERS) == [2.0, 0.0, -0.5]
+
+
+def test_a_layer_that_the_bundle_lacks_is_refused_with_those_it_has() -> None:
+    with pytest.raises(SettingsError, match="'mixed9' is not in the bundle: the nearest are mixed2, mixed1, mixed0"):
+        Settings(layer_weights={"mixed9": 1.0}).vector(LAYERS)
+
+
+@pytest.mark.parametrize("weights", [{}, {"mixed0": 0.0}])
+def test_a_sum_of_nothing_is_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(SettingsError, match="all layer weights are 0"):
+        Settings(layer_weights=weights).vector(LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [
+        ("mixed0=1,mixed2=-0.5", {"mixed0": 1.0, "mixed2": -0.5}),
+        (" mixed0 = 2 , mixed1 ", {"mixed0": 2.0, "mixed1": 1.0}),
+        ("mixed0=1e-3", {"mixed0": 0.001}),
+    ],
+)
+def test_layer_weights_are_read_from_a_command_line(text: str, weights: dict[str, float]) -> None:
+    assert parse_layer_weights(text) == weights
+
+
+@pytest.mark.parametrize("text", ["", ",", "=1", "mixed0=1,mixed0=2", "mixed0=one", "mixed0=1=2", "mixed0=1;mixed1=2"])
+def test_layer_weights_that_mean_nothing_are_refused_with_an_example(text: str) -> None:
+    with pytest.raises(SettingsError, match="mixed0=1,mixed2="):
+        parse_layer_weights(text)
+
+
+@pytest.mark.parametrize(("text", "steps"), [("100,500", (100, 500)), ("", ()), (" 7 ,", (7,))])
+def test_snapshots_are_read_from_a_command_line(text: str, steps: tuple[int, ...]) -> None:
+    assert parse_snapshots(text) == steps
+
+
+@pytest.mark.parametrize("text", ["often", "1.5", "1;2", "1e2"])
+def test_snapshots_that_are_no_numbers_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="100,500,1000"):
+        parse_snapshots(text)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        preset("tutorial", seed=9, full_size=True, max_size=None),
+        Settings(layer_weights={"mixed0": 1.0, "mixed1": -2.0}, execution=Execution("cpu", 3)),
+        Settings(layer_weights=MappingProxyType({"mixed0": 1.0})),
+        Settings(step_size=(0.03, 0.012), blur=(1, 0), colours="own:0.7"),
+    ],
+)
+def test_settings_survive_json(settings: Settings) -> None:
+    assert settings_from_dict(json.loads(json.dumps(asdict(settings)))) == settings
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"steps": 0}, {"octavez": 3}, {"execution": {"gpu": 1}}, {"execution": 3}, {"snapshots": 5}],
+)
+def test_settings_that_were_tampered_with_are_refused(data: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError):
+        settings_from_dict(data)

@@ -1,0 +1,390 @@
+"""The command `bench`, and the benchmark in benchmarks/: what they measure is judged, never how fast it was."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pictures_fixture import Command, in_this_process
+from tiny import LAYERS, TINY
+
+from onnxdream.runtime import Bundle, Settings, dream
+from onnxdream.runtime.ascent.stepper import PlacedClimb
+from onnxdream.runtime.bench import Climb, Trial, machines
+from onnxdream.runtime.errors import ProviderError
+from onnxdream.runtime.image.source import noise_picture
+from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.provider.tensors import Place
+from onnxdream.runtime.settings.settings import Execution
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+SIZE = (48, 40)
+CPU = Machine("cpu", 1)
+EXECUTION = Execution("cpu", 1)
+
+of_a_checkout = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the benchmarks of a checkout")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    monkeypatch.chdir(tmp_path)
+    return in_this_process(capfd)
+
+
+@pytest.fixture
+def part(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Imports a module of benchmarks/ as its scripts do: `part("contest")`."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    names = {file.stem for file in FOLDER.glob("*.py")}
+    yield importlib.import_module
+    for name in names & set(sys.modules):
+        del sys.modules[name]
+
+
+# The command
+
+
+def test_bench_tells_what_was_measured(run: Command, tiny_path: Path) -> None:
+    finished = run("bench", "--model", tiny_path, "--size", "48x40", "--size", "32x32", "--threads", 1, "--json")
+    finished.succeeds()
+    first, second = [facts for facts in json.loads(finished.out) if facts["provider"] == "cpu"]
+    assert [(f["width"], f["height"], f["threads"], f["precision"]) for f in (first, second)] == [
+        (48, 40, 1, "fp32"),
+        (32, 32, 1, "fp32"),
+    ]
+    for facts in (first, second):
+        low, high = facts["quartiles"]
+        assert 0 < low <= facts["step_seconds"] <= high
+        assert facts["steps"] >= 3
+        assert facts["load_seconds"] > 0
+        assert math.isclose(facts["steps_per_second"] * facts["step_seconds"], 1)
+        assert math.isclose(facts["seconds_for_1000_steps"], facts["load_seconds"] + 1000 * facts["step_seconds"])
+        assert 30e6 < facts["peak_bytes"] < 2e9
+        assert facts["problem"] is None
+
+
+def test_bench_in_words_is_a_line_for_each_provider_and_size(run: Command, tiny_path: Path) -> None:
+    finished = run("bench", "--model", tiny_path, "--size", "40x40", "--provider", "cpu")
+    finished.succeeds()
+    header, line = finished.out.splitlines()
+    assert " ".join(header.split()) == "provider precision threads size load steps/s 1000 steps peak memory"
+    assert line.split()[0] == "cpu"
+    assert "40x40" in line
+    assert line.split()[-1] == "MB"
+    assert "tiny.onnx" in finished.err
+
+
+def test_bench_tells_of_a_fall_to_the_cpu_once(run: Command, tiny_path: Path, broken_cuda: str) -> None:
+    finished = run("bench", "--model", tiny_path, "--size", "40x40", "--size", "32x32", "--threads", 1)
+    finished.succeeds()
+    assert finished.err.splitlines().count(broken_cuda) == 1
+    assert [line.split()[0] for line in finished.out.splitlines()[1:]] == ["cpu", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--size", "48"), "512x384"),
+        (("--provider", "abacus"), "provider must be one of"),
+        (("--threads", "0"), "threads must be"),
+        (("--precision", "fp16"), "choose --precision fp32"),
+        (("--model", "no-such"), "no model 'no-such'"),
+    ],
+)
+def test_bench_refuses_what_it_cannot_measure(
+    words: tuple[str, ...], reason: str, run: Command, tiny_path: Path
+) -> None:
+    finished = run("bench", *(() if "--model" in words else ("--model", tiny_path)), *words)
+    finished.refuses(reason)
+    assert finished.out == ""
+
+
+def test_what_fails_in_the_measuring_process_is_a_problem_in_one_line(tmp_path: Path) -> None:
+    result = Trial(tmp_path / "gone.onnx", CPU, SIZE).run_apart()
+    assert result.numbers is None
+    assert "gone.onnx" in str(result.problem)
+    assert "\n" not in str(result.problem)
+    assert result.facts()["problem"] == result.problem
+    assert result.cells() == ("cpu", "fp32", "1", "48x40", "failed")
+
+
+def test_auto_means_every_provider_that_works() -> None:
+    assert CPU in machines(Execution(threads=1))[0]
+    assert machines(Execution("cpu", threads=1)) == ([CPU], None)
+    with pytest.raises(ProviderError):
+        machines(Execution("cpu", precision="bf16"))
+
+
+def test_what_is_timed_are_steps_of_the_real_ascent(tiny_path: Path) -> None:
+    bundle, picture = Bundle.load(tiny_path), noise_picture(*SIZE, seed=0).pixels
+    climb = Climb(bundle, EXECUTION, picture)
+    assert len(climb.step_seconds(3)) == 3
+    assert len(climb.step_seconds(2)) == 2
+    assert climb.state is not None
+    assert climb.state.number == 5
+    seen: list[np.ndarray[Any, Any]] = []
+    settings = Settings(max_size=None, steps=5, execution=EXECUTION)
+    dream(picture, bundle, settings, lambda step: seen.append(step.fetch_state().image.copy()))
+    np.testing.assert_allclose(climb.state.image, seen[5], atol=1e-5)
+
+
+def test_a_picture_on_a_device_is_not_fetched_while_its_steps_are_timed(
+    tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Place, "patience", 20)  # as on a GPU
+    fetched = {"arrays": 0, "rows": 0}
+    for name in fetched:
+        real = getattr(PlacedClimb, name)
+
+        def counted(climb: PlacedClimb, name: str = name, real: Any = real) -> Any:
+            fetched[name] += 1
+            return real(climb)
+
+        monkeypatch.setattr(PlacedClimb, name, counted)
+    climb = Climb(Bundle.load(tiny_path), EXECUTION, noise_picture(*SIZE, seed=0).pixels)
+    climb.step_seconds(3)
+    few = dict(fetched)
+    climb.step_seconds(16)
+    assert {name: count - few[name] for name, count in fetched.items()} == few
+    assert few["arrays"] <= 2  # for the state, and at the run's end
+
+
+def test_timing_ends_early_at_its_limit_but_not_before_the_least(tiny_path: Path) -> None:
+    climb = Climb(Bundle.load(tiny_path), EXECUTION, noise_picture(*SIZE, seed=0).pixels)
+    assert len(climb.step_seconds(50, limit=0.0, least=4)) == 4
+
+
+# The benchmark
+
+
+@of_a_checkout
+def test_systems_without_an_environment_are_skipped_by_name(tmp_path: Path, part: Any) -> None:
+    environments, systems = part("environments"), part("systems").SYSTEMS
+    file = tmp_path / "environments.toml"
+    file.write_text(f'tensorflow = "{sys.executable}"\nruntime = "{sys.executable}"\npytorch = "{tmp_path}/gone"\n')
+    here, skipped = environments.sort_out(systems, environments.read_environments(file))
+    assert {system.name for system in here} == {"cpu", "tf-function", "floor"}
+    assert {system.name for system in systems} == {"cpu", "tf-function", "floor"} | set(skipped)
+    assert skipped["cuda"] == "no environment cuda"
+    assert "has no Python" in skipped["torch-eager"]
+    assert str(tmp_path) not in str(skipped)
+
+
+@of_a_checkout
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "environments.toml.example"),
+        ("= nothing", "no TOML"),
+        ("tensorflow = 3", "must be the path"),
+        ('runtime = "python"', "no environment tensorflow"),
+    ],
+)
+def test_a_useless_file_of_environments_is_refused(text: str | None, reason: str, tmp_path: Path, part: Any) -> None:
+    environments, file = part("environments"), tmp_path / "environments.toml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(environments.EnvironmentsError, match=reason):
+        environments.read_environments(file)
+
+
+@of_a_checkout
+def test_the_example_of_environments_names_those_of_the_systems(part: Any) -> None:
+    pythons = part("environments").read_environments(FOLDER / "environments.toml.example")
+    assert set(pythons) == {system.environment for system in part("systems").SYSTEMS}
+
+
+@of_a_checkout
+def test_a_ratio_compares_systems_within_a_round(part: Any) -> None:
+    contest, summary, systems = part("contest"), part("summary").summary, part("systems").SYSTEMS
+    rounds = {
+        "cpu": [[0.1, 0.2, 0.1], [0.8, 0.8, 0.8], [0.3, 0.3, 0.3]],
+        "torch-eager": [[0.2, 0.2, 0.2], [1.6, 1.6, 1.6], [0.1, 0.2, 0.2]],
+        "torch-compile": [[3.0, 3.0, 3.0]] * 3,
+        "torch-bf16": [[0.01, 0.01, 0.01]] * 3,
+        "floor": [[0.001, 0.001, 0.001]] * 3,
+    }
+    entries = {name: contest.Entry({}, rounds=seconds) for name, seconds in rounds.items()}
+    found = summary(entries, list(systems))
+    assert found["cpu"]["ratio"] == pytest.approx(0.5)
+    assert found["torch-eager"]["ratio"] == 1.0  # the best peer in fp32; bf16 and the floor are none
+    assert found["cpu"]["median_ms"] == pytest.approx(300)
+    assert (found["cpu"]["low_ms"], found["cpu"]["high_ms"]) == pytest.approx((200, 800))
+
+
+@pytest.fixture(scope="session")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the benchmark makes of the tiny net."""
+    pytest.importorskip("tensorflow")
+    folder = tmp_path_factory.mktemp("material")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        importlib.import_module("material").make(folder, TINY, LAYERS, [SIZE])
+    return folder
+
+
+@pytest.fixture
+def case(material: Path, tmp_path: Path, part: Any) -> Any:
+    """A case of the tiny net; its reference gradient may be spoilt."""
+    for file in material.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return part("rows").Case(tmp_path, SIZE)
+
+
+@of_a_checkout
+def test_the_floor_holds_every_convolution_there_and_back(case: Any, part: Any) -> None:
+    floor, facts = part("floor"), json.loads((case.folder / "forward.json").read_text())
+    with np.load(case.folder / "forward.npz") as arrays:
+        model = floor.convolutions(facts["operators"], dict(arrays), SIZE)
+    convolutions = [op for op in facts["operators"] if op["kind"] == "Convolution"]
+    relus = {op["inputs"][0] for op in facts["operators"] if op["kind"] == "Relu"}
+    made = {output.name for output in model.graph.output}
+    for op in convolutions:
+        forward = f"{op['name']}/forward"
+        assert {f"{forward}/relu" if op["name"] in relus else forward, f"{op['name']}/backward"} <= made
+    assert len(made) == 2 * len(convolutions)
+    kinds = [node.op_type for node in model.graph.node]
+    strided = sum(op["strides"] != [1, 1] for op in convolutions)
+    assert kinds.count("ConvTranspose") == strided > 0
+    assert kinds.count("Conv") == 2 * len(convolutions) - strided
+
+
+@of_a_checkout
+def test_the_floor_computes_on_the_real_sizes(case: Any, part: Any) -> None:
+    """Multiplications and additions of its model, counted by what onnxruntime puts out, are those of the network."""
+    import onnxruntime as ort
+
+    floor, facts = part("floor"), json.loads((case.folder / "forward.json").read_text())
+    with np.load(case.folder / "forward.npz") as arrays:
+        kernels = {name: array.size for name, array in arrays.items() if name.endswith("/kernel")}
+        model = floor.convolutions(facts["operators"], dict(arrays), SIZE)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    feed = {value.name: np.zeros(value.shape, np.float32) for value in session.get_inputs()}
+    names = [output.name for output in session.get_outputs()]
+    shapes = {name: array.shape for name, array in zip(names, session.run(names, feed), strict=True)}
+    forward = {name.split("/")[0]: shape for name, shape in shapes.items() if "/forward" in name}
+    operations = sum(4 * kernels[f"{name}/kernel"] * shape[2] * shape[3] for name, shape in forward.items())
+    assert operations / 1e9 == pytest.approx(facts["gflop"][case.size_name])
+    assert len(forward) == len(kernels)
+
+
+@of_a_checkout
+def test_the_floor_is_timed_by_its_kernels(case: Any, part: Any) -> None:
+    floor = part("floor")
+    seconds = floor.Floor(case, 1).step_seconds(2)
+    assert len(seconds) == 2
+    assert all(0 < time < 1 for time in seconds)
+    kernel = {"name": "conv_kernel_time", "ts": 20, "dur": 3, "args": {"op_name": "Conv"}}
+    other = {**kernel, "args": {"op_name": "ReorderInput"}}
+    runs = [{"name": "model_run", "ts": ts, "dur": 15, "args": {}} for ts in (10, 30)]
+    assert floor.kernel_seconds([kernel, other, {**kernel, "ts": 31}, {**kernel, "ts": 40}, *runs]) == [3e-6, 6e-6]
+
+
+@of_a_checkout
+def test_a_contest_checks_times_and_reports(case: Any, part: Any, tmp_path: Path) -> None:
+    contest, summary, page = part("contest"), part("summary"), part("page")
+    systems = [system for system in part("systems").SYSTEMS if system.name in ("cpu", "floor")]
+    pythons = dict.fromkeys(("runtime", "tensorflow"), Path(sys.executable))
+    contestants = {system.name: contest.Contestant(system, case) for system in systems}
+    said: list[str] = []
+    entries, absent = contest.hold(contestants, pythons, contest.Plan(rounds=2, steps=3, threads=1), said.append)
+    assert absent == {}
+    assert entries["cpu"].cosine >= 0.9999
+    assert entries["floor"].cosine is None
+    for entry in entries.values():
+        assert [len(times) for times in entry.rounds] == [3, 3]
+        assert all(time > 0 for times in entry.rounds for time in times)
+        assert entry.peak_bytes > 10e6
+        assert "onnxruntime" in entry.versions
+    assert len(entries["cpu"].evaluations) == 2
+    results = {
+        "date": "2020-01-01",
+        "machine": part("machine").machine(),
+        "threads": 1,
+        "versions": {name: entry.versions for name, entry in entries.items()},
+        "skipped": {"cuda": "no environment cuda"},
+        "steps": [{"row": "v3-low", "size": SIZE, "gflop": 1.0, "systems": summary.summary(entries, systems)}],
+        "start": {"cpu": [2.0, 1.0, 1.0], "tf-function": [8.0, 8.0, 2.0]},
+    }
+    assert json.loads(json.dumps(results))["steps"][0]["systems"]["cpu"]["rounds"] == entries["cpu"].rounds
+    text = page.report(results)
+    assert "| onnxdream, cpu fp32 |" in text
+    assert "| TensorFlow tf.function | 8.00 (2.00–8.00) | 0.25× |" in text  # start by start
+    assert "not here: onnxdream, cuda fp32 (no environment cuda)" in text
+    file = tmp_path / "performance.md"
+    file.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+    page.publish(results, file)
+    assert file.read_text() == f"before\n{page.BEGIN}\n{text}{page.END}\nafter\n"
+    file.write_text("no markers")
+    with pytest.raises(ValueError, match="markers"):
+        page.publish(results, file)
+
+
+@of_a_checkout
+@pytest.mark.parametrize("spoil", [lambda g: np.roll(g, 1, axis=2), lambda g: -g, lambda g: 1.01 * g])
+def test_a_wrong_gradient_ends_the_benchmark_without_a_time(
+    spoil: Any, case: Any, part: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    np.save(case.gradient, spoil(np.load(case.gradient)))
+    environments, results = tmp_path / "environments.toml", tmp_path / "results.json"
+    environments.write_text(f'tensorflow = "{sys.executable}"\nruntime = "{sys.executable}"\n')
+    run, benchmark = part("run"), part("benchmark")
+    monkeypatch.setattr(benchmark.Benchmark, "_made", lambda self, row, size: case)  # instead of minutes with v3
+    words = ["--rows", "v3-low", "--sizes", "256x256", "--systems", "cpu", "--parts", "steps", "--threads", "1"]
+    code = run.main([*words, "--environments", str(environments), "--json", str(results)])
+    said = capsys.readouterr()
+    assert code == 1
+    assert said.out == ""
+    assert "error: cpu at 48x40: gradient cosine" in said.err
+    assert not results.exists()
+
+
+@of_a_checkout
+@pytest.mark.skipif(find_spec("torch") is not None, reason="PyTorch is here")
+def test_a_peer_that_cannot_start_is_told_and_left_out(case: Any, part: Any) -> None:
+    contest, systems = part("contest"), {system.name: system for system in part("systems").SYSTEMS}
+    plan, said = contest.Plan(rounds=1, steps=1, threads=1), []
+    contestants = {name: contest.Contestant(systems[name], case) for name in ("torch-eager", "floor")}
+    pythons = dict.fromkeys(("pytorch", "tensorflow"), Path(sys.executable))
+    entries, absent = contest.hold(contestants, pythons, plan, said.append)
+    assert set(entries) == {"floor"}
+    assert "No module named 'torch'" in absent["torch-eager"]
+    assert absent["torch-eager"] in said[0]
+
+
+@of_a_checkout
+def test_onnxdream_itself_must_start(case: Any, part: Any) -> None:
+    contest, systems = part("contest"), {system.name: system for system in part("systems").SYSTEMS}
+    (case.folder / "bundle.onnx").unlink()
+    contestants = {"cpu": contest.Contestant(systems["cpu"], case)}
+    plan = contest.Plan(rounds=1, steps=1, threads=1)
+    with pytest.raises(contest.ContestError, match="no bundle"):
+        contest.hold(contestants, {"runtime": Path(sys.executable)}, plan, print)
+
+
+@of_a_checkout
+def test_a_whole_dream_is_held_against_its_steps(case: Any, part: Any) -> None:
+    contest, job = part("contest"), part("job")
+    (system,) = [system for system in part("systems").SYSTEMS if system.name == "cpu"]
+    found = job.whole_job(contest.Contestant(system, case), {"runtime": Path(sys.executable)}, steps=3, threads=1)
+    assert found["steps"] == 3
+    assert found["seconds"] > found["steps_alone_seconds"] > 0
+    assert found["share"] == pytest.approx(found["seconds"] / found["steps_alone_seconds"])
+
+
+@of_a_checkout
+def test_a_gpu_is_busy_while_any_kernel_runs(part: Any) -> None:
+    runs = [{"name": "model_run", "ts": ts, "dur": 90} for ts in (0, 100, 200)]
+    kernels = [
+        {"cat": "Kernel", "name": "k", "ts": ts, "dur": dur} for ts, dur in ((10, 20), (110, 20), (120, 30), (210, 5))
+    ]
+    host = [{"cat": "Node", "name": "conv_kernel_time", "ts": 100, "dur": 90}]
+    assert part("busy").busy_seconds([*runs, *kernels, *host], skipped=1) == pytest.approx(45e-6)
+    assert part("busy").busy_seconds(host, skipped=1) == 0.0

@@ -1,0 +1,327 @@
+"""Folders for devices: what is in them, that they install and run, and what is never overwritten."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from pictures_fixture import TINY_BYTES, in_limited_files, listing, noise, save
+
+from onnxdream.models.assembly import DEFAULT
+from onnxdream.runtime import Bundle
+from onnxdream.runtime.deploy import deploy
+from onnxdream.runtime.deploying import wheel as wheel_module
+from onnxdream.runtime.deploying.folder import TARGETS, DeploymentWriteError, plain_name
+from onnxdream.runtime.deploying.wheel import pack_wheel
+from onnxdream.runtime.errors import SettingsError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+ALWAYS = {"README.txt", "SHA256SUMS", "deployment.json", "requirements.txt", "run.sh", "tiny.onnx"}
+JETSON = {"requirements-jetson.txt", "requirements-opencv.txt"}
+WHEEL, _ = pack_wheel()
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Bundle:
+    return Bundle.load(Path(__file__).parents[1] / "data" / "tiny.onnx")
+
+
+def run_script(folder: Path, *words: str, here: Path | None = None, **environment: str) -> tuple[int, str, str]:
+    """Runs run.sh in a folder of its own, as a user does."""
+    finished = subprocess.run(
+        [str(folder / "run.sh"), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+        cwd=here or folder.parent,
+        env={**os.environ, **environment},
+    )
+    return finished.returncode, finished.stdout, finished.stderr
+
+
+def installed(folder: Path) -> Path:
+    """The folder with an environment as run.sh would have made it, whose Python is the one that runs here."""
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    shutil.copy(folder / "SHA256SUMS", folder / ".venv" / "installed")
+    return folder
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_folder_of_every_target(target: str, tiny: Bundle, tmp_path: Path) -> None:
+    folder = deploy(tiny, target, tmp_path / "device")
+    jetson = target.startswith("jetson")
+    assert listing(folder) == ALWAYS | {WHEEL} | (JETSON if jetson else set())
+    assert listing(tmp_path) == {"device", *(f"device/{name}" for name in listing(folder))}
+    assert (folder / "tiny.onnx").read_bytes() == TINY_BYTES
+    checked = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, capture_output=True)
+    assert checked.returncode == 0
+    assert len(checked.stdout.splitlines()) == len(listing(folder)) - 1
+    assert len((folder / "README.txt").read_text().splitlines()) == 5
+    assert target in (folder / "README.txt").read_text()
+    assert json.loads((folder / "deployment.json").read_text())["target"] == target
+    script = (folder / "run.sh").read_text()
+    assert TARGETS[target].python in script
+    assert "@bundle" not in script
+    assert "@python" not in script
+    assert subprocess.run(["sh", "-n", folder / "run.sh"], check=False).returncode == 0
+    assert os.access(folder / "run.sh", os.X_OK)
+    requirements = (folder / "requirements.txt").read_text()
+    assert requirements.startswith(f"./{WHEEL}")
+    assert ("numpy>=1.26,<2" in requirements) == jetson
+    if jetson:
+        theirs = (folder / "requirements-jetson.txt").read_text()
+        assert f"--index-url {TARGETS[target].jetson_index}\n" in theirs
+        assert "onnxruntime-gpu" in theirs
+        assert "onnxruntime" not in requirements
+    else:
+        assert requirements == f"./{WHEEL}[{TARGETS[target].extra}]\n"
+
+
+def test_the_same_bundle_gives_the_same_folder(tiny: Bundle, tmp_path: Path) -> None:
+    first, second = (deploy(tiny, "cpu", tmp_path / name) for name in ("first", "second"))
+    assert (first / "SHA256SUMS").read_bytes() == (second / "SHA256SUMS").read_bytes()
+
+
+def test_a_folder_is_named_after_its_bundle_and_target(
+    tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert deploy(tiny, "cpu") == Path("tiny-cpu")
+    assert (tmp_path / "tiny-cpu" / "run.sh").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("v3-low.onnx", "v3-low.onnx"),
+        ("my net's $(v3).onnx", "my_net_s___v3_.onnx"),
+        ("-rf.onnx", "rf.onnx"),
+        (".onnx", "onnx"),
+        ("日本.onnx", "onnx"),
+        ("x" * 300 + ".onnx", "x" * 195 + ".onnx"),
+        ("///", "bundle-"),
+    ],
+)
+def test_a_bundle_gets_a_name_that_no_shell_misreads(name: str, plain: str) -> None:
+    assert plain_name(name) == plain
+
+
+def test_an_unknown_target_is_refused(tiny: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no target 'jetson': choose jetson-orin, jetson-thor, workstation, cpu"):
+        deploy(tiny, "jetson", tmp_path / "device")
+    assert not listing(tmp_path) - {"onnxdream-home"}
+
+
+# The wheel.
+
+
+def test_the_wheel_holds_what_the_package_holds() -> None:
+    with zipfile.ZipFile(io.BytesIO(pack_wheel()[1])) as wheel:
+        packed = {name for name in wheel.namelist() if name.startswith("onnxdream/")}
+        metadata = wheel.read(next(name for name in wheel.namelist() if name.endswith("METADATA"))).decode()
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))
+    expected: set[str] = set()
+    if (PROJECT.parent / "cli.py").is_file():
+        for package in project["tool"]["setuptools"]["packages"]:
+            folder = PROJECT.parent.joinpath(*package.split(".")[1:])
+            patterns = ["*.py", *project["tool"]["setuptools"]["package-data"].get(package, [])]
+            expected |= {str(path) for pattern in patterns for path in folder.glob(pattern)}
+        expected = {f"onnxdream/{Path(path).relative_to(PROJECT.parent).as_posix()}" for path in expected}
+    else:  # the tests of an installed wheel
+        package = DEFAULT.path.parents[2]
+        files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        expected = {f"onnxdream/{path.relative_to(package).as_posix()}" for path in files}
+    assert packed == expected
+    required = [line.removeprefix("Requires-Dist: ") for line in metadata.splitlines() if line.startswith("Requires-")]
+    for requirement in project["project"]["dependencies"]:
+        name = requirement.split(">")[0]
+        assert any(line.startswith(name) and "extra ==" not in line for line in required), requirement
+    assert any(line.startswith("onnxruntime>") and 'extra == "cpu"' in line for line in required)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "expected"),
+    [
+        ("jinja2>=3.1", 'jinja2>=3.1; extra == "report"'),
+        (
+            "matplotlib>=3.8; python_version < '3.13'",
+            "matplotlib>=3.8; (python_version < '3.13') and extra == \"report\"",
+        ),
+        (
+            "matplotlib ;sys_platform == 'linux' or python_version < '3.13'",
+            "matplotlib; (sys_platform == 'linux' or python_version < '3.13') and extra == \"report\"",
+        ),
+    ],
+)
+def test_a_requirement_of_an_extra_keeps_its_own_marker(
+    requirement: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = PROJECT.read_text(encoding="utf-8").replace('"jinja2>=3.1"', f'"{requirement}"')
+    for name, text in {"pyproject.toml": project, "LICENSE": "", "NOTICE": ""}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(wheel_module, "_PACKAGE", tmp_path)
+    with zipfile.ZipFile(io.BytesIO(pack_wheel()[1])) as wheel:
+        metadata = wheel.read(next(name for name in wheel.namelist() if name.endswith("METADATA"))).decode()
+    assert f"Requires-Dist: {expected}" in metadata.splitlines()
+    if find_spec("packaging"):
+        from packaging.requirements import Requirement
+
+        assert Requirement(expected).marker.evaluate({"extra": "report", "python_version": "3.12"})
+        assert not Requirement(expected).marker.evaluate({"extra": "cpu", "python_version": "3.12"})
+
+
+def test_the_wheels_record_is_true() -> None:
+    with zipfile.ZipFile(io.BytesIO(pack_wheel()[1])) as wheel:
+        record = next(name for name in wheel.namelist() if name.endswith("RECORD"))
+        rows = {name: (hashed, size) for name, hashed, size in csv.reader(io.StringIO(wheel.read(record).decode()))}
+        assert set(rows) == set(wheel.namelist())
+        for name, (hashed, size) in rows.items():
+            if name != record:
+                digest = base64.urlsafe_b64encode(hashlib.sha256(wheel.read(name)).digest()).rstrip(b"=").decode()
+                assert (hashed, int(size)) == (f"sha256={digest}", len(wheel.read(name)))
+
+
+def test_pip_installs_the_wheel_and_it_runs(tmp_path: Path) -> None:
+    name, data = pack_wheel()
+    (tmp_path / name).write_bytes(data)
+    place = tmp_path / "place"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", place]
+    if subprocess.run([*pip[:3], "--version"], capture_output=True, check=False).returncode:
+        pytest.skip("no pip in this environment")
+    subprocess.run([*pip, tmp_path / name], check=True, capture_output=True, cwd=tmp_path)
+    ran = subprocess.run(
+        [sys.executable, "-m", "onnxdream.cli", "info", "v3-low", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(place)},
+    )
+    assert Path(json.loads(ran.stdout)["path"]).is_relative_to(place)
+
+
+# run.sh.
+
+
+def test_the_script_verifies_and_dreams_from_anywhere(tiny: Bundle, tmp_path: Path) -> None:
+    folder = installed(deploy(tiny, "cpu", tmp_path / "my device"))
+    here = tmp_path / "here"
+    here.mkdir()
+    for words in ((), ("verify",)):
+        code, out, err = run_script(folder, *words, here=here)
+        assert code == 0, err
+        assert "gradient on cpu in fp32" in out
+    save(here / "my bears.png", noise(40, 50))
+    code, _, err = run_script(folder, "dream", "my bears.png", "--steps", "2", here=here)
+    assert code == 0, err
+    assert "model: tiny.onnx" in err
+    assert (here / "my bears-dream.png").is_file()
+    again = json.loads((here / "my bears-dream.json").read_text())["bundle"]["path"]
+    assert Path(again) == folder / "tiny.onnx"
+    code, _, err = run_script(folder, "dream", "--repeat", "my bears-dream.json", here=here)
+    assert code == 0, err
+    assert (here / "my bears-dream-2.png").is_file()
+    assert run_script(folder, "info", "--json", here=here)[0] == 0
+
+
+def test_the_script_passes_on_what_verify_finds(tiny: Bundle, tmp_path: Path) -> None:
+    folder = installed(deploy(tiny, "cpu", tmp_path / "device"))
+    with (folder / "tiny.onnx").open("ab") as file:
+        file.write(b"x")
+    code, _, err = run_script(folder)
+    assert code == 1
+    assert "tiny.onnx is not as it was deployed" in err
+
+
+def test_the_script_refuses_another_python(tiny: Bundle, tmp_path: Path) -> None:
+    folder = deploy(tiny, "jetson-orin", tmp_path / "device")
+    code, out, err = run_script(folder, PYTHON="false")
+    assert code == 1
+    assert err.startswith("error: false is not the Python this folder was made for (sys.version_info[:2] == (3, 10))")
+    assert not out
+    assert not (folder / ".venv").exists()
+
+
+def test_the_script_installs_anew_where_the_folder_has_changed(tiny: Bundle, tmp_path: Path) -> None:
+    folder = installed(deploy(tiny, "cpu", tmp_path / "device"))
+    (folder / ".venv" / "installed").write_text("another folder's", encoding="utf-8")
+    code, _, err = run_script(folder, PYTHON="false")
+    assert code == 1
+    assert "is not the Python this folder was made for" in err
+
+
+# What may be overwritten.
+
+
+def test_a_deployed_folder_is_replaced_only_when_asked(tiny: Bundle, tmp_path: Path) -> None:
+    folder = installed(deploy(tiny, "workstation", tmp_path / "device"))
+    with pytest.raises(DeploymentWriteError, match="is there: give --overwrite"):
+        deploy(tiny, "cpu", folder)
+    assert "workstation" in (folder / "README.txt").read_text()
+    deploy(tiny, "cpu", folder, overwrite=True)
+    assert listing(folder) == ALWAYS | {WHEEL}
+    assert listing(tmp_path) - {f"device/{name}" for name in listing(folder)} == {"device"}
+
+
+def test_an_empty_folder_is_taken(tiny: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "device").mkdir()
+    assert (deploy(tiny, "cpu", tmp_path / "device") / "run.sh").is_file()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_deploy_did_not_write_is_never_replaced(overwrite: bool, tiny: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.txt").write_text("mine")
+    deploy(tiny, "cpu", tmp_path / "device")
+    (tmp_path / "link").symlink_to("device")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    before = listing(tmp_path)
+    for name in ("file", "folder", "link", "dangling"):
+        with pytest.raises(DeploymentWriteError, match="choose another --output"):
+            deploy(tiny, "cpu", tmp_path / name, overwrite)
+    assert listing(tmp_path) == before
+    assert (tmp_path / "folder" / "thesis.txt").read_text() == "mine"
+
+
+def test_dreams_beside_a_deployed_bundle_are_kept(tiny: Bundle, tmp_path: Path) -> None:
+    folder = deploy(tiny, "cpu", tmp_path / "device")
+    (folder / "bears-dream.png").write_text("a dream")
+    with pytest.raises(DeploymentWriteError, match=r"holds 'bears-dream\.png', which was not deployed"):
+        deploy(tiny, "cpu", folder, overwrite=True)
+    assert (folder / "bears-dream.png").read_text() == "a dream"
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    """Nor does it take away what was there."""
+    output = tmp_path / "device"
+    words = (sys.executable, "-m", "onnxdream.cli", "deploy", "v3-low", "--target", "cpu", "--output", output)
+    for existing in (False, True):
+        if existing:
+            deploy(Bundle.built_in(), "cpu", output)
+        before = listing(tmp_path)
+        finished = in_limited_files(10**6, *words, "--overwrite")
+        assert finished.returncode == 1
+        assert finished.stderr.count("\n") == 1
+        assert "cannot be written (File too large): choose another --output or make room" in finished.stderr
+        assert listing(tmp_path) == before

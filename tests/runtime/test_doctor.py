@@ -1,0 +1,156 @@
+"""What the doctor tells of a machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from make_tiny_bundle import TINY_PATH
+from pictures_fixture import bundle_bytes, facts
+
+from onnxdream.models.contract import Weights
+from onnxdream.runtime import doctor
+from onnxdream.runtime.doctor import Diagnosis, Provider, diagnose
+from onnxdream.runtime.provider import hardware as hardware_module
+from onnxdream.runtime.provider.hardware import Gpu, Jetson, look
+from onnxdream.runtime.provider.known_issues import Trap, clashes
+from onnxdream.runtime.provider.machine import NAMES, usable_threads
+from onnxdream.runtime.provider.selection import self_test
+
+
+@pytest.fixture(scope="module")
+def found() -> Diagnosis:
+    """The diagnosis of this machine, with no bundle but the embedded one."""
+    return diagnose()
+
+
+def test_the_diagnosis_of_this_machine(found: Diagnosis) -> None:
+    assert found.python == platform.python_version()
+    assert platform.machine() in found.machine
+    assert found.threads == usable_threads() <= found.cores <= found.logical_cpus
+    assert found.versions["numpy"] == np.__version__
+    assert found.versions["onnxdream"]
+    assert set(found.cpu_flags) <= look().cpu_flags
+    assert found.budget == found.memory // 2
+    assert found.memory > 0
+    assert len(found.problems) >= len(clashes(look().packages))
+
+
+def test_every_provider_of_this_onnxruntime_is_tried(found: Diagnosis) -> None:
+    ours = {name for name, theirs in NAMES.items() if theirs in ort.get_available_providers()}
+    assert {provider.name for provider in found.providers} == ours
+    assert set(found.not_in_this_build) == set(NAMES) - ours
+    for provider in found.providers:
+        assert (provider.problem is None) == (self_test(provider.name) is None)
+        assert provider.name == "tensorrt" or (provider.kernels or 0) > 0 or provider.problem
+
+
+def test_on_the_cpu_nothing_falls_elsewhere(found: Diagnosis) -> None:
+    cpu = next(provider for provider in found.providers if provider.name == "cpu")
+    assert cpu.elsewhere == 0
+    assert cpu.kernels is not None
+    assert cpu.kernels > 100
+    assert cpu.line() == f"provider cpu           works, {cpu.kernels} kernels"
+
+
+def test_the_diagnosis_is_plain_data(found: Diagnosis) -> None:
+    data = json.loads(json.dumps(asdict(found)))
+    assert data["versions"] == found.versions
+    assert data["providers"][0]["name"] == "cpu"
+    assert data["providers"][0]["problem"] is None
+
+
+def test_it_names_the_bundle_that_dream_would_use(home: Path, found: Diagnosis) -> None:
+    assert found.bundle == "v3-low, built in"
+    path = home / "bundles" / "mine.onnx"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(TINY_PATH.read_bytes())
+    told = diagnose()
+    assert (told.bundle, told.bundles, told.bundle_folder) == ("v3-low, built in", 1, str(path.parent))
+    path.write_bytes(
+        bundle_bytes([b"\x22\x04Relu"], metadata=replace(facts(), weights=Weights("mine.h5", "", "")).to_json())
+    )
+    told = diagnose()
+    assert told.bundle == "mine.onnx"
+    assert told.providers[0].problem is not None
+    assert "a convolution works, mine.onnx does not" in told.providers[0].problem
+
+
+def test_the_traps_of_the_machine_are_its_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Jetson("NVIDIA Jetson Orin Nano", "36.4.3")
+    packages = {"onnxruntime": "1", "onnxruntime-gpu": "1"}
+    monkeypatch.setattr(doctor, "look", lambda: replace(look(), jetson=board, packages=packages))
+    told = diagnose()
+    names = [problem.name for problem in told.problems]
+    assert names[0] == "clashing packages"
+    assert "Jetson wheel" in names or "CUDAExecutionProvider" in ort.get_available_providers()
+    assert "board       NVIDIA Jetson Orin Nano, L4T 36.4.3" in told.lines()
+
+
+def test_in_a_container_the_doctor_tells_the_memory_that_a_dream_plans_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "memory.max").write_text("400000000\n")
+    monkeypatch.setattr(hardware_module, "_CGROUP_MEMORY", (tmp_path / "memory.max",))
+    here = look.__wrapped__()
+    monkeypatch.setattr(doctor, "look", lambda: here)
+    told = diagnose()
+    assert (told.memory, told.budget) == (400 * 10**6, 200 * 10**6)
+    assert "memory      0.4 GB, of which a dream takes 0.2 GB at most" in told.lines()
+
+
+def test_the_diagnosis_in_words(found: Diagnosis) -> None:
+    told = replace(
+        found,
+        python="3.12.1",
+        machine="Linux aarch64",
+        logical_cpus=8,
+        threads=4,
+        cores=6,
+        quota=4.5,
+        cpu="Cortex",
+        cpu_flags=("asimd", "bf16"),
+        memory=8 * 10**9,
+        budget=4 * 10**9,
+        gpu=Gpu("RTX", "580.65", 12 * 10**9, "8.9"),
+        cuda=("12.6.68", "13"),
+        cudnn=("9",),
+        tensorrt=(),
+        versions={"numpy": "2.0"},
+        providers=(
+            Provider("cpu", None, 257, 0),
+            Provider("cuda", "no device"),
+            Provider("openvino", None, 3, 2, bf16=True),
+        ),
+        not_in_this_build=("tensorrt",),
+        bundle_folder="/home/bundles",
+        bundles=2,
+        bundle="v3.onnx",
+        problems=(Trap("clash", "a and b clash", "uninstall a"),),
+    )
+    lines = told.lines()
+    assert lines == [
+        "Python 3.12.1 on Linux aarch64, 4 CPU threads by default, of 8 logical CPUs",
+        "CPU         Cortex, 6 cores, a quota of 4.5 cores: asimd bf16",
+        "memory      8.0 GB, of which a dream takes 4.0 GB at most",
+        "GPU         RTX, 12.0 GB, compute capability 8.9, driver 580.65",
+        *(line for line in lines if line.startswith("board")),
+        "libraries   CUDA 12.6.68 and 13, cuDNN 9, TensorRT not found",
+        "packages    numpy 2.0",
+        "provider cpu           works, 257 kernels",
+        "provider cuda          fails: no device",
+        "provider openvino      works, bf16 too, 3 kernels, 2 more fell to other providers",
+        "provider tensorrt      not in this onnxruntime",
+        "bundles     2 in /home/bundles; dream uses v3.onnx",
+        "problem: clash: a and b clash: uninstall a",
+    ]
+    assert (
+        "GPU         Orin, memory shared with the CPU, compute capability 8.7, driver 540"
+        in replace(told, gpu=Gpu("Orin", "540", None, "8.7")).lines()
+    )
+    assert "GPU         none that nvidia-smi shows" in replace(told, gpu=None).lines()

@@ -1,0 +1,331 @@
+"""Running a grid: what is done is done, what is stopped goes on, what fails does not stop the rest; and its report."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from onnxdream.cli import app
+from onnxdream.runtime.dream import writer
+from onnxdream.runtime.dream.repeat import load_record
+from onnxdream.study import bundles, commands
+from onnxdream.study.cells import key_of
+from onnxdream.study.folder import Folder
+from onnxdream.study.losses import read_losses
+
+CLI = [sys.executable, "-m", "onnxdream.cli", "experiment"]
+
+
+@pytest.fixture
+def grid(tmp_path: Path, tiny_path: Path) -> Path:
+    """Two pictures × the tiny bundle, three steps."""
+    rng = np.random.default_rng(0)
+    for name, size in (("bears", (40, 56)), ("penguins", (48, 32))):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), rng.integers(0, 256, (*size, 3), np.uint8))
+    path = tmp_path / "grid.toml"
+    path.write_text(
+        f"""
+        images = ["bears.png", "penguins.png"]
+        [[bundle]]
+        model = "{tiny_path.as_posix()}"
+        [settings]
+        steps = 3
+        max-size = 32
+        snapshots = [1, 2, 3]
+        threads = 1
+        """
+    )
+    return path
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take more time than the dreams of these tests."""
+    monkeypatch.setattr(commands, "_REPORT_EXTRA", ("a_package_that_is_not_there",))
+    monkeypatch.setattr(writer, "can_plot", lambda: False)
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    """What the command prints, errors included."""
+    result = CliRunner().invoke(app, ["experiment", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def rows_of(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "summary.csv").open(newline="") as file:
+        return {row["cell"]: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_grid_leaves_every_file_of_every_cell(grid: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    said = run("run", grid, "--output", out)
+    assert "2 cells; 2 to run take about" in said
+    assert "no report.html: install onnxdream[report]" in said
+    rows = rows_of(out)
+    assert list(rows) == ["tiny-bears", "tiny-penguins"]
+    for name, row in rows.items():
+        cell = out / "cells" / name
+        for ending in (".png", ".json", "-losses.csv", "-step0001.png", "-step0002.png", "-step0003.png"):
+            assert (cell / f"{name}{ending}").is_file()
+        losses = read_losses(cell / f"{name}-losses.csv")
+        assert len(losses.totals) == 4
+        assert float(row["first_loss"]) == pytest.approx(losses.totals[0], rel=1e-5)
+        assert float(row["last_loss"]) == pytest.approx(losses.totals[-1], rel=1e-5)
+        assert losses.totals[-1] > losses.totals[0]
+        assert (row["status"], row["steps"]) == ("done", "3")
+        record = load_record(cell / f"{name}.json")
+        assert row["key"] == key_of(record)
+    shrunk = cv2.imread(str(out / "inputs" / "bears-shrunk.png"))
+    assert shrunk.shape == (23, 32, 3)
+    assert (out / "inputs" / "bears.png").read_bytes() == (tmp_path / "bears.png").read_bytes()
+    summary = json.loads((out / "summary.json").read_text())
+    assert "steps 3 (paper preset: 1000)" in summary["changes"]
+    assert not summary["is_paper"]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_what_is_done_is_not_done_again_but_what_changed_is(grid: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    run("run", grid, "--output", out)
+    records = {name: (out / "cells" / name / f"{name}.json") for name in rows_of(out)}
+    before = {name: path.stat().st_mtime_ns for name, path in records.items()}
+
+    def dreamed_again() -> set[str]:
+        run("run", grid, "--output", out)
+        again = {name for name, path in records.items() if path.stat().st_mtime_ns != before[name]}
+        before.update({name: path.stat().st_mtime_ns for name, path in records.items()})
+        return again
+
+    assert dreamed_again() == set()
+    grid.write_text(grid.read_text().replace("threads = 1", "threads = 2"))
+    assert dreamed_again() == set(), "where it is computed makes no other cell"
+    records["tiny-bears"].with_name("tiny-bears-losses.csv").unlink()
+    assert dreamed_again() == {"tiny-bears"}
+    cv2.imwrite(str(tmp_path / "penguins.png"), np.full((48, 32, 3), 7, np.uint8))
+    assert dreamed_again() == {"tiny-penguins"}
+    grid.write_text(grid.read_text().replace("steps = 3", "steps = 2"))
+    assert dreamed_again() == set(records)
+    assert not list(out.rglob("*-step0003.png")), "pictures of the run before are gone"
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("schedule", ["[0.02, 0.01]", '"0.02:0.01"'])
+def test_schedules_and_colours_are_settings_of_a_study(schedule: str, grid: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    grid.write_text(f'{grid.read_text()}step-size = {schedule}\nblur = [1.5, 0]\ncolours = "own:0.7"\n')
+    run("run", grid, "--output", out)
+    path = out / "cells" / "tiny-bears" / "tiny-bears.json"
+    settings = load_record(path).settings
+    assert (settings.step_size, settings.blur, settings.colours) == ((0.02, 0.01), (1.5, 0), "own:0.7")
+    before = path.stat().st_mtime_ns
+    assert "2 of them done already" in run("run", grid, "--output", out)
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_fall_to_the_cpu_is_said_once_and_recorded_in_every_cell(
+    grid: Path, tmp_path: Path, broken_cuda: str
+) -> None:
+    out = tmp_path / "study"
+    assert run("run", grid, "--output", out).splitlines().count(broken_cuda) == 1
+    for name in rows_of(out):
+        record = load_record(out / "cells" / name / f"{name}.json")
+        assert (record.execution.provider, record.notices) == ("cpu", (broken_cuda,))
+
+
+@pytest.mark.usefixtures("no_report")
+def test_one_failed_cell_stops_no_other(grid: Path, tmp_path: Path) -> None:
+    (tmp_path / "bears.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
+    out = tmp_path / "study"
+    said = run("run", grid, "--output", out, code=1)
+    assert "error: tiny-bears" in said
+    rows = rows_of(out)
+    assert (rows["tiny-bears"]["status"], rows["tiny-penguins"]["status"]) == ("failed", "done")
+    assert "bears.png" in rows["tiny-bears"]["problem"]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_bundle_that_cannot_be_made_here_names_the_command(
+    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
+    grid.write_text(
+        grid.read_text().replace("[settings]", '[[bundle]]\nmodel = "irv2"\nweights = "random"\n[settings]')
+    )
+    said = run("run", grid, "--output", tmp_path / "study", code=1)
+    assert "onnxdream export --model irv2 --layers paper-low --weights random" in said
+    assert {name: row["status"] for name, row in rows_of(tmp_path / "study").items()} == {
+        "tiny-bears": "done",
+        "tiny-penguins": "done",
+        "inception-resnet-v2-paper-low-bears": "failed",
+        "inception-resnet-v2-paper-low-penguins": "failed",
+    }
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_bundle_at_hand_is_not_exported(grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
+    text = grid.read_text()
+    start, end = text.index("model ="), text.index("[settings]")
+    grid.write_text(f'{text[:start]}model = "v3"\nweights = "builtin"\n{text[end:]}')
+    run("run", grid, "--output", tmp_path / "study")  # v3-low has these layers and weights
+    row = rows_of(tmp_path / "study")["v3-paper-low-bears"]
+    assert (row["bundle"], row["weights"], row["status"]) == ("v3-low", "imagenet-8bit", "done")
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_missing_bundle_is_exported_in_a_process_of_its_own(grid: Path, tmp_path: Path) -> None:
+    for package in ("tensorflow", "tf2onnx"):
+        pytest.importorskip(package)
+    text = grid.read_text()
+    start, end = text.index("model ="), text.index("[settings]")
+    grid.write_text(f'{text[:start]}model = "v3"\nlayers = "activation"\nweights = "random"\n{text[end:]}')
+    said = run("run", grid, "--output", tmp_path / "study")
+    assert "exporting v3-activation-random" in said
+    assert rows_of(tmp_path / "study")["v3-activation-penguins"]["layers"] == "activation"
+    assert "exporting" not in run("run", grid, "--output", tmp_path / "study")
+
+
+def test_a_picture_that_is_not_there_is_said_before_anything_runs(grid: Path, tmp_path: Path) -> None:
+    (tmp_path / "bears.png").unlink()
+    assert "all its pictures" in run("run", grid, "--output", tmp_path / "study", code=1)
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(grid: Path, tmp_path: Path) -> None:
+    grid.write_text(grid.read_text().replace("steps = 3", "steps = 3000"))
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    command = [*CLI, "run", str(grid), "--output", str(broken)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    for line in process.stderr:
+        if line.startswith("1/2"):  # the first cell is done, the second begins
+            break
+    time.sleep(0.4)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    statuses = [row["status"] for row in rows_of(broken).values()]
+    assert sorted(statuses) == ["done", "open"], said
+    assert len(list(broken.rglob("*.checkpoint"))) == 1
+    assert "going on after" in run("run", grid, "--output", broken)
+    assert not list(broken.rglob("*.checkpoint"))
+    run("run", grid, "--output", whole)
+    for name in rows_of(whole):
+        losses = [Folder(folder).results(name).losses.read_bytes() for folder in (whole, broken)]
+        assert losses[0] == losses[1]
+
+
+class _Page(HTMLParser):
+    """Collects the tags of a page with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+
+def test_the_report_is_one_file_with_everything_in_it(grid: Path, tmp_path: Path) -> None:
+    for package in ("matplotlib", "jinja2"):
+        pytest.importorskip(package)
+    (tmp_path / "bears.png").rename(tmp_path / "<b>$ears&.png")
+    grid.write_text(grid.read_text().replace("bears.png", "<b>$ears&.png"))
+    out = tmp_path / "study"
+    run("run", grid, "--output", out)
+    text = (out / "report.html").read_text(encoding="utf-8")
+    page = _Page(text)
+    for tag, attributes in page.tags:
+        assert tag not in ("b", "iframe", "object", "embed")
+        for name in ("src", "href", "xlink:href", "srcset"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/")), (tag, name)
+    assert "url(" not in text.replace("url(#", "")
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == 2 * 2 + 2 * (2 + 3)  # inputs; before, after and three steps
+    assert all(image["alt"] and image["loading"] == "lazy" and image["width"] for image in images)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    sliders = [attributes for tag, attributes in page.tags if attributes.get("type") == "range"]
+    assert len(sliders) == 2
+    assert all(slider["aria-label"] for slider in sliders)
+    assert sum(tag == "svg" for tag, _ in page.tags) == 2 + 2 * 2
+    assert "not ImageNet weights" in text
+    assert "prefers-color-scheme: dark" in text
+    assert 'id="claims"' not in text, "claims are the paper's grid's only"
+
+
+def test_the_papers_report_shows_claims_and_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("matplotlib", "jinja2"):
+        pytest.importorskip(package)
+    monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
+    examples = Path(__file__).parents[2] / "examples"
+    options = ["--weights", "v3=builtin,irv2=random", "--steps", 2, "--max-size", 96, "--threads", 1]
+    images = f"{examples / 'bears.jpg'},{examples / 'penguins.jpg'}"
+    run("paper", "--images", images, *options, "--output", tmp_path, code=1)
+    rows = rows_of(tmp_path)
+    assert [row["status"] for row in rows.values()] == ["done"] * 2 + ["failed"] * 8
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "claims nothing about the paper" in text
+    assert "2.720845 – 5.536911" in text
+    assert text.count('class="verdict not-decidable"') == 4
+    assert "onnxdream export --model v3 --layers paper-high --weights builtin" in text
+
+
+@pytest.mark.usefixtures("no_report")
+def test_without_a_network_and_tensorflow_the_papers_low_cells_run_on_the_built_in_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
+    bears = Path(__file__).parents[2] / "examples" / "bears.jpg"
+    options = ["--steps", 1, "--max-size", 96, "--threads", 1, "--output", tmp_path]
+    said = run("paper", "--images", bears, *options, code=1)
+    assert "v3-paper-low: there is no bundle of Keras's ImageNet file, so the built-in copy in 8 bits serves" in said
+    rows = rows_of(tmp_path)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "v3-paper-low-bears": "done",
+        "v3-paper-high-bears": "failed",
+        "v3-paper-high-text-bears": "failed",
+        "inception-resnet-v2-paper-low-bears": "failed",
+        "inception-resnet-v2-paper-high-bears": "failed",
+    }
+    assert rows["v3-paper-low-bears"]["weights"] == "imagenet-8bit"
+    assert "onnxdream export --model v3 --layers paper-high --weights imagenet" in said
+
+
+def test_figures_come_in_print_quality(grid: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    out = tmp_path / "study"
+    run("run", grid, "--output", out)
+    paths = [Path(line) for line in run("figures", out).splitlines()]
+    stems = {"inputs", "tiny-steps", "bears-compared", "penguins-compared"}
+    stems |= {f"tiny-{name}-{kind}" for name in ("bears", "penguins") for kind in ("losses", "as-paper")}
+    assert {path.name for path in paths} == {f"{stem}{suffix}" for stem in stems for suffix in (".png", ".svg")}
+    curve = cv2.imread(str(out / "figures" / "tiny-bears-losses.png"))
+    assert curve.shape[1] >= 1200
+    assert "<text" in (out / "figures" / "tiny-bears-losses.svg").read_text()
+    assert "no study" in run("figures", tmp_path, code=1)
+
+
+def test_dreaming_never_loads_the_study() -> None:
+    code = "import sys, onnxdream.cli; print([m for m in sys.modules if m.startswith('onnxdream.study')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,86 @@
+"""Updates by numpy and as a graph, and settings for every part that one can have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxdream.runtime.ascent.update import Part, Update, new_slots
+from onnxdream.runtime.ascent.update_graph import GraphUpdate
+from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.provider.tensors import Place
+from onnxdream.runtime.settings.colours import imagenet_colours, own_colours, parse_colours
+from onnxdream.runtime.settings.settings import Settings
+
+Array = NDArray[np.float32]
+
+
+CPU = Place(Machine("cpu", 1))
+
+
+LIMITS = (-1.0, 1.0)
+
+
+# Settings that turn a part on; each must have one.
+EXAMPLES: dict[Part, list[dict[str, Any]]] = {
+    "blur": [
+        *({"blur": sigma} for sigma in (0.4, 1.3, 12.0)),
+        *({"blur": ends, "steps": 4} for ends in ((1.6, 0.5), (0.0, 3.0), (2.5, 0.0))),
+    ],
+    "laplacian": [{"laplacian": levels} for levels in (1, 3, 9)],
+    "colours": [{"colours": kind} for kind in ("own", "own:0.5", "imagenet")],
+    "norm": [{"gradient_norm": kind} for kind in ("std", "l2", "mean-abs")],
+    "tv": [{"tv": 0.3}],
+    "l2": [{"l2": 0.2}],
+    "momentum": [{"optimizer": "momentum"}, {"optimizer": "momentum", "momentum": 0.0}],
+    "adam": [{"optimizer": "adam"}, {"optimizer": "adam", "momentum": 0.0}],
+    "step": [{}, {"clip": False}, {"step_size": (0.2, 0.05), "steps": 4}],
+}
+
+
+ALL = {"blur": 0.7, "laplacian": 4, "colours": "own", "tv": 0.1, "l2": 0.1, "gradient_norm": "std"}
+
+
+def some(size: tuple[int, int], seed: int, scale: float = 1.0) -> Array:
+    return (scale * np.random.default_rng(seed).normal(0.1, 0.5, (3, *size))).astype(np.float32)
+
+
+def colours_of(settings: Settings) -> Array | None:
+    """The matrix that settings have, own colours those of some picture."""
+    colours = parse_colours(settings.colours)
+    if colours.kind == "imagenet":
+        return imagenet_colours()
+    return own_colours(some((9, 8), 77), colours.share) if colours.have_matrix else None
+
+
+def by_numpy(
+    settings: Settings, limits: tuple[float, float], image: Array, gradients: list[Array], mask: Array | None
+) -> list[Array]:
+    """The image and the slots after a step for each of the gradients."""
+    moved, slots = image.copy(), new_slots(settings, image)
+    for number, gradient in enumerate(gradients, 1):
+        Update(settings, limits, colours_of(settings)).apply(moved, gradient.copy(), slots, number, mask)
+    return [moved, *slots]
+
+
+def by_graph(
+    settings: Settings,
+    limits: tuple[float, float],
+    image: Array,
+    gradients: list[Array],
+    mask: Array | None = None,
+    shifts: list[tuple[int, int]] | None = None,
+    place: Place = CPU,
+) -> list[Array]:
+    """The same, each gradient being of the image rolled by its shift."""
+    program = GraphUpdate(settings, limits, (image.shape[1], image.shape[2]), place.aide, mask, colours_of(settings))
+    tensors = [place.tensor(array[None].copy()) for array in (image, *new_slots(settings, image))]
+    for number, gradient in enumerate(gradients, 1):
+        shift = shifts[number - 1] if shifts else (0, 0)
+        rolled = place.tensor(np.roll(gradient, shift, axis=(1, 2))[None])
+        found = [place.empty(tensor.shape) for tensor in tensors]
+        program.run(tensors[0], rolled, tensors[1:], found, number, shift)
+        tensors = found
+    return [tensor.fetch()[0] for tensor in tensors]

@@ -51,7 +51,6 @@ def main(path: str, size: str, provider: str = "cuda") -> None:
             sampler.terminate()
             samples = [float(line) for line in sampler.communicate()[0].split() if line.strip().isdigit()]
         del climb
-        bundle.forget_session()
         gc.collect()  # a session writes its profile when it goes
         profiles = [json.loads(file.read_text()) for file in Path(folder).glob("*.json")]
     busy = sum(busy_seconds(events, _WARM_UP) for events in profiles)

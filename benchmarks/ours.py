@@ -14,6 +14,7 @@ from timing import timed
 import onnxdream.cli  # noqa: F401 - what the command `dream` imports first, so that a cold start counts it
 from onnxdream.runtime import Bundle, Execution
 from onnxdream.runtime.batch import dream_all  # noqa: F401 - likewise
+from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.dream.request import take_order  # noqa: F401 - likewise
 from onnxdream.runtime.provider.selection import choose
 
@@ -30,7 +31,7 @@ class Ours:
         self._picture = case.picture
         self._image: Array = np.load(case.image)
         self._layer_weights = np.ones(len(self._bundle.metadata.layers), np.float32)
-        self._session = self._bundle.session(*self._image.shape[1:], choose(self._execution).machine)
+        self._session = Session(self._bundle, *self._image.shape[1:], choose(self._execution).machine)
 
     def gradient(self) -> Array:
         """Of the sum of the layers' means, [3, height, width], at the case's image."""

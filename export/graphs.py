@@ -91,7 +91,8 @@ def probe() -> onnx.ModelProto:
     channels are enough for a GPU to choose the units it would choose for a real picture.
     """
     build = Builder()
-    kernel = build.constant("kernel", np.ones((32, 32, 3, 3), np.float32))
+    shape = build.constant("shape", np.array([32, 32, 3, 3], np.int64))
+    kernel = build.add("ConstantOfShape", shape, value=helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0]))
     rectified = build.add("Relu", build.add("Conv", "x", kernel))
     build.add("Add", rectified, rectified, output="y")
     return build.model("probe", {"x": (1, 32, 5, 5)}, {"y": (1, 32, 3, 3)})

@@ -15,8 +15,22 @@ if _MISSING:
 
 from .ascent.ascent import Step  # noqa: E402
 from .bundle.bundle import Bundle  # noqa: E402
-from .dream.run import Aids, Dream, dream  # noqa: E402
+from .bundle.sessions import Sessions  # noqa: E402
+from .dream.run import Aids, Dream, Preparation, dream, prepare  # noqa: E402
 from .settings.presets import PRESETS, preset  # noqa: E402
 from .settings.settings import Execution, Settings  # noqa: E402
 
-__all__ = ["PRESETS", "Aids", "Bundle", "Dream", "Execution", "Settings", "Step", "dream", "preset"]
+__all__ = [
+    "PRESETS",
+    "Aids",
+    "Bundle",
+    "Dream",
+    "Execution",
+    "Preparation",
+    "Sessions",
+    "Settings",
+    "Step",
+    "dream",
+    "prepare",
+    "preset",
+]

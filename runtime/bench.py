@@ -25,12 +25,14 @@ from ..models.errors import OnnxdreamError
 from .ascent.ascent import State, Step
 from .bundle.bundle import Bundle
 from .bundle.choice import choose_bundle, describe
+from .bundle.sessions import Sessions
 from .dream.run import dream
 from .errors import ProviderError
 from .footprint import peak_bytes
 from .image.canvas import Pixels
 from .image.source import noise_picture
-from .provider.machine import NAMES, Machine
+from .provider.cards import PROVIDERS
+from .provider.machine import Machine
 from .provider.selection import choose
 from .settings.config import parse_size
 from .settings.settings import Execution, Precision, ProviderName, Settings
@@ -47,7 +49,7 @@ class Climb:
     """A `dream` of a picture as large as it is, without end, step by step under a clock."""
 
     def __init__(self, bundle: Bundle, execution: Execution, picture: Pixels) -> None:
-        self._bundle = bundle
+        self._bundle, self._sessions = bundle, Sessions(bundle)
         self._picture = picture
         self._settings = Settings(max_size=None, steps=_NO_END, execution=execution)
         self.state: State | None = None
@@ -72,7 +74,7 @@ class Climb:
             return ends
 
         started = time.perf_counter()
-        dream(self._picture, self._bundle, self._settings, on_step, state=self.state)
+        dream(self._picture, self._bundle, self._settings, on_step, state=self.state, sessions=self._sessions)
         self.first_seconds = clock[0] - started
         return [float(seconds) for seconds in np.diff(clock)]
 
@@ -193,7 +195,7 @@ def machines(execution: Execution) -> tuple[list[Machine], str | None]:
     if execution.provider != "auto":
         return [choice.machine], None
     found = []
-    for name in NAMES:
+    for name in PROVIDERS:
         with suppress(ProviderError):  # the command `doctor` says why
             found.append(choose(replace(execution, provider=name)).machine)
     return found, choice.notice

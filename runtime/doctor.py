@@ -11,10 +11,12 @@ import onnxruntime as ort
 from ..models import library
 from .bundle.bundle import Bundle
 from .bundle.choice import called, choose_bundle
+from .bundle.sessions import kernel_counts
 from .provider.budget import default_budget
+from .provider.cards import PROVIDERS, offered
 from .provider.hardware import Facts, Gpu, Jetson, look
 from .provider.known_issues import Trap, standing_traps
-from .provider.machine import NAMES, Machine, usable_threads
+from .provider.machine import Machine, usable_threads
 from .provider.selection import self_test
 from .provider.session import first_line
 from .settings.settings import ProviderName
@@ -123,8 +125,8 @@ def diagnose() -> Diagnosis:
         cudnn=facts.versions_of("cudnn"),
         tensorrt=facts.versions_of("nvinfer"),
         versions={**facts.packages, "OpenCV": cv2.__version__},
-        providers=tuple(_provider(name, bundle, facts) for name, theirs in NAMES.items() if theirs in available),
-        not_in_this_build=tuple(name for name, theirs in NAMES.items() if theirs not in available),
+        providers=tuple(_provider(name, bundle, facts) for name in offered(available)),
+        not_in_this_build=tuple(name for name in PROVIDERS if name not in offered(available)),
         bundle_folder=str(library.bundle_folder()),
         bundles=len(library.list_bundles()),
         bundle=called(bundle),
@@ -138,7 +140,7 @@ def _provider(name: ProviderName, bundle: Bundle, facts: Facts) -> Provider:
         return Provider(name, problem)
     bf16 = name == "openvino" and facts.has_bf16 and self_test(name, "bf16") is None
     try:
-        counts = bundle.placement(_LOOK_SIZE, _LOOK_SIZE, Machine(name, usable_threads()))
+        counts = kernel_counts(bundle, _LOOK_SIZE, _LOOK_SIZE, Machine(name, usable_threads()))
     except Exception as error:  # onnxruntime's and the drivers' failures have no common base
         return Provider(name, f"a convolution works, {bundle.name} does not ({first_line(error)})", bf16=bf16)
     own = counts.pop(name, 0)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .bundle.bundle import Bundle
+from .bundle.sessions import Session
 from .provider.machine import Machine, usable_threads
 
 
@@ -22,7 +23,7 @@ def footprint(path: str, side: int) -> dict[str, int]:
     """Peak memory before the bundle is loaded and after two gradients of a square picture, on the CPU."""
     before = peak_bytes()
     bundle = Bundle.load(path)
-    session = bundle.session(side, side, Machine("cpu", usable_threads()))
+    session = Session(bundle, side, side, Machine("cpu", usable_threads()))
     image = np.zeros((3, side, side), np.float32)
     for _ in range(2):
         session.evaluate(image, np.ones(len(bundle.metadata.layers), np.float32))

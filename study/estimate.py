@@ -39,11 +39,11 @@ def _seconds_per_step(cell: Cell) -> float:
         times.append(time.perf_counter())
 
     try:
-        dream(cell.subject.read(settings).pixels, cell.job.bundle, settings, on_step)
+        dream(cell.subject.read(settings).pixels, cell.job.bundle, settings, on_step, sessions=cell.job.sessions)
     except DreamError:  # the cell itself will say it
         return 0.0
     finally:
-        cell.job.bundle.forget_session()
+        cell.job.sessions.forget()
     steps = [later - earlier for earlier, later in pairwise(times)]
     last = steps[_TRIAL_STEPS - 1 :: _TRIAL_STEPS]
     return sum(last) / len(last)

@@ -12,6 +12,7 @@ from ..models.errors import OnnxdreamError
 from ..runtime.ascent.ascent import Step
 from ..runtime.batch import gather_pictures, interruptible
 from ..runtime.bundle.bundle import Bundle
+from ..runtime.bundle.sessions import Sessions
 from ..runtime.dream.progress import DreamProgress
 from ..runtime.dream.record import Record
 from ..runtime.dream.writer import Job
@@ -83,8 +84,8 @@ class Study:
                     break
                 self._run_cell(cell, f"{number}/{len(open_cells)}", interrupted)
                 self._summary().write(self._folder)
-                if number == len(open_cells) or open_cells[number].job.bundle is not cell.job.bundle:
-                    cell.job.bundle.forget_session()
+                if number == len(open_cells) or open_cells[number].job.sessions is not cell.job.sessions:
+                    cell.job.sessions.forget()
             return Outcome(self._summary(), interrupted())
 
     def _prepare(self, interrupted: Callable[[], bool]) -> list[Cell]:
@@ -105,7 +106,8 @@ class Study:
                 row = self._row(f"{name}-{subject.path.stem}", spec, bundle, subject, problem)
                 self._rows[row.cell] = row
             if bundle:
-                cells += [self._cell(f"{name}-{subject.path.stem}", bundle, settings, subject) for subject in by_size]
+                sessions = Sessions(bundle)
+                cells += [self._cell(f"{name}-{subject.path.stem}", sessions, settings, subject) for subject in by_size]
         for cell in cells:
             record = cell.record()
             if record:
@@ -119,10 +121,10 @@ class Study:
             self._terminal.say(f"{name}: {notice}")
         return settings
 
-    def _cell(self, name: str, bundle: Bundle, settings: Settings, subject: Subject) -> Cell:
+    def _cell(self, name: str, sessions: Sessions, settings: Settings, subject: Subject) -> Cell:
         results = self._folder.results(name)
         mask, guide = (Path(aid) if aid else None for aid in map(self._grid.options.get, ("mask", "guide")))
-        job = Job(bundle, settings, results.picture, overwrite=True, mask=mask, guide=guide)
+        job = Job(sessions.bundle, settings, results.picture, True, mask=mask, guide=guide, sessions=sessions)
         return Cell(name, subject, job, results)
 
     def _announce(self, cells: Sequence[Cell], open_cells: Sequence[Cell]) -> None:

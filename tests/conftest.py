@@ -42,13 +42,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def broken_cuda(monkeypatch: pytest.MonkeyPatch) -> str:
     """An onnxruntime that offers CUDA, which does not work here; the notice of `auto`, which takes the CPU then."""
-    from onnxdream.runtime.provider.machine import NAMES
+    from onnxdream.runtime.provider.cards import PROVIDERS
     from onnxdream.runtime.provider.selection import choose
     from onnxdream.runtime.settings.settings import Execution
 
-    if NAMES["cuda"] in onnxruntime.get_available_providers():
+    if PROVIDERS["cuda"].ort_name in onnxruntime.get_available_providers():
         pytest.skip("CUDA is there")
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [NAMES["cuda"], NAMES["cpu"]])
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: [PROVIDERS["cuda"].ort_name, PROVIDERS["cpu"].ort_name]
+    )
     notice = choose(Execution()).notice
     assert notice is not None
     assert notice.endswith(": using cpu")

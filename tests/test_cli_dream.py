@@ -35,7 +35,7 @@ from onnxdream import cli
 from onnxdream.runtime.dream.plot import can_plot
 from onnxdream.runtime.dream.record import read_record
 from onnxdream.runtime.image.files import read_note
-from onnxdream.runtime.provider.machine import NAMES
+from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.selection import candidates
 
 SHORT = ("--steps", "4", "--step-size", "0.02", "--threads", "1", "--provider", "cpu")
@@ -388,8 +388,8 @@ def test_a_word_that_is_unknown_is_refused_with_those_that_are_known(
 def test_a_provider_that_is_missing_is_refused_once_for_all_pictures(run: Command, folder: Path) -> None:
     import onnxruntime as ort
 
-    for name, theirs in NAMES.items():
-        if theirs not in ort.get_available_providers():
+    for name, card in PROVIDERS.items():
+        if card.ort_name not in ort.get_available_providers():
             finished = run("dream", "bears.png", "bears.png", "tiny.onnx", "--model", "tiny.onnx", "--provider", name)
             finished.refuses(f"provider {name} is not in this onnxruntime", "install onnxdream[")
     assert candidates("cpu", ort.get_available_providers()) == ("cpu",)

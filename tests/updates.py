@@ -75,12 +75,14 @@ def by_graph(
     place: Place = CPU,
 ) -> list[Array]:
     """The same, each gradient being of the image rolled by its shift."""
-    program = GraphUpdate(settings, limits, (image.shape[1], image.shape[2]), place.aide, mask, colours_of(settings))
+    update = GraphUpdate(settings, limits, (image.shape[1], image.shape[2]), place.aide, mask, colours_of(settings))
     tensors = [place.tensor(array[None].copy()) for array in (image, *new_slots(settings, image))]
     for number, gradient in enumerate(gradients, 1):
         shift = shifts[number - 1] if shifts else (0, 0)
         rolled = place.tensor(np.roll(gradient, shift, axis=(1, 2))[None])
         found = [place.empty(tensor.shape) for tensor in tensors]
-        program.run(tensors[0], rolled, tensors[1:], found, number, shift)
+        bound = update.bind(tensors[0], rolled, tensors[1:], found)
+        bound.feed(update.inputs(number, shift))
+        bound.run()
         tensors = found
     return [tensor.fetch()[0] for tensor in tensors]

@@ -13,7 +13,7 @@ from ..errors import DivergedError, DreamError, RecordError
 from ..image.canvas import Canvas, Mask, Pixels
 from ..image.octaves import next_octave, with_lost_detail
 from ..settings.colours import parse_colours
-from ..settings.settings import Execution, Settings
+from ..settings.settings import Settings
 from .evaluator import Objective
 from .stepper import Climb, Route, new_climb
 from .update import new_slots, slots_of
@@ -53,134 +53,96 @@ class State:
 class Step:
     """Where a run is after `number` updates, `octave_step` of them in the octave `octave`, which counts from 0.
 
-    `octaves` are the height and width of every octave, `picture_size` those of the picture as it is dreamed; the
-    largest octave is cut into `tiles` of the height and width `tile`; `execution` is what the run really has.
-
-    Losses, image and optimizer may lie on a GPU. The methods fetch them, which takes time there, and raise
-    DivergedError where a loss or gradient so far is not a finite number. The run then ends as diverged when `on_step`
-    returns, even if it caught the error.
+    `size` is the octave's height and width. Losses, image and optimizer may lie on a GPU. The methods fetch them, which
+    takes time there, and raise DivergedError where a loss or gradient so far is not a finite number. The run then ends
+    as diverged when `on_step` returns, even if it caught the error.
     """
 
     number: int
     octave: int
     octave_step: int
-    octaves: tuple[Size, ...]
-    picture_size: Size
-    tile: Size
-    tiles: int
-    execution: Execution
-    _run: Run = field(repr=False, compare=False)
-
-    @property
-    def size(self) -> Size:
-        """Height and width of the octave."""
-        return self.octaves[self.octave]
+    size: Size
+    _ascent: Ascent = field(repr=False, compare=False)
 
     def fetch_losses(self) -> Array:
         """The loss of each layer, float32 [layers]; also later, and after the run. Raises DivergedError."""
-        return self._run.losses_of(self.number)
+        return self._ascent.losses_of(self.number)
 
     def fetch_total(self) -> float:
         """The weighted sum of the losses; also later, and after the run. Raises DivergedError."""
-        return float(self.fetch_losses() @ self._run.ascent.layer_weights)
+        return float(self.fetch_losses() @ self._ascent.layer_weights)
 
     def fetch_state(self) -> State:
         """What to go on from; its arrays are the run's own, and change with the next update.
 
         Raises DivergedError, and DreamError once `on_step` has returned.
         """
-        return self._run.state_of(self.number)
+        return self._ascent.state_of(self.number)
 
     def fetch_picture(self) -> Pixels:
         """The picture at this step, as it would be saved. Raises what `fetch_state` raises."""
-        return self._run.ascent.canvas.develop(self.fetch_state().image)
+        return self._ascent.canvas.develop(self.fetch_state().image)
 
 
-@dataclass(frozen=True, eq=False)
 class Ascent:
-    """Climbs a canvas's octaves, from the smallest or from a state that an earlier ascent was in."""
+    """One run through a canvas's octaves, from the smallest, or from the state that an earlier run was in.
 
-    canvas: Canvas
-    objective: Objective
-    settings: Settings
-    layer_weights: Array
-    limits: tuple[float, float]
-    mask: Mask | None = None
+    The image of the octave at hand, and what the optimizer remembers, are its climb's; `state` is up to date when the
+    run has ended. Raises RecordError for a state that was in another ascent.
+    """
 
-    def start(self) -> State:
-        """The state before the first step."""
-        image = self.canvas.base(self.canvas.octaves[0])
-        return State(image, new_slots(self.settings, image), colours=self.canvas.colour_matrix())
-
-    def run(self, state: State, on_step: OnStep | None) -> Ending:
-        """Climbs to the end, changing the state; returns finished, stopped (by `on_step`) or diverged.
-
-        Raises DivergedError where not even the first evaluation is a finite number, and RecordError for a state that
-        was in another ascent.
-        """
-        self._require_own(state)
-        return Run(self, state).to_the_end(on_step)
-
-    def route(self, size: tuple[int, int], colours: Array | None) -> Route:
-        """What an octave's climb goes by."""
-        mask = None if self.mask is None else self.mask.at(size)
-        return Route(self.objective, self.settings, self.limits, mask, colours)
-
-    def shift(self, number: int) -> tuple[int, int]:
-        """How far the picture is rolled at a step, down and right; follows from the seed and the step alone."""
-        reach = self.settings.jitter
-        if not reach:
-            return 0, 0
-        down, right = np.random.default_rng((self.settings.seed, number)).integers(-reach, reach + 1, 2)
-        return int(down), int(right)
-
-    def is_satisfied(self, history: list[Array]) -> bool:
-        """Whether the losses of an octave, one row for each update, say that it is time to leave it."""
-        highest, window = self.settings.max_loss, self.settings.plateau
-        if highest is not None and float(history[-1] @ self.layer_weights) > highest:
-            return True
-        if window is None or len(history) <= window:
-            return False
-        totals = [float(losses @ self.layer_weights) for losses in history]
-        before, lately = max(totals[:-window]), max(totals[-window:])
-        return lately <= before + _PLATEAU_GAIN * abs(before)
-
-    def _require_own(self, state: State) -> None:
-        octaves = self.canvas.octaves
-        own = (
-            0 <= state.octave < len(octaves)
-            and state.image.shape[1:] == octaves[state.octave]
-            and len(state.slots) == slots_of(self.settings)
-            and (state.colours is not None) == parse_colours(self.settings.colours).have_matrix
-            and all(losses.shape == self.layer_weights.shape for losses in state.history)
-        )
-        if not own:
-            raise RecordError("the checkpoint fits neither its picture nor its settings: start the dream again")
-
-
-class Run:
-    """A state on its way through an ascent; the image of the octave at hand is its climb's."""
-
-    def __init__(self, ascent: Ascent, state: State) -> None:
-        self.ascent = ascent
-        self._state = state
+    def __init__(
+        self,
+        canvas: Canvas,
+        objective: Objective,
+        settings: Settings,
+        layer_weights: Array,
+        limits: tuple[float, float],
+        mask: Mask | None = None,
+        state: State | None = None,
+    ) -> None:
+        self.canvas = canvas
+        self.objective = objective
+        self.layer_weights = layer_weights
+        self._settings = settings
+        self._limits = limits
+        self._mask = mask
+        self.state = state or self._first_state()
+        self._require_own_state()
+        del self.state.history[self.state.number :]
         self._climb: Climb | None = None
         self._shown: int | None = None  # the number of the step that `on_step` is looking at
         self._has_diverged = False
-        del state.history[state.number :]
         # What a number that is not finite leads back to: so many rows, and in an octave's first the image before it.
-        self._sound_rows = state.number
+        self._sound_rows = self.state.number
         self._sound_image: Array | None = None
 
-    def to_the_end(self, on_step: OnStep | None) -> Ending:
-        """Climbs until the last octave is done, `on_step` says so, or a number is not finite; fetches the state."""
+    def run(self, on_step: OnStep | None) -> Ending:
+        """Climbs until the last octave is done, `on_step` says so, or a number is not finite.
+
+        Raises DivergedError where not even the first evaluation is a finite number.
+        """
+        ending: Ending = "finished"
+        state = self.state
         try:
-            ending = self._climb_on(on_step)
+            while True:
+                self._evaluate()
+                if self._is_due():
+                    self._collect_rows()
+                stops = on_step is not None and self._show(on_step)
+                if state.last:
+                    break
+                if stops:
+                    ending = "stopped"
+                    break
+                self._update()
+                if state.octave_step >= self._settings.steps or self._is_satisfied():
+                    self._leave_octave()
             self._fetch_state()
         except DivergedError:
             if not self._has_diverged:  # it came out of `on_step`, and is not about this run
                 raise
-            if not self._state.history:
+            if not state.history:
                 raise DivergedError(
                     "the first gradient is not a finite number: the bundle or its weights are broken, export it again"
                 ) from None
@@ -190,9 +152,9 @@ class Run:
 
     def losses_of(self, number: int) -> Array:
         """The losses after so many updates, float32 [layers]. Raises DivergedError where they are not finite."""
-        if number >= len(self._state.history):
+        if number >= len(self.state.history):
             self._collect_rows()
-        return self._state.history[number]
+        return self.state.history[number]
 
     def state_of(self, number: int) -> State:
         """The state of the step that `on_step` is looking at.
@@ -203,97 +165,86 @@ class Run:
             raise DreamError(f"step {number} is over: fetch its picture or its state while on_step is called with it")
         return self._fetch_state()
 
-    def _climb_on(self, on_step: OnStep | None) -> Ending:
-        state = self._state
-        while True:
-            self._evaluate()
-            if self._is_due():
-                self._collect_rows()
-            stop = on_step is not None and self._show(on_step)
-            if state.last:
-                return "finished"
-            if stop:
-                return "stopped"
-            self._update()
-            if state.octave_step >= self.ascent.settings.steps or self._is_satisfied():
-                self._leave_octave()
+    def route(self, size: Size) -> Route:
+        """What an octave's climb goes by."""
+        mask = None if self._mask is None else self._mask.at(size)
+        return Route(self.objective, self._settings, self._limits, mask, self.state.colours)
 
-    def _show(self, on_step: OnStep) -> bool:
-        """Whether `on_step` wants to stop here. Raises DivergedError where one of its fetches did, caught or not."""
-        self._shown = self._state.number
-        try:
-            stop = on_step(self._step())
-        finally:
-            self._shown = None
-        self._require_finite()
-        return bool(stop)
+    def _first_state(self) -> State:
+        image = self.canvas.base(self.canvas.octaves[0])
+        return State(image, new_slots(self._settings, image), colours=self.canvas.colour_matrix())
 
-    def _step(self) -> Step:
-        state, canvas, objective = self._state, self.ascent.canvas, self.ascent.objective
-        plan = objective.plan(canvas.largest_octave)
-        return Step(
-            number=state.number,
-            octave=state.octave,
-            octave_step=state.octave_step,
-            octaves=tuple(canvas.octaves),
-            picture_size=canvas.size,
-            tile=plan.tile_size,
-            tiles=len(plan.tiles),
-            execution=objective.execution,
-            _run=self,
+    def _require_own_state(self) -> None:
+        state, octaves = self.state, self.canvas.octaves
+        own = (
+            0 <= state.octave < len(octaves)
+            and state.image.shape[1:] == octaves[state.octave]
+            and len(state.slots) == slots_of(self._settings)
+            and (state.colours is not None) == parse_colours(self._settings.colours).have_matrix
+            and all(losses.shape == self.layer_weights.shape for losses in state.history)
         )
+        if not own:
+            raise RecordError("the checkpoint fits neither its picture nor its settings: start the dream again")
+
+    @property
+    def _size(self) -> Size:
+        """Height and width of the octave."""
+        return self.state.image.shape[1], self.state.image.shape[2]
 
     def _evaluate(self) -> None:
-        shift = self.ascent.shift(self._state.number)
         while True:
             try:
-                self._at_hand().evaluate(shift)
+                climb = self._climb or self._new_climb()
+                climb.evaluate(self._shift() if self._settings.jitter else (0, 0))
                 return
             except MemoryError as error:
                 self._retreat(error)
 
     def _update(self) -> None:
-        state = self._state
         while True:
             try:
-                self._at_hand().update(state.octave_step + 1)
+                climb = self._climb or self._new_climb()
+                climb.update(self.state.octave_step + 1)
                 break
             except MemoryError as error:
                 self._retreat(error)
                 self._evaluate()
-                self._at_hand().rows()  # known from the first time
-        state.octave_step += 1
-        state.number += 1
+                self._new_rows()  # known from the first time
+        self.state.octave_step += 1
+        self.state.number += 1
 
-    @property
-    def _size(self) -> Size:
-        """Height and width of the octave."""
-        return self._state.image.shape[1], self._state.image.shape[2]
-
-    def _at_hand(self) -> Climb:
-        if self._climb is None:
-            route = self.ascent.route(self._size, self._state.colours)
-            self._climb = new_climb(route, self._state.image, self._state.slots)
+    def _new_climb(self) -> Climb:
+        self._climb = new_climb(self.route(self._size), self.state.image, self.state.slots)
         return self._climb
+
+    def _shift(self) -> tuple[int, int]:
+        """How far the picture is rolled at a step, down and right; follows from the seed and the step alone."""
+        reach = self._settings.jitter
+        down, right = np.random.default_rng((self._settings.seed, self.state.number)).integers(-reach, reach + 1, 2)
+        return int(down), int(right)
 
     def _retreat(self, error: MemoryError) -> None:
         """Goes on from here in smaller pieces."""
         self._fetch_state()
         self._climb = None
-        self.ascent.objective.retreat(self._size, error)
+        self.objective.retreat(self._size, error)
+
+    def _show(self, on_step: OnStep) -> bool:
+        """Whether `on_step` wants to stop here. Raises DivergedError where one of its fetches did, caught or not."""
+        state = self.state
+        self._shown = state.number
+        try:
+            stop = on_step(Step(state.number, state.octave, state.octave_step, self._size, self))
+        finally:
+            self._shown = None
+        self._require_finite()
+        return bool(stop)
 
     def _is_due(self) -> bool:
         """Whether rows must be fetched although nobody has asked for them."""
-        settings, waiting = self.ascent.settings, self._state.number + 1 - len(self._state.history)
+        settings, waiting = self._settings, self.state.number + 1 - len(self.state.history)
         watched = settings.max_loss is not None or settings.plateau is not None
-        return watched or waiting >= self._at_hand().patience
-
-    def _fetch_state(self) -> State:
-        """The state as it is now. Raises DivergedError where losses or a gradient so far are not finite."""
-        self._collect_rows()
-        if self._climb:
-            self._state.image, self._state.slots = self._climb.arrays()
-        return self._state
+        return watched or self._climb is None or waiting >= self._climb.patience
 
     def _collect_rows(self) -> None:
         """Fetches the losses that wait. Raises DivergedError where they, or one of their gradients, are not finite."""
@@ -306,31 +257,51 @@ class Run:
                 self._has_diverged = True
                 self._go_back(self._climb)
                 self._require_finite()
-            self._state.history.append(row[:-1].copy())
+            self.state.history.append(row[:-1].copy())
         if rows:
             self._climb.keep()
-            self._sound_rows, self._sound_image = len(self._state.history), None
+            self._sound_rows, self._sound_image = len(self.state.history), None
+
+    def _new_rows(self) -> list[Array]:
+        return self._climb.rows() if self._climb else []
+
+    def _fetch_state(self) -> State:
+        """The state as it is now. Raises DivergedError where losses or a gradient so far are not finite."""
+        self._collect_rows()
+        if self._climb:
+            self.state.image, self.state.slots = self._climb.arrays()
+        return self.state
 
     def _require_finite(self) -> None:
         if self._has_diverged:
-            raise DivergedError(f"the losses were not finite numbers after step {len(self._state.history) - 1}")
+            raise DivergedError(f"the losses were not finite numbers after step {len(self.state.history) - 1}")
 
     def _go_back(self, climb: Climb) -> None:
         """To the last image whose losses and gradient are known to be finite."""
         kept = climb.kept()
         sound = self._sound_image if kept is None else kept
-        self._state.image = climb.arrays()[0] if sound is None else sound
-        del self._state.history[self._sound_rows :]
+        self.state.image = climb.arrays()[0] if sound is None else sound
+        del self.state.history[self._sound_rows :]
         self._climb = None
 
     def _is_satisfied(self) -> bool:
-        return self.ascent.is_satisfied(self._state.history[self._state.octave_start :])
+        """Whether the losses of this octave, one row for each update, say that it is time to leave it."""
+        highest, window = self._settings.max_loss, self._settings.plateau
+        if highest is None and window is None:
+            return False
+        totals = [float(losses @ self.layer_weights) for losses in self.state.history[self.state.octave_start :]]
+        if highest is not None and totals[-1] > highest:
+            return True
+        if window is None or len(totals) <= window:
+            return False
+        before, lately = max(totals[:-window]), max(totals[-window:])
+        return lately <= before + _PLATEAU_GAIN * abs(before)
 
     def _leave_octave(self) -> None:
         """The way into the next octave, on the host; the update just made is kept."""
-        state, settings = self._fetch_state(), self.ascent.settings
-        canvas, octaves = self.ascent.canvas, self.ascent.canvas.octaves
-        self._sound_image = self._at_hand().kept()
+        state, settings = self._fetch_state(), self._settings
+        canvas, octaves = self.canvas, self.canvas.octaves
+        self._sound_image = self._climb.kept() if self._climb else None
         self._climb = None
         if settings.detail == "after" and state.octave > 0:
             base, smaller = (canvas.base(octaves[state.octave - back]) for back in (0, 1))

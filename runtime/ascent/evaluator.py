@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models import contract
-from ..bundle.bundle import Bundle, Session
+from ..bundle.sessions import Session, Sessions
 from ..errors import OutOfMemoryError
 from ..provider.budget import Cost, default_budget, tile_shape
 from ..provider.machine import Machine
-from ..provider.tensors import Place, Tensor
+from ..provider.tensors import Bound, Place, Tensor
 from ..settings.colours import parse_colours
 from ..settings.schedule import largest
-from ..settings.settings import Execution, Settings
+from ..settings.settings import Settings
 from .tiles import TilePlan, blended, tutorial
 
 Array = NDArray[np.float32]
@@ -36,12 +36,12 @@ class Objective:
     `layer_weights` are those of the layers, `channel_weights` (None: the bundle's) those of their channels. Where the
     image does not fit into the memory budget it is cut into tiles: its gradient is put together from theirs, and its
     losses are their area-weighted mean. Where memory runs out all the same, tiles are halved and the run goes on.
-    `largest` is the largest image that is to come. Raises MemoryBudgetError.
+    `largest` is the largest image that is to come; `execution` is what the run really has. Raises MemoryBudgetError.
     """
 
     def __init__(
         self,
-        bundle: Bundle,
+        sessions: Sessions,
         settings: Settings,
         machine: Machine,
         layer_weights: Array,
@@ -49,24 +49,16 @@ class Objective:
         channel_weights: Array | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._bundle = bundle
+        self._sessions = sessions
+        self._bundle = sessions.bundle
         self._settings = settings
         self.machine = machine
         self._layer_weights = layer_weights
         self._channel_weights = channel_weights
         self._say = say
         self._plans: dict[Size, TilePlan] = {}
-        self.tile_pixels = settings.execution.tile_pixels or self._affordable_pixels(largest)
-
-    @property
-    def execution(self) -> Execution:
-        """The execution that the run really has."""
-        return replace(
-            self._settings.execution,
-            provider=self.machine.provider,
-            threads=self.machine.threads,
-            tile_pixels=self.tile_pixels,
-        )
+        self.execution = replace(settings.execution, provider=machine.provider, threads=machine.threads)
+        self._cut_into(settings.execution.tile_pixels or self._affordable_pixels(largest))
 
     @property
     def layers(self) -> int:
@@ -93,14 +85,14 @@ class Objective:
         plan = self.plan(size)
         return len(plan.tiles) == 1 and plan.tile_size == size
 
-    def evaluate_bound(self, image: Tensor, losses: Tensor, gradient: Tensor) -> None:
+    def bind(self, image: Tensor, losses: Tensor, gradient: Tensor) -> Bound:
         """The same for an image in one piece, [1, 3, h, w], into tensors [1, layers] and [1, 3, h, w] of its place.
 
-        Raises ComputationError; where memory ran out, `retreat` makes tiles of it.
+        Raises ComputationError, here and when it runs; where memory ran out, `retreat` makes tiles of it.
         """
         session = self._session((image.shape[2], image.shape[3]))
         inputs = {contract.IMAGE: image, **self._weights}
-        session.evaluate_bound(inputs, {contract.LOSSES: losses, contract.GRADIENT: gradient})
+        return session.bind(inputs, {contract.LOSSES: losses, contract.GRADIENT: gradient})
 
     @cached_property
     def _weights(self) -> dict[str, Tensor]:
@@ -129,16 +121,16 @@ class Objective:
         return losses.astype(np.float32), gradient
 
     def _session(self, size: Size) -> Session:
-        if self._bundle.builds_engine(*size, self.machine):
+        if self._sessions.builds_engine(*size, self.machine):
             self._say(f"building TensorRT's engine for {size[1]}×{size[0]}, minutes the first time")
-        return self._bundle.session(*size, self.machine)
+        return self._sessions.get(*size, self.machine)
 
     def _new_plan(self, size: Size) -> TilePlan:
         if self._settings.tiling == "tutorial":
             return tutorial(*size, _TUTORIAL_TILE)
         smallest = max(self._bundle.metadata.smallest_size)
         grid = max(layer.stride for layer in self._bundle.metadata.layers)
-        tile = tile_shape(self.tile_pixels, size, grid)
+        tile = tile_shape(self.execution.tile_pixels or 0, size, grid)
         tile = max(tile[0], min(smallest, size[0])), max(tile[1], min(smallest, size[1]))
         return blended(*size, tile, min(self._settings.tile_overlap, min(tile) // 2), grid, smallest)
 
@@ -151,8 +143,12 @@ class Objective:
             fixed=memory.fixed if memory else 4.0 * len(self._bundle.data),
             per_picture_pixel=_picture_bytes(self._settings),
         )
-        budget = execution.memory or default_budget(self.machine.provider)
+        budget = execution.memory or default_budget(Place(self.machine).device)
         return cost.largest_tile(budget, size[0] * size[1], max(self._bundle.metadata.smallest_size))
+
+    def _cut_into(self, pixels: int) -> None:
+        self.execution = replace(self.execution, tile_pixels=pixels)
+        self._plans.clear()
 
     def retreat(self, size: Size, error: MemoryError) -> None:
         """Halves the tiles of an image of that size. Raises the error where they are as small as they may be."""
@@ -160,9 +156,8 @@ class Objective:
         smallest = max(_SMALLEST_TILE, *self._bundle.metadata.smallest_size)
         if self._settings.tiling == "tutorial" or height * width // 2 < smallest**2:
             raise error
-        self.tile_pixels = height * width // 2
-        self._plans.clear()
-        self._bundle.forget_session()
+        self._cut_into(height * width // 2)
+        self._sessions.forget()
         self._say(f"memory ran out with tiles of {width}×{height}: going on with half of that")
 
 

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.bundle import failure
 from ..bundle.messages import Schema, message_classes
 from ..errors import ProviderError
 from ..provider.machine import Machine
-from ..provider.session import open_session
-from ..provider.tensors import Tensor, run_bound
+from ..provider.session import failure, open_session
+from ..provider.tensors import Bound, Tensor
 
 GRAPHS = Path(__file__).parents[2] / "models" / "graphs"
 
@@ -129,12 +128,9 @@ class Program:
         except Exception as error:  # onnxruntime's failures have no common base
             raise failure(error) from error
 
-    def run(self, inputs: Mapping[str, Tensor], *outputs: Tensor) -> None:
-        """Computes the outputs, in their order, into tensors. Raises ComputationError."""
-        try:
-            run_bound(self._session, inputs, dict(zip(self._outputs, outputs, strict=True)))
-        except Exception as error:
-            raise failure(error) from error
+    def bind(self, inputs: Mapping[str, Tensor], *outputs: Tensor) -> Bound:
+        """Bound to the outputs, in their order; inputs may be fed later. Raises ComputationError."""
+        return Bound(self._session, inputs, dict(zip(self._outputs, outputs, strict=True)))
 
 
 def _message(name: str) -> Any:

@@ -12,11 +12,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..provider.tensors import Place, Tensor
+from ..provider.tensors import Bound, Place
 from ..settings.settings import Settings
 from .evaluator import Objective
 from .update import Limits, Update
-from .update_graph import Check, GraphUpdate, Roll
+from .update_graph import GraphUpdate, check, roll, roll_inputs
 
 Array = NDArray[np.float32]
 Shift = tuple[int, int]
@@ -62,49 +62,57 @@ class Climb(Protocol):
 class PlacedClimb:
     """With an image in one piece, in its machine's memory. On the host, the image and the slots given become its own.
 
-    Raises ProviderError, ComputationError and BundleError.
+    What is computed is bound to the tensors it reads and writes once, and then run again at each step. Raises
+    ProviderError, ComputationError and BundleError.
     """
 
     def __init__(self, route: Route, image: Array, slots: list[Array]) -> None:
-        objective, jitters = route.objective, bool(route.settings.jitter)
+        objective = route.objective
         size, self._shape = (image.shape[1], image.shape[2]), (1, *image.shape)
-        self._objective = objective
+        self._objective, self._size = objective, size
         self._place = place = Place(objective.machine)
-        self._image = place.tensor(image[None])
-        self._images = [self._image]
-        self._evaluated = self._image
-        self._kept: Tensor | None = None
-        self._slots = [place.tensor(slot[None]) for slot in slots]
-        self._next_slots = [place.empty(self._shape) for _ in slots]
+        # The image is one of these, the one held on to another; which one is told by its place in the list.
+        self._images = [place.tensor(image[None])]
+        self._image = self._evaluated = 0
+        self._kept: int | None = None
+        # The slots as they are, and those that the next update writes.
+        self._slots = [place.tensor(slot[None]) for slot in slots], [place.empty(self._shape) for _ in slots]
+        self._side = 0
         self._gradient = place.empty(self._shape)
         self._losses = place.empty((1, objective.layers))
         self._rows = [place.empty((1, objective.layers + 1)) for _ in range(place.patience)]
         self._waiting = 0
         self._shift = 0, 0
-        self._rolled = place.empty(self._shape) if jitters else None
-        self._roll = Roll(size, place.aide) if jitters else None
-        self._check = Check(size, objective.layers, place.aide)
+        self._rolled = place.empty(self._shape) if route.settings.jitter else None
+        self._roll = roll(size, place.aide) if route.settings.jitter else None
+        row_of = check(size, objective.layers, place.aide)
+        read = {"losses": self._losses, "gradient": self._gradient}
+        self._row_checks = [row_of.bind(read, row) for row in self._rows]
         self._update = GraphUpdate(route.settings, route.limits, size, place.aide, route.mask, route.colours)
+        self._gradients: dict[int, Bound] = {}
+        self._updates: dict[tuple[int, int, int], Bound] = {}
 
     @property
     def patience(self) -> int:
         return len(self._rows)
 
     def evaluate(self, shift: Shift) -> None:
-        image = self._image
+        at = self._image
         if self._roll and self._rolled:
-            self._roll.run(image, shift, self._rolled)
-            image = self._rolled
-        self._objective.evaluate_bound(image, self._losses, self._gradient)
-        self._check.run(self._losses, self._gradient, self._rows[self._waiting])
+            self._roll.bind({"image": self._images[at], **roll_inputs(shift, self._size)}, self._rolled).run()
+        gradient = self._gradients.get(at) or self._bind_gradient(at)
+        gradient.run()
+        self._row_checks[self._waiting].run()
         self._waiting += 1
-        self._evaluated, self._shift = self._image, shift
+        self._evaluated, self._shift = at, shift
 
     def update(self, number: int) -> None:
-        image = self._spare_image()
-        self._update.run(self._image, self._gradient, self._slots, [image, *self._next_slots], number, self._shift)
-        self._image = image
-        self._slots, self._next_slots = self._next_slots, self._slots
+        key = self._image, self._next_image(), self._side
+        update = self._updates.get(key) or self._bind_update(key)
+        if self._update.changes:
+            update.feed(self._update.inputs(number, self._shift))
+        update.run()
+        self._image, self._side = key[1], 1 - self._side
 
     def rows(self) -> list[Array]:
         found = [np.array(row.fetch()[0]) for row in self._rows[: self._waiting]]
@@ -115,18 +123,29 @@ class PlacedClimb:
         self._kept = self._evaluated
 
     def kept(self) -> Array | None:
-        return None if self._kept is None else self._kept.fetch()[0]
+        return None if self._kept is None else self._images[self._kept].fetch()[0]
 
     def arrays(self) -> tuple[Array, list[Array]]:
-        return self._image.fetch()[0], [slot.fetch()[0] for slot in self._slots]
+        return self._images[self._image].fetch()[0], [slot.fetch()[0] for slot in self._slots[self._side]]
 
-    def _spare_image(self) -> Tensor:
+    def _bind_gradient(self, at: int) -> Bound:
+        image = self._rolled or self._images[at]
+        self._gradients[at] = self._objective.bind(image, self._losses, self._gradient)
+        return self._gradients[at]
+
+    def _bind_update(self, key: tuple[int, int, int]) -> Bound:
+        old, new, side = key
+        outputs = [self._images[new], *self._slots[1 - side]]
+        self._updates[key] = self._update.bind(self._images[old], self._gradient, self._slots[side], outputs)
+        return self._updates[key]
+
+    def _next_image(self) -> int:
         """One that is neither the image nor held on to: the second, or a third where rows may wait."""
-        for image in self._images:
-            if image is not self._image and image is not self._kept:
-                return image
+        for at in range(len(self._images)):
+            if at not in (self._image, self._kept):
+                return at
         self._images.append(self._place.empty(self._shape))
-        return self._images[-1]
+        return len(self._images) - 1
 
 
 class HostClimb:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..provider.machine import Machine
-from ..provider.tensors import Tensor
+from ..provider.tensors import Bound, Tensor
 from ..settings.schedule import largest, scheduled
 from ..settings.settings import Settings
 from .filters import Filter
@@ -31,8 +31,8 @@ Timing = Callable[[int], Sequence[Array]]
 class GraphUpdate:
     """`Update` for images of one size on one machine; where `jitter` is set it rolls the gradient back first.
 
-    `mask` is float32 [height, width], `colours` the matrix [3, 3] of settings that have one. Raises ProviderError and
-    ComputationError.
+    `mask` is float32 [height, width], `colours` the matrix [3, 3] of settings that have one; `changes` says whether an
+    update must be fed `inputs` before each run. Raises ProviderError and ComputationError.
     """
 
     def __init__(
@@ -53,55 +53,47 @@ class GraphUpdate:
         for part in parts_of(settings):
             direction = PARTS[part](links, direction)
         self._timings = links.timings
+        self.changes = self._jitters or bool(self._timings)
         self._program = Program(links.chain, [direction, *links.slots], machine)
 
-    def run(
-        self,
-        image: Tensor,
-        gradient: Tensor,
-        slots: Sequence[Tensor],
-        outputs: Sequence[Tensor],
-        number: int,
-        shift: Shift = (0, 0),
-    ) -> None:
-        """Writes the next image and the next slots into `outputs`, which must be other tensors; all [1, 3, h, w].
+    def bind(self, image: Tensor, gradient: Tensor, slots: Sequence[Tensor], outputs: Sequence[Tensor]) -> Bound:
+        """Bound to an image, a gradient and slots, and to `outputs`, which become the next image and the next slots.
 
-        `number` counts the octave's updates from 1; `shift` is how far the image was rolled that the gradient is of.
-        Raises ComputationError.
+        These must be other tensors; all are [1, 3, h, w]. Raises ComputationError.
         """
         inputs = {"image": image, "gradient": gradient}
         inputs |= {_slot(place): slot for place, slot in enumerate(slots)}
+        return self._program.bind(inputs, *outputs)
+
+    def inputs(self, number: int, shift: Shift = (0, 0)) -> dict[str, Tensor]:
+        """What an update is fed: `number` counts the octave's updates from 1; `shift` is how far the image was rolled
+        that the gradient is of."""
+        found: dict[str, Tensor] = {}
         if self._jitters:
-            inputs |= _roll_inputs((-shift[0], -shift[1]), self._size)
+            found |= roll_inputs((-shift[0], -shift[1]), self._size)
         for names, timing in self._timings.items():
-            inputs |= dict(zip(names, map(Tensor.on_host, timing(number)), strict=True))
-        self._program.run(inputs, *outputs)
+            found |= dict(zip(names, map(Tensor.on_host, timing(number)), strict=True))
+        return found
 
 
-class Roll:
-    """Rolls pictures of one size round their edges, as numpy does. Raises ProviderError and ComputationError."""
+def roll(size: Size, machine: Machine) -> Program:
+    """What rolls pictures of one size round their edges, as numpy does: `image`, fed with `roll_inputs`, into another
+    tensor.
 
-    def __init__(self, size: Size, machine: Machine) -> None:
-        chain = Chain()
-        self._size = size
-        self._program = Program(chain, [_rolled(chain, chain.input("image", (1, 3, *size)), size[0])], machine)
-
-    def run(self, image: Tensor, shift: Shift, output: Tensor) -> None:
-        """Writes the picture, [1, 3, h, w], `shift` further down and right into another tensor."""
-        self._program.run({"image": image, **_roll_inputs(shift, self._size)}, output)
+    Raises ProviderError and ComputationError.
+    """
+    chain = Chain()
+    return Program(chain, [_rolled(chain, chain.input("image", (1, 3, *size)), size[0])], machine)
 
 
-class Check:
-    """Puts losses and what tells whether their gradient is finite into one row. Raises as `Roll` does."""
+def check(size: Size, layers: int, machine: Machine) -> Program:
+    """What puts `losses` [1, layers] and the sum of a `gradient`, which is finite where that is, into one row.
 
-    def __init__(self, size: Size, layers: int, machine: Machine) -> None:
-        chain = Chain()
-        losses, gradient = chain.input("losses", (1, layers)), chain.input("gradient", (1, 3, *size))
-        self._program = Program(chain, chain.add("check", losses=losses, gradient=gradient), machine)
-
-    def run(self, losses: Tensor, gradient: Tensor, row: Tensor) -> None:
-        """Writes the losses [1, layers] and the gradient's sum into the row [1, layers + 1]."""
-        self._program.run({"losses": losses, "gradient": gradient}, row)
+    Raises as `roll` does.
+    """
+    chain = Chain()
+    losses, gradient = chain.input("losses", (1, layers)), chain.input("gradient", (1, 3, *size))
+    return Program(chain, chain.add("check", losses=losses, gradient=gradient), machine)
 
 
 @dataclass
@@ -289,7 +281,7 @@ def _rolled(chain: Chain, image: str, height: int) -> str:
     return output
 
 
-def _roll_inputs(shift: Shift, size: Size) -> dict[str, Tensor]:
+def roll_inputs(shift: Shift, size: Size) -> dict[str, Tensor]:
     """Which row comes to be where, and which column to be the first."""
     rows, right = np.roll(np.arange(size[0]), shift[0]), np.array([-shift[1] % size[1]])
     return {"rows": Tensor.on_host(rows.astype(np.int64)), "right": Tensor.on_host(right.astype(np.int64))}

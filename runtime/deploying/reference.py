@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
+from ..bundle.sessions import Session
 from ..image.scaling import Scale
 from ..provider.machine import Machine, usable_threads
 from ..settings.settings import Precision
@@ -114,10 +115,7 @@ def _evaluate(bundle: Bundle, picture: NDArray[np.uint8], machine: Machine) -> t
     image = Scale.of(picture, 255.0, "backbone", bundle.metadata.input_range).to_image(picture)
     height, width = picture.shape[:2]
     weights = np.ones(len(bundle.metadata.layers), np.float32)
-    try:
-        return bundle.session(height, width, machine).evaluate(image, weights)
-    finally:
-        bundle.forget_session()
+    return Session(bundle, height, width, machine).evaluate(image, weights)
 
 
 def _picture(height: int, width: int) -> NDArray[np.uint8]:

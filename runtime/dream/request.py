@@ -120,11 +120,13 @@ def _resumed(path: Path, given: Mapping[str, Any], with_images: bool) -> Order:
 
 
 def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
-    files = {name: Path(given[name]) for name in ("output", "film", "mask", "guide") if name in given}
+    output, film, mask, guide = (
+        Path(given[name]) if name in given else None for name in ("output", "film", "mask", "guide")
+    )
     every = given.get("every", 10)
     if type(every) is not int or every < 1:
         raise SettingsError(f"every must be a whole number from 1, not {every!r}")
-    return Job(bundle, settings, overwrite=bool(given.get("overwrite")), film_every=every, **files)
+    return Job(bundle, settings, output, bool(given.get("overwrite")), film, every, mask, guide)
 
 
 def _introduction(job: Job) -> list[str]:

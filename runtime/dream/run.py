@@ -1,4 +1,4 @@
-"""The whole of a run: a picture and a bundle in, a dream with its losses and its record out."""
+"""The whole of a run: a picture and a bundle in, all made ready, a dream with its losses and its record out."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from ..ascent.ascent import Ascent, State, Step
 from ..ascent.evaluator import Objective
+from ..ascent.tiles import TilePlan
 from ..bundle.bundle import Bundle
 from ..bundle.channel_weights import chosen_channels, guided_channels, parse_channels, parse_pick, picked_channels
+from ..bundle.sessions import Sessions
 from ..errors import SettingsError
 from ..image.canvas import Canvas, Mask, Pixels
 from ..provider.machine import Machine
 from ..provider.selection import Choice, choose
-from ..settings.settings import Settings
+from ..settings.settings import Execution, Settings
 from .record import Record
 
 Array = NDArray[np.float32]
@@ -46,25 +48,75 @@ class Aids:
     guide: Pixels | None = None
 
 
-def dream(
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """A run that can start: the sizes of its octaves and tiles are known, and its provider works.
+
+    `notices` grow while it runs.
+    """
+
+    bundle: Bundle
+    settings: Settings
+    ascent: Ascent
+    notices: list[str]
+
+    @property
+    def octaves(self) -> list[tuple[int, int]]:
+        """Height and width of each octave."""
+        return self.ascent.canvas.octaves
+
+    @property
+    def plan(self) -> TilePlan:
+        """How the largest octave is cut into tiles."""
+        return self.ascent.objective.plan(self.octaves[-1])
+
+    @property
+    def execution(self) -> Execution:
+        """What the run really has."""
+        return self.ascent.objective.execution
+
+    def ascend(self, on_step: Callable[[Step], bool | None] | None = None) -> Dream:
+        """Dreams; to be called once.
+
+        `on_step` is called after every evaluation, before the update; where it returns True the run ends with what
+        there is. A loss or gradient that is not a finite number ends it too; `record.ended` says so. Raises DreamError
+        and BundleError.
+        """
+        ascent, state = self.ascent, self.ascent.state
+        started = time.perf_counter()
+        ended = ascent.run(on_step)
+        losses = np.stack(state.history)
+        record = Record.of_run(
+            bundle=self.bundle,
+            settings=self.settings,
+            execution=self.execution,
+            plans=[ascent.objective.plan(size) for size in self.octaves[: state.octave + 1]],
+            notices=tuple(self.notices),
+            losses=losses,
+            layer_weights=ascent.layer_weights,
+            ended=ended,
+            seconds=time.perf_counter() - started,
+        )
+        return Dream(ascent.canvas.develop(state.image), losses, record)
+
+
+def prepare(
     picture: Pixels,
     bundle: Bundle,
     settings: Settings | None = None,
-    on_step: Callable[[Step], bool | None] | None = None,
     *,
     aids: Aids | None = None,
     state: State | None = None,
     choice: Choice | None = None,
+    sessions: Sessions | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> Dream:
-    """Dreams a picture: updates that climb the bundle's weighted losses, `settings.steps` in every octave.
+) -> Preparation:
+    """Makes all ready for a dream, up to its first gradient.
 
-    `picture` is uint8 or uint16 [height, width, 3 or 4], RGB[A]. `on_step` is called after every evaluation, before
-    the update; where it returns True the run ends with what there is. A loss or gradient that is not a finite number
-    ends it too; `record.ended` says so. `state` is one that an earlier run of the same picture, bundle and settings was
-    in.
-    `choice` is what `choose` returned for these settings if the user has heard its notice; None chooses here.
-    `say` hears lines for the user. Raises DreamError and BundleError.
+    `picture` is uint8 or uint16 [height, width, 3 or 4], RGB[A]. `state` is one that an earlier run of the same
+    picture, bundle and settings was in. `choice` is what `choose` returned for these settings if the user has heard its
+    notice; None chooses here. `sessions` are the bundle's where several dreams are to share them. `say` hears lines for
+    the user, then and while it runs. Raises DreamError and BundleError.
     """
     settings, aids = settings or Settings(), aids or Aids()
     metadata = bundle.metadata
@@ -76,39 +128,51 @@ def dream(
         choice = choose(settings.execution)
         if choice.notice:
             say(choice.notice)
-    machine = choice.machine
     notices = [choice.notice] if choice.notice else []
 
     def notice(line: str) -> None:
         notices.append(line)
         say(line)
 
-    channel_weights = _channel_weights(picture, aids.guide, bundle, settings, machine, layer_weights)
-    objective = Objective(bundle, settings, machine, layer_weights, canvas.largest_octave, channel_weights, notice)
-    ascent = Ascent(canvas, objective, settings, layer_weights, metadata.input_range, mask)
-    state = state or ascent.start()
-    started = time.perf_counter()
-    ended = ascent.run(state, on_step)
-    losses = np.stack(state.history)
-    record = Record.of_run(
-        bundle=bundle,
-        settings=settings,
-        execution=objective.execution,
-        plans=[objective.plan(size) for size in canvas.octaves[: state.octave + 1]],
-        notices=tuple(notices),
-        losses=losses,
-        layer_weights=layer_weights,
-        ended=ended,
-        seconds=time.perf_counter() - started,
-    )
-    return Dream(canvas.develop(state.image), losses, record)
+    sessions = sessions or Sessions(bundle)
+    channel_weights = _channel_weights(picture, aids.guide, sessions, settings, choice.machine, layer_weights)
+    largest = canvas.largest_octave
+    objective = Objective(sessions, settings, choice.machine, layer_weights, largest, channel_weights, notice)
+    ascent = Ascent(canvas, objective, settings, layer_weights, metadata.input_range, mask, state)
+    return Preparation(bundle, settings, ascent, notices)
+
+
+def dream(
+    picture: Pixels,
+    bundle: Bundle,
+    settings: Settings | None = None,
+    on_step: Callable[[Step], bool | None] | None = None,
+    *,
+    aids: Aids | None = None,
+    state: State | None = None,
+    choice: Choice | None = None,
+    sessions: Sessions | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Dream:
+    """Dreams a picture: updates that climb the bundle's weighted losses, `settings.steps` in every octave.
+
+    `prepare` and `Preparation.ascend` in one; what they take and raise is told there.
+    """
+    ready = prepare(picture, bundle, settings, aids=aids, state=state, choice=choice, sessions=sessions, say=say)
+    return ready.ascend(on_step)
 
 
 def _channel_weights(
-    picture: Pixels, guide: Pixels | None, bundle: Bundle, settings: Settings, machine: Machine, layer_weights: Array
+    picture: Pixels,
+    guide: Pixels | None,
+    sessions: Sessions,
+    settings: Settings,
+    machine: Machine,
+    layer_weights: Array,
 ) -> Array | None:
     """What the run's settings and its guide make of the bundle's channels; None leaves them all equal."""
-    layers = bundle.metadata.layers
+    metadata = sessions.bundle.metadata
+    layers = metadata.layers
     if guide is None and not settings.channels and not settings.pick:
         return None
     if settings.channels:
@@ -120,8 +184,8 @@ def _channel_weights(
         small = Settings(
             max_size=min(_LOOK_SIZE, settings.max_size or _LOOK_SIZE), normalization=settings.normalization
         )
-        canvas = Canvas(pixels, bundle.metadata, small)
-        session = bundle.session(*canvas.size, machine)
+        canvas = Canvas(pixels, metadata, small)
+        session = sessions.get(*canvas.size, machine)
         return session.channel_means(canvas.base(canvas.size), layer_weights)
 
     if settings.pick:
@@ -129,7 +193,7 @@ def _channel_weights(
             raise SettingsError("pick and a guide contradict each other: give one of them")
         return picked_channels(layers, layer_weights, means(picture), parse_pick(settings.pick))
     assert guide is not None
-    _require_size(guide, bundle.metadata.smallest_size)
+    _require_size(guide, metadata.smallest_size)
     return guided_channels(layers, layer_weights, means(guide), means(picture))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..ascent.ascent import Step
 from ..bundle.bundle import Bundle
+from ..bundle.sessions import Sessions
 from ..errors import DivergedError, OutputError
 from ..film import Film
 from ..image.files import Picture
@@ -21,7 +22,7 @@ from .checkpoint import Checkpoint
 from .plot import can_plot, draw_losses
 from .record import Sources, bundle_source
 from .results import Results
-from .run import Dream
+from .run import Dream, Preparation
 
 # A checkpoint is due after so many seconds, or later where writing one takes more than a twentieth of the time.
 _CHECKPOINT_SECONDS = 5.0
@@ -31,7 +32,7 @@ _CHECKPOINT_SHARE = 20
 @dataclass(frozen=True)
 class Job:
     """What to make of pictures. `output` is a folder, a picture's path, or None for the current folder; `mask` and
-    `guide` are picture files."""
+    `guide` are picture files; `sessions` those of the bundle, shared by all jobs that are given them."""
 
     bundle: Bundle
     settings: Settings
@@ -41,6 +42,11 @@ class Job:
     film_every: int = 10
     mask: Path | None = None
     guide: Path | None = None
+    sessions: Sessions = field(default=None, compare=False, repr=False)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.sessions is None:
+            object.__setattr__(self, "sessions", Sessions(self.bundle))
 
     @cached_property
     def choice(self) -> Choice:
@@ -60,7 +66,8 @@ class Listener:
 class Writer:
     """Writes snapshots, film and checkpoints while a picture is dreamed, and the rest when it is done.
 
-    `sources` name the picture, the mask and the guide; `resumed` is the checkpoint that the run goes on from.
+    `sources` name the picture, the mask and the guide; `ready` is the run that is to start, `resumed` the checkpoint
+    that it goes on from.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Writer:
         results: Results,
         listener: Listener,
         sources: Sources,
+        ready: Preparation,
         resumed: Checkpoint | None,
     ) -> None:
         self.job = job
@@ -78,17 +86,15 @@ class Writer:
         self.listener = listener
         self.film: Film | None = None
         self._sources = sources
+        self._ready = ready
         self._due = set(job.settings.snapshots)
         self._written = {step for step in self._due if resumed and step < resumed.state.number}
         self._failure: OutputError | None = None
         self._started = time.monotonic() - (resumed.seconds if resumed else 0.0)
         self._next_checkpoint = time.monotonic() + _CHECKPOINT_SECONDS
-        self._announced = False
 
     def on_step(self, step: Step) -> bool | None:
         """Keeps what is due at this step. A failure to write ends the dream, so that its picture can be saved."""
-        if not self._announced:
-            self._announce(step)
         try:
             if step.number in self._due:
                 self._snapshot(step.number, step)
@@ -120,28 +126,11 @@ class Writer:
                 f"saved as {self.results.picture}: choose a smaller --step-size"
             )
 
-    def _announce(self, step: Step) -> None:
-        self._announced = True
-        height, width = self.picture.pixels.shape[:2]
-        dreamed_height, dreamed_width = step.picture_size
-        line = f"{self._name}: {width}×{height} → {dreamed_width}×{dreamed_height}"
-        if dreamed_height > height:
-            line += " (enlarged: the network needs as much)"
-        if len(step.octaves) > 1:
-            line += f", octaves {', '.join(f'{w}×{h}' for h, w in step.octaves)}"
-        if step.tiles > 1:
-            line += f", {step.tiles} tiles of {step.tile[1]}×{step.tile[0]}"
-        self.listener.say(line)
-
-    @property
-    def _name(self) -> str:
-        return self._sources.picture.name
-
     def _checkpoint(self, step: Step) -> None:
         started = time.monotonic()
         self.results.write_checkpoint(
             Checkpoint(
-                settings=replace(self.job.settings, execution=step.execution),
+                settings=replace(self.job.settings, execution=self._ready.execution),
                 bundle=bundle_source(self.job.bundle),
                 picture=self._sources.picture,
                 mask=self._sources.mask,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import SettingsError
-from ..settings.settings import ProviderName
 from .hardware import look, machine_memory
+from .machine import Device
 
 # Python with numpy, OpenCV and onnxruntime, before a picture or a bundle is loaded (measured: 105-125 MB).
 _PROGRAM_BYTES = 130 * 10**6
@@ -45,9 +45,9 @@ class Cost:
         return pixels
 
 
-def default_budget(provider: ProviderName) -> int:
-    """Half of the memory that the provider's processor has: the machine's, the cgroup's if less, or the GPU's."""
-    gpu = look().gpu if provider in ("cuda", "tensorrt") else None
+def default_budget(device: Device) -> int:
+    """Half of the memory that the device has: the machine's, the cgroup's if less, or the GPU's."""
+    gpu = look().gpu if device == "cuda" else None
     return ((gpu and gpu.memory) or machine_memory()) // 2
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..settings.settings import ProviderName
 from .hardware import Facts
 
 # Distributions that put different builds of one module into the same folder.
@@ -69,15 +68,11 @@ def standing_traps(facts: Facts, available: Sequence[str]) -> list[Trap]:
     return found
 
 
-def trap_behind(failure: str, provider: ProviderName, facts: Facts) -> Trap | None:
-    """The known trap that a provider's failure, as onnxruntime and the drivers word it, comes from."""
-    return next(_suspects(failure, provider, facts), None)
+def nvidia_issues(failure: str, facts: Facts) -> Iterator[Trap]:
+    """The known traps that a failure of CUDA or TensorRT, as onnxruntime and the drivers word it, may come from.
 
-
-def _suspects(failure: str, provider: ProviderName, facts: Facts) -> Iterator[Trap]:
-    """Likeliest first: a missing library may itself be named in the failure of another."""
-    if provider not in ("cuda", "tensorrt"):
-        return
+    Likeliest first: a missing library may itself be named in the failure of another.
+    """
     if re.search(r"libcuda\.so|driver version is insufficient|CUDA failure 35\b", failure):
         yield Trap("NVIDIA driver", "it is missing, or older than this onnxruntime's CUDA", "install a newer driver")
     if re.search(r"libnv(infer|onnxparser)", failure):

@@ -1,18 +1,15 @@
-"""What a run computes on, and the names that onnxruntime has for providers."""
+"""What a run computes on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..settings.settings import Execution, Precision, ProviderName
 from .hardware import cpu_quota, physical_cores
 
-NAMES: dict[ProviderName, str] = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-}
+# Where tensors lie, as onnxruntime calls it.
+Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)

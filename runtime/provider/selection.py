@@ -17,20 +17,14 @@ import onnxruntime as ort
 
 from ..errors import ProviderError
 from ..settings.settings import Execution, Precision, ProviderName
+from .cards import PROVIDERS, offered
 from .hardware import Facts, look
-from .known_issues import clashes, standing_traps, trap_behind
-from .machine import NAMES, Machine, threads_of
+from .known_issues import clashes, standing_traps
+from .machine import Machine, threads_of
 from .session import first_line, open_session
 
 PROBE = Path(__file__).parents[2] / "models" / "graphs" / "probe.onnx"
 
-_INSTALL: dict[ProviderName, str] = {
-    "cuda": "install onnxdream[gpu] on a machine with an NVIDIA GPU",
-    "tensorrt": "install onnxdream[tensorrt] on a machine with an NVIDIA GPU",
-    "openvino": "install onnxdream[openvino] instead of onnxdream[cpu]",
-}
-# What `auto` tries, best first.
-_AUTO: tuple[ProviderName, ...] = ("cuda", "cpu")
 # A number that fp32 can hold and no lesser precision (TF32: 10 bits, bf16: 7 bits) can. Each value that the probe gives
 # is twice the sum of 288 of them.
 _FINE = np.float32(1 + 2**-12)
@@ -56,11 +50,12 @@ def candidates(
     """
     if precision == "bf16":
         request = _bf16_provider(request, facts or look())
+    known = offered(available)
     if request == "auto":
-        return tuple(name for name in _AUTO if NAMES[name] in available)
-    known = [name for name, theirs in NAMES.items() if theirs in available]
+        ranked = {name: PROVIDERS[name].auto_rank for name in known}
+        return tuple(sorted((name for name, rank in ranked.items() if rank), key=lambda name: ranked[name] or 0))
     if request not in known:
-        advice = _trapped(request, available, facts or look()) or _INSTALL.get(request, "install onnxruntime again")
+        advice = _trapped(request, available, facts or look()) or PROVIDERS[request].install
         raise ProviderError(
             f"provider {request} is not in this onnxruntime (it has {', '.join(known)}): "
             f"{advice}, or choose {'--precision fp32' if precision == 'bf16' else '--provider auto'}"
@@ -70,7 +65,7 @@ def candidates(
 
 def _trapped(request: ProviderName, available: Sequence[str], facts: Facts) -> str | None:
     """The trap that may keep a provider out of this onnxruntime, in words."""
-    traps = standing_traps(facts, available) if request in ("cuda", "tensorrt") else clashes(facts.packages)
+    traps = standing_traps(facts, available) if PROVIDERS[request].device == "cuda" else clashes(facts.packages)
     return next((str(trap) for trap in traps if "onnxruntime" in trap.what), None)
 
 
@@ -121,7 +116,7 @@ def wrong_precision(mean: float, precision: Precision) -> str | None:
 
 def _reason(name: ProviderName, error: Exception, log: str) -> str:
     """Why a provider failed, in one line: the trap behind it, else what the error and the log say."""
-    if trap := trap_behind(f"{error}\n{log}", name, look()):
+    for trap in PROVIDERS[name].known_issues(f"{error}\n{log}", look()):
         return str(trap)
     cause = _CAUSE.search(log)
     return f"{first_line(error)}: {cause[1]}" if cause else first_line(error)

@@ -7,6 +7,7 @@ import ctypes
 import io
 import json
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,23 +17,15 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from ..errors import ProviderError
+from ..errors import ComputationError, OutOfMemoryError, ProviderError
 from ..settings.settings import ProviderName
-from .budget import default_budget
+from .cards import PROVIDERS
 from .hardware import look, nvidia_folders
-from .machine import NAMES, Machine
-from .options import cuda_options, engine_folder, openvino_options, private_folder, tensorrt_options
+from .machine import Machine
+from .options import engine_folder
 
-# What onnxruntime's CUDA provider is linked to or opens; what needs another library comes behind it.
-_CUDA_LIBRARIES = (
-    "libcudart.so.{major}",
-    "libcublasLt.so.{major}",
-    "libcublas.so.{major}",
-    "libnvrtc.so.{major}",
-    "libcurand.so.10",
-    "libcudnn.so.9",
-)
-_TENSORRT_LIBRARIES = ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10")
+# How onnxruntime, its arenas and CUDA say that memory is used up.
+_OUT_OF_MEMORY = re.compile(r"alloc|out of memory|OOM", re.IGNORECASE)
 
 
 def open_session(
@@ -47,8 +40,8 @@ def open_session(
     `profile` is the beginning of a path that onnxruntime writes its profile to. Threads that do not spin sleep between
     operators: for small graphs beside a large one. Raises ProviderError.
     """
-    name = machine.provider
-    providers = _provider_list(model, machine, sizes or {})
+    card = PROVIDERS[machine.provider]
+    providers = card.chain(model, machine, sizes or {})
     options = _session_options(machine, sizes or {})
     if not spins:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -58,24 +51,9 @@ def open_session(
         _load_libraries(machine)
         session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     session.disable_fallback()  # a step that fails must not be done elsewhere in silence
-    if session.get_providers()[0] != NAMES[name]:
-        raise ProviderError(f"onnxruntime fell back to {session.get_providers()[0]} from {NAMES[name]}")
+    if session.get_providers()[0] != card.ort_name:
+        raise ProviderError(f"onnxruntime fell back to {session.get_providers()[0]} from {card.ort_name}")
     return session
-
-
-def _provider_list(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> list[tuple[str, dict[str, str]]]:
-    """The machine's provider with its options, and the one that takes what it leaves."""
-    if machine.provider == "cpu":
-        return [(NAMES["cpu"], {})]
-    if machine.provider == "openvino":
-        return [(NAMES["openvino"], openvino_options(machine.precision, machine.threads))]
-    facts = look()
-    budget = (machine.memory or default_budget("cuda")) if facts.shares_memory else None
-    cuda = NAMES["cuda"], cuda_options(machine.precision, budget)
-    if machine.provider == "cuda":
-        return [cuda]
-    folder = private_folder(engine_folder(model, sizes, machine.precision, facts, ort.__version__))
-    return [(NAMES["tensorrt"], tensorrt_options(machine.precision, folder)), cuda]
 
 
 def builds_engine(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> bool:
@@ -86,15 +64,14 @@ def builds_engine(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> b
 
 def _load_libraries(machine: Machine) -> None:
     """Finds the libraries that pip installed, which the system's linker does not know."""
-    if machine.provider not in ("cuda", "tensorrt"):
+    card = PROVIDERS[machine.provider]
+    if not card.libraries:
         return
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # from the folder that onnxruntime itself is installed in, and from no other
-    _load_from_pip([library.format(major=_cuda_major()) for library in _CUDA_LIBRARIES])
-    if machine.provider == "tensorrt":
-        if machine.precision == "fp32":
-            os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT has no other switch
-        _load_from_pip(_TENSORRT_LIBRARIES)
+    if card.name == "tensorrt" and machine.precision == "fp32":
+        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT has no other switch
+    _load_from_pip([library.format(cuda=_cuda_major()) for library in card.libraries])
 
 
 def _load_from_pip(libraries: Sequence[str]) -> None:
@@ -114,7 +91,7 @@ def _session_options(machine: Machine, sizes: Mapping[str, int]) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 4  # its failures reach the user as our own one line
     options.intra_op_num_threads = machine.threads
-    if machine.provider == "openvino":  # it optimises the whole graph itself
+    if PROVIDERS[machine.provider].optimizes:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Else every tensor has its place in one block that is planned from the first run, beside what that run took.
     options.enable_mem_pattern = False
@@ -137,7 +114,7 @@ def placement(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> dict[
         inputs = {value.name: [sizes.get(side, side) for side in value.shape] for value in session.get_inputs()}
         session.run(None, {name: np.ones(shape, np.float32) for name, shape in inputs.items()})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    ours = {theirs: name for name, theirs in NAMES.items()}
+    ours = {card.ort_name: name for name, card in PROVIDERS.items()}
     places = (event.get("args", {}).get("provider") for event in events if event.get("cat") == "Node")
     return dict(Counter(ours[place] for place in places if place in ours))
 
@@ -145,3 +122,23 @@ def placement(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> dict[
 def first_line(error: Exception) -> str:
     """What an error of a library says, short enough for a line of our own."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def failure(error: Exception) -> ComputationError:
+    """What onnxruntime's failure at a step is to the user."""
+    if is_out_of_memory(error):
+        return out_of_memory(error)
+    return ComputationError(
+        f"onnxruntime cannot compute the gradient ({first_line(error)}): choose a smaller --max-size, "
+        "or export the bundle again"
+    )
+
+
+def out_of_memory(error: Exception) -> OutOfMemoryError:
+    """A failure that says so, as the user reads it."""
+    return OutOfMemoryError(f"no memory for the gradient ({first_line(error)}): give a smaller --memory or --max-size")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a failure of onnxruntime says that memory is used up."""
+    return bool(_OUT_OF_MEMORY.search(str(error)))

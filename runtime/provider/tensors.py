@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..settings.settings import ProviderName
-from .machine import Machine
+from .cards import PROVIDERS
+from .machine import Device, Machine
+from .session import failure
 
-Device = Literal["cpu", "cuda"]
-
-# Providers whose sessions read and write a GPU's memory; all others the host's.
-_ON_GPU: tuple[ProviderName, ...] = ("cuda", "tensorrt")
 # Evaluations whose losses may lie on a GPU until they are fetched together; on the host they are there at once.
 _GPU_PATIENCE = 20
 
@@ -54,7 +51,7 @@ class Place:
     @property
     def device(self) -> Device:
         """As onnxruntime calls it."""
-        return "cuda" if self.machine.provider in _ON_GPU else "cpu"
+        return PROVIDERS[self.machine.provider].device
 
     @property
     def patience(self) -> int:
@@ -82,14 +79,39 @@ class Place:
         return Tensor(ort.OrtValue.ortvalue_from_shape_and_type(list(shape), np.float32, self.device, 0), None)
 
 
-def run_bound(session: Any, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
-    """Runs a session from tensors into tensors, copying nothing that lies where the session needs it.
+class Bound:
+    """A session bound to tensors: every run reads and writes them where they lie, and copies nothing.
 
     onnxruntime waits for a device at the end of each run, so that sessions may follow each other in the same memory.
+    `failure` says what an error of onnxruntime is to the user; it is raised here and when it runs.
     """
-    binding = session.io_binding()
-    for name, tensor in inputs.items():
-        binding.bind_ortvalue_input(name, tensor.value)
-    for name, tensor in outputs.items():
-        binding.bind_ortvalue_output(name, tensor.value)
-    session.run_with_iobinding(binding)
+
+    def __init__(
+        self,
+        session: Any,
+        inputs: Mapping[str, Tensor],
+        outputs: Mapping[str, Tensor],
+        failure: Callable[[Exception], Exception] = failure,
+    ) -> None:
+        self._session, self._binding, self._failure = session, session.io_binding(), failure
+        self._tensors = {**inputs, **outputs}  # onnxruntime holds on to none of them
+        try:
+            for name, tensor in inputs.items():
+                self._binding.bind_ortvalue_input(name, tensor.value)
+            for name, tensor in outputs.items():
+                self._binding.bind_ortvalue_output(name, tensor.value)
+        except Exception as error:
+            raise failure(error) from error
+
+    def feed(self, inputs: Mapping[str, Tensor]) -> None:
+        """Takes other tensors for some inputs, from the next run on."""
+        self._tensors.update(inputs)
+        for name, tensor in inputs.items():
+            self._binding.bind_ortvalue_input(name, tensor.value)
+
+    def run(self) -> None:
+        """Computes the outputs."""
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # onnxruntime's failures have no common base
+            raise self._failure(error) from error

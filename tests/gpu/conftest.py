@@ -10,7 +10,8 @@ import pytest
 
 from onnxdream.models import assembly
 from onnxdream.runtime import Bundle
-from onnxdream.runtime.provider.machine import NAMES, Machine
+from onnxdream.runtime.provider.cards import PROVIDERS
+from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.selection import self_test
 
 # More bundles than the built-in ones, of any precision: a folder of .onnx files.
@@ -26,7 +27,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def cuda() -> Machine:
     """The GPU in fp32."""
-    if NAMES["cuda"] not in onnxruntime.get_available_providers():
+    if PROVIDERS["cuda"].ort_name not in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has no CUDA provider")
     if failure := self_test("cuda"):
         pytest.skip(f"CUDA does not work here: {failure}")

@@ -10,7 +10,7 @@ import pytest
 from pictures_fixture import photograph
 
 from onnxdream.runtime import Bundle, Execution, Settings, dream
-from onnxdream.runtime.provider import session
+from onnxdream.runtime.provider import cards
 from onnxdream.runtime.provider.machine import Machine
 
 WAYS: list[dict[str, Any]] = [
@@ -43,12 +43,12 @@ def test_a_run_on_a_gpu_gives_the_same_picture_again() -> None:
 
 def test_tiles_are_halved_where_a_gpu_has_no_memory(monkeypatch: pytest.MonkeyPatch, cuda: Machine) -> None:
     """The provider gets a limit that a picture of this size does not fit into."""
-    plain = session.cuda_options
+    plain = cards.cuda_options
 
     def limited(*given: Any) -> dict[str, str]:
         return {**plain(*given), "gpu_mem_limit": str(220 * 10**6), "arena_extend_strategy": "kSameAsRequested"}
 
-    monkeypatch.setattr(session, "cuda_options", limited)
+    monkeypatch.setattr(cards, "cuda_options", limited)
     bundle, picture = Bundle.built_in(), photograph(600, 800)
     dreamed = dream(picture, bundle, Settings(steps=2, max_size=None, execution=Execution("cuda")))
     assert any("memory ran out" in notice for notice in dreamed.record.notices)

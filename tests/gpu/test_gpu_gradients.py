@@ -12,6 +12,7 @@ from pictures_fixture import photograph
 from onnxdream.models import contract
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.channel_weights import plain_weights
+from onnxdream.runtime.bundle.sessions import Session, kernel_counts
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.session import open_session
 
@@ -37,7 +38,7 @@ def cosine(one: Array, other: Array) -> float:
 def test_losses_and_gradients_are_the_cpu_s(bundle: Bundle, cuda: Machine, size: tuple[int, int]) -> None:
     image, ones = picture(*size), np.ones(len(bundle.metadata.layers), np.float32)
     machine = replace(cuda, precision=bundle.precision)
-    losses, gradient = bundle.session(*size, machine).evaluate(image, ones)
+    losses, gradient = Session(bundle, *size, machine).evaluate(image, ones)
     # The same graph, and not the CPU's own form of it.
     sizes = {contract.BATCH: 1, contract.HEIGHT: size[0], contract.WIDTH: size[1]}
     reference = open_session(bundle.data, CPU, sizes)
@@ -54,11 +55,11 @@ def test_losses_and_gradients_are_the_cpu_s(bundle: Bundle, cuda: Machine, size:
 
 def test_channels_are_weighted_on_the_gpu(bundle: Bundle, cuda: Machine) -> None:
     size, ones = (96, 80), np.ones(len(bundle.metadata.layers), np.float32)
-    session = bundle.session(*size, replace(cuda, precision=bundle.precision))
+    session = Session(bundle, *size, replace(cuda, precision=bundle.precision))
     image, weights = picture(*size), plain_weights(bundle.metadata.layers)
     weights[::2] = 0
     losses, gradient = session.evaluate(image, ones, weights)
-    expected_losses, expected = bundle.session(*size, replace(CPU, precision=bundle.precision)).evaluate(
+    expected_losses, expected = Session(bundle, *size, replace(CPU, precision=bundle.precision)).evaluate(
         image, ones, weights
     )
     np.testing.assert_allclose(losses, expected_losses, rtol=10 * BOUNDS[bundle.precision][0])
@@ -69,21 +70,23 @@ def test_fp32_is_fp32(cuda: Machine) -> None:
     """TF32 keeps 10 bits of a factor; its losses are ten times further from the CPU's than fp32's."""
     bundle, size = Bundle.built_in(), (384, 512)
     image, ones = picture(*size), np.ones(len(bundle.metadata.layers), np.float32)
-    expected, _ = bundle.session(*size, CPU).evaluate(image, ones)
+    expected, _ = Session(bundle, *size, CPU).evaluate(image, ones)
     errors = {}
     for precision in ("fp32", "fp16"):  # which lets fp32's convolutions have TF32
-        losses, _ = bundle.session(*size, replace(cuda, precision=precision)).evaluate(image, ones)  # type: ignore[arg-type]
+        losses, _ = Session(bundle, *size, replace(cuda, precision=precision)).evaluate(image, ones)  # type: ignore[arg-type]
         errors[precision] = float(np.abs(losses / expected - 1).max())
     print(f"\nlargest error of a loss: {errors}")
     assert errors["fp32"] < BOUNDS["fp32"][0]
 
 
 def test_every_kernel_is_the_gpu_s(bundle: Bundle, cuda: Machine) -> None:
-    assert set(bundle.placement(96, 80, replace(cuda, precision=bundle.precision))) == {"cuda"}
+    assert set(kernel_counts(bundle, 96, 80, replace(cuda, precision=bundle.precision))) == {"cuda"}
 
 
 def test_two_sizes_after_another_and_back(cuda: Machine) -> None:
     bundle, ones = Bundle.built_in(), np.ones(3, np.float32)
-    found = [bundle.session(*size, cuda).evaluate(picture(*size), ones)[0] for size in ((96, 80), (200, 304), (96, 80))]
+    found = [
+        Session(bundle, *size, cuda).evaluate(picture(*size), ones)[0] for size in ((96, 80), (200, 304), (96, 80))
+    ]
     np.testing.assert_array_equal(found[0], found[2])
     assert (found[0] != found[1]).all()

@@ -9,7 +9,7 @@ import pytest
 from updates import ALL, EXAMPLES, LIMITS, by_graph, by_numpy, some
 
 from onnxdream.runtime.ascent.update import Part
-from onnxdream.runtime.ascent.update_graph import Check, Roll
+from onnxdream.runtime.ascent.update_graph import check, roll, roll_inputs
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.tensors import Place
 from onnxdream.runtime.settings.settings import Settings
@@ -46,7 +46,7 @@ def test_all_parts_together_are_numpy_s(optimizer: Any, place: Place) -> None:
 @pytest.mark.parametrize("shift", [(0, 0), (-3, 4), (100, -200)])
 def test_a_roll_is_numpy_s(shift: tuple[int, int], place: Place) -> None:
     image, found = some((50, 70), 0), place.empty((1, 3, 50, 70))
-    Roll((50, 70), place.aide).run(place.tensor(image[None]), shift, found)
+    roll((50, 70), place.aide).bind({"image": place.tensor(image[None]), **roll_inputs(shift, (50, 70))}, found).run()
     np.testing.assert_array_equal(found.fetch()[0], np.roll(image, shift, axis=(1, 2)))
 
 
@@ -56,6 +56,7 @@ def test_a_row_is_finite_where_the_gradient_is(bad: float | None, place: Place) 
     if bad is not None:
         gradient[1, 70, 2] = bad
     row = place.empty((1, 3))
-    Check((80, 90), 2, place.aide).run(place.tensor(losses), place.tensor(gradient[None]), row)
+    read = {"losses": place.tensor(losses), "gradient": place.tensor(gradient[None])}
+    check((80, 90), 2, place.aide).bind(read, row).run()
     np.testing.assert_array_equal(row.fetch()[0, :2], losses[0])
     assert np.isfinite(row.fetch()).all() == (bad is None)

@@ -18,6 +18,7 @@ from onnxdream.models.assembly import BUILT_IN, DEFAULT, FOLDER, BuiltIn, Recipe
 from onnxdream.models.contract import BundleFormatError
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.onnx_file import _parsed
+from onnxdream.runtime.bundle.sessions import model_for
 from onnxdream.runtime.provider.machine import Machine
 
 each = pytest.mark.parametrize("built_in", BUILT_IN, ids=lambda built_in: built_in.name)
@@ -46,7 +47,7 @@ def test_it_is_a_bundle_like_any_other(built_in: BuiltIn, tmp_path: Path) -> Non
 def test_each_provider_gets_what_it_gets_of_a_file(built_in: BuiltIn, machine: Machine) -> None:
     """The same messages, whatever the order of their fields."""
     bundle = Bundle.built_in(built_in.name)
-    parsed = [_parsed(one.model_for(machine)) for one in (bundle, Bundle.load(bundle.data))]
+    parsed = [_parsed(model_for(one, machine)) for one in (bundle, Bundle.load(bundle.data))]
     for part in ("node", "initializer"):
         found, expected = (sorted(m.SerializeToString() for m in getattr(model.graph, part)) for model in parsed)
         assert found == expected

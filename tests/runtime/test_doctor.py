@@ -17,9 +17,10 @@ from onnxdream.models.contract import Weights
 from onnxdream.runtime import doctor
 from onnxdream.runtime.doctor import Diagnosis, Provider, diagnose
 from onnxdream.runtime.provider import hardware as hardware_module
+from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.hardware import Gpu, Jetson, look
 from onnxdream.runtime.provider.known_issues import Trap, clashes
-from onnxdream.runtime.provider.machine import NAMES, usable_threads
+from onnxdream.runtime.provider.machine import usable_threads
 from onnxdream.runtime.provider.selection import self_test
 
 
@@ -42,9 +43,9 @@ def test_the_diagnosis_of_this_machine(found: Diagnosis) -> None:
 
 
 def test_every_provider_of_this_onnxruntime_is_tried(found: Diagnosis) -> None:
-    ours = {name for name, theirs in NAMES.items() if theirs in ort.get_available_providers()}
+    ours = {name for name, card in PROVIDERS.items() if card.ort_name in ort.get_available_providers()}
     assert {provider.name for provider in found.providers} == ours
-    assert set(found.not_in_this_build) == set(NAMES) - ours
+    assert set(found.not_in_this_build) == set(PROVIDERS) - ours
     for provider in found.providers:
         assert (provider.problem is None) == (self_test(provider.name) is None)
         assert provider.name == "tensorrt" or (provider.kernels or 0) > 0 or provider.problem

@@ -29,6 +29,7 @@ from onnxdream.models.contract import METADATA_KEY, Metadata
 from onnxdream.models.errors import OnnxdreamError
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.onnx_file import read_model_file
+from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.image.files import read_picture
 from onnxdream.runtime.image.tiff import HEIGHT, WIDTH, Directory
 from onnxdream.runtime.provider.machine import Machine
@@ -182,7 +183,7 @@ def compute(data: bytes) -> None:
     bundle = Bundle.load(data)
     height, width = bundle.metadata.smallest_size
     if max(height, width) <= 64:
-        session = bundle.session(max(height, 24), max(width, 32), Machine("cpu", 1))
+        session = Session(bundle, max(height, 24), max(width, 32), Machine("cpu", 1))
         image = np.zeros((3, max(height, 24), max(width, 32)), np.float32)
         session.evaluate(image, np.ones(len(bundle.metadata.layers), np.float32))
 

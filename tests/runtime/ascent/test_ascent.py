@@ -15,6 +15,8 @@ from pictures_fixture import TINY_BYTES, cliff_bytes, noise
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream, preset
 from onnxdream.runtime.bundle.onnx_file import _message_class
+from onnxdream.runtime.bundle.sessions import Session, Sessions
+from onnxdream.runtime.dream.run import prepare
 from onnxdream.runtime.errors import DivergedError, DreamError, SettingsError
 from onnxdream.runtime.image.files import resize
 from onnxdream.runtime.provider.machine import Machine
@@ -112,7 +114,7 @@ def test_row_n_holds_the_losses_of_the_picture_after_n_updates() -> None:
     dreamed = dream(noise(40, 53), TINY, settings, on_step)
     assert [step.number for step in heard] == [0, 1, 2, 3, 4, 5, 6]
     assert dreamed.losses.shape == (7, 3)
-    session = TINY.session(40, 53, Machine("cpu", 1))
+    session = Session(TINY, 40, 53, Machine("cpu", 1))
     weights = np.ones(3, np.float32)
     for step, row, image in zip(heard, dreamed.losses, images, strict=True):
         np.testing.assert_array_equal(step.fetch_losses(), row)
@@ -137,11 +139,8 @@ def test_a_step_is_a_value() -> None:
         (4, 1, 2),
     ]
     for step in runs[0]:
-        assert step.octaves == ((28, 37), (40, 53))
-        assert step.size == step.octaves[step.octave]
-        assert (step.picture_size, step.tile, step.tiles) == ((40, 53), (40, 53), 1)
-        assert step.execution.provider == "cpu"
-    assert repr(runs[0][0]).endswith("precision='fp32'))")
+        assert step.size == ((28, 37), (40, 53))[step.octave]
+    assert repr(runs[0][0]) == "Step(number=0, octave=0, octave_step=0, size=(28, 37))"
 
 
 @pytest.mark.parametrize(("optimizer", "arrays"), [("momentum", 1), ("adam", 2)])
@@ -365,14 +364,23 @@ def test_the_same_dream_twice_is_the_same_to_the_last_bit(threads: int, tiny_pat
     np.testing.assert_array_equal(first.losses, second.losses)
 
 
-def test_pictures_of_one_size_share_a_session() -> None:
-    bundle = Bundle.load(TINY_BYTES)
-    dream(noise(40, 53), bundle, FEW)
-    session = bundle.session(40, 53, Machine("cpu", 1))
-    dream(noise(40, 53, seed=1), bundle, FEW)
-    assert bundle.session(40, 53, Machine("cpu", 1)) is session
-    dream(noise(53, 40), bundle, FEW)
-    assert bundle.session(53, 40, Machine("cpu", 1)) is not session
+def test_dreams_that_are_given_them_share_sessions() -> None:
+    sessions, machine = Sessions(TINY), Machine("cpu", 1)
+    dream(noise(40, 53), TINY, FEW, sessions=sessions)
+    session = sessions.get(40, 53, machine)
+    dream(noise(40, 53, seed=1), TINY, FEW, sessions=sessions)
+    assert sessions.get(40, 53, machine) is session
+    dream(noise(53, 40), TINY, FEW, sessions=sessions)
+    assert sessions.get(53, 40, machine) is not session
+
+
+def test_what_a_dream_will_be_is_known_before_it_starts() -> None:
+    ready = prepare(noise(40, 53), TINY, replace(FEW, octaves=2))
+    assert list(ready.octaves) == [(28, 37), (40, 53)]
+    assert ready.ascent.canvas.size == (40, 53)
+    assert (ready.plan.tile_size, len(ready.plan.tiles)) == ((40, 53), 1)
+    assert ready.execution.provider == "cpu"
+    assert ready.ascend().record.steps_done == 12
 
 
 def test_a_dream_without_settings_is_the_paper_s() -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime.ascent.evaluator import Objective
-from onnxdream.runtime.bundle.bundle import Bundle, Session
+from onnxdream.runtime.bundle.bundle import Bundle
+from onnxdream.runtime.bundle.sessions import Session, Sessions
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.errors import OutOfMemoryError
 from onnxdream.runtime.provider.budget import MemoryBudgetError
@@ -40,7 +41,7 @@ def settings(tile_pixels: int | None, overlap: int = 32) -> Settings:
 
 
 def objective(bundle: Bundle, chosen: Settings, largest: tuple[int, int], channels: Array | None = None) -> Objective:
-    return Objective(bundle, chosen, MACHINE, WEIGHTS, largest, channels)
+    return Objective(Sessions(bundle), chosen, MACHINE, WEIGHTS, largest, channels)
 
 
 def cosine(one: Array, other: Array) -> float:
@@ -122,7 +123,7 @@ def test_tiles_follow_from_the_budget_and_one_too_small_is_refused(tiny: Bundle)
     sizes = []
     for memory in (250, 300, 1000):
         chosen = replace(settings(None), execution=Execution("cpu", 1, memory=memory * 10**6))
-        sizes.append(objective(tiny, chosen, (600, 800)).tile_pixels)
+        sizes.append(objective(tiny, chosen, (600, 800)).execution.tile_pixels or 0)
     assert sizes == sorted(set(sizes))
     assert sizes[-1] > 600 * 800 > sizes[0]
     chosen = replace(settings(None), execution=Execution("cpu", 1, memory=10**8))
@@ -133,57 +134,53 @@ def test_tiles_follow_from_the_budget_and_one_too_small_is_refused(tiny: Bundle)
 def test_a_bundle_that_does_not_say_what_it_takes_gets_smaller_tiles(tiny: Bundle) -> None:
     silent = replace(tiny, metadata=replace(tiny.metadata, memory=None))
     chosen = replace(settings(None), execution=Execution("cpu", 1, memory=10**9))
-    told, untold = (objective(bundle, chosen, (600, 800)).tile_pixels for bundle in (tiny, silent))
+    told, untold = (objective(bundle, chosen, (600, 800)).execution.tile_pixels for bundle in (tiny, silent))
     assert 128 * 128 <= untold < told
 
 
 # Where memory runs out.
 
 
-class Scarce(Bundle):
-    """A bundle whose sessions find memory for pictures of so many pixels at most."""
+class Scarce(Sessions):
+    """Sessions that find memory for pictures of so many pixels at most."""
 
-    most_pixels = 0
+    def __init__(self, bundle: Bundle, most_pixels: int) -> None:
+        super().__init__(bundle)
+        self._most_pixels = most_pixels
 
-    def session(self, height: int, width: int, machine: Machine) -> Session:
-        if height * width > self.most_pixels:
+    def get(self, height: int, width: int, machine: Machine) -> Session:
+        if height * width > self._most_pixels:
             raise OutOfMemoryError(f"no memory for {height * width} pixels")
-        return super().session(height, width, machine)
-
-
-def scarce(bundle: Bundle, most_pixels: int) -> Bundle:
-    found = Scarce(bundle.data, bundle.metadata, bundle.path)
-    object.__setattr__(found, "most_pixels", most_pixels)
-    return found
+        return super().get(height, width, machine)
 
 
 def test_out_of_memory_halves_the_tiles_and_says_so(tiny: Bundle) -> None:
     lines: list[str] = []
-    found = Objective(scarce(tiny, 40_000), settings(10**6), MACHINE, WEIGHTS, (300, 400), None, lines.append)
+    found = Objective(Scarce(tiny, 40_000), settings(10**6), MACHINE, WEIGHTS, (300, 400), None, lines.append)
     losses, gradient = found.evaluate(image(300, 400))
     assert len(lines) == 2  # 120 000 pixels, then at most 60 000, then at most 30 000
     assert lines[0] == "memory ran out with tiles of 400×300: going on with half of that"
     assert len(found.plan((300, 400)).tiles) > 1
-    assert found.execution.tile_pixels == found.tile_pixels <= 30_000
-    again = objective(tiny, settings(found.tile_pixels), (300, 400)).evaluate(image(300, 400))
+    assert (found.execution.tile_pixels or 0) <= 30_000
+    again = objective(tiny, settings(found.execution.tile_pixels), (300, 400)).evaluate(image(300, 400))
     np.testing.assert_array_equal(losses, again[0])
     np.testing.assert_array_equal(gradient, again[1])
 
 
 def test_below_the_smallest_tile_it_gives_up(tiny: Bundle) -> None:
     lines: list[str] = []
-    found = Objective(scarce(tiny, 100), settings(10**6), MACHINE, WEIGHTS, (300, 400), None, lines.append)
+    found = Objective(Scarce(tiny, 100), settings(10**6), MACHINE, WEIGHTS, (300, 400), None, lines.append)
     with pytest.raises(OutOfMemoryError, match="no memory for"):
         found.evaluate(image(300, 400))
     assert len(lines) == 2
-    assert found.tile_pixels >= 128**2
+    assert (found.execution.tile_pixels or 0) >= 128**2
 
 
 def test_a_dream_goes_on_and_its_record_tells(tiny: Bundle) -> None:
     picture = ((image(200, 300).transpose(1, 2, 0) + 1) * 120).astype(np.uint8)
     said: list[str] = []
     chosen = replace(settings(10**6), steps=2, snapshots=())
-    finished = dream(picture, scarce(tiny, 40_000), chosen, say=said.append)
+    finished = dream(picture, tiny, chosen, sessions=Scarce(tiny, 40_000), say=said.append)
     assert (finished.record.ended, finished.record.steps_done) == ("finished", 2)
     assert list(finished.record.notices) == said == ["memory ran out with tiles of 300×200: going on with half of that"]
     assert finished.record.octaves[0].tiles > 1
@@ -195,23 +192,22 @@ def test_a_dream_goes_on_and_its_record_tells(tiny: Bundle) -> None:
 def test_the_tutorial_s_tiles_are_not_halved(tiny: Bundle) -> None:
     lines: list[str] = []
     chosen = replace(settings(None), tiling="tutorial")
-    found = Objective(scarce(tiny, 40_000), chosen, MACHINE, WEIGHTS, (300, 400), None, lines.append)
+    found = Objective(Scarce(tiny, 40_000), chosen, MACHINE, WEIGHTS, (300, 400), None, lines.append)
     with pytest.raises(OutOfMemoryError, match="no memory for 120000 pixels"):
         found.evaluate(image(300, 400))
     assert not lines
 
 
-class Slow(Bundle):
-    """A bundle whose sessions for one size must first be built, as TensorRT's are; they compute on the CPU."""
+class Slow(Sessions):
+    """Sessions that for one size must first be built, as TensorRT's are; they compute on the CPU."""
 
     def builds_engine(self, height: int, width: int, machine: Machine) -> bool:
-        return (height, width) == (96, 80) and not self._kept
+        return (height, width) == (96, 80) and self._key is None
 
 
 def test_that_an_engine_is_built_is_said_once(tiny: Bundle) -> None:
     lines: list[str] = []
-    slow = Slow(tiny.data, tiny.metadata, tiny.path)
-    objective = Objective(slow, settings(None), MACHINE, WEIGHTS, (96, 80), say=lines.append)
+    objective = Objective(Slow(tiny), settings(None), MACHINE, WEIGHTS, (96, 80), say=lines.append)
     for _ in range(3):
         objective.evaluate(image(96, 80))
     assert lines == ["building TensorRT's engine for 80×96, minutes the first time"]
@@ -223,6 +219,7 @@ import json, re, resource, sys
 from pathlib import Path
 import numpy as np
 from onnxdream.runtime.bundle.bundle import Bundle
+from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.settings.settings import Execution, Settings
@@ -230,7 +227,7 @@ bundle = Bundle.load(sys.argv[1])
 picture = np.random.default_rng(0).integers(0, 256, (600, 700, 3), np.uint8)
 execution = Execution("cpu", 1, tile_pixels=600 * 700)
 settings = Settings(steps=1, max_size=None, snapshots=(), execution=execution)
-bundle.session(27, 27, Machine("cpu", 1))
+Session(bundle, 27, 27, Machine("cpu", 1))
 size = int(re.findall(r"VmSize:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[0]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[2]),) * 2)
 record = dream(picture, bundle, settings).record

@@ -31,7 +31,7 @@ def sum_of_three() -> tuple[Chain, str]:
 def test_the_same_graph_twice_is_two_links() -> None:
     chain, output = sum_of_three()
     found = Place(CPU).empty(SHAPE)
-    Program(chain, [output], CPU).run({"one": Tensor.on_host(some(1)), "other": Tensor.on_host(some(2))}, found)
+    Program(chain, [output], CPU).bind({"one": Tensor.on_host(some(1)), "other": Tensor.on_host(some(2))}, found).run()
     np.testing.assert_allclose(found.fetch(), some(1) + some(2) + some(3), atol=1e-6)
 
 
@@ -41,7 +41,7 @@ def test_a_link_s_output_may_be_one_of_the_model_s_too() -> None:
     (first,) = chain.add("merge", one=one, other=one)
     (second,) = chain.add("merge", one=first, other=one)
     twice, thrice = (Place(CPU).empty(SHAPE) for _ in range(2))
-    Program(chain, [first, second], CPU).run({"one": Tensor.on_host(some(1))}, twice, thrice)
+    Program(chain, [first, second], CPU).bind({"one": Tensor.on_host(some(1))}, twice, thrice).run()
     np.testing.assert_allclose(twice.fetch(), 2 * some(1), atol=1e-6)
     np.testing.assert_allclose(thrice.fetch(), 3 * some(1), atol=1e-6)
 
@@ -75,7 +75,7 @@ def test_tensors_of_another_shape_are_refused() -> None:
     program = Program(chain, [output], CPU)
     small = Tensor.on_host(np.zeros((1, 3, 4, 6), np.float32))
     with pytest.raises(ComputationError):
-        program.run({"one": small, "other": small}, Place(CPU).empty(SHAPE))
+        program.bind({"one": small, "other": small}, Place(CPU).empty(SHAPE)).run()
 
 
 def test_the_graphs_are_those_that_the_exporter_writes() -> None:

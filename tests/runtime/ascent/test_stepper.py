@@ -17,6 +17,7 @@ from onnxdream.runtime.ascent.ascent import Ascent, State
 from onnxdream.runtime.ascent.evaluator import Objective
 from onnxdream.runtime.ascent.stepper import Climb, HostClimb, PlacedClimb, Route
 from onnxdream.runtime.ascent.update_graph import GraphUpdate
+from onnxdream.runtime.bundle.sessions import Sessions
 from onnxdream.runtime.dream.run import Aids
 from onnxdream.runtime.errors import DivergedError, OutOfMemoryError
 from onnxdream.runtime.image.canvas import Canvas, Mask
@@ -66,7 +67,7 @@ def test_the_kind_of_climb_follows_from_the_tiles() -> None:
     weights = np.ones(3, np.float32)
     for pixels, kind in ((200 * 150, PlacedClimb), (100 * 100, HostClimb)):
         settings = replace(FEW, execution=replace(FEW.execution, tile_pixels=pixels))
-        objective = Objective(TINY, settings, Machine("cpu", 1), weights, (150, 200))
+        objective = Objective(Sessions(TINY), settings, Machine("cpu", 1), weights, (150, 200))
         climb = ascent_module.new_climb(
             Route(objective, settings, (-1.0, 1.0)), np.zeros((3, 150, 200), np.float32), []
         )
@@ -75,7 +76,7 @@ def test_the_kind_of_climb_follows_from_the_tiles() -> None:
 
 def both_kinds(settings: Settings) -> list[Climb]:
     image = np.random.default_rng(0).uniform(-1, 1, (3, 40, 53)).astype(np.float32)
-    objective = Objective(TINY, settings, Machine("cpu", 1), np.ones(3, np.float32), (40, 53))
+    objective = Objective(Sessions(TINY), settings, Machine("cpu", 1), np.ones(3, np.float32), (40, 53))
     route = Route(objective, settings, (-1.0, 1.0), np.ones((40, 53), np.float32))
     slots = [np.zeros_like(image)]
     return [kind(route, image.copy(), [slot.copy() for slot in slots]) for kind in (PlacedClimb, HostClimb)]
@@ -319,15 +320,15 @@ def test_memory_that_runs_out_in_an_update_costs_no_step(monkeypatch: pytest.Mon
     settings = replace(FEW, steps=4, optimizer="momentum", jitter=6, max_size=None)
     heard: list[int] = []
     said: list[str] = []
-    real, calls = GraphUpdate.run, []
+    real, calls = GraphUpdate.inputs, []
 
-    def run(program: GraphUpdate, *words: Any) -> None:
-        calls.append(program)
+    def inputs(update: GraphUpdate, *words: Any) -> Any:
+        calls.append(update)
         if len(calls) == 3:
             raise OutOfMemoryError("no memory for it")
-        real(program, *words)
+        return real(update, *words)
 
-    monkeypatch.setattr(GraphUpdate, "run", run)
+    monkeypatch.setattr(GraphUpdate, "inputs", inputs)
     found = dream(picture, TINY, settings, lambda step: heard.append(step.number), say=said.append)
     assert said == ["memory ran out with tiles of 300×200: going on with half of that"]
     assert heard == [0, 1, 2, 3, 4]
@@ -351,10 +352,10 @@ def test_memory_that_runs_out_in_an_update_costs_no_step(monkeypatch: pytest.Mon
 
 def test_a_mask_is_one_for_each_octave() -> None:
     canvas = Canvas(PICTURE, TINY.metadata, replace(FEW, octaves=2))
-    objective = Objective(TINY, FEW, Machine("cpu", 1), np.ones(3, np.float32), (46, 53))
+    objective = Objective(Sessions(TINY), FEW, Machine("cpu", 1), np.ones(3, np.float32), (46, 53))
     mask = Mask(np.ones((46, 53), np.float32))
     ascent = Ascent(canvas, objective, FEW, np.ones(3, np.float32), (-1.0, 1.0), mask)
     for size in canvas.octaves:
-        found = ascent.route(size, None).mask
+        found = ascent.route(size).mask
         assert found is not None
         assert found.shape == size

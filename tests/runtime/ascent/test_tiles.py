@@ -12,6 +12,7 @@ from pictures_fixture import noise
 from onnxdream.runtime.ascent.evaluator import Objective
 from onnxdream.runtime.ascent.tiles import Tile, TilePlan, blended, tutorial
 from onnxdream.runtime.bundle.bundle import Bundle
+from onnxdream.runtime.bundle.sessions import Sessions
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.image.canvas import Canvas
 from onnxdream.runtime.provider.budget import tile_shape
@@ -142,7 +143,7 @@ def gradient_and_plan(bundle: Bundle) -> tuple[Array, TilePlan]:
     """The gradient of the first step."""
     canvas = Canvas(PICTURE, bundle.metadata, SETTINGS)
     weights = np.array(SETTINGS.vector(bundle.metadata.layer_names), np.float32)
-    objective = Objective(bundle, SETTINGS, Machine("cpu", 2), weights, canvas.size)
+    objective = Objective(Sessions(bundle), SETTINGS, Machine("cpu", 2), weights, canvas.size)
     _, gradient = objective.evaluate(canvas.base(canvas.size))
     return gradient, objective.plan(canvas.size)
 

@@ -11,7 +11,7 @@ from updates import ALL, CPU, EXAMPLES, LIMITS, Array, by_graph, by_numpy, some
 
 from onnxdream.runtime.ascent import update, update_graph
 from onnxdream.runtime.ascent.update import Part, parts_of
-from onnxdream.runtime.ascent.update_graph import Check, GraphUpdate, Roll
+from onnxdream.runtime.ascent.update_graph import GraphUpdate, check, roll, roll_inputs
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.tensors import Place, Tensor
 from onnxdream.runtime.settings.settings import Settings
@@ -97,7 +97,10 @@ def test_a_step_leaves_what_it_starts_from() -> None:
     before[3].fetch()[:] **= 2
     copies = [tensor.fetch().copy() for tensor in before]
     found = [CPU.empty((1, 3, *size)) for _ in range(3)]
-    GraphUpdate(settings, LIMITS, size, CPU.aide).run(before[0], before[1], before[2:], found, 1)
+    update = GraphUpdate(settings, LIMITS, size, CPU.aide)
+    bound = update.bind(before[0], before[1], before[2:], found)
+    bound.feed(update.inputs(1))
+    bound.run()
     for tensor, copy in zip(before, copies, strict=True):
         np.testing.assert_array_equal(tensor.fetch(), copy)
     assert (found[0].fetch() != copies[0]).any()
@@ -125,7 +128,7 @@ def test_a_picture_that_is_no_number_stays_none() -> None:
 @pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -1), (-3, 4), (5, 7), (100, -200)])
 def test_a_roll_is_numpy_s(shift: tuple[int, int]) -> None:
     image, found = some((5, 7), 0), CPU.empty((1, 3, 5, 7))
-    Roll((5, 7), CPU.aide).run(Tensor.on_host(image[None]), shift, found)
+    roll((5, 7), CPU.aide).bind({"image": Tensor.on_host(image[None]), **roll_inputs(shift, (5, 7))}, found).run()
     np.testing.assert_array_equal(found.fetch()[0], np.roll(image, shift, axis=(1, 2)))
 
 
@@ -135,7 +138,8 @@ def test_a_row_is_finite_where_the_gradient_is(bad: float | None) -> None:
     if bad is not None:
         gradient[1, 7, 2] = bad
     row = CPU.empty((1, 3))
-    Check((8, 9), 2, CPU.aide).run(Tensor.on_host(losses), Tensor.on_host(gradient[None]), row)
+    read = {"losses": Tensor.on_host(losses), "gradient": Tensor.on_host(gradient[None])}
+    check((8, 9), 2, CPU.aide).bind(read, row).run()
     np.testing.assert_array_equal(row.fetch()[0, :2], losses[0])
     assert np.isfinite(row.fetch()).all() == (bad is None)
     if bad is None:

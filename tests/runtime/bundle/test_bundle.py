@@ -21,9 +21,10 @@ from pictures_fixture import (
 
 from onnxdream.models.contract import BundleError, BundleFormatError, BundleNotFoundError
 from onnxdream.runtime import Bundle, dream
-from onnxdream.runtime.bundle.bundle import Session
+from onnxdream.runtime.bundle.sessions import Session, Sessions, kernel_counts
 from onnxdream.runtime.errors import ComputationError, SettingsError
-from onnxdream.runtime.provider.machine import NAMES, Machine
+from onnxdream.runtime.provider.cards import PROVIDERS
+from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings.settings import Precision, Settings
 
 OLD_BYTES = (Path(__file__).parents[2] / "data" / "tiny-1.0.onnx").read_bytes()
@@ -35,7 +36,7 @@ def image(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def session(data: bytes, height: int = 4, width: int = 5) -> Session:
-    return Bundle.load(data).session(height, width, Machine("cpu", 1))
+    return Session(Bundle.load(data), height, width, Machine("cpu", 1))
 
 
 def test_a_bundle_says_what_it_holds(tiny_path: Path) -> None:
@@ -76,12 +77,13 @@ def test_the_gradient_is_that_of_the_weighted_losses() -> None:
 
 def test_a_session_is_kept_for_its_size_and_only_one_is_alive() -> None:
     bundle = Bundle.load(TINY_BYTES)
-    first = bundle.session(32, 40, Machine("cpu", 1))
-    assert bundle.session(32, 40, Machine("cpu", 1)) is first
-    other = bundle.session(40, 32, Machine("cpu", 1))
+    sessions = Sessions(bundle)
+    first = sessions.get(32, 40, Machine("cpu", 1))
+    assert sessions.get(32, 40, Machine("cpu", 1)) is first
+    other = sessions.get(40, 32, Machine("cpu", 1))
     assert other is not first
-    assert bundle.session(32, 40, Machine("cpu", 1)) is not first
-    assert bundle.session(32, 40, Machine("cpu", 2)) is not other
+    assert sessions.get(32, 40, Machine("cpu", 1)) is not first
+    assert sessions.get(32, 40, Machine("cpu", 2)) is not other
 
 
 def test_a_session_is_pinned_to_its_size() -> None:
@@ -127,13 +129,14 @@ def test_a_precision_that_nobody_knows_is_refused() -> None:
 
 def test_on_the_cpu_every_kernel_of_a_gradient_is_the_cpu_s() -> None:
     bundle = Bundle.load(TINY_BYTES)
-    assert set(bundle.placement(32, 40, Machine("cpu", 1))) == {"cpu"}
-    assert not bundle.builds_engine(32, 40, Machine("cpu", 1))
-    assert bundle.builds_engine(32, 40, Machine("tensorrt", 1))
+    assert set(kernel_counts(bundle, 32, 40, Machine("cpu", 1))) == {"cpu"}
+    assert not Sessions(bundle).builds_engine(32, 40, Machine("cpu", 1))
+    assert Sessions(bundle).builds_engine(32, 40, Machine("tensorrt", 1))
 
 
 @pytest.mark.skipif(
-    NAMES["openvino"] not in ort.get_available_providers(), reason="a provider that is deaf to defaults: OpenVINO"
+    PROVIDERS["openvino"].ort_name not in ort.get_available_providers(),
+    reason="a provider that is deaf to defaults: OpenVINO",
 )
 @pytest.mark.parametrize("data", [TINY_BYTES, OLD_BYTES], ids=["1.1", "1.0"])
 def test_a_provider_that_takes_defaults_for_constants_hears_of_channels_all_the_same(data: bytes) -> None:
@@ -141,13 +144,13 @@ def test_a_provider_that_takes_defaults_for_constants_hears_of_channels_all_the_
     channels = np.random.default_rng(3).uniform(-1, 1, sum(layer.channels for layer in bundle.metadata.layers))
     chosen = [None] if data is OLD_BYTES else [None, channels.astype(np.float32)]
     for weights in chosen:
-        expected = bundle.session(40, 48, Machine("cpu", 1)).evaluate(pixels, WEIGHTS, weights)
-        found = bundle.session(40, 48, Machine("openvino", 1)).evaluate(pixels, WEIGHTS, weights)
+        expected = Session(bundle, 40, 48, Machine("cpu", 1)).evaluate(pixels, WEIGHTS, weights)
+        found = Session(bundle, 40, 48, Machine("openvino", 1)).evaluate(pixels, WEIGHTS, weights)
         for one, two in zip(expected, found, strict=True):
             np.testing.assert_allclose(two, one, atol=1e-5 * np.abs(one).max())
     if data is not OLD_BYTES:
         means = [
-            bundle.session(40, 48, Machine(name, 1)).channel_means(pixels, WEIGHTS) for name in ("cpu", "openvino")
+            Session(bundle, 40, 48, Machine(name, 1)).channel_means(pixels, WEIGHTS) for name in ("cpu", "openvino")
         ]
         np.testing.assert_allclose(means[1], means[0], atol=1e-5)
 

@@ -21,6 +21,7 @@ from onnxdream.runtime.bundle.channel_weights import (
     picked_channels,
     plain_weights,
 )
+from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.dream.run import Aids, dream
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.image.canvas import Canvas
@@ -145,7 +146,7 @@ def tiny(tiny_path: Path) -> Bundle:
 def means_of(bundle: Bundle, settings: Settings, pixels: NDArray[np.uint8] = PICTURE) -> list[Array]:
     """Channel means of the undreamed picture, one array a layer."""
     canvas = Canvas(pixels, bundle.metadata, settings)
-    session = bundle.session(*canvas.size, Machine("cpu", 1))
+    session = Session(bundle, *canvas.size, Machine("cpu", 1))
     found = session.channel_means(canvas.base(canvas.size), np.ones(3, np.float32))
     return np.split(found, np.cumsum([layer.channels for layer in bundle.metadata.layers])[:-1])
 
@@ -168,7 +169,7 @@ def test_channels_are_climbed_alone(tiny: Bundle) -> None:
     assert (alone.picture != with_others.picture).any()
     canvas = Canvas(PICTURE, tiny.metadata, settings)
     weights = chosen_channels(tiny.metadata.layers, parse_channels(settings.channels))
-    session, image = tiny.session(*canvas.size, Machine("cpu", 1)), canvas.base(canvas.size)
+    session, image = Session(tiny, *canvas.size, Machine("cpu", 1)), canvas.base(canvas.size)
     for _ in range(3):
         _, gradient = session.evaluate(image, array(1, 0, 0), weights)
         image = np.clip(image + np.float32(settings.step_size) * gradient / (gradient.std() + 1e-8), -1, 1)
@@ -211,7 +212,7 @@ def test_the_losses_of_a_guided_dream_weigh_what_the_guide_has_more_of(tiny: Bun
 
 def test_channel_weights_that_are_plain_change_nothing(tiny: Bundle) -> None:
     image, ones = np.random.default_rng(0).uniform(-1, 1, (3, 40, 40)).astype(np.float32), np.ones(3, np.float32)
-    session = tiny.session(40, 40, Machine("cpu", 1))
+    session = Session(tiny, 40, 40, Machine("cpu", 1))
     plain, explicit = session.evaluate(image, ones), session.evaluate(image, ones, plain_weights(tiny.metadata.layers))
     for one, other in zip(plain, explicit, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.hardware import Facts, Gpu, Jetson
-from onnxdream.runtime.provider.known_issues import clashes, standing_traps, trap_behind
+from onnxdream.runtime.provider.known_issues import clashes, nvidia_issues, standing_traps
 from onnxdream.runtime.settings.settings import ProviderName
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -112,7 +113,7 @@ def test_a_jetson_is_told_which_wheel_it_needs() -> None:
     ],
 )  # fmt: skip
 def test_a_failure_is_traced_to_its_trap(failure: str, facts: Facts, name: str, words: tuple[str, ...]) -> None:
-    trap = trap_behind(failure, "cuda", facts)
+    trap = next(iter(nvidia_issues(failure, facts)), None)
     assert trap is not None
     assert trap.name == name
     assert "\n" not in str(trap)
@@ -122,8 +123,8 @@ def test_a_failure_is_traced_to_its_trap(failure: str, facts: Facts, name: str, 
 
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
 def test_what_has_no_cuda_falls_into_none_of_its_traps(provider: ProviderName) -> None:
-    assert trap_behind(LACKS_CUDA_13, provider, Facts()) is None
+    assert not list(PROVIDERS[provider].known_issues(LACKS_CUDA_13, Facts()))
 
 
 def test_a_failure_that_nobody_has_seen_is_no_trap() -> None:
-    assert trap_behind("the cat sat on the keyboard", "cuda", Facts()) is None
+    assert not list(nvidia_issues("the cat sat on the keyboard", Facts()))

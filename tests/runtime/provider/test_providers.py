@@ -11,15 +11,17 @@ import pytest
 from pictures_fixture import TINY_BYTES
 
 from onnxdream.runtime import Bundle
+from onnxdream.runtime.bundle.sessions import Session, kernel_counts
 from onnxdream.runtime.errors import DreamError, ProviderError
-from onnxdream.runtime.provider import selection, session
+from onnxdream.runtime.provider import cards, selection, session
+from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.hardware import Facts, Jetson, look
-from onnxdream.runtime.provider.machine import NAMES, Machine, threads_of, usable_threads
+from onnxdream.runtime.provider.machine import Machine, threads_of, usable_threads
 from onnxdream.runtime.provider.selection import candidates, choose, self_test, wrong_precision
 from onnxdream.runtime.provider.session import builds_engine, first_line, open_session, placement
 from onnxdream.runtime.settings.settings import Execution, Precision, ProviderName
 
-CPU, CUDA, TENSORRT, OPENVINO = (NAMES[name] for name in ("cpu", "cuda", "tensorrt", "openvino"))
+CPU, CUDA, TENSORRT, OPENVINO = (PROVIDERS[name].ort_name for name in ("cpu", "cuda", "tensorrt", "openvino"))
 AZURE = "AzureExecutionProvider"
 WITH_BF16 = Facts(cpu_flags=frozenset({"avx512_bf16"}))
 ORIN = Facts(jetson=Jetson("NVIDIA Jetson Orin Nano", "36.4.3"))
@@ -149,7 +151,7 @@ def test_auto_gets_a_provider_that_works() -> None:
 
 @pytest.mark.parametrize("name", ["cuda", "tensorrt", "openvino"])
 def test_a_provider_works_or_says_why_not_in_one_line(name: ProviderName) -> None:
-    if NAMES[name] in ort.get_available_providers():
+    if PROVIDERS[name].ort_name in ort.get_available_providers():
         failure = self_test(name)
         assert failure is None or (failure and "\n" not in failure)
         return
@@ -173,11 +175,12 @@ def test_auto_says_what_it_passed_over_and_an_explicit_request_fails(monkeypatch
 
 
 def test_a_session_never_runs_on_a_lesser_provider_in_silence() -> None:
-    missing = [name for name in ("cuda", "openvino") if NAMES[name] not in ort.get_available_providers()]  # type: ignore[index]
+    available = ort.get_available_providers()
+    missing = [name for name, card in PROVIDERS.items() if card.ort_name not in available and name != "tensorrt"]
     assert missing
     for name in missing:
         with pytest.raises(Exception) as failed:  # noqa: PT011  # onnxruntime's or ours, by its version
-            open_session(selection.PROBE.read_bytes(), Machine(name, 1))  # type: ignore[arg-type]
+            open_session(selection.PROBE.read_bytes(), Machine(name, 1))
         assert first_line(failed.value)
 
 
@@ -253,8 +256,8 @@ def test_an_engine_is_built_once(home: Path) -> None:
 
 
 def listed(machine: Machine, facts: Facts, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
-    monkeypatch.setattr(session, "look", lambda: facts)
-    return session._provider_list(TINY_BYTES, machine, {"batch": 1})
+    monkeypatch.setattr(cards, "look", lambda: facts)
+    return PROVIDERS[machine.provider].chain(TINY_BYTES, machine, {"batch": 1})
 
 
 def test_a_session_names_the_provider_and_who_takes_what_it_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +286,7 @@ def test_on_a_jetson_cuda_keeps_to_the_memory_of_the_run(monkeypatch: pytest.Mon
 def gradient(provider: ProviderName, precision: Precision = "fp32") -> np.ndarray:
     """Of the embedded bundle, for noise."""
     image = np.random.default_rng(0).uniform(-1, 1, (3, 150, 200)).astype(np.float32)
-    session = Bundle.built_in().session(150, 200, Machine(provider, 2, precision))
+    session = Session(Bundle.built_in(), 150, 200, Machine(provider, 2, precision))
     losses, slope = session.evaluate(image, np.array([1, -0.5, 2], np.float32))
     return np.concatenate([losses, slope.ravel() / np.linalg.norm(slope)]).astype(np.float64)
 
@@ -311,7 +314,7 @@ def test_openvino_computes_in_bf16_when_told_to() -> None:
 
 @with_openvino
 def test_openvino_takes_the_whole_graph() -> None:
-    assert Bundle.built_in().placement(96, 128, Machine("openvino", 1)) == {"openvino": 1}
+    assert kernel_counts(Bundle.built_in(), 96, 128, Machine("openvino", 1)) == {"openvino": 1}
 
 
 @with_openvino
@@ -328,7 +331,7 @@ def test_openvino_takes_the_whole_graph() -> None:
 def test_a_wrong_option_of_openvino_is_no_silent_fall_to_the_cpu(
     options: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(session, "openvino_options", lambda *_: options)
+    monkeypatch.setattr(cards, "openvino_options", lambda *_: options)
     failure = selection.self_test.__wrapped__("openvino", "bf16")
     assert failure is not None
     assert reason in failure

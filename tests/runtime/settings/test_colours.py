@@ -14,6 +14,7 @@ from pictures_fixture import noise
 
 from onnxdream.models.contract import Metadata
 from onnxdream.runtime.bundle.bundle import Bundle
+from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.image.canvas import Canvas
@@ -231,7 +232,7 @@ def test_the_step_is_what_the_matrix_makes_of_the_gradient(tiny: Bundle) -> None
     canvas = Canvas(noise(40, 53), tiny.metadata, settings)
     before = canvas.base(canvas.size)
     layers = tiny.metadata.layer_names
-    _, gradient = tiny.session(40, 53, Machine("cpu", 1)).evaluate(before, np.ones(len(layers), np.float32))
+    _, gradient = Session(tiny, 40, 53, Machine("cpu", 1)).evaluate(before, np.ones(len(layers), np.float32))
     after: list[Array] = []
     dream(noise(40, 53), tiny, settings, lambda step: after.append(step.fetch_state().image.copy()))  # type: ignore[func-returns-value]
     direction = np.einsum("cd,dhw->chw", reference(before), gradient)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from onnxdream.models.errors import OnnxdreamError
 
@@ -53,82 +54,50 @@ def main(context: typer.Context) -> None:
         raise typer.Exit(2)
 
 
-_CLIMB, _SCALES, _PICTURE, _OUTPUT, _MACHINE = (
-    "What to climb, and how",
-    "Scales",
-    "The picture",
-    "What to write",
-    "Where to compute",
-)
+def _late_command(options: Callable[[], list[inspect.Parameter]], run: Callable[[dict[str, Any]], None]) -> Any:
+    """A command whose options are looked up when it is called, or helped with: other commands need not import them."""
+
+    class Command(TyperCommand):
+        def get_params(self, context: Any) -> Any:
+            if not self.params:
+                with _one_line_failures():
+                    self.params = _parameters(options())
+            return super().get_params(context)
+
+        def invoke(self, context: Any) -> Any:
+            run({name: value for name, value in context.params.items() if value not in (None, [], ())})
+
+    return Command
 
 
-def _option(text: str, panel: str | None = None, *names: str) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, readable=False)
+def _parameters(options: list[inspect.Parameter]) -> Any:
+    """What typer makes of the parameters of a function."""
+
+    def command() -> None: ...
+
+    command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    command.__annotations__ = {option.name: option.annotation for option in options}
+    made = typer.Typer(add_completion=False)
+    made.command()(command)
+    return typer.main.get_command(made).params
 
 
-@app.command()
-def dream(
-    images: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="IMAGE...", readable=False, help="Pictures, or folders of them.", show_default=False),
-    ] = None,
-    model: Annotated[str | None, _option("A bundle's path, name, or the beginning of its name.")] = None,
-    preset: Annotated[str | None, _option("Settings by name; the command `presets` lists them.")] = None,
-    steps: Annotated[int | None, _option("Updates in each octave.")] = None,
-    step_size: Annotated[str | None, _option("In units of the backbone's range; first:last, as in 0.03:0.012.")] = None,
-    max_size: Annotated[int | None, _option("Longer side in pixels at most; 0: as it is.")] = None,
-    octaves: Annotated[int | None, _option("Scales to dream at, small to large.")] = None,
-    jitter: Annotated[int | None, _option("Roll the picture by up to so many pixels each step.")] = None,
-    output: Annotated[Path | None, _option("A folder, or a picture's path.")] = None,
-    config: Annotated[Path | None, _option("Take options from a TOML file.")] = None,
-    resume: Annotated[Path | None, _option("Go on from a .checkpoint.")] = None,
-    repeat: Annotated[Path | None, _option("Run a dream's .json or .png again.")] = None,
-    layers: Annotated[
-        str | None, _option("Layers to climb, as in mixed3,mixed5; the others are left out.", _CLIMB)
-    ] = None,
-    layer_weights: Annotated[str | None, _option("As in mixed0=1,mixed2=-0.5; the others get 0.", _CLIMB)] = None,
-    channels: Annotated[
-        list[str] | None, _option("These channels alone, as in mixed2:12,-40; once for each layer.", _CLIMB)
-    ] = None,
-    pick: Annotated[str | None, _option("Channels that the picture excites: strongest:5 or weakest:5.", _CLIMB)] = None,
-    guide: Annotated[Path | None, _option("Dream of what this picture has more of.", _CLIMB)] = None,
-    gradient_norm: Annotated[str | None, _option("std, l2, mean-abs or none.", _CLIMB)] = None,
-    blur: Annotated[str | None, _option("Smooth the gradient by so many pixels; or first:last.", _CLIMB)] = None,
-    laplacian: Annotated[int | None, _option("Even out so many bands of the gradient's pyramid.", _CLIMB)] = None,
-    tv: Annotated[float | None, _option("Pull against speckle (total variation).", _CLIMB)] = None,
-    l2: Annotated[float | None, _option("Pull against extremes.", _CLIMB)] = None,
-    optimizer: Annotated[str | None, _option("plain, momentum or adam.", _CLIMB)] = None,
-    momentum: Annotated[float | None, _option("Of momentum and adam.", _CLIMB)] = None,
-    clip: Annotated[bool | None, _option("Keep the picture in range at each step.", _CLIMB, "--clip/--no-clip")] = None,
-    max_loss: Annotated[float | None, _option("End an octave above this loss.", _CLIMB)] = None,
-    plateau: Annotated[int | None, _option("End an octave after so many steps without gain.", _CLIMB)] = None,
-    seed: Annotated[int | None, _option("Of jitter and noise.", _CLIMB)] = None,
-    octave_scale: Annotated[float | None, _option("From one octave to the next.", _SCALES)] = None,
-    octaves_above: Annotated[int | None, _option("Octaves that are larger than the picture.", _SCALES)] = None,
-    detail: Annotated[str | None, _option("Put lost detail back before or after the ascent; none.", _SCALES)] = None,
-    tile_overlap: Annotated[int | None, _option("Pixels that neighbouring tiles share.", _SCALES)] = None,
-    noise: Annotated[str | None, _option("Dream noise of this size instead of a picture: 512x384.", _PICTURE)] = None,
-    normalization: Annotated[str | None, _option("minmax or backbone.", _PICTURE)] = None,
-    mask: Annotated[Path | None, _option("Dream only where this picture is white.", _PICTURE)] = None,
-    feather: Annotated[float | None, _option("Soften the mask's edge by so many pixels.", _PICTURE)] = None,
-    colours: Annotated[
-        str | None, _option("free, own (own:0.7: a share), imagenet or lightness.", _PICTURE, "--colours", "--colors")
-    ] = None,
-    blend: Annotated[float | None, _option("Share of the dream in the result, 0 to 1.", _PICTURE)] = None,
-    full_size: Annotated[bool | None, _option("Apply the change to the original.", _PICTURE, "--full-size")] = None,
-    overwrite: Annotated[bool | None, _option("Replace results.", _OUTPUT, "--overwrite")] = None,
-    snapshots: Annotated[str | None, _option("Updates to keep the picture after: 100,500.", _OUTPUT)] = None,
-    film: Annotated[Path | None, _option("Write an .mp4 of the steps.", _OUTPUT)] = None,
-    every: Annotated[int | None, _option("Steps between frames of the film.", _OUTPUT)] = None,
-    provider: Annotated[str | None, _option("auto, cpu, cuda, tensorrt or openvino.", _MACHINE)] = None,
-    precision: Annotated[
-        str | None, _option("fp32; bf16 with openvino; fp16 or mixed with a bundle of that.", _MACHINE)
-    ] = None,
-    threads: Annotated[int | None, _option("CPU threads.", _MACHINE)] = None,
-    memory: Annotated[str | None, _option("Budget of the whole program, as in 1GB.", _MACHINE)] = None,
-) -> None:
-    """Dream pictures: climb the gradient of a bundle's layers."""
-    options = {name: value for name, value in locals().items() if value is not None and name != "images"}
+def _dream_options() -> list[inspect.Parameter]:
+    from onnxdream.runtime.settings.options import OPTIONS
+
+    pictures = typer.Argument(
+        metavar="IMAGE...", readable=False, help="Pictures, or folders of them.", show_default=False
+    )
+    found = {"images": Annotated[list[Path] | None, pictures]}
+    for one in OPTIONS:
+        shown = typer.Option(*one.flags, help=one.help, rich_help_panel=one.panel, show_default=False, readable=False)
+        found[one.name] = Annotated[one.type | None, shown]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, kind, default=None, annotation=what) for name, what in found.items()]
+
+
+def _dream(options: dict[str, Any]) -> None:
+    images = options.pop("images", None)
     with _one_line_failures():
         from onnxdream.runtime.batch import dream_all, gather_pictures
         from onnxdream.runtime.dream.request import take_order
@@ -145,6 +114,11 @@ def dream(
         if order.hint and not failed:
             _say(order.hint)
         raise typer.Exit(1 if failed + missing else 0)
+
+
+@app.command(cls=_late_command(_dream_options, _dream))
+def dream() -> None:
+    """Dream pictures: climb the gradient of a bundle's layers."""
 
 
 @app.command()

@@ -20,7 +20,7 @@ import onnxruntime
 from onnxdream.runtime import Bundle, Execution
 from onnxdream.runtime.bench import Climb
 from onnxdream.runtime.image.source import noise_picture
-from onnxdream.runtime.settings.config import parse_size
+from onnxdream.runtime.settings.parsing import parse_size
 
 _STEPS, _WARM_UP = 200, 10
 _SAMPLER = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-i", "0", "-lms", "100"]

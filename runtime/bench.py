@@ -34,7 +34,7 @@ from .image.source import noise_picture
 from .provider.cards import PROVIDERS
 from .provider.machine import Machine
 from .provider.selection import choose
-from .settings.config import parse_size
+from .settings.parsing import parse_size
 from .settings.settings import Execution, Precision, ProviderName, Settings
 
 Size = tuple[int, int]

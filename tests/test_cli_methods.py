@@ -333,6 +333,6 @@ def test_the_first_group_of_the_help_is_short_and_every_option_has_a_group() -> 
 
 def test_every_setting_has_an_option_but_what_makes_a_preset_a_classic_s_copy() -> None:
     command = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]
-    options = {parameter.name for parameter in command.params}
+    options = {one.name for one in command.get_params(command.make_context("dream", [], resilient_parsing=True))}
     settings = {setting.name for setting in fields(Settings)} - {"execution"}
     assert settings - options == {"interpolation", "octave_rounding", "octave_return", "tiling"}

@@ -12,7 +12,7 @@ from pictures_fixture import noise, save
 from onnxdream.runtime import Settings
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.image.source import Subject, noise_picture
-from onnxdream.runtime.settings.config import parse_size
+from onnxdream.runtime.settings.parsing import parse_size
 
 
 def test_noise_follows_from_its_size_and_its_seed_alone() -> None:

@@ -14,7 +14,7 @@ import pytest
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.provider.budget import Cost, MemoryBudgetError, default_budget, tile_shape
-from onnxdream.runtime.settings.config import parse_memory
+from onnxdream.runtime.settings.parsing import parse_memory
 
 COST = Cost(per_tile_pixel=1710.0, fixed=25e6, per_picture_pixel=33.0)
 

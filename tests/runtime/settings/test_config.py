@@ -62,6 +62,7 @@ NO_KEYS = {"images", "config", "resume", "repeat", "overwrite", "help"}
 METHODS = Path(__file__).parents[3] / "docs" / "methods.md"
 NAMES = [setting.name for setting in fields(Settings) if setting.name != "execution"]
 DREAM = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]
+DREAM.make_context("dream", [], resilient_parsing=True)  # which looks its options up
 
 
 def options_of(words: Sequence[str]) -> dict[str, Any]:

@@ -11,14 +11,9 @@ from typing import Any
 import pytest
 
 from onnxdream.runtime.errors import DreamError, SettingsError
+from onnxdream.runtime.settings.parsing import parse_layer_weights, parse_snapshots
 from onnxdream.runtime.settings.presets import PRESETS, preset
-from onnxdream.runtime.settings.settings import (
-    Execution,
-    Settings,
-    parse_layer_weights,
-    parse_snapshots,
-    settings_from_dict,
-)
+from onnxdream.runtime.settings.settings import Execution, Settings, settings_from_dict
 
 LAYERS = ("mixed0", "mixed1", "mixed2")
 

@@ -1,0 +1,244 @@
+"""The kinds of values that settings have: what each accepts, and how it is read from a text or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, get_args
+
+from ..errors import SettingsError
+from .colours import parse_colours
+from .parsing import parse_layer_weights, parse_memory, parse_size, parse_snapshots
+from .schedule import no_schedule, parse_schedule
+
+
+class Kind:
+    """A kind of value. `option` is the type of its option on the command line."""
+
+    option: ClassVar[Any] = str
+
+    def check(self, name: str, value: object) -> None:
+        """Raises SettingsError for what is not of this kind; `name` is the setting's, in words."""
+        raise NotImplementedError
+
+    def read(self, name: str, value: Any) -> Any:
+        """A value of the command line or of a config file as the setting takes it. Raises SettingsError."""
+        return value
+
+    def __str__(self) -> str:
+        """What it accepts, in words."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Whole(Kind):
+    """A whole number within a range."""
+
+    least: int
+    most: int
+    option: ClassVar[Any] = int
+
+    def check(self, name: str, value: object) -> None:
+        if type(value) is not int or not self.least <= value <= self.most:
+            raise SettingsError(f"{name} must be a whole number from {self.least} to {self.most}, not {value!r}")
+
+    def __str__(self) -> str:
+        return f"{self.least} to {self.most}"
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A number within a range."""
+
+    least: float
+    most: float
+    option: ClassVar[Any] = float
+
+    def check(self, name: str, value: object) -> None:
+        is_number = isinstance(value, float) or type(value) is int
+        if not is_number or not self.least <= value <= self.most:  # type: ignore[operator]  # nor is NaN
+            raise SettingsError(f"{name} must be a number from {self.least:g} to {self.most:g}, not {value!r}")
+
+    def __str__(self) -> str:
+        return f"{self.least:g} to {self.most:g}"
+
+
+@dataclass(frozen=True)
+class Scheduled(Kind):
+    """A number, or a pair of them that a run goes from and to."""
+
+    number: Number
+
+    def check(self, name: str, value: object) -> None:
+        ends = value if isinstance(value, tuple) else (value,)
+        if isinstance(value, tuple) and not (len(ends) == 2 and all(type(end) in (int, float) for end in ends)):
+            raise no_schedule(name, value)
+        for end in ends:
+            self.number.check(name, end)
+
+    def read(self, name: str, value: Any) -> Any:
+        if isinstance(value, str):
+            return parse_schedule(name, value)
+        return tuple(value) if isinstance(value, list) else value
+
+    def __str__(self) -> str:
+        return f"{self.number}, or first:last"
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of some words, those of a Literal."""
+
+    words: Any
+
+    def check(self, name: str, value: object) -> None:
+        if value not in get_args(self.words):
+            raise SettingsError(f"{name} must be one of {', '.join(get_args(self.words))}, not {value!r}")
+
+    def __str__(self) -> str:
+        *others, last = get_args(self.words)
+        return f"{', '.join(others)} or {last}"
+
+
+class Flag(Kind):
+    """Yes or no."""
+
+    option: ClassVar[Any] = bool
+
+    def check(self, name: str, value: object) -> None:
+        if type(value) is not bool:
+            raise SettingsError(f"{name} must be true or false, not {value!r}")
+
+    def __str__(self) -> str:
+        return "true or false"
+
+
+class Text(Kind):
+    """Any text."""
+
+    def check(self, name: str, value: object) -> None:
+        if not isinstance(value, str):
+            raise SettingsError(f"{name} must be a text, not {value!r}")
+
+    def __str__(self) -> str:
+        return "text"
+
+
+class Colours(Text):
+    """Where the colours of a dream come from."""
+
+    def check(self, name: str, value: object) -> None:
+        parse_colours(value)
+
+    def __str__(self) -> str:
+        return "free, own, own:SHARE, imagenet or lightness"
+
+
+@dataclass(frozen=True)
+class Optional(Kind):
+    """A kind, or nothing."""
+
+    kind: Kind
+
+    @property
+    def option(self) -> Any:
+        return self.kind.option
+
+    def check(self, name: str, value: object) -> None:
+        if value is not None:
+            self.kind.check(name, value)
+
+    def read(self, name: str, value: Any) -> Any:
+        return self.kind.read(name, value)
+
+    def __str__(self) -> str:
+        return str(self.kind)
+
+
+@dataclass(frozen=True)
+class OrZero(Optional):
+    """A kind, or nothing, which 0 stands for on the command line and in files."""
+
+    def read(self, name: str, value: Any) -> Any:
+        return None if value == 0 and value is not False else value
+
+    def __str__(self) -> str:
+        return f"0 or {self.kind}"
+
+
+@dataclass(frozen=True)
+class Each(Kind):
+    """A list of values of a kind; an option for each of them."""
+
+    kind: Kind = field(default_factory=Text)
+    option: ClassVar[Any] = list[str]
+
+    def check(self, name: str, value: object) -> None:
+        if not isinstance(value, tuple):
+            raise SettingsError(f"{name} must be a list, not {value!r}")
+        for item in value:
+            self.kind.check(name, item)
+
+    def read(self, name: str, value: Any) -> Any:
+        if isinstance(value, str):
+            return (value,)
+        return tuple(value) if isinstance(value, list) else value
+
+    def __str__(self) -> str:
+        return f"a list, each {self.kind}"
+
+
+@dataclass(frozen=True)
+class Snapshots(Each):
+    """Numbers of updates, in one text with commas between."""
+
+    option: ClassVar[Any] = str
+
+    def read(self, name: str, value: Any) -> Any:
+        return parse_snapshots(value) if isinstance(value, str) else super().read(name, value)
+
+
+class Size(Kind):
+    """A width and a height in pixels."""
+
+    def check(self, name: str, value: object) -> None:
+        if not isinstance(value, tuple) or len(value) != 2:
+            raise SettingsError(f"{name} must be a width and a height, not {value!r}")
+        for side in value:
+            Whole(1, 65536).check(name, side)
+
+    def read(self, name: str, value: Any) -> Any:
+        text = "x".join(map(str, value)) if isinstance(value, list) else value
+        return parse_size(text, name) if isinstance(text, str) else text
+
+    def __str__(self) -> str:
+        return "WIDTHxHEIGHT"
+
+
+class LayerWeights(Kind):
+    """Layers with their weights."""
+
+    def check(self, name: str, value: object) -> None:
+        if not isinstance(value, Mapping):
+            raise SettingsError(f"{name} must name layers with their weights, not {value!r}")
+        for layer, weight in value.items():
+            Number(-1e6, 1e6).check(f"weight of {layer}", weight)
+
+    def read(self, name: str, value: Any) -> Any:
+        return parse_layer_weights(value) if isinstance(value, str) else value
+
+    def __str__(self) -> str:
+        return "LAYER=WEIGHT,LAYER=WEIGHT"
+
+
+@dataclass(frozen=True)
+class Bytes(Whole):
+    """A number of bytes; with a unit in a text."""
+
+    option: ClassVar[Any] = str
+
+    def read(self, name: str, value: Any) -> Any:
+        return parse_memory(value) if isinstance(value, str) else value
+
+    def __str__(self) -> str:
+        return "a size as in 1GB or 512MB"

@@ -1,0 +1,56 @@
+"""Texts of the command line and of config files, read as settings take them."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import SettingsError
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_layer_weights(text: str) -> dict[str, float]:
+    """Reads `mixed0=1,mixed2=-0.5`; a name alone weighs 1. Raises SettingsError."""
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        layer, _, number = (piece.strip() for piece in part.partition("="))
+        if not layer or layer in weights:
+            raise SettingsError(f"layer weights {text!r}: write each layer once, as in mixed0=1,mixed2=-0.5")
+        try:
+            weights[layer] = float(number) if number else 1.0
+        except ValueError:
+            raise SettingsError(f"weight {number!r} of {layer} is no number: write mixed0=1,mixed2=-0.5") from None
+    return weights
+
+
+def parse_layers(text: str) -> dict[str, float]:
+    """Reads `mixed3,mixed5`: these layers weigh 1. Raises SettingsError."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) < len(names) or "=" in text:
+        raise SettingsError(f"layers {text!r}: write each layer once, as in mixed3,mixed5")
+    return dict.fromkeys(names, 1.0)
+
+
+def parse_snapshots(text: str) -> tuple[int, ...]:
+    """Reads `100,500,1000`; an empty text means none but the last. Raises SettingsError."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise SettingsError(f"snapshots {text!r}: write numbers of steps, as in 100,500,1000") from None
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of `1GB`, `512MB`, `1.5GiB` or a plain number. Raises SettingsError."""
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*((?:[KMG]I?)?B)?\s*", text.upper())
+    size = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
+    if not size:
+        raise SettingsError(f"memory {text!r}: write a size as in 1GB or 512MB")
+    return size
+
+
+def parse_size(text: str, option: str = "noise") -> tuple[int, int]:
+    """Reads an option's `512x384`, width first. Raises SettingsError."""
+    match = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", text)
+    if not match or not (int(match[1]) and int(match[2])):
+        raise SettingsError(f"{option} {text!r}: write width x height, as in 512x384")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,70 @@
+"""A setting is described in one place; options, help texts and documentation follow from it."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from onnxdream.cli import app
+from onnxdream.runtime.settings import settings as module
+from onnxdream.runtime.settings.kinds import Choice
+from onnxdream.runtime.settings.options import OPTIONS
+from onnxdream.runtime.settings.settings import Execution, Settings, described
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+def dream_parameters() -> dict[str, Any]:
+    command = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]
+    return {one.name: one for one in command.get_params(command.make_context("dream", [], resilient_parsing=True))}
+
+
+def test_the_command_line_has_every_option_with_its_help() -> None:
+    found = dream_parameters()
+    assert set(found) == {one.name for one in OPTIONS} | {"images", "help"}
+    for one in OPTIONS:
+        assert found[one.name].help == one.help
+        assert found[one.name].rich_help_panel == one.panel
+
+
+def test_a_choice_s_help_lists_what_the_code_knows() -> None:
+    choices = {
+        name: one
+        for settings in (Settings, Execution)
+        for name, one in described(settings).items()
+        if isinstance(one.kind, Choice)
+    }
+    assert {"gradient_norm", "optimizer", "detail", "normalization", "provider", "precision"} <= set(choices)
+    for one in choices.values():
+        for word in get_args(one.kind.words):  # type: ignore[attr-defined]
+            assert re.search(rf"\b{re.escape(word)}\b", one.help)
+
+
+def test_every_sentence_ends_or_leaves_the_rest_to_its_kind() -> None:
+    for one in OPTIONS:
+        assert one.help.endswith(".")
+        assert not one.help.endswith("..")
+
+
+@pytest.mark.parametrize("words", [["experiment", "paper", "--help"]])
+def test_the_experiment_s_help_lists_the_same_choices(words: list[str]) -> None:
+    shown = " ".join(re.sub(r"[│╭╮╰╯─]", " ", CliRunner().invoke(app, words).output).split())
+    for choices in (module.GradientNorm, module.Normalization, module.ProviderName):
+        for word in get_args(choices):
+            assert word in shown
+
+
+@pytest.mark.skipif(not DOCS.is_dir(), reason="reads the documentation of a checkout")
+def test_the_page_of_settings_is_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("make_settings", DOCS / "make_settings.py")
+    assert spec
+    assert spec.loader
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    assert (DOCS / "settings.md").read_text(encoding="utf-8") == made.page()

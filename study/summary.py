@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from ..models.contract import IMAGENET_8BIT
+from ..models.decoding import DecodeError, decoded_json
 from .errors import ResultsError
 from .folder import Folder
 
@@ -94,13 +95,10 @@ class Summary:
 def read_summary(folder: Folder) -> Summary:
     """The summary of a study that was run into that folder. Raises ResultsError."""
     try:
-        data = json.loads(folder.summary_json.read_text(encoding="utf-8"))
-        data["rows"] = tuple(Row(**{**row, "layers": tuple(row["layers"])}) for row in data["rows"])
-        data["inputs"] = tuple(Input(**entry) for entry in data["inputs"])
-        return Summary(**{**data, "changes": tuple(data["changes"])})
+        return decoded_json(Summary, folder.summary_json.read_bytes())
     except OSError as error:
         raise ResultsError(
             f"{folder.path} holds no study ({error.strerror}): give the --output of an experiment"
         ) from None
-    except (ValueError, TypeError, KeyError) as error:
+    except DecodeError as error:
         raise ResultsError(f"{folder.summary_json} cannot be read ({error}): run the experiment again") from None

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
+from ...models.decoding import decoded_json
 from ..errors import DreamError
 from ..settings.settings import ProviderName
 from .reference import Reference
@@ -104,19 +104,28 @@ class Deployment:
     @classmethod
     def from_json(cls, data: bytes) -> Deployment:
         """Raises DeploymentFormatError."""
+        damaged = DeploymentFormatError(f"{FACTS} is damaged: copy the folder again, or deploy it again")
         try:
-            facts: dict[str, Any] = json.loads(data)
-            if type(facts["format"]) is int and facts["format"] > _FORMAT:
-                raise DeploymentFormatError(f"{FACTS} is of a newer onnxdream: run the one in the folder, by {RUN}")
-            target, bundle = facts["target"], facts["bundle"]
-            names = _NAME.fullmatch(bundle) and _NAME.fullmatch(facts["onnxdream"])
-            if facts["format"] != _FORMAT or target not in TARGETS or not names:
-                raise ValueError("facts of no deployment")
-            return cls(facts["onnxdream"], target, bundle, Reference.from_facts(facts["reference"]))
-        except DeploymentFormatError:
-            raise
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-            raise DeploymentFormatError(f"{FACTS} is damaged: copy the folder again, or deploy it again") from None
+            facts = decoded_json(_Facts, data, {Reference: Reference.from_facts})
+        except ValueError:
+            raise damaged from None
+        if facts.format > _FORMAT:
+            raise DeploymentFormatError(f"{FACTS} is of a newer onnxdream: run the one in the folder, by {RUN}")
+        names = _NAME.fullmatch(facts.bundle) and _NAME.fullmatch(facts.onnxdream)
+        if facts.format != _FORMAT or facts.target not in TARGETS or not names:
+            raise damaged
+        return cls(facts.onnxdream, facts.target, facts.bundle, facts.reference)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """`deployment.json` as it is written."""
+
+    format: int
+    onnxdream: str
+    target: str
+    bundle: str
+    reference: Reference
 
 
 def manifest(files: Mapping[str, bytes]) -> bytes:

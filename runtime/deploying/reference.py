@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.decoding import decoded
 from ..bundle.bundle import Bundle
 from ..bundle.sessions import Session
 from ..image.scaling import Scale
@@ -74,14 +75,15 @@ class Reference:
 
     @classmethod
     def from_facts(cls, facts: Any) -> Reference:
-        """Reads what `to_facts` gave. Raises ValueError, KeyError and TypeError for anything else."""
-        height, width = (int(side) for side in facts["size"])
-        with np.errstate(over="ignore"):
-            losses = np.array([float(loss) for loss in facts["losses"]], np.float32)
-        if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE and 1 <= len(losses) <= _MOST_LAYERS):
+        """Reads what `to_facts` gave. Raises ValueError for anything else."""
+        read = decoded(_Facts, facts)
+        (height, width), count = read.size, len(read.losses)
+        if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE and 1 <= count <= _MOST_LAYERS):
             raise ValueError("a reference of an impossible size")
-        picture = _unpacked(facts["picture"], np.dtype(np.uint8), (height, width, 3))
-        gradient = _unpacked(facts["gradient"], np.dtype("<f4"), (3, height, width))
+        with np.errstate(over="ignore"):
+            losses = np.array(read.losses, np.float32)
+        picture = _unpacked(read.picture, np.dtype(np.uint8), (height, width, 3))
+        gradient = _unpacked(read.gradient, np.dtype("<f4"), (3, height, width))
         reference = cls(picture, losses, gradient)
         if not reference.is_sound():
             raise ValueError("a reference that nothing can agree with")
@@ -109,6 +111,16 @@ class Reference:
         ours, theirs = gradient.astype(np.float64).ravel(), self.gradient.astype(np.float64).ravel()
         norms = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
         return Agreement(float(errors.max()), float(ours @ theirs) / norms if norms else 0.0)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """A reference as it is written: height and width, and arrays as base64."""
+
+    size: tuple[int, int]
+    losses: tuple[float, ...]
+    picture: str
+    gradient: str
 
 
 def _evaluate(bundle: Bundle, picture: NDArray[np.uint8], machine: Machine) -> tuple[Array, Array]:

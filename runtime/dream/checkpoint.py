@@ -9,9 +9,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from ...models.decoding import decoded
 from ..ascent.ascent import State
 from ..errors import RecordError, SettingsError
-from ..image.source import Source, source_from_dict
+from ..image.source import Source
 from ..settings.settings import Settings, settings_from_dict
 
 _FORMAT = 1
@@ -82,7 +83,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 **facts["counters"],
             )
         _require_sound(state)
-        sources = {name: facts[name] and source_from_dict(facts[name]) for name in _SOURCES}
+        sources = {name: decoded(Source | None, facts[name]) for name in _SOURCES}
         return Checkpoint(
             settings=settings_from_dict(facts["settings"]),
             **sources,

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.decoding import DecodeError, decoded_json
 from ..ascent.ascent import Ending
 from ..ascent.tiles import TilePlan
 from ..bundle.bundle import Bundle
 from ..errors import RecordError, SettingsError
-from ..image.source import Source, source_from_dict
+from ..image.source import Source
 from ..provider.hardware import package_versions
 from ..settings.settings import Execution, Settings, settings_from_dict
 
@@ -61,6 +60,10 @@ class Record:
     picture: Source | None = None
     mask: Source | None = None
     guide: Source | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps_done < 0 or any(side < 0 for one in self.octaves for side in (*one.size, *one.tile, one.tiles)):
+            raise DecodeError("a record has a negative number")
 
     @classmethod
     def of_run(
@@ -111,71 +114,19 @@ def bundle_source(bundle: Bundle) -> Source:
 def read_record(text: str, name: str) -> Record:
     """Reads a record's JSON; `name` is the file's, for messages. Raises RecordError."""
     try:
-        data: dict[str, Any] = json.loads(text)
-        _require_types(data)
-        data["settings"] = settings_from_dict(data["settings"])
-        data["execution"] = Execution(**data["execution"])
-        data["bundle"] = source_from_dict(data["bundle"])
-        for aid in ("picture", "mask", "guide"):
-            data[aid] = None if data[aid] is None else source_from_dict(data[aid])
-        data["octaves"] = tuple(_octave(octave) for octave in data["octaves"])
-        data["layers"], data["notices"] = tuple(data["layers"]), tuple(data["notices"])
-        record = Record(**data)
+        record = decoded_json(Record, text, {Settings: _settings})
         record.settings_to_repeat()
     except SettingsError as error:
         raise RecordError(f"{name}: {error}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+    except DecodeError:
         raise RecordError(f"{name} holds no record of a dream: give the .json or the .png beside it") from None
     return record
 
 
-def _is_whole(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_list_of_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
-# What a record's values are in JSON, apart from those that their own classes check.
-_TYPES: dict[str, Callable[[Any], bool]] = {
-    "settings": _is_object,
-    "execution": _is_object,
-    "layers": _is_list_of_texts,
-    "octaves": lambda value: isinstance(value, list),
-    "steps_done": _is_whole,
-    "first_loss": _is_number,
-    "last_loss": _is_number,
-    "ended": lambda value: value in get_args(Ending),
-    "notices": _is_list_of_texts,
-    "seconds": _is_number,
-    "versions": lambda value: _is_object(value) and all(isinstance(text, str) for text in value.values()),
-}
-
-
-def _require_types(data: dict[str, Any]) -> None:
-    """Raises ValueError and KeyError."""
-    wrong = [name for name, is_right in _TYPES.items() if not is_right(data[name])]
-    if wrong:
-        raise ValueError(f"{', '.join(wrong)} of another type")
-
-
-def _octave(data: dict[str, Any]) -> OctaveRecord:
-    """Raises ValueError, KeyError and TypeError."""
-    size, tile, tiles = (data[name] for name in ("size", "tile", "tiles"))
-    if not all(isinstance(pair, list) and len(pair) == 2 for pair in (size, tile)):
-        raise ValueError("a size is a height and a width")
-    if not all(_is_whole(length) for length in (*size, *tile, tiles)):
-        raise ValueError("an octave is whole numbers")
-    return OctaveRecord(tuple(size), tuple(tile), tiles)
+def _settings(data: object) -> Settings:
+    if not isinstance(data, dict):
+        raise DecodeError("settings are not an object")
+    return settings_from_dict(data)
 
 
 def _bare(source: Any) -> Any:

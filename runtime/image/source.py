@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -70,11 +69,3 @@ def noise_picture(width: int, height: int, seed: int) -> Picture:
     rng = np.random.default_rng((seed, width, height))
     pixels = np.clip(rng.normal(117, 20, (height, width, 3)), 0, 255).astype(np.uint8)
     return Picture(pixels, None, (), hashlib.sha256(pixels.tobytes()).hexdigest())
-
-
-def source_from_dict(data: Any) -> Source:
-    """Raises ValueError and TypeError."""
-    source = Source(**data)
-    if not all(isinstance(text, str) and "\0" not in text for text in (source.name, source.sha256, source.path or "")):
-        raise ValueError("a source is a name, a hash and perhaps a path")
-    return source

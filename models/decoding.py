@@ -23,7 +23,8 @@ def decoded_json(kind: type[Value], text: str | bytes, readers: Readers | None =
         data = json.loads(text)
     except (ValueError, RecursionError):
         raise DecodeError("it is not JSON") from None
-    return decoded(kind, data, readers)
+    read: Value = decoded(kind, data, readers)
+    return read
 
 
 def decoded(kind: Any, data: Any, readers: Readers | None = None, place: str = "") -> Any:

@@ -255,15 +255,6 @@ def test_what_cannot_be_is_refused_in_one_line(name: str, run: Command, folder: 
     assert set(folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("option", ["--keep-colours", "--keep-colors"])
-def test_an_option_of_before_is_a_usage_error_with_what_took_its_place(option: str, run: Command) -> None:
-    finished = run("dream", "bears.png", option, *SHORT)
-    finished.refuses(f"{option} has gone: --colours lightness took its place")
-    assert finished.code == 2
-    finished = run("dream", "bears.png", "--keep-colour", *SHORT)
-    finished.refuses("No such option", "--keep-colour")
-
-
 @pytest.mark.parametrize("size", ["", "40", "40x", "0x40", "40x-30", "99999999x2", "4.5x3", "axb"])
 def test_a_size_that_is_none_is_refused(size: str, run: Command) -> None:
     run("dream", "--noise", size, *SHORT).refuses("noise", "512x384")

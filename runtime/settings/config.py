@@ -38,8 +38,6 @@ _OTHER_KEYS = (
 _TEXTS = ("preset", "model", "mask", "guide", "output", "film")
 _LISTS = ("snapshots", "channels")
 _SCHEDULES = ("step_size", "blur")
-# Keys that there were before: the key and the value that took their place.
-REPLACED = dict.fromkeys(("keep_colours", "keep_colors"), ("colours", "lightness"))
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -76,9 +74,6 @@ def known_options(options: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _known(key: str, path: Path) -> str:
     known = [name for name in _setting_names() if name != "execution"] + list(_OTHER_KEYS)
     name = key.replace("-", "_")
-    if name in REPLACED:
-        now, value = REPLACED[name]
-        raise SettingsError(f'{path}: {key} has gone: {now} = "{value}" took its place')
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0].replace('_', '-')}?" if near else "see `dream --help` for the options"

@@ -19,7 +19,6 @@ from onnxdream.cli import app
 from onnxdream.runtime.settings.settings import Settings
 
 SHORT = ("--model", "tiny.onnx", "--steps", "3", "--step-size", "0.02", "--threads", "1", "--provider", "cpu")
-OLD = Path(__file__).parent / "data" / "tiny-1.0.onnx"
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +41,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save(path / "guide.png", noise(50, 50, seed=8))
     save(path / "small-guide.png", noise(18, 50))
     (path / "tiny.onnx").write_bytes(TINY_BYTES)
-    (path / "old.onnx").write_bytes(OLD.read_bytes())
     monkeypatch.chdir(path)
     return path
 
@@ -185,24 +183,6 @@ def test_a_run_from_a_file_is_the_run_of_its_options(run: Command) -> None:
     run("dream", "bears.png", *SHORT, *options, "--optimizer", "adam", "--no-clip", "--output", "words.png").succeeds()
     np.testing.assert_array_equal(load(Path("from-file.png")), load(Path("words.png")))
     assert Path("from-file-losses.csv").read_bytes() == Path("words-losses.csv").read_bytes()
-
-
-def test_a_bundle_of_contract_1_0_still_dreams(run: Command) -> None:
-    old = ("--model", "old.onnx", *SHORT[2:])
-    for number, method in enumerate(("octaves", "jitter", "adam", "mask", "laplacian")):
-        run("dream", "bears.png", "--output", f"{number}.png", *old, *METHODS[method]).succeeds()
-
-
-@pytest.mark.parametrize(
-    "words", [("--channels", "low:1"), ("--pick", "strongest"), ("--guide", "guide.png")], ids=lambda words: words[0]
-)
-def test_a_bundle_of_contract_1_0_names_the_export_where_it_lacks_channels(
-    words: tuple[str, ...], run: Command
-) -> None:
-    run("dream", "bears.png", "--model", "old.onnx", *SHORT[2:], *words).refuses(
-        "old.onnx", "export it again", words[0], "onnxdream export --model tiny --layers low,mid,high"
-    )
-    assert not Path("bears-dream.png").exists()
 
 
 # What is refused: one line, and nothing is written

@@ -6,7 +6,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +33,7 @@ class _OneLineErrors(TyperGroup):
         try:
             sys.exit(super().main(*args, **{**extra, "standalone_mode": False}) or 0)
         except _UsageError as error:
-            _say_error(f"{_replacement(error) or error.format_message()} (see --help)")  # type: ignore[attr-defined]
+            _say_error(f"{error.format_message()} (see --help)")  # type: ignore[attr-defined]
             sys.exit(2)
         except (typer.Abort, KeyboardInterrupt):
             sys.exit(130)
@@ -313,18 +313,6 @@ def experiment(context: typer.Context) -> None:
         from onnxdream.study.commands import app as experiments  # here, so that no other command waits for it
 
         raise typer.Exit(experiments(context.args, prog_name=context.command_path, standalone_mode=False) or 0)
-
-
-def _replacement(error: Any) -> str | None:
-    """What to say of an option of `dream` that there was before."""
-    if not hasattr(error, "option_name") or error.ctx is None or error.ctx.info_name != "dream":
-        return None
-    with suppress(ImportError):
-        from onnxdream.runtime.settings.config import REPLACED
-
-        replaced = REPLACED.get(error.option_name.removeprefix("--").replace("-", "_"))
-        return f"{error.option_name} has gone: --{' '.join(replaced)} took its place" if replaced else None
-    return None
 
 
 def _request(

@@ -19,7 +19,7 @@ from .backbone import build
 from .conversion import OPSET, convert
 from .errors import ExportError, UnknownLayerError, WeightsError
 from .forward import Convolution, Forward, fold
-from .memory import measure
+from .memory import assumed, measure
 from .objectives import OBJECTIVES
 from .packing import packed
 from .precision import PRECISIONS
@@ -81,7 +81,7 @@ def make_bundle(
         request.precision,
     )
     on_stage("measuring its memory")
-    metadata = replace(metadata, verification=checks, memory=measure(packed(models, metadata)))
+    metadata = replace(metadata, verification=checks, memory=measure(packed(models, metadata)) or metadata.memory)
     return packed(models, metadata), metadata
 
 
@@ -213,6 +213,7 @@ def _metadata(request: Request, forward: Forward, weights: contract.Weights) -> 
         exporter={name: _version(name) for name in ("onnxdream", "tensorflow", "keras", "tf2onnx", "onnx")},
         verification=(),
         border=request.border,
+        memory=assumed(forward.parameters),
     )
 
 

@@ -4,14 +4,9 @@
 |---|---|---|
 | `image` | input | [batch, 3, height, width] float32, RGB planes in the backbone's range |
 | `layer_weights` | input | [layers] float32, signed |
+| `channel_weights` | input with a default | [channels of all layers] float32, signed |
 | `losses` | output | [batch, layers] float32, unweighted |
 | `gradient` | output | [batch, 3, height, width] float32, d(sum of layer_weights * losses) / d(image) |
-
-Since 1.1 there are two more, which a caller may leave alone:
-
-| name | kind | shape, type |
-|---|---|---|
-| `channel_weights` | input with a default | [channels of all layers] float32 |
 | `channel_means` | output | [batch, channels of all layers] float32, each channel's mean objective |
 
 A layer's loss is the sum of channel_weights * channel_means over its channels; the default weight, 1 / channels, makes
@@ -19,8 +14,8 @@ it the layer's mean.
 
 The facts of a bundle travel in it as one metadata entry, `onnxdream`, a JSON object.
 
-Since 1.2 the graph may come in further forms that compute the same, for a provider that another choice of operators
-suits better: each is a metadata entry of its own, `onnxdream.<form>`, a GraphProto compressed by zlib, in base64. An
+The graph may come in further forms that compute the same, for a provider that another choice of operators suits
+better: each is a metadata entry of its own, `onnxdream.<form>`, a GraphProto compressed by zlib, in base64. An
 initializer in it without a type is the one of that name in the file's own graph.
 """
 
@@ -47,7 +42,7 @@ BATCH, HEIGHT, WIDTH = "batch", "height", "width"
 IMAGENET_8BIT = "imagenet-8bit"
 
 METADATA_KEY = "onnxdream"
-SCHEMA = (1, 2)
+SCHEMA = (1, 0)
 
 # The form for onnxruntime's own CPU provider on x86-64.
 BLOCKED = "blocked"
@@ -80,7 +75,7 @@ class BundleFormatError(BundleError, ValueError):
 
 
 class BundleVersionError(BundleError, ValueError):
-    """The bundle follows a contract that this version does not know."""
+    """The bundle follows another version of the contract than this onnxdream."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +144,8 @@ class Metadata:
     opset: int
     exporter: Mapping[str, str]
     verification: tuple[Check, ...]
-    border: int = 0
-    memory: Memory | None = None
+    border: int
+    memory: Memory
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -159,8 +154,7 @@ class Metadata:
 
     def to_json(self) -> str:
         """The metadata entry's text."""
-        facts = {key: value for key, value in asdict(self).items() if value is not None}
-        return json.dumps({"schema": "{}.{}".format(*SCHEMA), **facts})
+        return json.dumps({"schema": "{}.{}".format(*SCHEMA), **asdict(self)})
 
     @classmethod
     def from_json(cls, text: str) -> Metadata:
@@ -198,15 +192,19 @@ class _Entry:
         self.data: dict[str, Any] = data
         self.prefix = prefix
 
+    def find(self, key: str) -> Any:
+        """The value of a key, whatever it is."""
+        if key not in self.data:
+            raise BundleFormatError(f"its metadata lacks {self.prefix}{key}: export the bundle again")
+        return self.data[key]
+
     def take(self, key: str, kind: type[Value]) -> Value:
         """The value of a key; a whole number serves as a float, a boolean never as a number.
 
         Whole numbers are from 1 to 2^31 - 1, floats are finite, and text, which ends up in terminals, holds no
         control characters.
         """
-        if key not in self.data:
-            raise BundleFormatError(f"its metadata lacks {self.prefix}{key}: export the bundle again")
-        value = self.data[key]
+        value = self.find(key)
         if kind is float and type(value) is int and abs(value) < 2**31:
             value = float(value)
         if type(value) is not kind or not _sound(value):
@@ -240,11 +238,11 @@ def _sound(value: object) -> bool:
 def _require_schema(version: str) -> None:
     if not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}", version):
         raise BundleFormatError(f"its contract version {version[:20]!r} is no version: export the bundle again")
-    major = int(version.split(".")[0])
-    if major != SCHEMA[0]:
+    major, minor = map(int, version.split("."))
+    if (major, minor) != SCHEMA:
         raise BundleVersionError(
-            f"it follows contract {version}, this onnxdream knows {SCHEMA[0]}.x: "
-            f"{'update onnxdream' if major > SCHEMA[0] else 'export the bundle again'}"
+            f"it follows contract {version}, this onnxdream follows {SCHEMA[0]}.{SCHEMA[1]}: "
+            f"{'update onnxdream' if (major, minor) > SCHEMA else 'export the bundle again'}"
         )
 
 
@@ -267,17 +265,13 @@ def _check(data: dict[str, Any]) -> Check:
 
 
 def _border(entry: _Entry) -> int:
-    if "border" not in entry.data:  # of contract 1.0
-        return 0
-    border = entry.data["border"]
+    border = entry.find("border")
     if type(border) is not int or not 0 <= border < 1000:
         raise BundleFormatError("its metadata's border is no whole number from 0: export the bundle again")
     return border
 
 
-def _memory(entry: _Entry) -> Memory | None:
-    if "memory" not in entry.data:  # of contract 1.0, or exported where it could not be measured
-        return None
+def _memory(entry: _Entry) -> Memory:
     memory = _Entry(entry.take("memory", dict), "memory.")
     found = Memory(memory.take("fixed", float), memory.take("per_pixel", float))
     if not (0 <= found.fixed < 1e12 and 1 <= found.per_pixel < 1e9):

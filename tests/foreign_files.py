@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pictures_fixture import (
+    CHANNEL,
+    CHANNEL_MEANS,
+    CHANNEL_WEIGHTS,
+    DEFAULT_WEIGHT,
     GRADIENT,
     IMAGE,
     LAYER_WEIGHTS,
     LOSSES,
     MEAN,
+    PLANES,
     TINY_BYTES,
     bundle_bytes,
+    constant,
     facts,
     integers,
     message,
@@ -21,6 +28,7 @@ from pictures_fixture import (
     value,
 )
 
+from onnxdream.models.contract import Layer
 from onnxdream.runtime.bundle.onnx_file import _message_class
 
 
@@ -120,6 +128,8 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "metadata without bottom": (altered(lambda m: text(m, "[" * 100_000)), "no JSON"),
     "metadata without schema": (altered(lambda m: entry(m, lambda d: d.pop("schema"))), "lacks schema"),
     "metadata without layers": (altered(lambda m: entry(m, lambda d: d.pop("layers"))), "lacks layers"),
+    "metadata without border": (altered(lambda m: entry(m, lambda d: d.pop("border"))), "lacks border"),
+    "metadata without memory": (altered(lambda m: entry(m, lambda d: d.pop("memory"))), "lacks memory"),
     "metadata without licence": (
         altered(lambda m: entry(m, lambda d: d["weights"].pop("licence"))),
         "lacks weights.licence",
@@ -128,7 +138,7 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "a range upside down": (altered(lambda m: entry(m, lambda d: d.update(input_range=[1, -1]))), "input_range is no"),
     "a size of nothing": (altered(lambda m: entry(m, lambda d: d.update(smallest_size=[0, 9]))), "smallest_size is no"),
     "other channels": (altered(lambda m: entry(m, lambda d: d.update(channel_order="BGR"))), "'BGR'"),
-    "newer contract": (altered(lambda m: entry(m, lambda d: d.update(schema="2.0"))), "update onnxdream"),
+    "newer contract": (altered(lambda m: entry(m, lambda d: d.update(schema="1.1"))), "update onnxdream"),
     "older contract": (altered(lambda m: entry(m, lambda d: d.update(schema="0.9"))), "export the bundle again"),
     "a contract of no version": (altered(lambda m: entry(m, lambda d: d.update(schema="new"))), "no version"),
     "nothing": (b"", "no ONNX file"),
@@ -154,29 +164,47 @@ SLOPE = node("Mul", "image layer_weights", "gradient")
 
 # Files that carry our metadata and plain operators, but break the contract in what goes in and out.
 BROKEN = {
-    "no gradient": bundle_bytes(MEAN, outputs=[LOSSES]),
-    "no layer weights": bundle_bytes([*MEAN, node("Neg", "image", "gradient")], inputs=[IMAGE]),
-    "an input too many": bundle_bytes([*MEAN, SLOPE], inputs=[IMAGE, LAYER_WEIGHTS, value("guide", 1)]),
+    "no gradient": bundle_bytes(MEAN, outputs=[LOSSES, CHANNEL_MEANS]),
+    "no layer weights": bundle_bytes([*MEAN, node("Neg", "image", "gradient")], inputs=[IMAGE, CHANNEL_WEIGHTS]),
+    "no channel weights": bundle_bytes([*MEAN, SLOPE], inputs=[IMAGE, LAYER_WEIGHTS]),
+    "channel weights without a default": bundle_bytes([*MEAN, SLOPE], constants=[]),
+    "no channel means": bundle_bytes([*MEAN, SLOPE], outputs=[LOSSES, GRADIENT]),
+    "an input too many": bundle_bytes(
+        [*MEAN, SLOPE], inputs=[IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS, value("guide", 1)]
+    ),
+    "an input with a default too many": bundle_bytes(
+        [*MEAN, node("Mul", "image guide", "guided"), node("Mul", "guided layer_weights", "gradient")],
+        inputs=[IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS, value("guide", 1)],
+        constants=[DEFAULT_WEIGHT, constant("guide", 1)],
+    ),
     "an output too many": bundle_bytes(
         [*MEAN, SLOPE, node("Neg", "image", "more")],
-        outputs=[LOSSES, GRADIENT, value("more", "batch", 3, "height", "width")],
+        outputs=[LOSSES, GRADIENT, CHANNEL_MEANS, value("more", "batch", 3, "height", "width")],
     ),
     "inputs as outputs": bundle_bytes(
-        [node("Identity", "losses", "image"), node("Identity", "gradient", "layer_weights")],
-        inputs=[LOSSES, GRADIENT],
-        outputs=[value("image", "batch", 1), value("layer_weights", "batch", 3, "height", "width")],
+        [
+            node("Identity", "losses", "image"),
+            node("Identity", "gradient", "layer_weights"),
+            node("Mul", "losses channel_weights", "channel_means"),
+        ],
+        inputs=[LOSSES, GRADIENT, CHANNEL_WEIGHTS],
+        outputs=[value("image", "batch", 1), value("layer_weights", "batch", 3, "height", "width"), CHANNEL_MEANS],
     ),
     "weights for other layers": bundle_bytes([*MEAN, SLOPE], metadata=facts(layers=2).to_json()),
+    "weights for other channels": bundle_bytes(
+        [*MEAN, SLOPE], metadata=replace(facts(), layers=(Layer("layer0", 2, 1),)).to_json()
+    ),
     "a flat gradient": bundle_bytes(
         [*MEAN, node("ReduceMean", "image", "gradient", integers("axes", 1)), node("Neg", "layer_weights", "unused")],
-        outputs=[LOSSES, value("gradient", "batch", 1, "height", "width")],
+        outputs=[LOSSES, value("gradient", "batch", 1, "height", "width"), CHANNEL_MEANS],
     ),
     "losses of every plane": bundle_bytes(
-        [MEAN[0], node("Identity", "planes", "losses"), SLOPE], outputs=[value("losses", "batch", 3), GRADIENT]
+        [PLANES, CHANNEL, node("Mul", "planes channel_weights", "losses"), SLOPE],
+        outputs=[value("losses", "batch", 3), GRADIENT, CHANNEL_MEANS],
     ),
     "a gradient of integers": bundle_bytes(
         [*MEAN, node("Shape", "image", "gradient"), node("Neg", "layer_weights", "unused")],
-        outputs=[LOSSES, value("gradient", 4, kind=7)],
+        outputs=[LOSSES, value("gradient", 4, kind=7), CHANNEL_MEANS],
     ),
     "an operator that is none": bundle_bytes([*MEAN, node("Dream", "image", "gradient")]),
     "a tensor from nowhere": bundle_bytes([*MEAN, node("Mul", "image picture", "gradient")]),

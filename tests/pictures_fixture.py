@@ -16,7 +16,7 @@ import pytest
 from make_tiny_bundle import TINY_PATH
 from numpy.typing import NDArray
 
-from onnxdream.models.contract import Layer, Metadata, Weights
+from onnxdream.models.contract import Layer, Memory, Metadata, Weights
 
 TINY_BYTES = TINY_PATH.read_bytes()
 
@@ -106,13 +106,15 @@ def value(name: str, *shape: int | str, kind: int = 1) -> bytes:
 
 IMAGE = value("image", "batch", 3, "height", "width")
 LAYER_WEIGHTS = value("layer_weights", 1)
+CHANNEL_WEIGHTS = value("channel_weights", 1)
+DEFAULT_WEIGHT = constant("channel_weights", 1)
 LOSSES = value("losses", "batch", 1)
 GRADIENT = value("gradient", "batch", 3, "height", "width")
-# The mean of the picture, the loss of all these bundles.
-MEAN = (
-    node("ReduceMean", "image", "planes", integers("axes", 2, 3), integer("keepdims", 0)),
-    node("ReduceMean", "planes", "losses", integers("axes", 1), integer("keepdims", 1)),
-)
+CHANNEL_MEANS = value("channel_means", "batch", 1)
+# The mean of the picture, the one channel of all these bundles, and its loss.
+PLANES = node("ReduceMean", "image", "planes", integers("axes", 2, 3), integer("keepdims", 0))
+CHANNEL = node("ReduceMean", "planes", "channel_means", integers("axes", 1), integer("keepdims", 1))
+MEAN = (PLANES, CHANNEL, node("Mul", "channel_means channel_weights", "losses"))
 
 
 def facts(layers: int = 1) -> Metadata:
@@ -129,14 +131,16 @@ def facts(layers: int = 1) -> Metadata:
         opset=17,
         exporter={},
         verification=(),
+        border=0,
+        memory=Memory(fixed=0.0, per_pixel=1000.0),
     )
 
 
 def bundle_bytes(
     nodes: Sequence[bytes],
-    inputs: Sequence[bytes] = (IMAGE, LAYER_WEIGHTS),
-    outputs: Sequence[bytes] = (LOSSES, GRADIENT),
-    constants: Sequence[bytes] = (),
+    inputs: Sequence[bytes] = (IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS),
+    outputs: Sequence[bytes] = (LOSSES, GRADIENT, CHANNEL_MEANS),
+    constants: Sequence[bytes] = (DEFAULT_WEIGHT,),
     metadata: str | None = None,
     ir_version: int = 8,
     opset: int = 17,
@@ -156,7 +160,7 @@ def cliff_bytes(height: float) -> bytes:
         node("Sqrt", "left", "slope"),
         node("Mul", "slope layer_weights", "gradient"),
     )
-    return bundle_bytes(nodes, constants=[constant("height_of_cliff", height)])
+    return bundle_bytes(nodes, constants=[DEFAULT_WEIGHT, constant("height_of_cliff", height)])
 
 
 # The command line, in this process and in one of its own.

@@ -19,7 +19,6 @@ from onnxdream.cli import app
 from onnxdream.runtime.settings.settings import Settings
 
 SHORT = ("--model", "tiny.onnx", "--steps", "3", "--step-size", "0.02", "--threads", "1", "--provider", "cpu")
-OLD = Path(__file__).parent / "data" / "tiny-1.0.onnx"
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +41,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save(path / "guide.png", noise(50, 50, seed=8))
     save(path / "small-guide.png", noise(18, 50))
     (path / "tiny.onnx").write_bytes(TINY_BYTES)
-    (path / "old.onnx").write_bytes(OLD.read_bytes())
     monkeypatch.chdir(path)
     return path
 
@@ -187,24 +185,6 @@ def test_a_run_from_a_file_is_the_run_of_its_options(run: Command) -> None:
     assert Path("from-file-losses.csv").read_bytes() == Path("words-losses.csv").read_bytes()
 
 
-def test_a_bundle_of_contract_1_0_still_dreams(run: Command) -> None:
-    old = ("--model", "old.onnx", *SHORT[2:])
-    for number, method in enumerate(("octaves", "jitter", "adam", "mask", "laplacian")):
-        run("dream", "bears.png", "--output", f"{number}.png", *old, *METHODS[method]).succeeds()
-
-
-@pytest.mark.parametrize(
-    "words", [("--channels", "low:1"), ("--pick", "strongest"), ("--guide", "guide.png")], ids=lambda words: words[0]
-)
-def test_a_bundle_of_contract_1_0_names_the_export_where_it_lacks_channels(
-    words: tuple[str, ...], run: Command
-) -> None:
-    run("dream", "bears.png", "--model", "old.onnx", *SHORT[2:], *words).refuses(
-        "old.onnx", "export it again", words[0], "onnxdream export --model tiny --layers low,mid,high"
-    )
-    assert not Path("bears-dream.png").exists()
-
-
 # What is refused: one line, and nothing is written
 
 REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -253,15 +233,6 @@ def test_what_cannot_be_is_refused_in_one_line(name: str, run: Command, folder: 
     of_a_file = re.match(r"error: \w+\.(png|onnx): ", finished.errors[0])
     assert finished.code == (1 if of_a_file else 2)
     assert set(folder.iterdir()) == before
-
-
-@pytest.mark.parametrize("option", ["--keep-colours", "--keep-colors"])
-def test_an_option_of_before_is_a_usage_error_with_what_took_its_place(option: str, run: Command) -> None:
-    finished = run("dream", "bears.png", option, *SHORT)
-    finished.refuses(f"{option} has gone: --colours lightness took its place")
-    assert finished.code == 2
-    finished = run("dream", "bears.png", "--keep-colour", *SHORT)
-    finished.refuses("No such option", "--keep-colour")
 
 
 @pytest.mark.parametrize("size", ["", "40", "40x", "0x40", "40x-30", "99999999x2", "4.5x3", "axb"])

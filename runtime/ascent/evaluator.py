@@ -26,8 +26,6 @@ Size = tuple[int, int]
 # Tiles that no memory budget asks for: the tutorial's.
 _TUTORIAL_TILE = 512
 _SMALLEST_TILE = 128
-# Of a bundle that does not say what it takes (contract 1.0): well above all that were measured.
-_UNKNOWN_BYTES_PER_PIXEL = 4000.0
 
 
 class Objective:
@@ -139,8 +137,8 @@ class Objective:
         execution = self._settings.execution
         memory = self._bundle.metadata.memory
         cost = Cost(
-            per_tile_pixel=(memory.per_pixel if memory else _UNKNOWN_BYTES_PER_PIXEL) + _update_bytes(self._settings),
-            fixed=memory.fixed if memory else 4.0 * len(self._bundle.data),
+            per_tile_pixel=memory.per_pixel + _update_bytes(self._settings),
+            fixed=memory.fixed,
             per_picture_pixel=_picture_bytes(self._settings),
         )
         budget = execution.memory or default_budget(Place(self.machine).device)

@@ -32,6 +32,14 @@ from .onnx_file import in_form, without_default
 
 Array = NDArray[np.float32]
 
+_RANKS = {
+    contract.IMAGE: 4,
+    contract.LAYER_WEIGHTS: 1,
+    contract.CHANNEL_WEIGHTS: 1,
+    contract.LOSSES: 2,
+    contract.GRADIENT: 4,
+    contract.CHANNEL_MEANS: 2,
+}
 # How onnxruntime says that an output has another shape than the memory bound for it.
 _OTHER_SHAPE = re.compile(r"dimensions for output|shape.*mismatch", re.IGNORECASE)
 
@@ -85,13 +93,10 @@ class Session:
                 f"{bundle.name}: onnxruntime cannot load it ({first_line(error)}): {advice}"
             ) from error
         self._name = bundle.name
-        self._export = bundle.export_command
-        optional = _optional(self._session, machine)
-        _require_contract(self._session, bundle, optional)
-        self._takes_channels = bool(optional)
-        # What must be fed where nobody chooses channels, since the default is not in the model any more.
-        fed = self._takes_channels and PROVIDERS[machine.provider].folds_defaults
-        self._defaults = {contract.CHANNEL_WEIGHTS: plain_weights(bundle.metadata.layers)} if fed else {}
+        fed = _inputs_without_defaults(machine)
+        _require_contract(self._session, bundle, fed)
+        # What is fed where nobody chooses channels.
+        self._defaults = {name: plain_weights(bundle.metadata.layers) for name in fed}
         self._bound_defaults = {name: Tensor.on_host(values) for name, values in self._defaults.items()}
 
     def evaluate(self, image: Array, layer_weights: Array, channel_weights: Array | None = None) -> tuple[Array, Array]:
@@ -101,7 +106,6 @@ class Session:
         """
         feed = self._feed(image, layer_weights)
         if channel_weights is not None:
-            self._require_channels()
             feed[contract.CHANNEL_WEIGHTS] = channel_weights
         losses, gradient = self._run([contract.LOSSES, contract.GRADIENT], feed)
         if losses.shape != (1, *layer_weights.shape) or gradient.shape != (1, *image.shape):
@@ -113,13 +117,10 @@ class Session:
 
         Raises ComputationError and BundleFormatError, here and when it runs.
         """
-        if contract.CHANNEL_WEIGHTS in inputs:
-            self._require_channels()
         return Bound(self._session, {**self._bound_defaults, **inputs}, outputs, self._failure)
 
     def channel_means(self, image: Array, layer_weights: Array) -> Array:
         """The mean objective of every channel of every layer, one behind the other, for an image of that shape."""
-        self._require_channels()
         (means,) = self._run([contract.CHANNEL_MEANS], self._feed(image, layer_weights))
         found: Array = means[0]
         return found
@@ -129,13 +130,6 @@ class Session:
 
     def _breach(self) -> BundleFormatError:
         return BundleFormatError(f"{self._name}: the shapes of its outputs break the contract: export it again")
-
-    def _require_channels(self) -> None:
-        if not self._takes_channels:
-            raise BundleFormatError(
-                f"{self._name}: it was exported before channels could be chosen: export it again for --channels, "
-                f"--pick or --guide: {self._export}"
-            )
 
     def _run(self, outputs: list[str], feed: dict[str, Array]) -> list[Array]:
         try:
@@ -165,30 +159,28 @@ def _pinned(height: int, width: int) -> dict[str, int]:
     return {contract.BATCH: 1, contract.HEIGHT: height, contract.WIDTH: width}
 
 
-def _optional(session: Any, machine: Machine) -> dict[str, Any]:
-    """The inputs that have a default, or had one until the session of a provider that folds them was made."""
-    found = list(session.get_overridable_initializers())
-    if PROVIDERS[machine.provider].folds_defaults:
-        found += [value for value in session.get_inputs() if value.name == contract.CHANNEL_WEIGHTS]
-    return {value.name: value for value in found}
+def _inputs_without_defaults(machine: Machine) -> set[str]:
+    """The inputs whose default `model_for` takes out of the model."""
+    return {contract.CHANNEL_WEIGHTS} if PROVIDERS[machine.provider].folds_defaults else set()
 
 
-def _require_contract(session: Any, bundle: Bundle, optional: dict[str, Any]) -> None:
-    """The tensors of the contract, with their types and ranks; more inputs would have no value."""
+def _require_contract(session: Any, bundle: Bundle, fed: set[str]) -> None:
+    """The tensors of the contract, with their types and ranks; more inputs would have no value.
+
+    `fed` are the inputs that have lost their default.
+    """
     layers, channels = len(bundle.metadata.layers), sum(layer.channels for layer in bundle.metadata.layers)
-    inputs = {value.name: value for value in session.get_inputs() if value.name not in optional}
+    inputs = {value.name: value for value in session.get_inputs()}
+    defaults = {value.name: value for value in session.get_overridable_initializers()}
     outputs = {value.name: value for value in session.get_outputs()}
-    found = {**inputs, **optional, **outputs}
-    ranks = {contract.IMAGE: 4, contract.LAYER_WEIGHTS: 1, contract.LOSSES: 2, contract.GRADIENT: 4}
-    if optional:
-        ranks |= {contract.CHANNEL_WEIGHTS: 1, contract.CHANNEL_MEANS: 2}
+    found = {**inputs, **defaults, **outputs}
     sound = (
-        set(found) == set(ranks)
-        and set(inputs) == {contract.IMAGE, contract.LAYER_WEIGHTS}
-        and set(optional) <= {contract.CHANNEL_WEIGHTS}
-        and all(value.type == "tensor(float)" and len(value.shape) == ranks[name] for name, value in found.items())
-        and inputs[contract.LAYER_WEIGHTS].shape == [layers]
-        and all(value.shape == [channels] for value in optional.values())
+        set(inputs) == {contract.IMAGE, contract.LAYER_WEIGHTS} | fed
+        and set(defaults) == {contract.CHANNEL_WEIGHTS} - fed
+        and set(outputs) == {contract.LOSSES, contract.GRADIENT, contract.CHANNEL_MEANS}
+        and all(value.type == "tensor(float)" and len(value.shape) == _RANKS[name] for name, value in found.items())
+        and found[contract.LAYER_WEIGHTS].shape == [layers]
+        and found[contract.CHANNEL_WEIGHTS].shape == [channels]
     )
     if not sound:
         raise BundleFormatError(f"{bundle.name}: its inputs and outputs break the contract: export it again")

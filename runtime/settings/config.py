@@ -21,8 +21,6 @@ else:
 # Keys that are no settings: which preset and bundle, where to compute, and files.
 _OTHER_KEYS = tuple(one.name for one in OPTIONS if one.in_files and one.name not in described(Settings))
 _TEXTS = ("preset", "model", *(one.name for one in OPTIONS if one.in_files and one.type is Path))
-# Keys that there were before: the key and the value that took their place.
-REPLACED = dict.fromkeys(("keep_colours", "keep_colors"), ("colours", "lightness"))
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -59,9 +57,6 @@ def known_options(options: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _known(key: str, path: Path) -> str:
     known = [*described(Settings), *_OTHER_KEYS]
     name = key.replace("-", "_")
-    if name in REPLACED:
-        now, value = REPLACED[name]
-        raise SettingsError(f'{path}: {key} has gone: {now} = "{value}" took its place')
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0].replace('_', '-')}?" if near else "see `dream --help` for the options"

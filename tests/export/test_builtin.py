@@ -64,8 +64,14 @@ def test_it_tells_its_layers_its_weights_and_what_it_takes(built_in: BuiltIn) ->
     assert (facts.weights.source, facts.weights.title) == ("imagenet-8bit", "ImageNet (8-bit)")
     assert facts.weights.sha256 == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
     assert "Infinite Red" in facts.weights.licence
-    assert facts.memory is not None
     assert 100 < facts.memory.per_pixel < 10_000
+
+
+@each
+def test_where_memory_is_not_measured_more_is_assumed(built_in: BuiltIn) -> None:
+    assumed, measured = (metadata_of(bundle).memory for bundle in (fresh(built_in), shipped(built_in)))
+    assert assumed.fixed > measured.fixed
+    assert assumed.per_pixel > measured.per_pixel
 
 
 @each

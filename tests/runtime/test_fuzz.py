@@ -41,7 +41,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _FACTS: dict[str, Any] = json.loads(read_model_file(TINY_BYTES).metadata[METADATA_KEY])
 _ODD_VALUES = (
     *(None, True, False, 0, -1, 1, 2**31, 2**63, 10**400, -1e308, 1e308, float("nan"), float("inf"), 0.5),
-    *("", "\x1b[31mred", "two\nlines", "\ud800", "\u202egnp.exe", "x" * 100_000, "1.1", "2.0", "0.0", "1.1\n"),
+    *("", "\x1b[31mred", "two\nlines", "\ud800", "\u202egnp.exe", "x" * 100_000, "1.0", "1.1", "0.9", "1.0\n"),
     *([], [1], [0, 0], [4096, 4096], [-1, 1], [1e308, 2e308], [[]], ["a", "a"], {}, {"": {}}, [{}], [None] * 1000),
 )
 
@@ -228,7 +228,7 @@ def run(kind: str, count: int, seed: int) -> None:
 
 
 # name -> how many cases, and how many of these must still work and be refused, lest the damage is all of one kind
-KINDS = {"facts": (2000, 100, 1000), "bundles": (300, 20, 100), "pictures": (1000, 100, 300)}
+KINDS = {"facts": (2000, 50, 1000), "bundles": (300, 20, 100), "pictures": (1000, 100, 300)}
 
 
 @pytest.mark.parametrize("kind", KINDS)

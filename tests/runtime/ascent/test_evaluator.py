@@ -131,11 +131,14 @@ def test_tiles_follow_from_the_budget_and_one_too_small_is_refused(tiny: Bundle)
         objective(tiny, chosen, (600, 800))
 
 
-def test_a_bundle_that_does_not_say_what_it_takes_gets_smaller_tiles(tiny: Bundle) -> None:
-    silent = replace(tiny, metadata=replace(tiny.metadata, memory=None))
+def test_tiles_follow_from_what_the_bundle_says_it_takes(tiny: Bundle) -> None:
+    told = tiny.metadata.memory
     chosen = replace(settings(None), execution=Execution("cpu", 1, memory=10**9))
-    told, untold = (objective(bundle, chosen, (600, 800)).execution.tile_pixels for bundle in (tiny, silent))
-    assert 128 * 128 <= untold < told
+    sizes = []
+    for memory in (told, replace(told, per_pixel=2 * told.per_pixel), replace(told, fixed=told.fixed + 3e8)):
+        bundle = replace(tiny, metadata=replace(tiny.metadata, memory=memory))
+        sizes.append(objective(bundle, chosen, (600, 800)).execution.tile_pixels or 0)
+    assert max(sizes[1:]) < sizes[0]
 
 
 # Where memory runs out.

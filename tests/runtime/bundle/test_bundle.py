@@ -27,7 +27,6 @@ from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings.settings import Precision, Settings
 
-OLD_BYTES = (Path(__file__).parents[2] / "data" / "tiny-1.0.onnx").read_bytes()
 WEIGHTS = np.array([1.0, -0.5, 2.0], np.float32)
 
 
@@ -138,21 +137,16 @@ def test_on_the_cpu_every_kernel_of_a_gradient_is_the_cpu_s() -> None:
     PROVIDERS["openvino"].ort_name not in ort.get_available_providers(),
     reason="a provider that is deaf to defaults: OpenVINO",
 )
-@pytest.mark.parametrize("data", [TINY_BYTES, OLD_BYTES], ids=["1.1", "1.0"])
-def test_a_provider_that_takes_defaults_for_constants_hears_of_channels_all_the_same(data: bytes) -> None:
-    bundle, pixels = Bundle.load(data), image(40, 48)
+def test_a_provider_that_takes_defaults_for_constants_hears_of_channels_all_the_same() -> None:
+    bundle, pixels = Bundle.load(TINY_BYTES), image(40, 48)
     channels = np.random.default_rng(3).uniform(-1, 1, sum(layer.channels for layer in bundle.metadata.layers))
-    chosen = [None] if data is OLD_BYTES else [None, channels.astype(np.float32)]
-    for weights in chosen:
+    for weights in (None, channels.astype(np.float32)):
         expected = Session(bundle, 40, 48, Machine("cpu", 1)).evaluate(pixels, WEIGHTS, weights)
         found = Session(bundle, 40, 48, Machine("openvino", 1)).evaluate(pixels, WEIGHTS, weights)
         for one, two in zip(expected, found, strict=True):
             np.testing.assert_allclose(two, one, atol=1e-5 * np.abs(one).max())
-    if data is not OLD_BYTES:
-        means = [
-            Session(bundle, 40, 48, Machine(name, 1)).channel_means(pixels, WEIGHTS) for name in ("cpu", "openvino")
-        ]
-        np.testing.assert_allclose(means[1], means[0], atol=1e-5)
+    means = [Session(bundle, 40, 48, Machine(name, 1)).channel_means(pixels, WEIGHTS) for name in ("cpu", "openvino")]
+    np.testing.assert_allclose(means[1], means[0], atol=1e-5)
 
 
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:

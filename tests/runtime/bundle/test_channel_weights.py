@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from pictures_fixture import noise
 
-from onnxdream.models.contract import BundleFormatError, Layer
+from onnxdream.models.contract import Layer
 from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.bundle.channel_weights import (
     Pick,
@@ -29,7 +29,6 @@ from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings.settings import Execution, Settings
 
 Array = NDArray[np.float32]
-OLD_PATH = Path(__file__).parents[2] / "data" / "tiny-1.0.onnx"
 LAYERS = (Layer("low", 4, 2), Layer("high", 3, 4))
 BOTH = np.ones(2, np.float32)
 CPU = Execution("cpu", 1)
@@ -216,28 +215,6 @@ def test_channel_weights_that_are_plain_change_nothing(tiny: Bundle) -> None:
     plain, explicit = session.evaluate(image, ones), session.evaluate(image, ones, plain_weights(tiny.metadata.layers))
     for one, other in zip(plain, explicit, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_a_bundle_of_contract_1_0_dreams_plainly_and_as_one_of_1_1(tiny: Bundle) -> None:
-    settings = Settings(steps=2, execution=CPU, snapshots=())
-    old, new = (dream(PICTURE, bundle, settings) for bundle in (Bundle.load(OLD_PATH), tiny))
-    assert old.losses.shape == new.losses.shape == (3, 3)
-    np.testing.assert_allclose(old.losses[0], new.losses[0], rtol=1e-4)
-    assert (old.picture != PICTURE).any()
-
-
-@pytest.mark.parametrize(
-    ("settings", "aids"),
-    [
-        (Settings(steps=1, channels=("low:1",), execution=CPU), Aids()),
-        (Settings(steps=1, pick="strongest:1", execution=CPU), Aids()),
-        (Settings(steps=1, execution=CPU), Aids(guide=noise(40, 40, seed=3))),
-    ],
-    ids=["channels", "pick", "guide"],
-)
-def test_a_bundle_of_contract_1_0_refuses_channels_and_says_to_export_it_again(settings: Settings, aids: Aids) -> None:
-    with pytest.raises(BundleFormatError, match=r"tiny-1\.0\.onnx.*export it again for --channels, --pick or --guide"):
-        dream(PICTURE, Bundle.load(OLD_PATH), settings, aids=aids)
 
 
 def test_a_guide_contradicts_channels_and_a_pick(tiny: Bundle) -> None:

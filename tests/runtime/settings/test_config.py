@@ -142,14 +142,6 @@ def test_colours_may_be_spelled_without_a_u() -> None:
     assert options_of(["--colors", "imagenet"]) == {"colours": "imagenet"}
 
 
-@pytest.mark.parametrize("key", ["keep-colours", "keep_colours", "keep-colors", "keep_colors"])
-def test_a_key_of_before_is_refused_with_what_took_its_place(key: str, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError) as refusal:
-        config_of(f"{key} = true\n", tmp_path)
-    expected = f'{tmp_path / "dream.toml"}: {key} has gone: colours = "lightness" took its place'
-    assert str(refusal.value) == expected
-
-
 def test_where_to_compute_can_stand_in_a_file(tmp_path: Path) -> None:
     options = config_of('provider = "openvino"\nprecision = "bf16"\nthreads = 3\nmemory = "1.5GB"\n', tmp_path)
     assert execution_of(options) == Execution("openvino", 3, 1_500_000_000, precision="bf16")

@@ -22,12 +22,12 @@ initializer in it without a type is the one of that name in the file's own graph
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from .decoding import DecodeError, decoded
 from .errors import OnnxdreamError
 
 IMAGE = "image"
@@ -162,146 +162,61 @@ class Metadata:
         try:
             data = json.loads(text)
         except (ValueError, RecursionError):
-            raise BundleFormatError("its metadata is no JSON: export the bundle again") from None
-        entry = _Entry(data)
-        _require_schema(entry.take("schema", str))
-        weights = _Entry(entry.take("weights", dict), "weights.")
-        return cls(
-            backbone=entry.take("backbone", str),
-            layers=_layers(entry),
-            objective=entry.take("objective", str),
-            input_range=_range(entry),
-            channel_order=_rgb(entry),
-            smallest_size=_smallest_size(entry),
-            weights=Weights(*(weights.take(key, str) for key in ("source", "sha256", "licence"))),
-            precision=entry.take("precision", str),
-            opset=entry.take("opset", int),
-            exporter=_exporter(entry),
-            verification=tuple(_check(item) for item in entry.items("verification", dict)),
-            border=_border(entry),
-            memory=_memory(entry),
+            raise BundleFormatError("its metadata is not JSON: export the bundle again") from None
+        if not isinstance(data, dict):
+            raise BundleFormatError("its metadata is not a JSON object: export the bundle again")
+        _require_schema(data.pop("schema", None))
+        try:
+            _require_plain(data)
+            metadata: Metadata = decoded(cls, data)
+            _require_sound(metadata)
+        except (DecodeError, RecursionError) as error:
+            raise BundleFormatError(f"its metadata is damaged ({error}): export the bundle again") from None
+        return metadata
+
+
+# Texts end up in terminals.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _require_plain(data: object) -> None:
+    """Raises DecodeError for control characters in any text of JSON data."""
+    if isinstance(data, str) and _CONTROL.search(data):
+        raise DecodeError("a text in it has control characters")
+    for inner in (*data.keys(), *data.values()) if isinstance(data, dict) else data if isinstance(data, list) else ():
+        _require_plain(inner)
+
+
+def _require_sound(facts: Metadata) -> None:
+    """Raises DecodeError for numbers out of their bounds, and for layers that have no name of their own."""
+    low, high = facts.input_range
+    sound = {
+        "layers": facts.layers and len(set(facts.layer_names)) == len(facts.layers),
+        "channels": all(1 <= layer.channels < 2**31 for layer in facts.layers),
+        "stride": all(1 <= layer.stride < 2**31 for layer in facts.layers),
+        "input_range": -1e6 < low < high < 1e6,
+        "smallest_size": all(1 <= side <= 4096 for side in facts.smallest_size),
+        "opset": 1 <= facts.opset < 2**31,
+        "border": 0 <= facts.border < 1000,
+        "memory": 0 <= facts.memory.fixed < 1e12 and 1 <= facts.memory.per_pixel < 1e9,
+    }
+    for name, is_sound in sound.items():
+        if not is_sound:
+            raise DecodeError(f"{name} is out of bounds")
+    if facts.channel_order != "RGB":
+        raise BundleFormatError(
+            f"its channel order is {facts.channel_order[:20]!r}, only RGB is known: update onnxdream"
         )
 
 
-class _Entry:
-    """A JSON object whose values are taken by key and type; what is amiss is a BundleFormatError."""
-
-    def __init__(self, data: object, prefix: str = "") -> None:
-        if not isinstance(data, dict):
-            raise BundleFormatError("its metadata is no JSON object: export the bundle again")
-        self.data: dict[str, Any] = data
-        self.prefix = prefix
-
-    def find(self, key: str) -> Any:
-        """The value of a key, whatever it is."""
-        if key not in self.data:
-            raise BundleFormatError(f"its metadata lacks {self.prefix}{key}: export the bundle again")
-        return self.data[key]
-
-    def take(self, key: str, kind: type[Value]) -> Value:
-        """The value of a key; a whole number serves as a float, a boolean never as a number.
-
-        Whole numbers are from 1 to 2^31 - 1, floats are finite, and text, which ends up in terminals, holds no
-        control characters.
-        """
-        value = self.find(key)
-        if kind is float and type(value) is int and abs(value) < 2**31:
-            value = float(value)
-        if type(value) is not kind or not _sound(value):
-            raise BundleFormatError(f"its metadata's {self.prefix}{key} is no {_KINDS[kind]}: export the bundle again")
-        return value
-
-    def items(self, key: str, kind: type[Value]) -> tuple[Value, ...]:
-        """The values of a list whose items all have one type."""
-        values = self.take(key, list)
-        return tuple(_Entry({key: value}, self.prefix).take(key, kind) for value in values)
-
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_KINDS: dict[type, str] = {
-    str: "plain text",
-    int: "positive whole number",
-    float: "number",
-    list: "list",
-    dict: "object",
-}
-
-
-def _sound(value: object) -> bool:
-    if isinstance(value, str):
-        return not _CONTROL.search(value)
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return not isinstance(value, int) or 1 <= value < 2**31
-
-
-def _require_schema(version: str) -> None:
-    if not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}", version):
-        raise BundleFormatError(f"its contract version {version[:20]!r} is no version: export the bundle again")
+def _require_schema(version: object) -> None:
+    if version is None:
+        raise BundleFormatError("its metadata lacks schema: export the bundle again")
+    if not isinstance(version, str) or not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}", version):
+        raise BundleFormatError(f"its contract version {str(version)[:20]!r} is not a version: export the bundle again")
     major, minor = map(int, version.split("."))
     if (major, minor) != SCHEMA:
         raise BundleVersionError(
             f"it follows contract {version}, this onnxdream follows {SCHEMA[0]}.{SCHEMA[1]}: "
             f"{'update onnxdream' if (major, minor) > SCHEMA else 'export the bundle again'}"
         )
-
-
-def _layers(entry: _Entry) -> tuple[Layer, ...]:
-    layers = tuple(_layer(item) for item in entry.items("layers", dict))
-    if not layers or len({layer.name for layer in layers}) < len(layers):
-        raise BundleFormatError("its metadata names no layer, or one twice: export the bundle again")
-    return layers
-
-
-def _layer(data: dict[str, Any]) -> Layer:
-    entry = _Entry(data, "layers.")
-    return Layer(entry.take("name", str), entry.take("channels", int), entry.take("stride", int))
-
-
-def _check(data: dict[str, Any]) -> Check:
-    entry = _Entry(data, "verification.")
-    numbers = [entry.take(key, float) for key in ("loss_error", "cosine", "norm_ratio")]
-    return Check(entry.take("picture", str), entry.take("climbed", str), *numbers)
-
-
-def _border(entry: _Entry) -> int:
-    border = entry.find("border")
-    if type(border) is not int or not 0 <= border < 1000:
-        raise BundleFormatError("its metadata's border is no whole number from 0: export the bundle again")
-    return border
-
-
-def _memory(entry: _Entry) -> Memory:
-    memory = _Entry(entry.take("memory", dict), "memory.")
-    found = Memory(memory.take("fixed", float), memory.take("per_pixel", float))
-    if not (0 <= found.fixed < 1e12 and 1 <= found.per_pixel < 1e9):
-        raise BundleFormatError("its metadata's memory is absurd: export the bundle again")
-    return found
-
-
-def _exporter(entry: _Entry) -> dict[str, str]:
-    versions = entry.take("exporter", dict)
-    if not all(isinstance(value, str) and _sound(key) and _sound(value) for key, value in versions.items()):
-        raise BundleFormatError("its metadata's exporter lists no versions: export the bundle again")
-    return versions
-
-
-def _range(entry: _Entry) -> tuple[float, float]:
-    limits = entry.items("input_range", float)
-    if len(limits) != 2 or not -1e6 < limits[0] < limits[1] < 1e6:
-        raise BundleFormatError("its metadata's input_range is no range: export the bundle again")
-    return limits[0], limits[1]
-
-
-def _rgb(entry: _Entry) -> str:
-    order = entry.take("channel_order", str)
-    if order != "RGB":
-        raise BundleFormatError(f"its channel order is {order[:20]!r}, only RGB is known: update onnxdream")
-    return order
-
-
-def _smallest_size(entry: _Entry) -> tuple[int, int]:
-    size = entry.items("smallest_size", int)
-    if len(size) != 2 or not all(1 <= side <= 4096 for side in size):
-        raise BundleFormatError("its metadata's smallest_size is no size: export the bundle again")
-    return size[0], size[1]

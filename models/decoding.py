@@ -46,10 +46,10 @@ def decoded(kind: Any, data: Any, readers: Readers | None = None, place: str = "
         return data if data in arguments else _refuse(place, f"one of {', '.join(map(str, arguments))}")
     if origin is tuple:
         return _tuple(arguments, data, readers, place)
-    if origin is dict:
+    if origin in (dict, Mapping):
         if not isinstance(data, dict):
             _refuse(place, "an object")
-        return {key: decoded(arguments[1], value, readers, f"{place}.{key}") for key, value in data.items()}
+        return {key: decoded(arguments[1], value, readers, f"a value of {place}") for key, value in data.items()}
     if is_dataclass(kind):
         return _dataclass(kind, data, readers, place)
     return _plain(kind, data, place)
@@ -60,10 +60,11 @@ def _dataclass(kind: Any, data: Any, readers: Readers, place: str) -> Any:
         _refuse(place, "an object")
     types = get_type_hints(kind)
     needed = {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
-    wrong = sorted((needed - set(data)) | (set(data) - {one.name for one in fields(kind)}))
-    if wrong:
-        raise DecodeError(f"{place or 'it'} lacks {wrong[0]}" if wrong[0] in needed else f"{wrong[0]!r} is unknown")
     prefix = f"{place}." if place else ""
+    for name in sorted(needed - set(data)):
+        raise DecodeError(f"it lacks {prefix}{name}")
+    for name in sorted(set(data) - set(types)):
+        raise DecodeError(f"{prefix}{name[:40]!r} is unknown")
     return kind(**{name: decoded(types[name], value, readers, prefix + name) for name, value in data.items()})
 
 

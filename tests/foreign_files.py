@@ -146,7 +146,7 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "other channels": (altered(lambda m: entry(m, lambda d: d.update(channel_order="BGR"))), "'BGR'"),
     "newer contract": (altered(lambda m: entry(m, lambda d: d.update(schema="1.1"))), "update onnxdream"),
     "older contract": (altered(lambda m: entry(m, lambda d: d.update(schema="0.9"))), "export the bundle again"),
-    "a contract of no version": (altered(lambda m: entry(m, lambda d: d.update(schema="new"))), "no version"),
+    "a contract of no version": (altered(lambda m: entry(m, lambda d: d.update(schema="new"))), "not a version"),
     "nothing": (b"", "no ONNX file"),
     "a graph of nothing": (message((1, 8), (7, b"")), "no ONNX file"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "no ONNX file"),

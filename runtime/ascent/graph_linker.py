@@ -14,50 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.messages import Schema, message_classes
 from ..errors import ProviderError
 from ..provider.machine import Machine
+from ..provider.onnx_schema import FLOAT32, INT64, message_class
 from ..provider.session import failure, open_session
 from ..provider.tensors import Bound, Tensor
 
 GRAPHS = Path(__file__).parents[2] / "models" / "graphs"
-
-_SCHEMA: Schema = {
-    "Model": {
-        "ir_version": (1, "int64", False),
-        "graph": (7, "Graph", False),
-        "opset_import": (8, "OperatorSet", True),
-    },
-    "OperatorSet": {"version": (2, "int64", False)},
-    "Graph": {
-        "node": (1, "Node", True),
-        "name": (2, "string", False),
-        "initializer": (5, "Tensor", True),
-        "input": (11, "Value", True),
-        "output": (12, "Value", True),
-    },
-    "Node": {"input": (1, "string", True), "output": (2, "string", True), "name": (3, "string", False)},
-    "Tensor": {
-        "dims": (1, "int64", True),
-        "data_type": (2, "int32", False),
-        "name": (8, "string", False),
-        "raw_data": (9, "bytes", False),
-    },
-    "Value": {"name": (1, "string", False), "type": (2, "Type", False)},
-    "Type": {"tensor_type": (1, "TensorType", False)},
-    "TensorType": {"elem_type": (1, "int32", False), "shape": (2, "Shape", False)},
-    "Shape": {"dim": (1, "Dimension", True)},
-    "Dimension": {"dim_value": (1, "int64", False)},
-}
-# TensorProto.DataType
-_FLOAT32, _INT64 = 1, 7
 
 
 class Chain:
     """A model in the making, from inputs and constants through the graphs that are added one after the other."""
 
     def __init__(self) -> None:
-        self._model = _message("Model")
+        self._model = message_class("Model")()
         self._graph = self._model.graph
         self._graph.name = "chain"
         self._links = 0
@@ -65,7 +35,7 @@ class Chain:
     def input(self, name: str, shape: Sequence[int], whole: bool = False) -> str:
         """Declares an input of that shape, float32 or of whole numbers, int64; gives its name."""
         declared = self._graph.input.add(name=name)
-        declared.type.tensor_type.elem_type = _INT64 if whole else _FLOAT32
+        declared.type.tensor_type.elem_type = INT64 if whole else FLOAT32
         for side in shape:
             declared.type.tensor_type.shape.dim.add(dim_value=side)
         return name
@@ -76,7 +46,7 @@ class Chain:
         name = f"constant{len(self._graph.initializer)}"
         little = np.ascontiguousarray(values, "<i8" if whole else "<f4")
         self._graph.initializer.add(
-            name=name, dims=values.shape, data_type=_INT64 if whole else _FLOAT32, raw_data=little.tobytes()
+            name=name, dims=values.shape, data_type=INT64 if whole else FLOAT32, raw_data=little.tobytes()
         )
         return name
 
@@ -86,7 +56,7 @@ class Chain:
 
     def add(self, graph: str, **sources: str) -> tuple[str, ...]:
         """Adds a graph by its file's stem, fed from the names given for its inputs; gives its outputs' names."""
-        link = _message("Model")
+        link = message_class("Model")()
         link.ParseFromString(_bytes_of(graph))
         if not self._links:
             self._model.ir_version = link.ir_version
@@ -112,7 +82,7 @@ class Chain:
         """The bytes of an ONNX model with those outputs, all float32."""
         del self._graph.output[:]
         for name in outputs:
-            self._graph.output.add(name=name).type.tensor_type.elem_type = _FLOAT32
+            self._graph.output.add(name=name).type.tensor_type.elem_type = FLOAT32
         return bytes(self._model.SerializeToString())
 
 
@@ -131,15 +101,6 @@ class Program:
     def bind(self, inputs: Mapping[str, Tensor], *outputs: Tensor) -> Bound:
         """Bound to the outputs, in their order; inputs may be fed later. Raises ComputationError."""
         return Bound(self._session, inputs, dict(zip(self._outputs, outputs, strict=True)))
-
-
-def _message(name: str) -> Any:
-    return _classes()(name)()
-
-
-@cache
-def _classes() -> Any:
-    return message_classes(_SCHEMA)
 
 
 @cache

@@ -21,7 +21,7 @@ from pictures_fixture import (
     value,
 )
 
-from onnxdream.runtime.provider.onnx_schema import message_class
+from onnxdream.runtime.provider.onnx_graph import message_class
 
 
 def altered(change: Callable[[Any], None]) -> bytes:

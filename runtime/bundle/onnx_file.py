@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from ...models.assembly import Assembled
 from ...models.contract import BundleFormatError, form_key
-from ..provider.onnx_schema import EXTERNAL, UNDEFINED, message_class
+from ..provider.onnx_graph import EXTERNAL, UNDEFINED, message_class
 
 _NEWEST_IR = 9
 _NEWEST_OPSET = 18

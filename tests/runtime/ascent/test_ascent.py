@@ -19,7 +19,7 @@ from onnxdream.runtime.dream.run import prepare
 from onnxdream.runtime.errors import DivergedError, DreamError, SettingsError
 from onnxdream.runtime.image.files import resize
 from onnxdream.runtime.provider.machine import Machine
-from onnxdream.runtime.provider.onnx_schema import message_class
+from onnxdream.runtime.provider.onnx_graph import message_class
 from onnxdream.runtime.settings.settings import GradientNorm, Normalization, OptimizerName
 
 FEW = Settings(steps=6, step_size=0.02, execution=Execution("cpu", 1))

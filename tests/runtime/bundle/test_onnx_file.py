@@ -24,7 +24,7 @@ from onnxdream.models.contract import (
 )
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.onnx_file import in_form, read_model_file, without_default
-from onnxdream.runtime.provider.onnx_schema import message_class
+from onnxdream.runtime.provider.onnx_graph import message_class
 
 
 @pytest.mark.parametrize("name", FOREIGN)

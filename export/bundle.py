@@ -12,11 +12,11 @@ import onnx
 
 from ..models import contract
 from ..models.backbones import Backbone
-from ..models.contract import Check, Layer, Metadata
+from ..models.contract import OPSET, Check, Layer, Metadata
 from ..models.files import write_whole
 from ..models.library import bundle_folder, bundle_path
 from .backbone import build
-from .conversion import OPSET, convert
+from .conversion import convert
 from .errors import ExportError, UnknownLayerError, WeightsError
 from .forward import Convolution, Forward, fold
 from .memory import assumed, measure

@@ -17,6 +17,7 @@ from tf2onnx.optimizer.identity_optimizer import IdentityOptimizer
 from tf2onnx.optimizer.merge_duplicated_nodes_optimizer import MergeDuplicatedNodesOptimizer
 
 from ..models import contract
+from ..models.contract import IR_VERSION, OPSET
 from .errors import ExportError
 from .forms.handlers import FORMS, PORTABLE, Form, handlers
 from .forward import IMAGE, Convolution, Forward
@@ -27,8 +28,6 @@ from .rewriting import rewritten
 
 Weights = NDArray[np.floating[Any]]
 
-OPSET = 17
-IR_VERSION = 8
 _OPTIMIZERS = {
     "fold_constants": ConstFoldOptimizer,
     "merge_duplication": MergeDuplicatedNodesOptimizer,

@@ -43,6 +43,8 @@ IMAGENET_8BIT = "imagenet-8bit"
 
 METADATA_KEY = "onnxdream"
 SCHEMA = (1, 0)
+# What all our ONNX graphs are written in, those that the runtime makes itself too: onnxruntime 1.18 loads it.
+OPSET, IR_VERSION = 17, 8
 
 # The form for onnxruntime's own CPU provider on x86-64.
 BLOCKED = "blocked"

@@ -29,12 +29,12 @@ from pictures_fixture import (
 )
 
 from onnxdream.models.contract import Layer
-from onnxdream.runtime.bundle.onnx_file import _message_class
+from onnxdream.runtime.provider.onnx_graph import message_class
 
 
 def altered(change: Callable[[Any], None]) -> bytes:
     """The tiny bundle with something done to it; what the reduced schema does not declare stays as it is."""
-    model = _message_class("Model")()
+    model = message_class("Model")()
     model.ParseFromString(TINY_BYTES)
     change(model)
     return bytes(model.SerializeToString())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxdream.runtime.ascent.update import Part, Update, new_slots
+from onnxdream.runtime.ascent.update import Update, new_slots
 from onnxdream.runtime.ascent.update_graph import GraphUpdate
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.tensors import Place
@@ -23,8 +23,8 @@ CPU = Place(Machine("cpu", 1))
 LIMITS = (-1.0, 1.0)
 
 
-# Settings that turn a part on; each must have one.
-EXAMPLES: dict[Part, list[dict[str, Any]]] = {
+# A part's name -> settings that turn it on; each must have some.
+EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "blur": [
         *({"blur": sigma} for sigma in (0.4, 1.3, 12.0)),
         *({"blur": ends, "steps": 4} for ends in ((1.6, 0.5), (0.0, 3.0), (2.5, 0.0))),

@@ -15,10 +15,9 @@ from ..errors import OutOfMemoryError
 from ..provider.budget import Cost, default_budget, tile_shape
 from ..provider.machine import Machine
 from ..provider.tensors import Bound, Place, Tensor
-from ..settings.colours import parse_colours
-from ..settings.schedule import largest
 from ..settings.settings import Settings
 from .tiles import TilePlan, blended, tutorial
+from .update import parts_of
 
 Array = NDArray[np.float32]
 Size = tuple[int, int]
@@ -161,17 +160,12 @@ class Objective:
 
 def _picture_bytes(settings: Settings) -> float:
     """Bytes that a pixel of the whole picture takes: float32 planes, and the pictures it comes from and becomes."""
-    planes = 2.0  # the image and its gradient
-    planes += {"plain": 0, "momentum": 2, "adam": 5}[settings.optimizer]
-    planes += 2.0 * bool(settings.jitter) + 1.0 * bool(largest(settings.blur)) + 3.0 * bool(settings.laplacian)
-    planes += 1.0 * parse_colours(settings.colours).have_matrix
-    planes += 4.0 * bool(settings.tv) + 1.0 * bool(settings.l2) + 1.0 * (settings.octaves > 1)
+    planes = 2 + 2 * bool(settings.jitter) + 1 * (settings.octaves > 1)  # the first two are the image and its gradient
+    planes += sum(part.host_planes for part in parts_of(settings))
     return 12.0 * planes + 3.0 * 3
 
 
 def _update_bytes(settings: Settings) -> float:
     """Bytes that a pixel takes on top where its image is in one piece, and updated as a graph (measured)."""
-    planes = 4.0 + 1.0 * (settings.optimizer == "momentum")
-    planes += 3.0 * bool(settings.jitter) + 1.0 * bool(largest(settings.blur)) + 4.0 * bool(settings.laplacian)
-    planes += 3.0 * bool(settings.tv) + 1.0 * parse_colours(settings.colours).have_matrix
+    planes = 4 + 3 * bool(settings.jitter) + sum(part.graph_planes for part in parts_of(settings))
     return 12.0 * planes

@@ -1,4 +1,4 @@
-"""Blurs and pyramids as matrices: what the graph `filter` is fed to do as OpenCV does.
+"""Blurs and pyramids as matrices, with which a graph does as OpenCV does.
 
 A linear filter along an axis is a band: each value of the result is a sum over a few neighbouring values. So the result
 is cut into blocks of equal length; one small matrix makes every block from the values around it, and what lies beyond
@@ -7,11 +7,14 @@ an edge is read from inside, mirrored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from ..provider.onnx_graph import Graph, Source
 
 Array = NDArray[np.float32]
 Positions = NDArray[np.int64]
@@ -65,6 +68,24 @@ class Filter:
     def doubling(cls, size: Size, larger: Size) -> Filter:
         """To twice the size, or one less: cv2.pyrUp."""
         return cls(*(_doubling(length, result) for length, result in zip(size, larger, strict=True)))
+
+
+def filtered(graph: Graph, image: str, chosen: Filter, matrices: Sequence[str] = ()) -> str:
+    """Adds a filter of a picture; `matrices` name inputs to take the place of its own, of rows and of columns.
+
+    Each axis is cut into its blocks, the matrix makes of each a block of the result, and what the last one holds beyond
+    the result is cut off.
+    """
+    row_matrix, column_matrix = matrices or (chosen.rows.matrix, chosen.columns.matrix)
+    transposed = _along_rows(graph, image, chosen.rows, row_matrix)
+    result = _along_rows(graph, transposed, chosen.columns, column_matrix)
+    return graph.add("Slice", result, np.array([0, 0]), np.array(chosen.size), np.array([2, 3]))
+
+
+def _along_rows(graph: Graph, x: str, band: Band, matrix: Source) -> str:
+    """Filtered along the second axis from the end; transposed."""
+    blocks = graph.add("MatMul", matrix, graph.add("Gather", x, band.positions, axis=2))
+    return graph.add("Reshape", graph.add("Transpose", blocks, perm=[0, 1, 4, 2, 3]), np.array([0, 0, 0, -1]))
 
 
 def _reach(sigma: float) -> int:

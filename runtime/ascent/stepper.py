@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ..provider.tensors import Bound, Place
 from ..settings.settings import Settings
 from .evaluator import Objective
-from .update import Limits, Update
+from .parts.part import Limits
+from .update import Update
 from .update_graph import GraphUpdate, check, roll, roll_inputs
 
 Array = NDArray[np.float32]

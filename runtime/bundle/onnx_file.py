@@ -1,7 +1,6 @@
 """What an ONNX file says of itself, read without the onnx package and before onnxruntime sees it.
 
-Only the fields that decide whether a file is a safe bundle are declared; protobuf keeps the rest, the weights among
-it, as unknown bytes. Field numbers are those of onnx.proto.
+Only what decides whether a file is a safe bundle is judged; the weights stay the bytes that they are.
 """
 
 from __future__ import annotations
@@ -9,58 +8,21 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from ...models.assembly import Assembled
 from ...models.contract import BundleFormatError, form_key
-from .messages import Schema, message_classes
+from ..provider.onnx_graph import EXTERNAL, UNDEFINED, message_class
 
 _NEWEST_IR = 9
 _NEWEST_OPSET = 18
 _OWN_DOMAINS = ("", "ai.onnx")
-_EXTERNAL = 1  # TensorProto.DataLocation
-_UNDEFINED = 0  # TensorProto.DataType
 # Of a graph without its weights; well above the largest backbone's.
 _MOST_GRAPH_BYTES = 2**26
-
-_SCHEMA: Schema = {
-    "Model": {
-        "ir_version": (1, "int64", False),
-        "graph": (7, "Graph", False),
-        "opset_import": (8, "OperatorSet", True),
-        "metadata_props": (14, "Entry", True),
-        "functions": (25, "Function", True),
-    },
-    "OperatorSet": {"domain": (1, "string", False), "version": (2, "int64", False)},
-    "Entry": {"key": (1, "string", False), "value": (2, "string", False)},
-    "Function": {"node": (7, "Node", True)},
-    "Graph": {
-        "node": (1, "Node", True),
-        "initializer": (5, "Tensor", True),
-        "sparse_initializer": (15, "SparseTensor", True),
-    },
-    "Node": {"op_type": (4, "string", False), "attribute": (5, "Attribute", True), "domain": (7, "string", False)},
-    "Attribute": {
-        "t": (5, "Tensor", False),
-        "g": (6, "Graph", False),
-        "tensors": (10, "Tensor", True),
-        "graphs": (11, "Graph", True),
-        "sparse_tensor": (22, "SparseTensor", False),
-        "sparse_tensors": (23, "SparseTensor", True),
-    },
-    "SparseTensor": {"values": (1, "Tensor", False), "indices": (2, "Tensor", False)},
-    "Tensor": {
-        "data_type": (2, "int32", False),
-        "name": (8, "string", False),
-        "external_data": (13, "Entry", True),
-        "data_location": (14, "int32", False),
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -99,7 +61,7 @@ def in_form(source: bytes | Assembled, form: str) -> bytes:
     entries = {entry.key: entry.value for entry in model.metadata_props}
     if form_key(form) not in entries:
         return source.whole if isinstance(source, Assembled) else source
-    formed = _message_class("Model")(ir_version=model.ir_version, opset_import=model.opset_import)
+    formed = message_class("Model")(ir_version=model.ir_version, opset_import=model.opset_import)
     _parse(formed.graph, _decompressed(entries[form_key(form)]))
     _refuse_unsafe(formed.graph)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -128,7 +90,7 @@ def without_default(data: bytes, name: str) -> bytes:
 
 
 def _parsed(data: bytes) -> Any:
-    message = _message_class("Model")()
+    message = message_class("Model")()
     _parse(message, data)
     return message
 
@@ -155,7 +117,7 @@ def _decompressed(text: str) -> bytes:
 def _fill_in(graph: Any, weights: Mapping[str, Any]) -> None:
     """Puts the weights where only their names are."""
     for tensor in graph.initializer:
-        if tensor.data_type == _UNDEFINED:
+        if tensor.data_type == UNDEFINED:
             if tensor.name not in weights:
                 raise BundleFormatError("a form of its graph lacks a weight: copy or export it again")
             tensor.CopyFrom(weights[tensor.name])
@@ -163,7 +125,7 @@ def _fill_in(graph: Any, weights: Mapping[str, Any]) -> None:
 
 def _leave_out(graph: Any, names: Collection[str]) -> None:
     """Takes away what only names a weight that lies beside the graph."""
-    kept = [tensor for tensor in graph.initializer if tensor.data_type != _UNDEFINED or tensor.name not in names]
+    kept = [tensor for tensor in graph.initializer if tensor.data_type != UNDEFINED or tensor.name not in names]
     del graph.initializer[:]
     graph.initializer.extend(kept)
 
@@ -187,19 +149,10 @@ def _refuse_unsafe(graph: Any) -> None:
 
 
 def _refuse_external(tensor: Any) -> None:
-    if tensor.external_data or tensor.data_location == _EXTERNAL:
+    if tensor.external_data or tensor.data_location == EXTERNAL:
         raise BundleFormatError("it keeps data in other files, which a bundle never does: export it again")
 
 
 def _refuse_foreign(domain: str) -> None:
     if domain not in _OWN_DOMAINS:
         raise BundleFormatError(f"it needs operators of {domain!r}, a bundle has plain ONNX ones only: export it again")
-
-
-@cache
-def _messages() -> Callable[[str], Any]:
-    return message_classes(_SCHEMA)
-
-
-def _message_class(name: str) -> Any:
-    return _messages()(name)

@@ -21,10 +21,9 @@ from tiny import LAYERS, TINY
 
 from onnxdream.export import bundle as bundle_module
 from onnxdream.export.bundle import Request, export_bundle, make_bundle
-from onnxdream.export.conversion import OPSET
 from onnxdream.export.errors import ExportError, UnknownLayerError, VerificationError
 from onnxdream.export.verification import CHANNELS, MIXED_SIGNS
-from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, Check, Layer, Metadata, form_key
+from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, OPSET, Check, Layer, Metadata, form_key
 from onnxdream.runtime.bundle.onnx_file import in_form
 
 FORMS = (BLOCKED, CHANNELS_LAST)

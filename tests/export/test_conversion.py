@@ -20,11 +20,12 @@ import onnx
 from tiny import LAYERS
 
 from onnxdream.export import conversion
-from onnxdream.export.conversion import IR_VERSION, OPSET, convert
+from onnxdream.export.conversion import convert
 from onnxdream.export.forward import IMAGE, Convolution, MaxPool, Relu, fold
 from onnxdream.export.rewriting import rewritten
 from onnxdream.export.weights import Loaded
 from onnxdream.models import contract
+from onnxdream.models.contract import IR_VERSION, OPSET
 
 Array = NDArray[np.float32]
 Stock = Callable[[str], Loaded]

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pictures_fixture import TINY_BYTES, cliff_bytes, noise
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream, preset
-from onnxdream.runtime.bundle.onnx_file import _message_class
 from onnxdream.runtime.bundle.sessions import Session, Sessions
 from onnxdream.runtime.dream.run import prepare
 from onnxdream.runtime.errors import DivergedError, DreamError, SettingsError
 from onnxdream.runtime.image.files import resize
 from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.provider.onnx_graph import message_class
 from onnxdream.runtime.settings.settings import GradientNorm, Normalization, OptimizerName
 
 FEW = Settings(steps=6, step_size=0.02, execution=Execution("cpu", 1))
@@ -345,7 +345,7 @@ def test_a_dream_that_leaves_the_numbers_ends_with_the_picture_before() -> None:
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_end_before_the_first_step(number: float) -> None:
-    model = _message_class("Model")()
+    model = message_class("Model")()
     model.ParseFromString(TINY_BYTES)
     kernels = sorted((bytes(tensor.SerializeToString()) for tensor in model.graph.initializer), key=len)
     broken = TINY_BYTES

@@ -1,4 +1,4 @@
-"""Momentum, Adam, pulls, masks and norms of an update, against the formulas written out."""
+"""Momentum, Adam, pulls and masks of an update, against the formulas written out."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from onnxdream.runtime.ascent.regularizers import total_variation_slope
-from onnxdream.runtime.ascent.smoothing import blurred, laplacian_normalized
-from onnxdream.runtime.ascent.update import Update, new_slots, norm
-from onnxdream.runtime.settings.settings import GradientNorm, Settings
+from onnxdream.runtime.ascent.parts.blur import blurred
+from onnxdream.runtime.ascent.parts.laplacian import laplacian_normalized
+from onnxdream.runtime.ascent.parts.tv import total_variation_slope
+from onnxdream.runtime.ascent.update import Update, new_slots
+from onnxdream.runtime.settings.settings import Settings
 
 Array = NDArray[np.float32]
 WIDE = (-1e9, 1e9)
@@ -126,22 +127,3 @@ def test_a_mask_scales_the_step() -> None:
     image = some(0)
     Update(PLAIN, WIDE).apply(image, some(1), [], 1, mask)
     np.testing.assert_allclose(image, some(0) + 0.1 * some(1) * mask, atol=1e-6)
-
-
-@pytest.mark.parametrize("shape", [SHAPE, (3, 512, 683), (3, 800, 1000)])
-def test_norms_are_numpy_s_over_any_number_of_blocks(shape: tuple[int, int, int]) -> None:
-    gradient = some(5, shape) * np.float32(1e-3)
-    gradient[2] += np.float32(2e-3)  # the last block is unlike the first
-    exact = gradient.astype(np.float64)
-    expected: dict[GradientNorm, float] = {
-        "std": float(exact.std()),
-        "l2": float(np.sqrt((exact**2).mean())),
-        "mean-abs": float(np.abs(exact).mean()),
-    }
-    for kind, value in expected.items():
-        assert norm(gradient, kind) == pytest.approx(value + 1e-8, rel=1e-6)
-
-
-def test_no_norm_is_zero() -> None:
-    for kind in ("std", "l2", "mean-abs"):
-        assert norm(np.zeros(SHAPE, np.float32), kind) > 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from onnxdream.runtime.ascent.smoothing import laplacian_normalized
+from onnxdream.runtime.ascent.parts.laplacian import laplacian_normalized
 from onnxdream.runtime.ascent.update import Update
 from onnxdream.runtime.settings.settings import GradientNorm, Settings
 

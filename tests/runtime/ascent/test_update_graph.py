@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from updates import ALL, CPU, EXAMPLES, LIMITS, Array, by_graph, by_numpy, some
 
-from onnxdream.runtime.ascent import update, update_graph
-from onnxdream.runtime.ascent.update import Part, parts_of
+from onnxdream.runtime.ascent import graph_builder
+from onnxdream.runtime.ascent.update import PARTS, parts_of
 from onnxdream.runtime.ascent.update_graph import GraphUpdate, check, roll, roll_inputs
+from onnxdream.runtime.bundle.onnx_file import read_model_file
 from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.provider.session import open_session
 from onnxdream.runtime.provider.tensors import Place, Tensor
-from onnxdream.runtime.settings.settings import Settings
+from onnxdream.runtime.settings.settings import OptimizerName, Settings
 
+OPTIMIZERS = get_args(OptimizerName)
 SIZES = [(1, 1), (1, 6), (5, 2), (33, 46), (64, 31)]
 
 
@@ -26,19 +29,73 @@ def assert_alike(found: list[Array], expected: list[Array]) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=5e-6)
 
 
-def test_both_updates_have_all_parts() -> None:
-    """Whoever adds a part adds it to both, and to the examples here."""
-    parts = set(get_args(Part))
-    assert set(update.PARTS) == set(update_graph.PARTS) == set(EXAMPLES) == parts
+def names_of(settings: Settings) -> set[str]:
+    return {part.name for part in parts_of(settings)}
+
+
+def test_every_part_has_examples_that_turn_it_on() -> None:
+    """So that whoever adds a part has both of its forms tested below."""
+    assert list(EXAMPLES) == [part.name for part in PARTS]
     for part, examples in EXAMPLES.items():
         for settings in examples:
-            assert part in parts_of(Settings(**{"gradient_norm": "none", **settings})), part
-    assert set(parts_of(Settings(**ALL, optimizer="adam"))) == parts - {"momentum"}  # type: ignore[arg-type]
+            assert names_of(Settings(**{"gradient_norm": "none", **settings})) == {part, "step"}, part
+
+
+def test_every_optimizer_is_a_part_and_goes_with_all_that_are_none() -> None:
+    optimizers = set(OPTIMIZERS) - {"plain"}
+    others = {part.name for part in PARTS} - optimizers
+    for optimizer in OPTIMIZERS:
+        assert names_of(Settings(**ALL, optimizer=optimizer)) == others | ({optimizer} & optimizers)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """All that programs are made of from now on."""
+    found: list[bytes] = []
+
+    def keep(model: bytes, *rest: Any, **options: Any) -> Any:
+        found.append(model)
+        return open_session(model, *rest, **options)
+
+    monkeypatch.setattr(graph_builder, "open_session", keep)
+    return found
+
+
+def assert_valid(models: list[bytes], count: int) -> None:
+    """Models as the standard has them, and as a bundle may be."""
+    checker = pytest.importorskip("onnx.checker")
+    assert len(models) == count
+    for model in models:
+        checker.check_model(model, full_check=True)
+        assert read_model_file(model).metadata == {}
+
+
+@pytest.mark.parametrize("part", EXAMPLES)
+def test_the_model_of_a_part_is_valid(part: str, models: list[bytes]) -> None:
+    for example in EXAMPLES[part]:
+        GraphUpdate(Settings(**{"gradient_norm": "none", **example}), LIMITS, (33, 46), CPU.aide, colours=np.eye(3))
+    assert_valid(models, len(EXAMPLES[part]))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_model_of_all_parts_is_valid(optimizer: Any, models: list[bytes]) -> None:
+    schedules = {"step_size": (0.1, 0.01), "blur": (1.6, 0.0)}
+    for more in ({}, schedules, {"clip": False}):
+        settings = Settings(**{**ALL, "optimizer": optimizer, "jitter": 3, **more})  # type: ignore[arg-type]
+        for mask in (None, np.ones((33, 46), np.float32)):
+            GraphUpdate(settings, LIMITS, (33, 46), CPU.aide, mask, np.eye(3))
+    assert_valid(models, 6)
+
+
+def test_the_models_of_roll_and_check_are_valid(models: list[bytes]) -> None:
+    roll((5, 7), CPU.aide)
+    check((5, 7), 3, CPU.aide)
+    assert_valid(models, 2)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("part", EXAMPLES)
-def test_a_part_is_the_same_as_a_graph(part: Part, size: tuple[int, int]) -> None:
+def test_a_part_is_the_same_as_a_graph(part: str, size: tuple[int, int]) -> None:
     for example in EXAMPLES[part]:
         settings = Settings(**{"gradient_norm": "none", "step_size": 0.1, **example})
         image, gradients = some(size, 0), [some(size, seed) for seed in range(1, 5)]
@@ -46,7 +103,7 @@ def test_a_part_is_the_same_as_a_graph(part: Part, size: tuple[int, int]) -> Non
         assert_alike(by_graph(settings, LIMITS, image, gradients), expected)
 
 
-@pytest.mark.parametrize("optimizer", ["plain", "momentum", "adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("limits", [(-1.0, 1.0), (0.0, 255.0)])
 def test_all_parts_together_are_the_same_as_a_graph(optimizer: Any, limits: tuple[float, float]) -> None:
     size = 45, 62

@@ -23,7 +23,8 @@ from onnxdream.models.contract import (
     form_key,
 )
 from onnxdream.runtime import Bundle
-from onnxdream.runtime.bundle.onnx_file import _message_class, in_form, read_model_file, without_default
+from onnxdream.runtime.bundle.onnx_file import in_form, read_model_file, without_default
+from onnxdream.runtime.provider.onnx_graph import message_class
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -94,7 +95,7 @@ def with_form(change: Callable[[Any], None]) -> bytes:
 
     def changed(model: Any) -> None:
         (entry,) = [entry for entry in model.metadata_props if entry.key == form_key(BLOCKED)]
-        graph = _message_class("Graph")()
+        graph = message_class("Graph")()
         graph.ParseFromString(zlib.decompress(base64.b64decode(entry.value)))
         change(graph)
         entry.value = base64.b64encode(zlib.compress(graph.SerializeToString())).decode()
@@ -127,7 +128,7 @@ def test_the_forms_of_a_bundle_compute_the_same(size: tuple[int, int], form: str
 
 
 def test_the_weights_of_a_form_are_those_of_the_file() -> None:
-    model, blocked = (_message_class("Model")() for _ in range(2))
+    model, blocked = (message_class("Model")() for _ in range(2))
     model.ParseFromString(TINY_BYTES)
     blocked.ParseFromString(in_form(TINY_BYTES, BLOCKED))
     kept = {tensor.name: tensor for tensor in blocked.graph.initializer}

@@ -17,7 +17,7 @@ from onnxdream.runtime.provider import cards, selection, session
 from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.hardware import Facts, Jetson, look
 from onnxdream.runtime.provider.machine import Machine, threads_of, usable_threads
-from onnxdream.runtime.provider.selection import candidates, choose, self_test, wrong_precision
+from onnxdream.runtime.provider.selection import candidates, choose, probe, self_test, wrong_precision
 from onnxdream.runtime.provider.session import builds_engine, first_line, open_session, placement
 from onnxdream.runtime.settings.settings import Execution, Precision, ProviderName
 
@@ -180,7 +180,7 @@ def test_a_session_never_runs_on_a_lesser_provider_in_silence() -> None:
     assert missing
     for name in missing:
         with pytest.raises(Exception) as failed:  # noqa: PT011  # onnxruntime's or ours, by its version
-            open_session(selection.PROBE.read_bytes(), Machine(name, 1))
+            open_session(probe(), Machine(name, 1))
         assert first_line(failed.value)
 
 
@@ -221,11 +221,6 @@ def test_threads_follow_the_affinity_of_the_process() -> None:
         assert usable_threads() == 1
     finally:
         os.sched_setaffinity(0, allowed)
-
-
-def test_the_probe_ships_with_the_package() -> None:
-    assert selection.PROBE.is_file()
-    assert Path(selection.__file__).parents[2] / "models" / "graphs" / "probe.onnx" == selection.PROBE
 
 
 def test_a_machine_is_what_an_execution_gets_here() -> None:

@@ -1,0 +1,26 @@
+"""Every pixel's gradient multiplied by a matrix of colours: no rainbow speckle (`settings/colours.py`)."""
+
+from __future__ import annotations
+
+from ...settings.colours import multiplied, parse_colours
+from ...settings.settings import Settings
+from ..graph_builder import whole
+from .part import Array, Moment, Part, UpdateGraph
+
+
+def _is_wanted(settings: Settings) -> bool:
+    return parse_colours(settings.colours).have_matrix
+
+
+def _by_numpy(direction: Array, moment: Moment) -> Array:
+    assert moment.colours is not None
+    return multiplied(direction, moment.colours)
+
+
+def _as_graph(direction: str, graph: UpdateGraph) -> str:
+    assert graph.colours is not None
+    product = graph.add("MatMul", graph.colours, graph.add("Reshape", direction, whole(1, 3, -1)))
+    return graph.add("Reshape", product, graph.add("Shape", direction))
+
+
+COLOURS = Part("colours", _is_wanted, _by_numpy, _as_graph, host_planes=1, graph_planes=1)

@@ -1,0 +1,29 @@
+"""The pull of L2, which draws a dream away from extremes, to the middle of its range."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...settings.settings import Settings
+from .part import Array, Limits, Moment, Part, UpdateGraph
+
+
+def _is_wanted(settings: Settings) -> bool:
+    return settings.l2 > 0
+
+
+def _by_numpy(direction: Array, moment: Moment) -> Array:
+    direction -= np.float32(moment.settings.l2) * (moment.image - np.float32(_middle(moment.limits)))
+    return direction
+
+
+def _as_graph(direction: str, graph: UpdateGraph) -> str:
+    off = graph.add("Sub", graph.image, _middle(graph.limits))
+    return graph.add("Sub", direction, graph.add("Mul", off, graph.settings.l2))
+
+
+def _middle(limits: Limits) -> float:
+    return sum(limits) / 2
+
+
+L2 = Part("l2", _is_wanted, _by_numpy, _as_graph, host_planes=1)

@@ -1,0 +1,75 @@
+"""Every band of a gradient's Laplacian pyramid at unit strength: coarse shapes climb as fast as fine ones."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ...settings.settings import Settings
+from ..filters import Filter, filtered
+from .part import Array, Moment, Part, Size, UpdateGraph
+
+# A band weaker than this share of its gradient is rounding, not to be blown up; and no division by 0.
+_FAINTEST, _LEAST = 1e-5, 1e-30
+
+
+def _is_wanted(settings: Settings) -> bool:
+    return settings.laplacian > 0
+
+
+def _by_numpy(direction: Array, moment: Moment) -> Array:
+    return laplacian_normalized(direction, moment.settings.laplacian)
+
+
+def laplacian_normalized(gradient: Array, levels: int) -> Array:
+    """The CHW gradient with every band of its Laplacian pyramid at unit strength (TF1's deepdream notebook).
+
+    Splits it with 5x5 binomial filters into `levels` bands and a rest, divides each by its root mean square, and puts
+    them together again.
+    """
+    rest = gradient.transpose(1, 2, 0)
+    faintest = max(_FAINTEST * _strength(rest), _LEAST)
+    bands = []
+    for _ in range(levels):
+        if min(rest.shape[:2]) < 2:
+            break
+        coarse = cv2.pyrDown(rest)
+        bands.append(_unit(rest - cv2.pyrUp(coarse, dstsize=(rest.shape[1], rest.shape[0])), faintest))
+        rest = coarse
+    merged = _unit(rest, faintest)
+    for band in reversed(bands):
+        merged = cv2.pyrUp(merged, dstsize=(band.shape[1], band.shape[0])) + band
+    return np.ascontiguousarray(merged.transpose(2, 0, 1))
+
+
+def _unit(band: Array, faintest: float) -> Array:
+    unit: Array = band / np.float32(max(_strength(band), faintest))
+    return unit
+
+
+def _strength(band: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(band, dtype=np.float64))))
+
+
+def _as_graph(direction: str, graph: UpdateGraph) -> str:
+    faintest = graph.add("Max", graph.add("Mul", graph.root_mean_square(direction), _FAINTEST), _LEAST)
+    bands: list[tuple[str, Size]] = []
+    rest, size = direction, graph.size
+    while len(bands) < graph.settings.laplacian and min(size) > 1:
+        down = Filter.halving(size)
+        coarse = filtered(graph, rest, down)
+        enlarged = filtered(graph, coarse, Filter.doubling(down.size, size))
+        bands.append((_unit_graph(graph, graph.add("Sub", rest, enlarged), faintest), size))
+        rest, size = coarse, down.size
+    merged = _unit_graph(graph, rest, faintest)
+    for band, larger in reversed(bands):
+        merged = graph.add("Add", filtered(graph, merged, Filter.doubling(size, larger)), band)
+        size = larger
+    return merged
+
+
+def _unit_graph(graph: UpdateGraph, band: str, faintest: str) -> str:
+    return graph.add("Div", band, graph.add("Max", graph.root_mean_square(band), faintest))
+
+
+LAPLACIAN = Part("laplacian", _is_wanted, _by_numpy, _as_graph, host_planes=3, graph_planes=4)

@@ -1,0 +1,27 @@
+"""Momentum: the running sum of directions (the heavy ball of Polyak 1964)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...settings.settings import Settings
+from .part import Array, Moment, Part, UpdateGraph
+
+
+def _is_wanted(settings: Settings) -> bool:
+    return settings.optimizer == "momentum"
+
+
+def _by_numpy(direction: Array, moment: Moment) -> Array:
+    (velocity,) = moment.slots
+    velocity *= np.float32(moment.settings.momentum)
+    velocity += direction
+    return np.array(velocity)
+
+
+def _as_graph(direction: str, graph: UpdateGraph) -> str:
+    left = graph.add("Mul", graph.slot(), graph.settings.momentum)
+    return graph.remember(graph.add("Add", left, direction))
+
+
+MOMENTUM = Part("momentum", _is_wanted, _by_numpy, _as_graph, slots=1, host_planes=2, graph_planes=1)

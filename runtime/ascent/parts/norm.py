@@ -1,0 +1,51 @@
+"""The gradient divided by its norm: a step's length does not depend on how steep it is.
+
+Norms: standard deviation (TensorFlow's tutorial), root mean square (`l2`, so that a step size means the same at every
+picture size), mean absolute value (Caffe's deepdream), or 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...settings.settings import GradientNorm, Settings
+from .part import Array, Moment, Part, UpdateGraph
+
+# TensorFlow's tutorial divides by std + 1e-8.
+_EPSILON = 1e-8
+# Values reduced at once, so that a norm takes no memory to speak of.
+_BLOCK = 2**20
+
+
+def _is_wanted(settings: Settings) -> bool:
+    return settings.gradient_norm != "none"
+
+
+def _by_numpy(direction: Array, moment: Moment) -> Array:
+    direction *= np.float32(1 / norm(direction, moment.settings.gradient_norm))
+    return direction
+
+
+def norm(gradient: Array, kind: GradientNorm) -> float:
+    """What a gradient is divided by; never 0."""
+    flat = gradient.reshape(-1)
+    blocks = [flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK)]
+    if kind == "mean-abs":
+        return sum(float(np.abs(block).sum(dtype=np.float64)) for block in blocks) / flat.size + _EPSILON
+    mean = sum(float(block.sum(dtype=np.float64)) for block in blocks) / flat.size if kind == "std" else 0.0
+    squares = sum(float(np.square(block - np.float32(mean)).sum(dtype=np.float64)) for block in blocks)
+    return float(np.sqrt(squares / flat.size)) + _EPSILON
+
+
+def _as_graph(direction: str, graph: UpdateGraph) -> str:
+    kind = graph.settings.gradient_norm
+    if kind == "mean-abs":
+        strength = graph.mean(graph.add("Abs", direction))
+    elif kind == "std":  # in two passes
+        strength = graph.root_mean_square(graph.add("Sub", direction, graph.mean(direction)))
+    else:
+        strength = graph.root_mean_square(direction)
+    return graph.add("Div", direction, graph.add("Add", strength, _EPSILON))
+
+
+NORM = Part("norm", _is_wanted, _by_numpy, _as_graph)

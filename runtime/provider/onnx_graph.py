@@ -1,0 +1,163 @@
+"""ONNX without the onnx package: the one schema of its messages, and small graphs that are made at run time.
+
+The schema declares the fields that the runtime writes, reads or judges; protobuf keeps all others as the bytes that
+they are. Names and numbers are those of onnx.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from numpy.typing import NDArray
+
+from ...models.contract import IR_VERSION, OPSET
+
+# The name of an input, a constant or an operator's output; an array; or a number, which becomes float32 [1].
+Source = str | float | NDArray[Any]
+# TensorProto.DataType
+UNDEFINED, FLOAT32, INT64 = 0, 1, 7
+# TensorProto.DataLocation
+EXTERNAL = 1
+# AttributeProto.AttributeType
+INT, INTS = 2, 7
+
+# message -> field -> (number, type, repeated); a type is a scalar's or another message's name
+_SCHEMA: dict[str, dict[str, tuple[int, str, bool]]] = {
+    "Model": {
+        "ir_version": (1, "int64", False),
+        "graph": (7, "Graph", False),
+        "opset_import": (8, "OperatorSet", True),
+        "metadata_props": (14, "Entry", True),
+        "functions": (25, "Function", True),
+    },
+    "OperatorSet": {"domain": (1, "string", False), "version": (2, "int64", False)},
+    "Entry": {"key": (1, "string", False), "value": (2, "string", False)},
+    "Function": {"node": (7, "Node", True)},
+    "Graph": {
+        "node": (1, "Node", True),
+        "name": (2, "string", False),
+        "initializer": (5, "Tensor", True),
+        "input": (11, "Value", True),
+        "output": (12, "Value", True),
+        "sparse_initializer": (15, "SparseTensor", True),
+    },
+    "Node": {
+        "input": (1, "string", True),
+        "output": (2, "string", True),
+        "name": (3, "string", False),
+        "op_type": (4, "string", False),
+        "attribute": (5, "Attribute", True),
+        "domain": (7, "string", False),
+    },
+    "Attribute": {
+        "name": (1, "string", False),
+        "i": (3, "int64", False),
+        "t": (5, "Tensor", False),
+        "g": (6, "Graph", False),
+        "ints": (8, "int64", True),
+        "tensors": (10, "Tensor", True),
+        "graphs": (11, "Graph", True),
+        "type": (20, "int32", False),
+        "sparse_tensor": (22, "SparseTensor", False),
+        "sparse_tensors": (23, "SparseTensor", True),
+    },
+    "SparseTensor": {"values": (1, "Tensor", False), "indices": (2, "Tensor", False)},
+    "Tensor": {
+        "dims": (1, "int64", True),
+        "data_type": (2, "int32", False),
+        "name": (8, "string", False),
+        "raw_data": (9, "bytes", False),
+        "external_data": (13, "Entry", True),
+        "data_location": (14, "int32", False),
+    },
+    "Value": {"name": (1, "string", False), "type": (2, "Type", False)},
+    "Type": {"tensor_type": (1, "TensorType", False)},
+    "TensorType": {"elem_type": (1, "int32", False), "shape": (2, "Shape", False)},
+    "Shape": {"dim": (1, "Dimension", True)},
+    "Dimension": {"dim_value": (1, "int64", False)},
+}
+
+
+class Graph:
+    """A graph in the making. All sizes are known and written into it, so that onnxruntime can plan its memory."""
+
+    def __init__(self) -> None:
+        self._model = message_class("Model")(ir_version=IR_VERSION)
+        self._model.opset_import.add(domain="", version=OPSET)
+        self._graph = self._model.graph
+        self._graph.name = "onnxdream"
+
+    def input(self, name: str, shape: Sequence[int], whole: bool = False) -> str:
+        """Declares an input of that shape, float32 or of whole numbers, int64; gives its name."""
+        _declare(self._graph.input.add(name=name), shape, INT64 if whole else FLOAT32)
+        return name
+
+    def constant(self, values: NDArray[Any]) -> str:
+        """Keeps an array in the model, as int64 if it is of whole numbers, else as float32; gives its name."""
+        whole = np.issubdtype(values.dtype, np.integer)
+        name = f"constant{len(self._graph.initializer)}"
+        little = np.ascontiguousarray(values, "<i8" if whole else "<f4")
+        self._graph.initializer.add(
+            name=name, dims=values.shape, data_type=INT64 if whole else FLOAT32, raw_data=little.tobytes()
+        )
+        return name
+
+    def add(self, operator: str, *sources: Source, **attributes: int | Sequence[int]) -> str:
+        """Adds an operator of one output; gives that output's name."""
+        number = len(self._graph.node)
+        # onnxruntime 1.18 names fused nodes after those they are made of, and needs every name to be another.
+        node = self._graph.node.add(op_type=operator, name=f"node{number}", output=[f"{operator.lower()}{number}"])
+        node.input.extend(self._name_of(source) for source in sources)
+        for name, value in attributes.items():
+            if isinstance(value, int):
+                node.attribute.add(name=name, type=INT, i=value)
+            else:
+                node.attribute.add(name=name, type=INTS, ints=value)
+        return str(node.output[0])
+
+    def model(self, outputs: Mapping[str, Sequence[int]]) -> bytes:
+        """The bytes of an ONNX model with those outputs, float32 of those shapes."""
+        del self._graph.output[:]
+        for name, shape in outputs.items():
+            _declare(self._graph.output.add(name=name), shape, FLOAT32)
+        return bytes(self._model.SerializeToString())
+
+    def _name_of(self, source: Source) -> str:
+        if isinstance(source, str):
+            return source
+        return self.constant(source if isinstance(source, np.ndarray) else np.array([source], np.float32))
+
+
+def _declare(value: Any, shape: Sequence[int], kind: int) -> None:
+    tensor = value.type.tensor_type
+    tensor.elem_type = kind
+    tensor.shape.SetInParent()  # also where it has no sides
+    for side in shape:
+        tensor.shape.dim.add(dim_value=side)
+
+
+def message_class(name: str) -> Any:
+    """The class of a message."""
+    return _classes()(name)
+
+
+@cache
+def _classes() -> Callable[[str], Any]:
+    file = descriptor_pb2.FileDescriptorProto(name="onnxdream_model.proto", package="onnxdream", syntax="proto2")
+    field_type = descriptor_pb2.FieldDescriptorProto
+    for message_name, members in _SCHEMA.items():
+        message = file.message_type.add(name=message_name)
+        for field_name, (number, kind, repeated) in members.items():
+            declared = message.field.add(name=field_name, number=number)
+            declared.label = field_type.LABEL_REPEATED if repeated else field_type.LABEL_OPTIONAL
+            if kind in _SCHEMA:
+                declared.type, declared.type_name = field_type.TYPE_MESSAGE, f".onnxdream.{kind}"
+            else:
+                declared.type = getattr(field_type, f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return lambda name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"onnxdream.{name}"))

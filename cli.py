@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -54,20 +54,35 @@ def main(context: typer.Context) -> None:
         raise typer.Exit(2)
 
 
-def _late_command(options: Callable[[], list[inspect.Parameter]], run: Callable[[dict[str, Any]], None]) -> Any:
-    """A command whose options are looked up when it is called, or helped with: other commands need not import them."""
+class _Dream(TyperCommand):
+    """`dream`, whose options follow from the settings; these are looked up when it is called, or helped with, so that
+    other commands need not import the runtime."""
 
-    class Command(TyperCommand):
-        def get_params(self, context: Any) -> Any:
-            if not self.params:
-                with _one_line_failures():
-                    self.params = _parameters(options())
-            return super().get_params(context)
+    def get_params(self, context: Any) -> Any:
+        if not self.params:
+            with _one_line_failures():
+                self.params = _parameters(_dream_options())
+        return super().get_params(context)
 
-        def invoke(self, context: Any) -> Any:
-            run({name: value for name, value in context.params.items() if value not in (None, [], ())})
+    def invoke(self, context: Any) -> Any:
+        options = {name: value for name, value in context.params.items() if value not in (None, [], ())}
+        images = options.pop("images", [])
+        with _one_line_failures():
+            from onnxdream.runtime.batch import dream_all, gather_pictures
+            from onnxdream.runtime.dream.request import take_order
 
-    return Command
+            order = take_order(options, with_images=bool(images))
+            for line in order.lines:
+                _say(line)
+            subjects, missing = list(order.subjects), 0
+            if not subjects:
+                subjects, missing = gather_pictures(images, _say_error, _EXAMPLES)
+            failed, interrupted = dream_all(order.job, subjects, _say, _say_error, order.checkpoint)
+            if interrupted:
+                raise typer.Exit(130)
+            if order.hint and not failed:
+                _say(order.hint)
+            raise typer.Exit(1 if failed + missing else 0)
 
 
 def _parameters(options: list[inspect.Parameter]) -> Any:
@@ -96,27 +111,7 @@ def _dream_options() -> list[inspect.Parameter]:
     return [inspect.Parameter(name, kind, default=None, annotation=what) for name, what in found.items()]
 
 
-def _dream(options: dict[str, Any]) -> None:
-    images = options.pop("images", None)
-    with _one_line_failures():
-        from onnxdream.runtime.batch import dream_all, gather_pictures
-        from onnxdream.runtime.dream.request import take_order
-
-        order = take_order(options, with_images=bool(images))
-        for line in order.lines:
-            _say(line)
-        subjects, missing = list(order.subjects), 0
-        if not subjects:
-            subjects, missing = gather_pictures(images or [], _say_error, _EXAMPLES)
-        failed, interrupted = dream_all(order.job, subjects, _say, _say_error, order.checkpoint)
-        if interrupted:
-            raise typer.Exit(130)
-        if order.hint and not failed:
-            _say(order.hint)
-        raise typer.Exit(1 if failed + missing else 0)
-
-
-@app.command(cls=_late_command(_dream_options, _dream))
+@app.command(cls=_Dream)
 def dream() -> None:
     """Dream pictures: climb the gradient of a bundle's layers."""
 

@@ -25,7 +25,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TypeVar
 
 from .decoding import DecodeError, decoded
 from .errors import OnnxdreamError
@@ -50,8 +49,6 @@ OPSET, IR_VERSION = 17, 8
 BLOCKED = "blocked"
 # The form for OpenVINO.
 CHANNELS_LAST = "channels_last"
-
-Value = TypeVar("Value")
 
 
 def weights_title(source: str) -> str:

@@ -66,7 +66,7 @@ class _Dream(TyperCommand):
 
     def invoke(self, context: Any) -> Any:
         options = {name: value for name, value in context.params.items() if value not in (None, [], ())}
-        images = options.pop("images", [])
+        images = [Path(image) for image in options.pop("images", ())]  # texts with older versions of typer
         with _one_line_failures():
             from onnxdream.runtime.batch import dream_all, gather_pictures
             from onnxdream.runtime.dream.request import take_order

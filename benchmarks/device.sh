@@ -26,8 +26,7 @@ printf '%s = "%s"\n' cuda "$venvs/cuda/bin/python" tensorflow "$venvs/tensorflow
 
 echo "== doctor, and the tests of what depends on the device"
 "$venvs/cuda/bin/python" cli.py doctor | tee "$out/doctor.txt"
-"$venvs/cuda/bin/python" -m pytest tests/test_providers.py tests/test_doctor.py tests/test_bundle.py \
-  tests/test_ascent.py tests/test_builtin.py tests/test_cli_dream.py tests/test_bench.py | tee "$out/tests.txt"
+"$venvs/cuda/bin/python" -m pytest tests/gpu | tee "$out/tests.txt"
 
 echo "== how fast, and how busy"
 "$venvs/cuda/bin/python" cli.py bench --size 512x384 --size 1024x768 | tee "$out/bench.txt"

@@ -22,7 +22,8 @@ def page() -> str:
     groups: dict[str, list[str]] = {}
     for settings in (Settings, Execution):
         for name, one in described(settings).items():
-            note = " (presets and config files only)" if one.of_presets else ""
+            where = "presets and config files" if settings is Settings else "Python and records"
+            note = f" ({where} only)" if one.of_presets else ""
             default = _shown(getattr(settings(), name))
             row = f"| `{name.replace('_', '-')}` | {one.kind} | {default} | {one.sentence.removesuffix('.')}{note} |"
             groups.setdefault(one.panel or "First of all", []).append(row)

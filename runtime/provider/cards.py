@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnxruntime as ort
 
 from ...models import contract
-from ..settings.settings import Precision, ProviderName
+from ..settings.settings import ProviderName
 from .budget import default_budget
 from .hardware import Facts, look
 from .known_issues import Trap, nvidia_issues
@@ -39,7 +39,6 @@ class Provider:
     ort_name: str
     install: str
     chain: Callable[[bytes, Machine, Mapping[str, int]], Chain]
-    precisions: tuple[Precision, ...] = ("fp32", "fp16", "mixed")
     device: Device = "cpu"
     form: str | None = None
     processors: tuple[str, ...] = ()
@@ -115,7 +114,6 @@ _ALL = (
         ort_name="OpenVINOExecutionProvider",
         install="install onnxdream[openvino] instead of onnxdream[cpu]",
         chain=_openvino_chain,
-        precisions=("fp32", "fp16", "mixed", "bf16"),
         form=contract.CHANNELS_LAST,
         folds_defaults=True,
         optimizes=True,

@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from onnxdream.models.errors import OnnxdreamError
 
 if TYPE_CHECKING:
-    from onnxdream.export.bundle import Request
+    from onnxdream.export.bundle import ExportRequest
     from onnxdream.models.contract import Metadata
     from onnxdream.runtime.bundle.bundle import Bundle
 
@@ -33,7 +33,7 @@ class _OneLineErrors(TyperGroup):
         try:
             sys.exit(super().main(*args, **{**extra, "standalone_mode": False}) or 0)
         except _UsageError as error:
-            _say_error(f"{error.format_message()} (see --help)")  # type: ignore[attr-defined]
+            _log_error(f"{error.format_message()} (see --help)")  # type: ignore[attr-defined]
             sys.exit(2)
         except (typer.Abort, KeyboardInterrupt):
             sys.exit(130)
@@ -54,7 +54,7 @@ def main(context: typer.Context) -> None:
         raise typer.Exit(2)
 
 
-class _Dream(TyperCommand):
+class _DreamCommand(TyperCommand):
     """`dream`, whose options follow from the settings; these are looked up when it is called, or helped with, so that
     other commands need not import the runtime."""
 
@@ -69,19 +69,19 @@ class _Dream(TyperCommand):
         images = [Path(image) for image in options.pop("images", ())]  # texts with older versions of typer
         with _one_line_failures():
             from onnxdream.runtime.batch import dream_all, gather_pictures
-            from onnxdream.runtime.dream.request import take_order
+            from onnxdream.runtime.dream.request import parse_request
 
-            order = take_order(options, with_images=bool(images))
-            for line in order.lines:
-                _say(line)
-            subjects, missing = list(order.subjects), 0
-            if not subjects:
-                subjects, missing = gather_pictures(images, _say_error, _EXAMPLES)
-            failed, interrupted = dream_all(order.job, subjects, _say, _say_error, order.checkpoint)
+            request = parse_request(options, with_images=bool(images))
+            for line in request.lines:
+                _log(line)
+            sources, missing = list(request.sources), 0
+            if not sources:
+                sources, missing = gather_pictures(images, _log_error, _EXAMPLES)
+            failed, interrupted = dream_all(request.job, sources, _log, _log_error, request.checkpoint)
             if interrupted:
                 raise typer.Exit(130)
-            if order.hint and not failed:
-                _say(order.hint)
+            if request.hint and not failed:
+                _log(request.hint)
             raise typer.Exit(1 if failed + missing else 0)
 
 
@@ -111,7 +111,7 @@ def _dream_options() -> list[inspect.Parameter]:
     return [inspect.Parameter(name, kind, default=None, annotation=what) for name, what in found.items()]
 
 
-@app.command(cls=_Dream)
+@app.command(cls=_DreamCommand)
 def dream() -> None:
     """Dream pictures: climb the gradient of a bundle's layers."""
 
@@ -143,7 +143,7 @@ def export(
 ) -> None:
     """Export a backbone's layers and their gradient as one ONNX bundle. Needs the extra `export`."""
     with _one_line_failures():
-        request = _request(model, layers, weights, objective, border, seed, precision)
+        request = _export_request(model, layers, weights, objective, border, seed, precision)
         from rich.console import Console
 
         from onnxdream.export.bundle import export_bundle
@@ -151,7 +151,7 @@ def export(
         with Console(stderr=True).status("") as status:
 
             def on_stage(stage: str) -> None:
-                _say(stage)
+                _log(stage)
                 status.update(stage)
 
             path, metadata = export_bundle(request, output, on_stage, lambda check: status.update(check.picture))
@@ -167,11 +167,16 @@ def layers(model: Annotated[str, typer.Option(help="v3 or inception-resnet-v2.")
 
         backbone = find_backbone(model)
         _require_export_extra()
-        from onnxdream.export.bundle import offers
+        from onnxdream.export.bundle import list_layers
 
         rows = [
-            (offer.layer.name, str(offer.layer.channels), str(offer.layer.stride), f"{offer.parameters:,}")
-            for offer in offers(backbone)
+            (
+                layer_info.layer.name,
+                str(layer_info.layer.channels),
+                str(layer_info.layer.stride),
+                f"{layer_info.parameters:,}",
+            )
+            for layer_info in list_layers(backbone)
         ]
         _print_table(("layer", "channels", "stride", "parameters up to there"), rows)
         for name, members in backbone.layer_sets.items():
@@ -186,16 +191,16 @@ def info(
 ) -> None:
     """Tell what a bundle holds, or list all bundles."""
     with _one_line_failures():
-        from onnxdream.runtime.bundle.choice import choose_bundle, shelf
+        from onnxdream.runtime.bundle.choice import choose_bundle, list_bundles
 
         if bundle is None:
             if output is not None:
                 raise typer.BadParameter("--output writes one bundle: name it")
-            rows = shelf()
+            rows = list_bundles()
             if as_json:
                 typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
             else:
-                _print_table(("bundle", "layers", "objective", "weights", "size"), [row.cells() for row in rows])
+                _print_table(("bundle", "layers", "objective", "weights", "size"), [row.row() for row in rows])
             return
         loaded = choose_bundle(bundle)
         if output is not None:
@@ -239,12 +244,12 @@ def bench(
     with _one_line_failures():
         from rich.console import Console
 
-        from onnxdream.runtime.bench import HEADER, plan
+        from onnxdream.runtime.bench import HEADER, plan_trials
 
         options = {"provider": provider, "precision": precision, "threads": threads}
-        lines, trials = plan(options, model, size)
+        lines, trials = plan_trials(options, model, size)
         for line in lines:
-            _say(line)
+            _log(line)
         results = []
         with Console(stderr=True).status("") as status:
             for trial in trials:
@@ -253,10 +258,10 @@ def bench(
         if as_json:
             typer.echo(json.dumps([result.facts() for result in results], indent=2))
         else:
-            _print_table(HEADER, [result.cells() for result in results])
+            _print_table(HEADER, [result.row() for result in results])
         problems = [f"{result.trial}: {result.problem}" for result in results if result.problem]
         for problem in problems:
-            _say_error(problem)
+            _log_error(problem)
         raise typer.Exit(1 if problems else 0)
 
 
@@ -291,10 +296,10 @@ def verify(
         if as_json:
             typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
         else:
-            _print_table(("check", "", "found"), [check.cells() for check in checks])
+            _print_table(("check", "", "found"), [check.row() for check in checks])
         for check in checks:
             if check.problem:
-                _say_error(check.problem)
+                _log_error(check.problem)
         raise typer.Exit(1 if any(check.problem for check in checks) else 0)
 
 
@@ -310,18 +315,18 @@ def experiment(context: typer.Context) -> None:
         raise typer.Exit(experiments(context.args, prog_name=context.command_path, standalone_mode=False) or 0)
 
 
-def _request(
+def _export_request(
     model: str, layers: str | None, weights: str, objective: str, border: int, seed: int, precision: str
-) -> Request:
+) -> ExportRequest:
     from onnxdream.models.backbones import find_backbone
 
     backbone = find_backbone(model)
     _require_export_extra()
-    from onnxdream.export.bundle import Request
+    from onnxdream.export.bundle import ExportRequest
 
     names = backbone.layer_sets.get(layers or backbone.default_set)
     chosen = names or tuple(name.strip() for name in str(layers).split(",") if name.strip())
-    return Request(backbone, chosen, weights, seed, objective, border, precision)
+    return ExportRequest(backbone, chosen, weights, seed, objective, border, precision)
 
 
 def _require_export_extra() -> None:
@@ -329,7 +334,7 @@ def _require_export_extra() -> None:
 
     missing = [name for name in ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime") if find_spec(name) is None]
     if missing:
-        _say_error(f"exporting needs {', '.join(missing)}: pip install 'onnxdream[export,cpu]'")
+        _log_error(f"exporting needs {', '.join(missing)}: pip install 'onnxdream[export,cpu]'")
         raise typer.Exit(1)
 
 
@@ -339,7 +344,7 @@ def _one_line_failures() -> Iterator[None]:
     try:
         yield
     except (OnnxdreamError, ImportError) as error:
-        _say_error(str(error))
+        _log_error(str(error))
         raise typer.Exit(getattr(error, "exit_code", 1)) from None
 
 
@@ -382,23 +387,23 @@ def _facts(bundle: Bundle) -> dict[str, str]:
 
 
 def _write_bundle(bundle: Bundle, path: Path) -> None:
-    from onnxdream.models.files import write_whole
+    from onnxdream.models.files import atomic_write
 
     if path.exists():
         raise typer.BadParameter(f"{path} is there: choose another --output")
     try:
-        write_whole(path, bundle.data)
+        atomic_write(path, bundle.data)
     except OSError as error:
-        _say_error(f"cannot write {path} ({error.strerror}): choose another --output")
+        _log_error(f"cannot write {path} ({error.strerror}): choose another --output")
         raise typer.Exit(1) from None
-    _say(f"{path} ({len(bundle.data) / 1e6:.1f} MB)")
+    _log(f"{path} ({len(bundle.data) / 1e6:.1f} MB)")
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _say_error(line: str) -> None:
+def _log_error(line: str) -> None:
     typer.echo(f"error: {line}", err=True)
 
 

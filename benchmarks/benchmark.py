@@ -9,50 +9,50 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from contest import Contestant, ContestError, cold_start, hold
+from arguments import Arguments
 from environments import MAKER, Pythons, sort_out
 from job import whole_job
 from machine import machine
-from order import Order
 from rows import HOME_ROW, HOME_SIZE, ROWS, SCALING_SIZES, Case, Row, Size
+from runner import BenchmarkError, Candidate, cold_start, run_interleaved
 from summary import spread, summary
 
-MATERIAL = Path(__file__).with_name("material.py")
+MATERIAL = Path(__file__).with_name("fixtures.py")
 _STARTS = 7
 
 
 class Benchmark:
     """One run, in a folder of its own; `results` grows part by part."""
 
-    def __init__(self, order: Order, pythons: Pythons, folder: Path) -> None:
-        self.order, self.pythons, self.folder = order, pythons, folder
-        self.systems, skipped = sort_out(order.systems, pythons)
+    def __init__(self, arguments: Arguments, pythons: Pythons, folder: Path) -> None:
+        self.arguments, self.pythons, self.folder = arguments, pythons, folder
+        self.systems, skipped = sort_out(arguments.systems, pythons)
         self.results: dict[str, Any] = {
             "schema": 1,
             "date": datetime.now(timezone.utc).date().isoformat(),
             "machine": machine(),
-            "threads": order.plan.threads,
+            "threads": arguments.plan.threads,
             "versions": {},
             "skipped": skipped,
         }
 
     def run(self) -> dict[str, Any]:
-        """Raises ContestError; WrongResultError is one."""
+        """Raises BenchmarkError; WrongResultError is one."""
         for name, reason in self.results["skipped"].items():
-            say(f"skipped: {name} ({reason})")
+            log(f"skipped: {name} ({reason})")
         parts = {"steps": self._steps, "start": self._start, "job": self._job, "scaling": self._scaling}
-        for part in self.order.parts:
+        for part in self.arguments.parts:
             self.results[part] = parts[part]()
         return self.results
 
     def _steps(self) -> list[dict[str, Any]]:
-        return [self._case(row, size) for row in self.order.rows for size in self.order.sizes]
+        return [self._case(row, size) for row in self.arguments.rows for size in self.arguments.sizes]
 
     def _case(self, row: Row, size: Size) -> dict[str, Any]:
         case = self._made(row, size)
-        say(f"{row.title}, {case.size_name}")
-        contestants = {system.name: Contestant(system, case) for system in self.systems}
-        entries, absent = hold(contestants, self.pythons, self.order.plan, say)
+        log(f"{row.title}, {case.size_name}")
+        candidates = {system.name: Candidate(system, case) for system in self.systems}
+        entries, absent = run_interleaved(candidates, self.pythons, self.arguments.plan, log)
         self.results["skipped"] |= absent
         self.systems = [system for system in self.systems if system.name not in absent]
         self.results["versions"] |= {name: entry.versions for name, entry in entries.items()}
@@ -62,13 +62,13 @@ class Benchmark:
     def _start(self) -> dict[str, list[float]]:
         """Seconds to the first gradient, by system, start by start; the systems take turns here too."""
         case = self._made(_row(HOME_ROW), HOME_SIZE)
-        say(f"cold starts, {case.size_name}")
-        contestants = [Contestant(system, case) for system in self.systems if not system.is_floor]
-        times: dict[str, list[float]] = {contestant.system.name: [] for contestant in contestants}
+        log(f"cold starts, {case.size_name}")
+        candidates = [Candidate(system, case) for system in self.systems if not system.is_floor]
+        times: dict[str, list[float]] = {candidate.system.name: [] for candidate in candidates}
         for _ in range(_STARTS):
-            for contestant in contestants:
-                python = self.pythons[contestant.system.environment]
-                times[contestant.system.name].append(cold_start(contestant, python, self.order.plan.threads))
+            for candidate in candidates:
+                python = self.pythons[candidate.system.environment]
+                times[candidate.system.name].append(cold_start(candidate, python, self.arguments.plan.threads))
         return times
 
     def _job(self) -> dict[str, Any] | None:
@@ -76,8 +76,8 @@ class Benchmark:
         ours = next((system for system in self.systems if system.is_ours), None)
         if ours is None:
             return None
-        say(f"a dream of {self.order.job_steps} steps, {case.size_name}, {ours.name}")
-        found = whole_job(Contestant(ours, case), self.pythons, self.order.job_steps, self.order.plan.threads)
+        log(f"a dream of {self.arguments.job_steps} steps, {case.size_name}, {ours.name}")
+        found = whole_job(Candidate(ours, case), self.pythons, self.arguments.job_steps, self.arguments.plan.threads)
         return {"system": ours.name, **found}
 
     def _scaling(self) -> list[dict[str, Any]]:
@@ -86,9 +86,9 @@ class Benchmark:
         if ours is None:
             return []
         cases = {"{}x{}".format(*size): self._made(_row(HOME_ROW), size) for size in SCALING_SIZES}
-        say(f"scaling, {', '.join(cases)}")
-        contestants = {name: Contestant(ours, case) for name, case in cases.items()}
-        entries, _ = hold(contestants, self.pythons, self.order.plan, say)
+        log(f"scaling, {', '.join(cases)}")
+        candidates = {name: Candidate(ours, case) for name, case in cases.items()}
+        entries, _ = run_interleaved(candidates, self.pythons, self.arguments.plan, log)
         lines = []
         for name, entry in entries.items():
             found, gflop = spread(entry.rounds), _gflop(cases[name])
@@ -98,24 +98,24 @@ class Benchmark:
         return lines
 
     def _made(self, row: Row, size: Size) -> Case:
-        """The case with its material, all sizes of its row made at once."""
+        """The case with its fixtures, all sizes of its row made at once."""
         case = Case(self.folder / row.name, size)
         if not case.gradient.exists():
-            sizes = set(self.order.sizes if "steps" in self.order.parts else ())
+            sizes = set(self.arguments.sizes if "steps" in self.arguments.parts else ())
             if row.name == HOME_ROW:
-                sizes |= {HOME_SIZE} | set(SCALING_SIZES if "scaling" in self.order.parts else ())
-            say(f"making the bundle, the weights and the reference gradients of {row.title}")
+                sizes |= {HOME_SIZE} | set(SCALING_SIZES if "scaling" in self.arguments.parts else ())
+            log(f"making the bundle, the weights and the reference gradients of {row.title}")
             texts = ["{}x{}".format(*size) for size in sorted(sizes)]
             words = [MATERIAL, case.folder, row.backbone, row.layer_set, *texts]
             done = subprocess.run(
                 [str(self.pythons[MAKER]), *map(str, words)], capture_output=True, text=True, check=False
             )
             if done.returncode:
-                raise ContestError(f"material of {row.name}: {(done.stderr.strip().splitlines() or [''])[-1]}")
+                raise BenchmarkError(f"fixtures of {row.name}: {(done.stderr.strip().splitlines() or [''])[-1]}")
         return case
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """For who waits."""
     print(line, file=sys.stderr, flush=True)
 

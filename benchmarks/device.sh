@@ -30,6 +30,6 @@ echo "== doctor, and the tests of what depends on the device"
 
 echo "== how fast, and how busy"
 "$venvs/cuda/bin/python" cli.py bench --size 512x384 --size 1024x768 | tee "$out/bench.txt"
-"$venvs/cuda/bin/python" benchmarks/busy.py models/builtin/v3-low.json 512x384 | tee "$out/busy.txt"
+"$venvs/cuda/bin/python" benchmarks/gpu_utilisation.py models/builtin/v3-low.json 512x384 | tee "$out/gpu-utilisation.txt"
 "$venvs/tensorflow/bin/python" benchmarks/run.py --environments "$out/environments.toml" --json "$out/results.json" \
   --systems cuda,torch-cuda-eager,torch-cuda-compile,torch-cuda-fp16 --parts steps,start,job | tee "$out/table.md"

@@ -11,26 +11,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-from contest import Contestant, ContestError, Worker
 from environments import Pythons
+from runner import BenchmarkError, Candidate, Worker
 
 # Seconds that the dream goes on at a time, and the bare steps that are timed in between.
 _TURN, _SAMPLE = 10.0, 5
 
 
-def whole_job(contestant: Contestant, pythons: Pythons, steps: int, threads: int) -> dict[str, Any]:
+def whole_job(candidate: Candidate, pythons: Pythons, steps: int, threads: int) -> dict[str, Any]:
     """Seconds of a `dream` of that many steps with all its files, and of as many steps of the bare ascent.
 
     The two take turns, since a machine's mood changes within a dream: it is stopped (SIGSTOP) for each sample of
-    steps, which is not counted. Raises ContestError.
+    steps, which is not counted. Raises BenchmarkError.
     """
-    python = pythons[contestant.system.environment]
-    with Worker(contestant, python, threads) as worker, tempfile.TemporaryDirectory() as folder:
+    python = pythons[candidate.system.environment]
+    with Worker(candidate, python, threads) as worker, tempfile.TemporaryDirectory() as folder:
         worker.ask("step_seconds", count=_SAMPLE)  # the first find cold caches
         samples = worker.ask("step_seconds", count=_SAMPLE)
-        words = ["-m", "onnxdream.cli", "dream", "--noise", contestant.case.size_name, "--steps", str(steps)]
-        words += ["--model", str(contestant.case.folder / "bundle.onnx"), "--threads", str(threads)]
-        words += ["--provider", contestant.system.options["provider"], "--output", folder]
+        words = ["-m", "onnxdream.cli", "dream", "--noise", candidate.case.size_name, "--steps", str(steps)]
+        words += ["--model", str(candidate.case.folder / "bundle.onnx"), "--threads", str(threads)]
+        words += ["--provider", candidate.system.options["provider"], "--output", folder]
         log = Path(folder) / "log"
         with log.open("w") as file:
             started = time.perf_counter()
@@ -44,7 +44,7 @@ def whole_job(contestant: Contestant, pythons: Pythons, steps: int, threads: int
             os.killpg(dream.pid, signal.SIGCONT)
         seconds = time.perf_counter() - started - stopped
         if dream.returncode:
-            raise ContestError(f"dream: {log.read_text().strip()}")
+            raise BenchmarkError(f"dream: {log.read_text().strip()}")
     alone = steps * statistics.fmean(samples)  # as the dream's, slow moments included
     return {"steps": steps, "seconds": seconds, "steps_alone_seconds": alone, "share": seconds / alone}
 

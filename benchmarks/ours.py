@@ -15,8 +15,8 @@ import onnxdream.cli  # noqa: F401 - what the command `dream` imports first, so 
 from onnxdream.runtime import Bundle, Execution
 from onnxdream.runtime.batch import dream_all  # noqa: F401 - likewise
 from onnxdream.runtime.bundle.sessions import Session
-from onnxdream.runtime.dream.request import take_order  # noqa: F401 - likewise
-from onnxdream.runtime.provider.selection import choose
+from onnxdream.runtime.dream.request import parse_request  # noqa: F401 - likewise
+from onnxdream.runtime.provider.selection import choose_provider
 
 Array = NDArray[np.float32]
 
@@ -31,7 +31,7 @@ class Ours:
         self._picture = case.picture
         self._image: Array = np.load(case.image)
         self._layer_weights = np.ones(len(self._bundle.metadata.layers), np.float32)
-        self._session = Session(self._bundle, *self._image.shape[1:], choose(self._execution).machine)
+        self._session = Session(self._bundle, *self._image.shape[1:], choose_provider(self._execution).machine)
 
     def gradient(self) -> Array:
         """Of the sum of the layers' means, [3, height, width], at the case's image."""
@@ -49,9 +49,9 @@ class Ours:
     @cached_property
     def _climb(self) -> Any:
         """An ascent that goes on without end, in the very session that gives the gradient."""
-        from onnxdream.runtime.bench import Climb  # no part of a dream, and so not of its cold start
+        from onnxdream.runtime.bench import StepTimer  # no part of a dream, and so not of its cold start
 
-        return Climb(self._bundle, self._execution, np.load(self._picture))
+        return StepTimer(self._bundle, self._execution, np.load(self._picture))
 
     def versions(self) -> dict[str, str]:
         """Of what computes."""

@@ -30,9 +30,9 @@ class TensorFlow:
         facts = json.loads((case.folder / "forward.json").read_text())
         module, function = facts["builder"].split(":")
         builder = getattr(importlib.import_module(module), function)
-        stock = builder(include_top=False, weights=None, input_shape=(None, None, 3))
-        stock.load_weights(case.folder / "keras.weights.h5")
-        self._model = keras.Model(stock.input, [stock.get_layer(layer).output for layer in facts["layers"]])
+        reference = builder(include_top=False, weights=None, input_shape=(None, None, 3))
+        reference.load_weights(case.folder / "keras.weights.h5")
+        self._model = keras.Model(reference.input, [reference.get_layer(layer).output for layer in facts["layers"]])
         self._limits = tuple(facts["range"])
         self._image: Any = tf.constant(np.load(case.image).transpose(1, 2, 0)[None])
 

@@ -20,7 +20,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Case:
-    """A row at a size; its folder holds what `material` made of the row."""
+    """A row at a size; its folder holds what `fixtures` made of the row."""
 
     folder: Path
     size: Size

@@ -10,26 +10,26 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmark import Benchmark, say
-from contest import ContestError
+from arguments import parse_arguments
+from benchmark import Benchmark, log
 from environments import EnvironmentsError, read_environments
-from order import read_order
-from page import publish, report
+from report import publish, report
+from runner import BenchmarkError
 
 
 def main(words: list[str]) -> int:
     """Runs the benchmark; returns the exit code."""
-    order = read_order(words)
+    arguments = parse_arguments(words)
     try:
-        pythons = read_environments(order.environments)
+        pythons = read_environments(arguments.environments)
         with tempfile.TemporaryDirectory() as folder:
-            results = Benchmark(order, pythons, Path(folder)).run()
-    except (EnvironmentsError, ContestError) as error:
-        say(f"error: {error}")
+            results = Benchmark(arguments, pythons, Path(folder)).run()
+    except (EnvironmentsError, BenchmarkError) as error:
+        log(f"error: {error}")
         return 1
-    order.json.write_text(json.dumps(results, indent=1))
+    arguments.json.write_text(json.dumps(results, indent=1))
     print(report(results))
-    if order.publish:
+    if arguments.publish:
         publish(results)
     return 0
 

@@ -1,4 +1,4 @@
-"""What a contest's seconds come to."""
+"""What a runner's seconds come to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 import numpy as np
-from contest import Entry
+from runner import Entry
 from systems import System
 
 

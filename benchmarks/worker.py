@@ -17,22 +17,22 @@ from rows import Case
 from systems import SYSTEMS
 
 
-def serve(contestant: Any, answers: Any) -> None:
+def serve(candidate: Any, answers: Any) -> None:
     """Answers until stdin ends."""
     for line in sys.stdin:
         request = json.loads(line)
-        print(json.dumps(_answer(contestant, request)), file=answers, flush=True)
+        print(json.dumps(_answer(candidate, request)), file=answers, flush=True)
 
 
-def _answer(contestant: Any, request: dict[str, Any]) -> Any:
+def _answer(candidate: Any, request: dict[str, Any]) -> Any:
     if request["ask"] == "gradient":
         import numpy as np
 
-        np.save(request["path"], contestant.gradient())
+        np.save(request["path"], candidate.gradient())
         return None
     if request["ask"] == "facts":
-        return {"versions": contestant.versions(), "peak_bytes": _peak_bytes()}
-    return getattr(contestant, request["ask"])(request["count"])
+        return {"versions": candidate.versions(), "peak_bytes": _peak_bytes()}
+    return getattr(candidate, request["ask"])(request["count"])
 
 
 def _peak_bytes() -> int:

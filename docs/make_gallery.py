@@ -25,7 +25,7 @@ MASK = FOLDER / "mask.png"
 PHOTO = "examples/rocket.jpg"
 _BRUSH = "--octaves 5 --octave-scale 1.3 --steps 12 --step-size 0.03:0.012 --blur 1.6:0.5 --jitter 16 --colours own"
 _MID = f"--model v3-mid-l2 --layers mixed3 {_BRUSH}"
-_LONGEST = 640
+_MAX_SIDE = 640
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def main(names: list[str]) -> None:
     _draw_mask()
     for entry in (*LOOKS, *METHODS):
         if not names or entry.name in names:
-            _save(entry.name, _fitted(_dreamed(entry.command), _LONGEST))
+            _save(entry.name, _fitted(_dreamed(entry.command), _MAX_SIDE))
     for sheet in SHEETS:
         if not names or sheet.name in names:
             _save(sheet.name, _laid_out(sheet))

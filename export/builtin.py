@@ -12,19 +12,19 @@ import zlib
 import onnx
 
 from ..models import assembly
-from ..models.assembly import BUILT_IN, BuiltIn, Recipe, Rule, WeightFile, put_together
+from ..models.assembly import BUILT_IN, BuiltIn, Recipe, Rule, WeightFile, assemble
 from ..models.backbones import find_backbone
-from ..models.files import write_whole
-from .bundle import Request, make_bundle
+from ..models.files import atomic_write
+from .bundle import ExportRequest, make_bundle
 from .forward import Convolution, Forward, fold
 from .operators import bias_name, kernel_name
 from .rewriting import rewritten
 from .weights import Loaded, load
 
 
-def request_of(built_in: BuiltIn) -> Request:
+def request_of(built_in: BuiltIn) -> ExportRequest:
     """What exports the bundle."""
-    return Request(find_backbone(built_in.backbone), built_in.layers, "builtin", objective=built_in.objective)
+    return ExportRequest(find_backbone(built_in.backbone), built_in.layers, "builtin", objective=built_in.objective)
 
 
 def rules_of(forward: Forward, loaded: Loaded) -> tuple[Rule, ...]:
@@ -37,7 +37,7 @@ def rules_of(forward: Forward, loaded: Loaded) -> tuple[Rule, ...]:
     )
 
 
-def taken_apart(bundle: bytes, forward: Forward) -> tuple[bytes, int]:
+def disassemble(bundle: bytes, forward: Forward) -> tuple[bytes, int]:
     """A bundle's model without the weights of its convolutions, its graph last, and where the graph begins."""
     model = onnx.load_from_string(bundle)
     weights = {
@@ -58,13 +58,13 @@ def make(built_in: BuiltIn) -> Recipe:
     bundle, metadata = make_bundle(request, print)
     loaded = load(request.backbone, "builtin", 0)
     forward = rewritten(fold(loaded.model).cut(request.layers), request.layers)
-    model, graph_at = taken_apart(bundle, forward)
+    model, graph_at = disassemble(bundle, forward)
     assert request.backbone.built_in_weights
     rules, weights = rules_of(forward, loaded), assembly.FOLDER / request.backbone.built_in_weights
-    whole = put_together(model, graph_at, rules, WeightFile(weights.read_bytes()))
+    whole = assemble(model, graph_at, rules, WeightFile(weights.read_bytes()))
     recipe = Recipe(weights.name, metadata.weights.sha256, hashlib.sha256(whole.whole).hexdigest(), graph_at, rules)
-    write_whole(built_in.path.with_suffix(".graph"), zlib.compress(model, 9))
-    write_whole(built_in.path, recipe.to_json().encode())
+    atomic_write(built_in.path.with_suffix(".graph"), zlib.compress(model, 9))
+    atomic_write(built_in.path, recipe.to_json().encode())
     return recipe
 
 

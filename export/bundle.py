@@ -13,7 +13,7 @@ import onnx
 from ..models import contract
 from ..models.backbones import Backbone
 from ..models.contract import OPSET, Check, Layer, Metadata
-from ..models.files import write_whole
+from ..models.files import atomic_write
 from ..models.library import bundle_folder, bundle_path
 from .backbone import build
 from .conversion import convert
@@ -21,16 +21,16 @@ from .errors import ExportError, UnknownLayerError, WeightsError
 from .forward import Convolution, Forward, fold
 from .memory import assumed, measure
 from .objectives import OBJECTIVES
-from .packing import packed
 from .precision import PRECISIONS
-from .rounding import rounded
-from .stock import Stock
+from .reference_model import ReferenceModel
+from .rounding import emulate_fp16
+from .serialization import serialize
 from .verification import verify
 from .weights import Loaded, load
 
 
 @dataclass(frozen=True)
-class Request:
+class ExportRequest:
     """What to export. `weights` is auto, imagenet, builtin, random or a path; auto is imagenet, and builtin where that
     file is not to be had and the layers allow it; `seed` serves random only; `border` is the margin of every layer, in
     its own cells, that its loss leaves out (Keras's example has 2); `precision` is fp32, fp16 or mixed."""
@@ -45,7 +45,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Offer:
+class LayerInfo:
     """A layer that a backbone offers; `parameters` counts the weights of everything up to there."""
 
     layer: Layer
@@ -53,7 +53,7 @@ class Offer:
 
 
 def make_bundle(
-    request: Request,
+    request: ExportRequest,
     on_stage: Callable[[str], None] = lambda stage: None,
     on_check: Callable[[Check], None] = lambda check: None,
 ) -> tuple[bytes, Metadata]:
@@ -74,19 +74,19 @@ def make_bundle(
     on_stage("comparing with TensorFlow")
     checks = verify(
         {form: bytes(model.SerializeToString()) for form, model in _as_computed(models, request).items()},
-        Stock(loaded.model, request.layers, request.objective, request.border),
+        ReferenceModel(loaded.model, request.layers, request.objective, request.border),
         metadata.smallest_size[0],
         request.backbone.input_range,
         on_check,
         request.precision,
     )
     on_stage("measuring its memory")
-    metadata = replace(metadata, verification=checks, memory=measure(packed(models, metadata)) or metadata.memory)
-    return packed(models, metadata), metadata
+    metadata = replace(metadata, verification=checks, memory=measure(serialize(models, metadata)) or metadata.memory)
+    return serialize(models, metadata), metadata
 
 
 def export_bundle(
-    request: Request,
+    request: ExportRequest,
     output: Path | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
     on_check: Callable[[Check], None] = lambda check: None,
@@ -105,26 +105,26 @@ def export_bundle(
     variant = "-".join(part for part in parts if part)
     path = output or bundle_path(request.backbone, request.layers, _weights_name(request, metadata.weights), variant)
     try:
-        write_whole(path, data)
+        atomic_write(path, data)
     except OSError as error:
         raise ExportError(f"cannot write {path} ({error.strerror}): make room or choose another --output") from error
     return path, metadata
 
 
-def offers(backbone: Backbone) -> list[Offer]:
+def list_layers(backbone: Backbone) -> list[LayerInfo]:
     """Every layer that can be exported, first to last."""
     forward = fold(build(backbone))
-    return [Offer(_layer(forward, name), forward.cut((name,)).parameters) for name in forward.layers]
+    return [LayerInfo(_layer(forward, name), forward.cut((name,)).parameters) for name in forward.layers]
 
 
-def _as_computed(models: dict[str, onnx.ModelProto], request: Request) -> dict[str, onnx.ModelProto]:
+def _as_computed(models: dict[str, onnx.ModelProto], request: ExportRequest) -> dict[str, onnx.ModelProto]:
     """What is to be verified: the models, and as a GPU computes them where the CPU would not."""
     if PRECISIONS[request.precision].is_full:
         return models
-    return models | {f"{form}, rounded": rounded(model) for form, model in models.items()}
+    return models | {f"{form}, rounded": emulate_fp16(model) for form, model in models.items()}
 
 
-def _weights_name(request: Request, weights: contract.Weights) -> str:
+def _weights_name(request: ExportRequest, weights: contract.Weights) -> str:
     """How a bundle's file name tells its weights."""
     if request.weights == "random":
         return "random" if request.seed == 0 else f"random{request.seed}"
@@ -149,7 +149,7 @@ def _require_layers(layers: tuple[str, ...]) -> None:
         raise UnknownLayerError(f"layer {twice[0]} is named twice: name each layer once")
 
 
-def _loaded(request: Request, on_stage: Callable[[str], None]) -> tuple[Loaded, Forward]:
+def _loaded(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[Loaded, Forward]:
     """The stock model with its weights, and the part of it that the layers need."""
     if request.weights in ("auto", "imagenet"):
         fold(build(request.backbone)).cut(request.layers)  # a layer's name is refused before a download, not after
@@ -169,14 +169,14 @@ def _loaded(request: Request, on_stage: Callable[[str], None]) -> tuple[Loaded, 
         return found
 
 
-def _loaded_from(request: Request, source: str) -> tuple[Loaded, Forward]:
+def _loaded_from(request: ExportRequest, source: str) -> tuple[Loaded, Forward]:
     loaded = load(request.backbone, source, request.seed)
     forward = fold(loaded.model).cut(request.layers)
-    _require_covered(forward, loaded, request.backbone)
+    _require_initialised(forward, loaded, request.backbone)
     return loaded, forward
 
 
-def _require_covered(forward: Forward, loaded: Loaded, backbone: Backbone) -> None:
+def _require_initialised(forward: Forward, loaded: Loaded, backbone: Backbone) -> None:
     """Partial weights must reach as deep as the graph does."""
     if loaded.blocks is None:
         return
@@ -198,7 +198,7 @@ def _layer(forward: Forward, name: str) -> Layer:
     return Layer(name, forward.channels[name], forward.stride(name))
 
 
-def _metadata(request: Request, forward: Forward, weights: contract.Weights) -> Metadata:
+def _metadata(request: ExportRequest, forward: Forward, weights: contract.Weights) -> Metadata:
     side = forward.smallest_size(request.layers, request.border)
     return Metadata(
         backbone=request.backbone.name,

@@ -141,10 +141,10 @@ def _function(
         heads = [
             tf.ones_like(m) * (layer_weights[i] * w) for i, (m, w) in enumerate(zip(means, per_layer, strict=True))
         ]
-        slopes = above.gradient(means, activations, output_gradients=heads)
+        output_gradients = above.gradient(means, activations, output_gradients=heads)
         return {
             contract.LOSSES: tf.stack(losses, axis=1),
-            contract.GRADIENT: precision.gradient(below, activations, image, slopes),
+            contract.GRADIENT: precision.gradient(below, activations, image, output_gradients),
             contract.CHANNEL_MEANS: tf.concat(means, axis=1),
         }
 

@@ -35,7 +35,9 @@ class Precision:
         own = self.convolutions if isinstance(op, Convolution) else self.others
         return tf.cast(evaluate(op, [tf.cast(x, own) for x in inputs], weights), self.others)
 
-    def gradient(self, tape: tf.GradientTape, layers: list[Tensor], image: Tensor, slopes: list[Tensor]) -> Tensor:
+    def gradient(
+        self, tape: tf.GradientTape, layers: list[Tensor], image: Tensor, output_gradients: list[Tensor]
+    ) -> Tensor:
         """The gradient at the image, where `slopes` are those of the loss at the layers, all NCHW float32.
 
         A slope is a weight divided by the number of a layer's activations, which float16 would flush to zero. So what
@@ -43,14 +45,17 @@ class Precision:
         multiplied by it: the largest is then 1 for every size, objective and weight.
         """
         if self.is_full:
-            return tape.gradient(layers, image, output_gradients=slopes)
-        steepest = _steepest(slopes)
-        return tape.gradient(layers, image, output_gradients=[slope / steepest for slope in slopes]) * steepest
+            return tape.gradient(layers, image, output_gradients=output_gradients)
+        loss_scale = _loss_scale(output_gradients)
+        return (
+            tape.gradient(layers, image, output_gradients=[slope / loss_scale for slope in output_gradients])
+            * loss_scale
+        )
 
 
-def _steepest(slopes: list[Tensor]) -> Tensor:
+def _loss_scale(output_gradients: list[Tensor]) -> Tensor:
     """[batch, 1, 1, 1]: the largest absolute value of all layers' slopes, never 0."""
-    peaks = [tf.reduce_max(tf.abs(slope), axis=[1, 2, 3], keepdims=True) for slope in slopes]
+    peaks = [tf.reduce_max(tf.abs(slope), axis=[1, 2, 3], keepdims=True) for slope in output_gradients]
     return tf.maximum(tf.reduce_max(tf.stack(peaks), axis=0), np.finfo(np.float32).tiny)
 
 

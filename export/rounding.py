@@ -9,7 +9,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 
-def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
+def emulate_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same graph in float32, where every tensor that was float16 is rounded to what float16 holds.
 
     It computes as GPUs do, which add up in float32 and round the result. onnxruntime's CPU provider does not: it has

@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from ..models import contract
 from ..models.contract import Check
 from .errors import VerificationError
-from .stock import Evaluate, Stock
+from .reference_model import Evaluate, ReferenceModel
 
 MIXED_SIGNS, CHANNELS, ALL_LAYERS = "mixed signs", "channels", "all layers"
 _DRAWS = 3
 # The ascent that a lesser precision must follow; its step is that of the preset `paper`.
 _STEPS, _STEP_SIZE = 50, 0.003
-_ASCENDED = 2  # of the samples: noise wider than high
+_ASCENT_SAMPLE = 2  # of the samples: noise wider than high
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Bar:
+class Tolerance:
     """How far a gradient may be off: each loss by that share of the layer's mean objective plus 1e-6, the cosine at
     least, the norm by that share at most."""
 
@@ -36,18 +36,22 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Bars:
+class Tolerances:
     """What a precision is held to: the bar on noise and that on flat pictures, where rounding may decide a tie in a
     pooling, and by which share the last loss of an ascent may be off; None where no ascent is needed."""
 
-    noise: Bar
-    flat: Bar
+    noise: Tolerance
+    flat: Tolerance
     ascent: float | None = None
 
 
 # Where an area is flat, a ReLU that rounding flips is flipped all over it.
-_HALF = Bars(Bar(5e-3, 0.97, 0.03), Bar(5e-3, 0.75, 0.2), ascent=0.02)
-BARS = {"fp32": Bars(Bar(1e-4, 0.9999, 0.001), Bar(1e-4, 0.99, 0.01)), "fp16": _HALF, "mixed": _HALF}
+_HALF = Tolerances(Tolerance(5e-3, 0.97, 0.03), Tolerance(5e-3, 0.75, 0.2), ascent=0.02)
+TOLERANCES = {
+    "fp32": Tolerances(Tolerance(1e-4, 0.9999, 0.001), Tolerance(1e-4, 0.99, 0.01)),
+    "fp16": _HALF,
+    "mixed": _HALF,
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class _Sample:
 
 def verify(
     forms: Mapping[str, bytes],
-    stock: Stock,
+    reference: ReferenceModel,
     smallest: int,
     input_range: tuple[float, float],
     on_check: Callable[[Check], None] = lambda check: None,
@@ -76,9 +80,9 @@ def verify(
     0.97 and norm within 3 %, on flat pictures 0.75 and 20 %; and after 50 steps of a plain ascent of all layers, the
     total loss within 2 %.
     """
-    trial = _Trial(tuple(_open(model) for model in forms.values()), stock, precision)
+    verifier = _Verifier(tuple(_open(model) for model in forms.values()), reference, precision)
     checks = []
-    for check in trial.checks(smallest, input_range):
+    for check in verifier.checks(smallest, input_range):
         checks.append(check)
         on_check(check)
     return tuple(checks)
@@ -109,23 +113,23 @@ def _unsound(error: Exception) -> VerificationError:
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _Verifier:
     """The sessions of a bundle's forms beside the stock model, held to the bars of a precision."""
 
     sessions: tuple[Any, ...]
-    stock: Stock
+    reference: ReferenceModel
     precision: str
 
     def checks(self, smallest: int, input_range: tuple[float, float]) -> Iterator[Check]:
         """Every comparison, as it passes. Raises VerificationError."""
         samples = _samples(smallest, input_range)
         for sample in samples:
-            yield from self._passing(sample)
-        allowed = BARS[self.precision].ascent
+            yield from self._first_passing(sample)
+        allowed = TOLERANCES[self.precision].ascent
         if allowed is not None:
-            yield self._passing_ascent(samples[_ASCENDED], input_range, allowed)
+            yield self._check_ascent(samples[_ASCENT_SAMPLE], input_range, allowed)
 
-    def _passing(self, sample: _Sample) -> list[Check]:
+    def _first_passing(self, sample: _Sample) -> list[Check]:
         """The comparisons on the first picture that passes them all.
 
         On one noise picture in some dozens a pooling's or a ReLU's choice is so close that rounding decides it, and the
@@ -140,20 +144,22 @@ class _Trial:
     def _compare(self, sample: _Sample) -> Iterator[tuple[Check, bool]]:
         """On a picture of that kind: one comparison per layer, one for all of them with weights of both signs, and one
         for all their channels with weights of both signs."""
-        stock, picture = self.stock, sample.draw()
-        one_hot = np.eye(len(stock.layers), dtype=np.float32)
-        signs = np.array([(-1) ** i * (1 + 0.3 * i) for i in range(len(stock.layers))], np.float32)
-        expected = stock.losses_and_gradients(picture)
-        for climbed, weights in (*zip(stock.layers, one_hot, strict=True), (MIXED_SIGNS, signs)):
+        reference, picture = self.reference, sample.draw()
+        one_hot = np.eye(len(reference.layers), dtype=np.float32)
+        signs = np.array([(-1) ** i * (1 + 0.3 * i) for i in range(len(reference.layers))], np.float32)
+        expected = reference.losses_and_gradients(picture)
+        for climbed, weights in (*zip(reference.layers, one_hot, strict=True), (MIXED_SIGNS, signs)):
             feed = {contract.IMAGE: _planes(picture), contract.LAYER_WEIGHTS: weights}
             yield self._check(sample, climbed, feed, *expected, np.abs(expected[0]))
-        channels = _channel_weights(stock)
+        channels = _channel_weights(reference)
         feed = {
             contract.IMAGE: _planes(picture),
             contract.LAYER_WEIGHTS: signs,
             contract.CHANNEL_WEIGHTS: np.concatenate(channels),
         }
-        yield self._check(sample, CHANNELS, feed, *stock.losses_and_gradients(picture, channels), np.abs(expected[0]))
+        yield self._check(
+            sample, CHANNELS, feed, *reference.losses_and_gradients(picture, channels), np.abs(expected[0])
+        )
 
     def _check(
         self,
@@ -171,16 +177,16 @@ class _Trial:
         errors = np.max([np.abs(found[0] - losses) for found, _ in runs], axis=0)
         cosine, ratio = _worst([_agreement(gradient[0].transpose(1, 2, 0), expected) for _, gradient in runs])
         check = Check(sample.name, climbed, float(np.max(errors / (np.abs(losses) + 1e-30))), cosine, ratio)
-        bar = BARS[self.precision].flat if sample.flat else BARS[self.precision].noise
-        near = bool(np.all(errors <= bar.loss_error * sizes + 1e-6))
-        return check, near and cosine >= bar.cosine and abs(ratio - 1) <= bar.norm
+        tolerance = TOLERANCES[self.precision].flat if sample.flat else TOLERANCES[self.precision].noise
+        near = bool(np.all(errors <= tolerance.loss_error * sizes + 1e-6))
+        return check, near and cosine >= tolerance.cosine and abs(ratio - 1) <= tolerance.norm
 
-    def _passing_ascent(self, sample: _Sample, limits: tuple[float, float], allowed: float) -> Check:
+    def _check_ascent(self, sample: _Sample, limits: tuple[float, float], allowed: float) -> Check:
         """An ascent of all layers with weight 1, compared by its last loss; told, but not judged, is by how much the
         pictures' changes differ, since an ascent is chaotic."""
         picture = sample.draw()
-        total, change = _ascended(self.stock.climbed, picture, limits)
-        found = [_ascended(partial(_climbed, session), picture, limits) for session in self.sessions]
+        total, change = _ascend(self.reference.compiled, picture, limits)
+        found = [_ascend(partial(_loss_and_gradient, session), picture, limits) for session in self.sessions]
         error = float(np.max([abs(last - total) for last, _ in found])) / abs(total)
         cosine, ratio = _worst([_agreement(other, change.astype(np.float64)) for _, other in found])
         check = Check(f"{_STEPS} steps from {sample.name}", ALL_LAYERS, error, cosine, ratio)
@@ -226,7 +232,7 @@ def _planes(picture: Array) -> Array:
     return np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
 
 
-def _climbed(session: Any, picture: Array) -> tuple[float, Array]:
+def _loss_and_gradient(session: Any, picture: Array) -> tuple[float, Array]:
     """The sum of a bundle's losses of a picture [height, width, 3], and its gradient."""
     layers = session.get_inputs()[1].shape[0]
     losses, gradient = _run(
@@ -235,7 +241,7 @@ def _climbed(session: Any, picture: Array) -> tuple[float, Array]:
     return float(losses.sum()), gradient[0].transpose(1, 2, 0)
 
 
-def _ascended(evaluate: Evaluate, picture: Array, limits: tuple[float, float]) -> tuple[float, Array]:
+def _ascend(evaluate: Evaluate, picture: Array, limits: tuple[float, float]) -> tuple[float, Array]:
     """The loss after the steps of a plain ascent, and the picture's change."""
     image = picture
     for _ in range(_STEPS):
@@ -244,10 +250,10 @@ def _ascended(evaluate: Evaluate, picture: Array, limits: tuple[float, float]) -
     return evaluate(image)[0], image - picture
 
 
-def _channel_weights(stock: Stock) -> list[Array]:
+def _channel_weights(reference: ReferenceModel) -> list[Array]:
     """Weights of both signs and of the size of the default ones, a layer each."""
     rng = np.random.default_rng(1)
-    widths = [stock.model.get_layer(layer).output.shape[-1] for layer in stock.layers]
+    widths = [reference.model.get_layer(layer).output.shape[-1] for layer in reference.layers]
     return [(rng.uniform(-1, 1, width) / width).astype(np.float32) for width in widths]
 
 

@@ -139,25 +139,25 @@ class Assembled:
         return replace(self, rest=rest, graph=graph).whole
 
 
-def assembled(path: Path) -> Assembled:
+def assemble_built_in(path: Path) -> Assembled:
     """The built-in bundle with that recipe. Raises BundleFormatError."""
     try:
         recipe = Recipe.from_json(path.read_text(encoding="utf-8"))
         model = zlib.decompress(path.with_suffix(".graph").read_bytes())
         weights = WeightFile(_read(path.with_name(recipe.weights), recipe.weights_sha256))
-        return put_together(model, recipe.graph_at, recipe.rules, weights)
+        return assemble(model, recipe.graph_at, recipe.rules, weights)
     except BundleFormatError:
         raise
     except (OSError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise BundleFormatError(f"the built-in bundle {path.stem} is damaged ({error}): {_REPAIR}") from error
 
 
-def put_together(model: bytes, graph_at: int, rules: Iterable[Rule], weights: WeightFile) -> Assembled:
+def assemble(model: bytes, graph_at: int, rules: Iterable[Rule], weights: WeightFile) -> Assembled:
     """An ONNX model without weights, its graph from `graph_at` on, with those that the rules make. Raises KeyError."""
     fields: list[Buffer] = []
     names = []
     for rule in rules:
-        for part, array in zip(("kernel", "bias"), made(weights, rule), strict=True):
+        for part, array in zip(("kernel", "bias"), convolution_weights(weights, rule), strict=True):
             names.append(f"{rule.convolution}/{part}")
             fields += _field(_INITIALIZER, _tensor(names[-1], array))
     return Assembled(model[:graph_at], model[graph_at:], tuple(fields), frozenset(names))
@@ -205,7 +205,7 @@ class WeightFile:
         return values
 
 
-def made(weights: WeightFile, rule: Rule) -> tuple[Array, Array]:
+def convolution_weights(weights: WeightFile, rule: Rule) -> tuple[Array, Array]:
     """The kernel, float32 OIHW, and the bias, float32 [O], that a rule makes. Raises KeyError."""
     kernel = weights.kernel_oihw(rule.block)
     bias = weights.vector(rule.block, "bias")

@@ -11,7 +11,7 @@ from typing import IO
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """A temporary file beside `path` to write to, which takes its name at the end: no reader ever sees half of it.
 
     Missing folders are made. Raises OSError.
@@ -32,7 +32,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes bytes as `whole_file` does. Raises OSError."""
-    with whole_file(path) as file:
+def atomic_write(path: Path, data: bytes) -> None:
+    """Writes bytes as `atomic_file` does. Raises OSError."""
+    with atomic_file(path) as file:
         file.write(data)

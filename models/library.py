@@ -12,7 +12,7 @@ from .assembly import BUILT_IN
 from .backbones import Backbone
 from .contract import BundleNotFoundError
 
-_LONGEST_STEM = 80
+_MAX_STEM = 80
 
 
 def bundle_folder() -> Path:
@@ -25,12 +25,12 @@ def bundle_path(backbone: Backbone, layers: tuple[str, ...], weights: str, varia
     """Where `export` puts a bundle: `<backbone>-<layers or set>-<weights>[-<variant>].onnx`."""
     chosen = backbone.set_of(layers) or "-".join(layers)
     tail = "-".join(part for part in (weights, variant) if part)
-    if len(chosen) > _LONGEST_STEM:
+    if len(chosen) > _MAX_STEM:
         chosen = f"{len(layers)}-layers-{hashlib.sha256(chosen.encode()).hexdigest()[:8]}"
     return bundle_folder() / f"{backbone.name}-{chosen}-{tail}.onnx"
 
 
-def list_bundles() -> list[Path]:
+def bundle_paths() -> list[Path]:
     """The exported bundles, newest first."""
     files = [path for path in bundle_folder().glob("*.onnx") if not path.name.startswith(".") and path.is_file()]
     return sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)
@@ -49,7 +49,7 @@ def find_bundle(name: str) -> Path:
     path = Path(os.path.expanduser(name))  # unlike Path.expanduser it leaves ~nobody as it is
     if os.path.isfile(path):  # unlike Path.is_file it bears names of any length
         return path
-    stems = {bundle.stem: bundle for bundle in (*built_in_bundles(), *list_bundles())}
+    stems = {bundle.stem: bundle for bundle in (*built_in_bundles(), *bundle_paths())}
     if name in stems:
         return stems[name]
     matches = sorted(stem for stem in stems if stem.startswith(name))

@@ -16,13 +16,12 @@ if _MISSING:
 from .ascent.ascent import Step  # noqa: E402
 from .bundle.bundle import Bundle  # noqa: E402
 from .bundle.sessions import Sessions  # noqa: E402
-from .dream.run import Aids, Dream, Preparation, dream, prepare  # noqa: E402
+from .dream.run import Dream, Preparation, dream, prepare  # noqa: E402
 from .settings.presets import PRESETS, preset  # noqa: E402
 from .settings.settings import Execution, Settings  # noqa: E402
 
 __all__ = [
     "PRESETS",
-    "Aids",
     "Bundle",
     "Dream",
     "Execution",

@@ -11,18 +11,18 @@ from pathlib import Path
 from ..models.contract import BundleError
 from .ascent.ascent import Step
 from .dream.checkpoint import Checkpoint
-from .dream.job import dream_subject
+from .dream.job import dream_source
 from .dream.progress import DreamProgress
-from .dream.results import names_a_picture
-from .dream.writer import Job, Listener
+from .dream.results import is_picture_path
+from .dream.writer import Callbacks, Job
 from .errors import DreamError, SettingsError
 from .image.files import PictureError, PictureNotFoundError, find_pictures
-from .image.source import Subject
+from .image.source import Source
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def gather_pictures(paths: Iterable[Path], say_error: Say, examples: Path) -> tuple[list[Subject], int]:
+def gather_pictures(paths: Iterable[Path], log_error: Log, examples: Path) -> tuple[list[Source], int]:
     """The picture files of some files and folders, each once, and how many of the paths are no good.
 
     A missing picture that the folder `examples` has is hinted at.
@@ -36,12 +36,12 @@ def gather_pictures(paths: Iterable[Path], say_error: Say, examples: Path) -> tu
             failed += 1
             example = examples / path.name
             hint = f" (there is {example})" if isinstance(error, PictureNotFoundError) and example.is_file() else ""
-            say_error(f"{error}{hint}")
-    return [Subject(path) for path in found], failed
+            log_error(f"{error}{hint}")
+    return [Source(path) for path in found], failed
 
 
 def dream_all(
-    job: Job, subjects: list[Subject], say: Say, say_error: Say, checkpoint: Checkpoint | None = None
+    job: Job, sources: list[Source], log: Log, log_error: Log, checkpoint: Checkpoint | None = None
 ) -> tuple[int, bool]:
     """Dreams every picture, or goes on with the one of a checkpoint; returns how many failed, and whether Ctrl-C ended
     the batch.
@@ -49,51 +49,51 @@ def dream_all(
     A picture that fails is reported and the rest go on. Ctrl-C ends the picture at hand, whose results are saved; a
     second one kills the program at once. Raises SettingsError.
     """
-    if len(subjects) > 1 and (job.film or names_a_picture(job.output)):
+    if len(sources) > 1 and (job.film or is_picture_path(job.output)):
         raise SettingsError("one --film or one --output file cannot hold several dreams: name a folder, or one picture")
     failed = 0
     dreamed: set[str] = set()
     with interruptible() as interrupted:
-        for subject in _by_size(subjects, job.settings.max_size):
+        for source in _by_size(sources, job.settings.max_size):
             # Of two pictures of one name, the second must not replace the dream of the first.
-            own = replace(job, overwrite=False) if subject.path.stem in dreamed else job
-            dreamed.add(subject.path.stem)
+            own = replace(job, overwrite=False) if source.path.stem in dreamed else job
+            dreamed.add(source.path.stem)
             try:
-                _dream_one(own, subject, say, interrupted, checkpoint)
+                _dream_one(own, source, log, interrupted, checkpoint)
             except PictureError as error:  # it names the file
                 failed += 1
-                say_error(str(error))
+                log_error(str(error))
             except (DreamError, BundleError) as error:
                 failed += 1
-                say_error(f"{subject.name}: {error}")
+                log_error(f"{source.name}: {error}")
             except MemoryError:
                 failed += 1
-                say_error(f"{subject.name}: there is not enough memory for it: choose a smaller --max-size")
+                log_error(f"{source.name}: there is not enough memory for it: choose a smaller --max-size")
             if interrupted():
                 break
     return failed, interrupted()
 
 
-def _by_size(subjects: list[Subject], max_size: int | None) -> list[Subject]:
+def _by_size(sources: list[Source], max_size: int | None) -> list[Source]:
     """Those dreamed in one size follow each other and share a session."""
-    return sorted(subjects, key=lambda subject: subject.dreamed_size(max_size)) if len(subjects) > 1 else subjects
+    return sorted(sources, key=lambda source: source.dreamed_size(max_size)) if len(sources) > 1 else sources
 
 
 def _dream_one(
-    job: Job, subject: Subject, say: Say, interrupted: Callable[[], bool], checkpoint: Checkpoint | None
+    job: Job, source: Source, log: Log, interrupted: Callable[[], bool], checkpoint: Checkpoint | None
 ) -> None:
-    with DreamProgress(subject.name, job.settings.steps * job.settings.octaves) as progress:
+    with DreamProgress(source.name, job.settings.steps * job.settings.octaves) as progress:
 
         def on_step(step: Step) -> bool:
             progress.show(step)
             return interrupted()
 
-        dreamed, results = dream_subject(job, subject, Listener(say, on_step), checkpoint)
+        dreamed, results = dream_source(job, source, Callbacks(log, on_step), checkpoint)
     record = dreamed.record
     stopped = record.ended == "stopped"
     steps = job.settings.steps * job.settings.octaves
-    say(
-        f"{subject.name}: {f'stopped after {record.steps_done} of {steps} steps, ' if stopped else ''}"
+    log(
+        f"{source.name}: {f'stopped after {record.steps_done} of {steps} steps, ' if stopped else ''}"
         f"loss {record.first_loss:.4g} → {record.last_loss:.4g} in {record.seconds:.1f} s, saved as {results.picture}"
         f"{f'; --resume {results.checkpoint} goes on' if stopped and results.checkpoint.exists() else ''}"
     )

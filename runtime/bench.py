@@ -29,23 +29,23 @@ from .bundle.sessions import Sessions
 from .dream.run import dream
 from .errors import ProviderError
 from .footprint import peak_bytes
-from .image.canvas import Pixels
+from .image.processor import Pixels
 from .image.source import noise_picture
 from .provider.cards import PROVIDERS
 from .provider.machine import Machine
-from .provider.selection import choose
+from .provider.selection import choose_provider
 from .settings.parsing import parse_size
 from .settings.settings import Execution, Precision, ProviderName, Settings
 
 Size = tuple[int, int]
 
 # Steps that are timed: this many, or fewer where they take longer than these seconds, but never fewer than the last.
-_STEPS, _SECONDS, _LEAST_STEPS = 20, 5.0, 3
+_STEPS, _SECONDS, _MIN_STEPS = 20, 5.0, 3
 _WARM_UP = 2
 _NO_END = 1_000_000
 
 
-class Climb:
+class StepTimer:
     """A `dream` of a picture as large as it is, without end, step by step under a clock."""
 
     def __init__(self, bundle: Bundle, execution: Execution, picture: Pixels) -> None:
@@ -110,10 +110,10 @@ class Trial:
     def run(self) -> Numbers:
         """Measures in this process, on noise. Raises DreamError and BundleError."""
         execution = Execution(self.machine.provider, self.machine.threads, precision=self.machine.precision)
-        climb = Climb(Bundle.load(self.bundle), execution, noise_picture(*self.size, seed=0).pixels)
+        climb = StepTimer(Bundle.load(self.bundle), execution, noise_picture(*self.size, seed=0).pixels)
         climb.step_seconds(_WARM_UP)
         first = climb.first_seconds
-        times = climb.step_seconds(_STEPS, _SECONDS, _LEAST_STEPS)
+        times = climb.step_seconds(_STEPS, _SECONDS, _MIN_STEPS)
         low, step, high = (float(seconds) for seconds in np.quantile(times, (0.25, 0.5, 0.75)))
         return Numbers(max(0.0, first - step), step, (low, high), len(times), peak_bytes())
 
@@ -148,7 +148,7 @@ class Result:
             facts["seconds_for_1000_steps"] = self.numbers.seconds_for_1000_steps
         return facts
 
-    def cells(self) -> tuple[str, ...]:
+    def row(self) -> tuple[str, ...]:
         """As a line of a table, column by column under `HEADER`."""
         machine, numbers = self.trial.machine, self.numbers
         where = machine.provider, machine.precision, str(machine.threads), "{}x{}".format(*self.trial.size)
@@ -167,7 +167,7 @@ class Result:
 HEADER = ("provider", "precision", "threads", "size", "load", "steps/s", "1000 steps", "peak memory")
 
 
-def plan(options: Mapping[str, Any], model: str | None, sizes: Sequence[str]) -> tuple[list[str], list[Trial]]:
+def plan_trials(options: Mapping[str, Any], model: str | None, sizes: Sequence[str]) -> tuple[list[str], list[Trial]]:
     """Lines for the user, and the trials of the bundle that `dream` would choose: every size on every provider that
     works, or on the one of the options (provider, precision, threads; None like one left out).
 
@@ -191,13 +191,13 @@ def machines(execution: Execution) -> tuple[list[Machine], str | None]:
 
     Raises ProviderError where none works.
     """
-    choice = choose(execution)
+    choice = choose_provider(execution)
     if execution.provider != "auto":
         return [choice.machine], None
     found = []
     for name in PROVIDERS:
         with suppress(ProviderError):  # the command `doctor` says why
-            found.append(choose(replace(execution, provider=name)).machine)
+            found.append(choose_provider(replace(execution, provider=name)).machine)
     return found, choice.notice
 
 

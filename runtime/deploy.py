@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ..models.files import write_whole
+from ..models.files import atomic_write
 from .bundle.bundle import Bundle
 from .deploying.folder import (
     ENVIRONMENT,
@@ -139,7 +139,7 @@ def _require_free(folder: Path, overwrite: bool) -> None:
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     folder.mkdir()
     for name, data in files.items():
-        write_whole(folder / name, data)
+        atomic_write(folder / name, data)
     script = folder / RUN
     script.chmod(script.stat().st_mode | (script.stat().st_mode & 0o444) >> 2)  # whoever may read it may run it
     listed = read_manifest(folder)  # as a device will read it

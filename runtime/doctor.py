@@ -10,12 +10,12 @@ import onnxruntime as ort
 
 from ..models import library
 from .bundle.bundle import Bundle
-from .bundle.choice import called, choose_bundle
+from .bundle.choice import choose_bundle, display_name
 from .bundle.sessions import kernel_counts
 from .provider.budget import default_budget
 from .provider.cards import PROVIDERS, offered
-from .provider.hardware import Facts, Gpu, Jetson, look
-from .provider.known_issues import Trap, standing_traps
+from .provider.hardware import Gpu, Hardware, Jetson, detect_hardware
+from .provider.known_issues import KnownIssue, detect_issues
 from .provider.machine import Machine, usable_threads
 from .provider.selection import self_test
 from .provider.session import first_line
@@ -23,11 +23,11 @@ from .settings.settings import ProviderName
 
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
 # Height and width at which a bundle's kernels are counted.
-_LOOK_SIZE = 192
+_PROBE_SIZE = 192
 
 
 @dataclass(frozen=True)
-class Provider:
+class ProviderReport:
     """A provider of this onnxruntime; `problem` is None if its self-test passed.
 
     `kernels` and `elsewhere` count what it runs, and what others run for it, of the bundle that `dream` would use;
@@ -77,12 +77,12 @@ class Diagnosis:
     cudnn: tuple[str, ...]
     tensorrt: tuple[str, ...]
     versions: dict[str, str]
-    providers: tuple[Provider, ...]
+    providers: tuple[ProviderReport, ...]
     not_in_this_build: tuple[ProviderName, ...]
     bundle_folder: str
     bundles: int
     bundle: str
-    problems: tuple[Trap, ...]
+    problems: tuple[KnownIssue, ...]
 
     def lines(self) -> list[str]:
         """The diagnosis in words, one screen."""
@@ -107,44 +107,44 @@ class Diagnosis:
 
 def diagnose() -> Diagnosis:
     """Looks at the machine and tries every provider that this onnxruntime offers."""
-    available, facts, bundle = ort.get_available_providers(), look(), choose_bundle(None)
+    available, hardware, bundle = ort.get_available_providers(), detect_hardware(), choose_bundle(None)
     return Diagnosis(
         python=platform.python_version(),
-        machine=f"{facts.system} {facts.architecture}",
-        logical_cpus=facts.logical_cpus,
+        machine=f"{hardware.system} {hardware.architecture}",
+        logical_cpus=hardware.logical_cpus,
         threads=usable_threads(),
-        cores=facts.cores,
-        quota=facts.quota,
-        cpu=facts.cpu,
-        cpu_flags=tuple(flag for flag in _FLAGS if flag in facts.cpu_flags),
-        memory=facts.memory,
+        cores=hardware.cores,
+        quota=hardware.quota,
+        cpu=hardware.cpu,
+        cpu_flags=tuple(flag for flag in _FLAGS if flag in hardware.cpu_flags),
+        memory=hardware.memory,
         budget=default_budget("cpu"),
-        gpu=facts.gpu,
-        jetson=facts.jetson,
-        cuda=facts.versions_of("cudart"),
-        cudnn=facts.versions_of("cudnn"),
-        tensorrt=facts.versions_of("nvinfer"),
-        versions={**facts.packages, "OpenCV": cv2.__version__},
-        providers=tuple(_provider(name, bundle, facts) for name in offered(available)),
+        gpu=hardware.gpu,
+        jetson=hardware.jetson,
+        cuda=hardware.versions_of("cudart"),
+        cudnn=hardware.versions_of("cudnn"),
+        tensorrt=hardware.versions_of("nvinfer"),
+        versions={**hardware.packages, "OpenCV": cv2.__version__},
+        providers=tuple(_provider(name, bundle, hardware) for name in offered(available)),
         not_in_this_build=tuple(name for name in PROVIDERS if name not in offered(available)),
         bundle_folder=str(library.bundle_folder()),
-        bundles=len(library.list_bundles()),
-        bundle=called(bundle),
-        problems=tuple(standing_traps(facts, available)),
+        bundles=len(library.bundle_paths()),
+        bundle=display_name(bundle),
+        problems=tuple(detect_issues(hardware, available)),
     )
 
 
-def _provider(name: ProviderName, bundle: Bundle, facts: Facts) -> Provider:
+def _provider(name: ProviderName, bundle: Bundle, hardware: Hardware) -> ProviderReport:
     problem = self_test(name)
     if problem or name == "tensorrt":  # whose engine would take minutes
-        return Provider(name, problem)
-    bf16 = name == "openvino" and facts.has_bf16 and self_test(name, "bf16") is None
+        return ProviderReport(name, problem)
+    bf16 = name == "openvino" and hardware.has_bf16 and self_test(name, "bf16") is None
     try:
-        counts = kernel_counts(bundle, _LOOK_SIZE, _LOOK_SIZE, Machine(name, usable_threads()))
+        counts = kernel_counts(bundle, _PROBE_SIZE, _PROBE_SIZE, Machine(name, usable_threads()))
     except Exception as error:  # onnxruntime's and the drivers' failures have no common base
-        return Provider(name, f"a convolution works, {bundle.name} does not ({first_line(error)})", bf16=bf16)
+        return ProviderReport(name, f"a convolution works, {bundle.name} does not ({first_line(error)})", bf16=bf16)
     own = counts.pop(name, 0)
-    return Provider(name, None, own, sum(counts.values()), bf16)
+    return ProviderReport(name, None, own, sum(counts.values()), bf16)
 
 
 def _gpu_line(gpu: Gpu | None) -> str:

@@ -13,7 +13,7 @@ from ..models.contract import BundleError
 from ..models.errors import OnnxdreamError
 from .bundle.bundle import Bundle
 from .deploying.folder import TARGETS, DeploymentError, read_deployment, read_listed, read_manifest
-from .deploying.reference import BARS, Reference
+from .deploying.reference import TOLERANCES, Reference
 from .errors import ProviderError, SettingsError
 from .provider.machine import Machine, usable_threads
 from .provider.selection import candidates, self_test
@@ -21,19 +21,19 @@ from .settings.settings import Execution
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckResult:
     """One thing that was looked at, and what was found; `problem` is a line with what to do, None if all is well."""
 
     name: str
     found: str
     problem: str | None = None
 
-    def cells(self) -> tuple[str, ...]:
+    def row(self) -> tuple[str, ...]:
         """The check as a line of a table."""
         return self.name, "fails" if self.problem else "ok", self.found
 
 
-def verify(folder: Path, provider: str = "auto", precision: str | None = None) -> list[Check]:
+def verify(folder: Path, provider: str = "auto", precision: str | None = None) -> list[CheckResult]:
     """Looks at a folder's files, the bundle's contract, and at each provider: whether it works, and what it computes.
 
     `auto` means the providers that the folder's target must have; the precision is the bundle's own if it is None.
@@ -50,9 +50,9 @@ def verify(folder: Path, provider: str = "auto", precision: str | None = None) -
     try:
         bundle = replace(Bundle.load(read_listed(folder, deployed.bundle, listed)), path=folder / deployed.bundle)
     except BundleError as error:
-        return [*checks, Check("bundle", "against the contract", str(error))]
+        return [*checks, CheckResult("bundle", "against the contract", str(error))]
     layers = ", ".join(bundle.metadata.layer_names)
-    checks.append(Check("bundle", f"{deployed.bundle}: {bundle.metadata.backbone}, {layers}"))
+    checks.append(CheckResult("bundle", f"{deployed.bundle}: {bundle.metadata.backbone}, {layers}"))
     providers = TARGETS[deployed.target].providers if execution.provider == "auto" else (execution.provider,)
     chosen = execution.precision if precision else bundle.precision
     for name in providers:
@@ -60,7 +60,7 @@ def verify(folder: Path, provider: str = "auto", precision: str | None = None) -
     return checks
 
 
-def _files(folder: Path, listed: dict[str, str]) -> Iterator[Check]:
+def _files(folder: Path, listed: dict[str, str]) -> Iterator[CheckResult]:
     """One check of all files, or one for each that is amiss."""
     size, sound = 0, True
     for name in listed:
@@ -68,34 +68,36 @@ def _files(folder: Path, listed: dict[str, str]) -> Iterator[Check]:
             size += len(read_listed(folder, name, listed))
         except DeploymentError as error:
             sound = False
-            yield Check("files", name, str(error))
+            yield CheckResult("files", name, str(error))
     if sound:
-        yield Check("files", f"{len(listed)} as deployed, {size / 1e6:.1f} MB")
+        yield CheckResult("files", f"{len(listed)} as deployed, {size / 1e6:.1f} MB")
 
 
-def _machine(bundle: Bundle, reference: Reference, machine: Machine) -> Iterator[Check]:
+def _machine(bundle: Bundle, reference: Reference, machine: Machine) -> Iterator[CheckResult]:
     """The provider's self-test and, if it works, what it computes."""
     title = f"provider {machine.provider}"
     try:
         bundle.require_precision(machine.precision)
         candidates(machine.provider, ort.get_available_providers(), machine.precision)
     except (ProviderError, SettingsError) as error:
-        yield Check(title, "not to be had", str(error))
+        yield CheckResult(title, "not to be had", str(error))
         return
     failure = self_test(machine.provider, machine.precision)
     if failure:
-        yield Check(title, "self-test", f"{title} does not work here ({failure}): the command `doctor` tells more")
+        yield CheckResult(
+            title, "self-test", f"{title} does not work here ({failure}): the command `doctor` tells more"
+        )
         return
-    yield Check(title, "self-test")
-    title, bar = f"gradient on {machine.provider} in {machine.precision}", BARS[machine.precision]
+    yield CheckResult(title, "self-test")
+    title, tolerance = f"gradient on {machine.provider} in {machine.precision}", TOLERANCES[machine.precision]
     try:
         found = reference.agreement(bundle, machine)
     except OnnxdreamError as error:
-        yield Check(title, "no result", str(error))
+        yield CheckResult(title, "no result", str(error))
         return
     numbers = (
-        f"losses within {found.loss_error:.1e} ({bar.loss_error:.0e} allowed), "
-        f"cosine {found.cosine:.7f} ({bar.cosine:g} needed)"
+        f"losses within {found.loss_error:.1e} ({tolerance.loss_error:.0e} allowed), "
+        f"cosine {found.cosine:.7f} ({tolerance.cosine:g} needed)"
     )
     problem = f"the {title} is not what it was where it was deployed ({numbers}): choose another --provider"
-    yield Check(title, numbers, None if found.meets(bar) else problem)
+    yield CheckResult(title, numbers, None if found.meets(tolerance) else problem)

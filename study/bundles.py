@@ -21,7 +21,7 @@ from .grid import NAMED_WEIGHTS, BundleSpec
 _EXPORT_EXTRA = ("tensorflow", "keras", "tf2onnx", "onnx")
 
 
-def get_bundle(spec: BundleSpec, say: Callable[[str], None]) -> Bundle:
+def get_bundle(spec: BundleSpec, log: Callable[[str], None]) -> Bundle:
     """The bundle of that description: a named one, one of the library that fits, else one exported now.
 
     Raises BundleError, ExportFailedError and MissingBundleError.
@@ -30,26 +30,26 @@ def get_bundle(spec: BundleSpec, say: Callable[[str], None]) -> Bundle:
     if backbone is None:
         return Bundle.load(library.find_bundle(spec.model))
     if spec.weights == "auto":
-        return _imagenet_or_built_in(spec, backbone, say)
-    return _made(spec, backbone, say)
+        return _imagenet_or_built_in(spec, backbone, log)
+    return _made(spec, backbone, log)
 
 
-def _imagenet_or_built_in(spec: BundleSpec, backbone: Backbone, say: Callable[[str], None]) -> Bundle:
+def _imagenet_or_built_in(spec: BundleSpec, backbone: Backbone, log: Callable[[str], None]) -> Bundle:
     """The bundle of Keras's own ImageNet weights; where these cannot be had, of their built-in copy."""
     built_in = _fitting(replace(spec, weights="builtin"), backbone)
     try:
-        return _made(replace(spec, weights="imagenet"), backbone, say)
+        return _made(replace(spec, weights="imagenet"), backbone, log)
     except (ExportFailedError, MissingBundleError):
         if built_in is None:
             raise
-        say(f"{spec.short_name}: there is no bundle of Keras's ImageNet file, so the built-in copy in 8 bits serves")
+        log(f"{spec.short_name}: there is no bundle of Keras's ImageNet file, so the built-in copy in 8 bits serves")
         return built_in
 
 
-def _made(spec: BundleSpec, backbone: Backbone, say: Callable[[str], None]) -> Bundle:
+def _made(spec: BundleSpec, backbone: Backbone, log: Callable[[str], None]) -> Bundle:
     found = _fitting(spec, backbone)
     if found is None:
-        _export(spec, say)
+        _export(spec, log)
         found = _fitting(spec, backbone)
     if found is None:
         raise MissingBundleError(f"export made no bundle that fits {spec.long_name}: is it of this version?")
@@ -67,7 +67,7 @@ def _fitting(spec: BundleSpec, backbone: Backbone) -> Bundle | None:
         same = same and (facts.objective, facts.border) == (spec.objective, spec.border)
         return same and (facts.weights.sha256 == digest if digest else facts.weights.source == source)
 
-    for path in [*sorted(library.list_bundles()), *library.built_in_bundles()]:
+    for path in [*sorted(library.bundle_paths()), *library.built_in_bundles()]:
         try:
             bundle = Bundle.load(path)
         except BundleError:
@@ -77,7 +77,7 @@ def _fitting(spec: BundleSpec, backbone: Backbone) -> Bundle | None:
     return None
 
 
-def _export(spec: BundleSpec, say: Callable[[str], None]) -> None:
+def _export(spec: BundleSpec, log: Callable[[str], None]) -> None:
     command = shlex.join(["onnxdream", "export", *spec.export_options])
     missing = [package for package in _EXPORT_EXTRA if find_spec(package) is None]
     if missing:
@@ -85,7 +85,7 @@ def _export(spec: BundleSpec, say: Callable[[str], None]) -> None:
             f"no bundle {spec.long_name}, and exporting needs {missing[0]}: run `{command}` where "
             f"onnxdream[export,cpu] is installed and put its file into {library.bundle_folder()}"
         )
-    say(f"exporting {spec.long_name}: {command}")
+    log(f"exporting {spec.long_name}: {command}")
     # TensorFlow's memory goes with its process.
     done = subprocess.run(
         [sys.executable, "-m", "onnxdream.cli", "export", *spec.export_options],

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from ..runtime.ascent.ascent import Step
 from ..runtime.dream.checkpoint import Checkpoint, read_checkpoint
-from ..runtime.dream.job import dream_subject
+from ..runtime.dream.job import dream_source
 from ..runtime.dream.record import Record
 from ..runtime.dream.repeat import load_record
 from ..runtime.dream.results import Results
-from ..runtime.dream.writer import Job, Listener
+from ..runtime.dream.writer import Callbacks, Job
 from ..runtime.errors import RecordError
-from ..runtime.image.source import Subject
+from ..runtime.image.source import Source
 from ..runtime.settings.settings import Settings
 from .errors import ResultsError
 
@@ -26,14 +26,14 @@ class Cell:
     """`<backbone>-<set>-<picture>`; `job` writes `results`, whose record tells later what was done."""
 
     name: str
-    subject: Subject
+    source: Source
     job: Job
     results: Results
 
     @property
     def key(self) -> str:
         """Hash of the settings and of the content of bundle, picture, mask and guide. Raises ResultsError."""
-        files = {"picture": self.subject.path, "mask": self.job.mask, "guide": self.job.guide}
+        files = {"picture": self.source.path, "mask": self.job.mask, "guide": self.job.guide}
         hashes = {name: _sha256(path) if path else None for name, path in files.items()}
         return _key(self.job.settings, self.job.bundle.sha256, **hashes)
 
@@ -55,14 +55,14 @@ class Cell:
             return None
         return checkpoint if key_of(checkpoint) == self.key else None
 
-    def run(self, say: Callable[[str], None], on_step: Callable[[Step], bool | None]) -> Record:
+    def run(self, log: Callable[[str], None], on_step: Callable[[Step], bool | None]) -> Record:
         """Dreams it, from where it was left. Raises DreamError and BundleError."""
         checkpoint = self.checkpoint()
         # The checkpoint's settings name the threads and tiles that the run had: it goes on bit by bit.
         job = replace(self.job, settings=checkpoint.settings) if checkpoint else self.job
         if checkpoint:
-            say(f"{self.name}: going on after {checkpoint.state.number} steps")
-        dreamed, _ = dream_subject(job, self.subject, Listener(say, on_step), checkpoint)
+            log(f"{self.name}: going on after {checkpoint.state.number} steps")
+        dreamed, _ = dream_source(job, self.source, Callbacks(log, on_step), checkpoint)
         return dreamed.record
 
 

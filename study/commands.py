@@ -84,12 +84,12 @@ def figures(
 
 def _run(grid: Any, output: Path) -> None:
     from .folder import Folder
-    from .run import Study, Terminal
+    from .run import Reporter, Study
 
     folder = Folder(output)
-    outcome = Study(grid, folder, Terminal(_say, _say_error, _EXAMPLES)).run()
+    outcome = Study(grid, folder, Reporter(_log, _log_error, _EXAMPLES)).run()
     if _missing_report_extra():
-        _say("no report.html: install onnxdream[report] and run this again, nothing is dreamed twice")
+        _log("no report.html: install onnxdream[report] and run this again, nothing is dreamed twice")
     else:
         from .report import write_report
 
@@ -112,9 +112,9 @@ def _require_report_extra() -> None:
         raise ImportError(f"figures need {' and '.join(missing)}: pip install 'onnxdream[report]'")
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _say_error(line: str) -> None:
+def _log_error(line: str) -> None:
     typer.echo(f"error: {line}", err=True)

@@ -20,7 +20,7 @@ def estimate(cells: Iterable[Cell]) -> float:
     known: dict[tuple[str, tuple[int, int]], float] = {}
     total = 0.0
     for cell in cells:
-        size = cell.subject.dreamed_size(cell.job.settings.max_size)
+        size = cell.source.dreamed_size(cell.job.settings.max_size)
         like = (cell.job.bundle.sha256, size)
         if like not in known:
             known[like] = _seconds_per_step(cell)
@@ -39,7 +39,7 @@ def _seconds_per_step(cell: Cell) -> float:
         times.append(time.perf_counter())
 
     try:
-        dream(cell.subject.read(settings).pixels, cell.job.bundle, settings, on_step, sessions=cell.job.sessions)
+        dream(cell.source.read(settings).pixels, cell.job.bundle, settings, on_step, sessions=cell.job.sessions)
     except DreamError:  # the cell itself will say it
         return 0.0
     finally:

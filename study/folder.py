@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..models.files import write_whole
+from ..models.files import atomic_write
 from ..runtime.dream.results import Results
 from .errors import ResultsError
 
@@ -61,6 +61,6 @@ class Folder:
     def write(self, path: Path, data: bytes) -> None:
         """Raises ResultsError."""
         try:
-            write_whole(path, data)
+            atomic_write(path, data)
         except OSError as error:
             raise ResultsError(f"cannot write {path} ({error.strerror}): make room or choose another folder") from error

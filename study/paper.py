@@ -53,9 +53,9 @@ def paper_losses(row: Row) -> tuple[float, float] | None:
     return PAPER_LOSSES.get((row.backbone, row.layer_set, paper_picture(row.picture) or ""))
 
 
-def judge(rows: Sequence[Row], imagenet: bool) -> list[Claim]:
+def evaluate_claims(rows: Sequence[Row], imagenet: bool) -> list[Claim]:
     """The paper's claims by the numbers of a run; with other than ImageNet weights none of them is decidable."""
-    return [_judged(rows, imagenet, *claim) for claim in _CLAIMS]
+    return [_evaluated(rows, imagenet, *claim) for claim in _CLAIMS]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ _Compare = Callable[[Sequence[Row]], Iterator[_Comparison]]
 _Decide = Callable[[list[bool]], Verdict]
 
 
-def _judged(
+def _evaluated(
     rows: Sequence[Row], imagenet: bool, text: str, test: str, note: str, compare: _Compare, decide: _Decide
 ) -> Claim:
     done = [row for row in rows if row.status == "done"]

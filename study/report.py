@@ -19,7 +19,7 @@ from .estimate import in_words
 from .figures import PAGE, bundle_of, draw_as_paper, draw_comparison, draw_losses, page_svg
 from .folder import Folder
 from .losses import Losses, read_losses
-from .paper import SLIPPED, judge, paper_losses, paper_picture
+from .paper import SLIPPED, evaluate_claims, paper_losses, paper_picture
 from .summary import Input, Row, Summary
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -91,7 +91,7 @@ def _context(summary: Summary, folder: Folder) -> dict[str, Any]:
             (row, _title(row), paper_losses(row) if summary.is_paper else None, _slipped(row)) for row in summary.rows
         ],
         "inputs": [(entry, *_input_images(entry, folder)) for entry in summary.inputs],
-        "claims": judge(summary.rows, summary.is_imagenet) if summary.is_paper else [],
+        "claims": evaluate_claims(summary.rows, summary.is_imagenet) if summary.is_paper else [],
         "comparisons": [
             (picture, _comparison(picture, done, curves)) for picture in dict.fromkeys(row.picture for row in done)
         ],

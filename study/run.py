@@ -17,9 +17,9 @@ from ..runtime.dream.progress import DreamProgress
 from ..runtime.dream.record import Record
 from ..runtime.dream.writer import Job
 from ..runtime.errors import ProviderError
-from ..runtime.image.source import Subject
+from ..runtime.image.source import Source
 from ..runtime.settings.config import execution_of, settings_changes
-from ..runtime.settings.presets import PRESETS, find_preset, fitted
+from ..runtime.settings.presets import PRESETS, find_preset, fit_preset
 from ..runtime.settings.settings import Settings
 from .bundles import get_bundle
 from .cells import Cell
@@ -30,15 +30,15 @@ from .grid import BundleSpec, Grid
 from .inputs import keep_input
 from .summary import Input, Row, Summary
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Terminal:
+class Reporter:
     """How a study speaks to its user, and where example pictures lie that it may hint at."""
 
-    say: Say
-    say_error: Say
+    log: Log
+    log_error: Log
     examples: Path
 
 
@@ -58,20 +58,20 @@ class Outcome:
 class Study:
     """A grid on its way into a result folder. Raises GridError, DreamError and ResultsError."""
 
-    def __init__(self, grid: Grid, folder: Folder, terminal: Terminal) -> None:
-        self._grid, self._folder, self._terminal = grid, folder, terminal
+    def __init__(self, grid: Grid, folder: Folder, reporter: Reporter) -> None:
+        self._grid, self._folder, self._reporter = grid, folder, reporter
         self._changes = {**settings_changes(grid.options), "execution": execution_of(grid.options)}
         self._preset = find_preset(grid.options["preset"]) if "preset" in grid.options else None
         self._settings = replace((self._preset or PRESETS["paper"]).settings, **self._changes)
-        self._subjects = _subjects(grid, terminal)
+        self._sources = _sources(grid, reporter)
         self._inputs: dict[str, Input] = {}
         self._rows: dict[str, Row] = {}
         self._versions: dict[str, str] = {}
 
     def run(self) -> Outcome:
         """Exports what is missing, estimates, dreams every open cell; the summary is written after each."""
-        for subject in self._subjects:
-            kept = keep_input(subject.path, self._settings.max_size, self._folder)
+        for source in self._sources:
+            kept = keep_input(source.path, self._settings.max_size, self._folder)
             if kept:
                 self._inputs[kept.name] = kept
         with interruptible() as interrupted:
@@ -91,23 +91,23 @@ class Study:
     def _prepare(self, interrupted: Callable[[], bool]) -> list[Cell]:
         """The cells that can be run, and a row for every cell; those of one bundle follow each other by size."""
         cells: list[Cell] = []
-        by_size = sorted(self._subjects, key=lambda subject: subject.dreamed_size(self._settings.max_size))
+        by_size = sorted(self._sources, key=lambda source: source.dreamed_size(self._settings.max_size))
         for spec, name in zip(self._grid.bundles, self._grid.bundle_names, strict=True):
             bundle, problem = None, ""
             try:
-                bundle = None if interrupted() else get_bundle(spec, self._terminal.say)
+                bundle = None if interrupted() else get_bundle(spec, self._reporter.log)
                 settings = self._fitted(bundle, name) if bundle else self._settings
             except OnnxdreamError as error:
                 problem = "" if interrupted() else str(error)
                 bundle = None
             if problem:
-                self._terminal.say_error(problem)
-            for subject in self._subjects:
-                row = self._row(f"{name}-{subject.path.stem}", spec, bundle, subject, problem)
+                self._reporter.log_error(problem)
+            for source in self._sources:
+                row = self._row(f"{name}-{source.path.stem}", spec, bundle, source, problem)
                 self._rows[row.cell] = row
             if bundle:
                 sessions = Sessions(bundle)
-                cells += [self._cell(f"{name}-{subject.path.stem}", sessions, settings, subject) for subject in by_size]
+                cells += [self._cell(f"{name}-{source.path.stem}", sessions, settings, source) for source in by_size]
         for cell in cells:
             record = cell.record()
             if record:
@@ -115,17 +115,17 @@ class Study:
         return cells
 
     def _fitted(self, bundle: Bundle, name: str) -> Settings:
-        settings, notice = fitted(self._preset, bundle.metadata, self._changes)
-        settings.vector(bundle.metadata.layer_names)
+        settings, notice = fit_preset(self._preset, bundle.metadata, self._changes)
+        settings.weights_of(bundle.metadata.layer_names)
         if notice:
-            self._terminal.say(f"{name}: {notice}")
+            self._reporter.log(f"{name}: {notice}")
         return settings
 
-    def _cell(self, name: str, sessions: Sessions, settings: Settings, subject: Subject) -> Cell:
+    def _cell(self, name: str, sessions: Sessions, settings: Settings, source: Source) -> Cell:
         results = self._folder.results(name)
         mask, guide = (Path(aid) if aid else None for aid in map(self._grid.options.get, ("mask", "guide")))
         job = Job(sessions.bundle, settings, results.picture, True, mask=mask, guide=guide, sessions=sessions)
-        return Cell(name, subject, job, results)
+        return Cell(name, source, job, results)
 
     def _announce(self, cells: Sequence[Cell], open_cells: Sequence[Cell]) -> None:
         done, total = len(cells) - len(open_cells), len(self._rows)
@@ -133,10 +133,10 @@ class Study:
         if open_cells:
             with suppress(ProviderError):  # every cell will say it
                 if notice := open_cells[0].job.choice.notice:
-                    self._terminal.say(notice)
-            self._terminal.say("trying a few steps to tell the time it takes")
+                    self._reporter.log(notice)
+            self._reporter.log("trying a few steps to tell the time it takes")
             line += f"; {len(open_cells)} to run take about {in_words(estimate(open_cells))}"
-        self._terminal.say(line)
+        self._reporter.log(line)
 
     def _run_cell(self, cell: Cell, number: str, interrupted: Callable[[], bool]) -> None:
         settings = cell.job.settings
@@ -147,27 +147,27 @@ class Study:
                     progress.show(step)
                     return interrupted()
 
-                record = cell.run(self._terminal.say, on_step)
+                record = cell.run(self._reporter.log, on_step)
         except Exception as error:  # hours of other cells must not hang on one, whatever it fails at
             ours = isinstance(error, OnnxdreamError)
             problem = str(error) if ours else f"{type(error).__name__}: {error}"
             self._rows[cell.name] = replace(self._rows[cell.name], status="failed", problem=problem)
-            self._terminal.say_error(f"{cell.name}: {problem}")
+            self._reporter.log_error(f"{cell.name}: {problem}")
             return
         if record.ended == "stopped":
-            self._terminal.say(f"{cell.name}: stopped after {record.steps_done} steps, the same command goes on")
+            self._reporter.log(f"{cell.name}: stopped after {record.steps_done} steps, the same command goes on")
             return
         self._rows[cell.name] = self._done(cell, record)
-        self._terminal.say(
+        self._reporter.log(
             f"{number} {cell.name}: loss {record.first_loss:.4g} → {record.last_loss:.4g} in {in_words(record.seconds)}"
         )
 
-    def _row(self, cell: str, spec: BundleSpec, bundle: Bundle | None, subject: Subject, problem: str) -> Row:
+    def _row(self, cell: str, spec: BundleSpec, bundle: Bundle | None, source: Source, problem: str) -> Row:
         """What is known of a cell before it is run."""
         card = spec.backbone
         layers = bundle.metadata.layer_names if bundle else spec.layer_names(card) if card else ()
         backbone = bundle.metadata.backbone if bundle else card.name if card else spec.model
-        kept = self._inputs.get(subject.path.stem)
+        kept = self._inputs.get(source.path.stem)
         return Row(
             cell=cell,
             bundle=bundle.name if bundle else "",
@@ -176,7 +176,7 @@ class Study:
             layers=layers,
             weights=bundle.metadata.weights.source if bundle else Path(spec.weights).name if card else "",
             objective=bundle.metadata.objective if bundle else spec.objective,
-            picture=subject.path.stem,
+            picture=source.path.stem,
             status="failed" if problem else "open",
             problem=problem,
             colourfulness=kept.colourfulness if kept else 0.0,
@@ -210,15 +210,15 @@ class Study:
         )
 
 
-def _subjects(grid: Grid, terminal: Terminal) -> list[Subject]:
-    subjects, missing = gather_pictures(grid.images, terminal.say_error, terminal.examples)
+def _sources(grid: Grid, reporter: Reporter) -> list[Source]:
+    sources, missing = gather_pictures(grid.images, reporter.log_error, reporter.examples)
     if missing:
         raise GridError("a study starts only with all its pictures there")
-    names = [subject.path.stem for subject in subjects]
+    names = [source.path.stem for source in sources]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise GridError(f"two pictures are called {twice[0]}: rename one, cells are named after them")
-    return subjects
+    return sources
 
 
 def _set_of(backbone: str, layers: tuple[str, ...]) -> str:

@@ -43,7 +43,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def broken_cuda(monkeypatch: pytest.MonkeyPatch) -> str:
     """An onnxruntime that offers CUDA, which does not work here; the notice of `auto`, which takes the CPU then."""
     from onnxdream.runtime.provider.cards import PROVIDERS
-    from onnxdream.runtime.provider.selection import choose
+    from onnxdream.runtime.provider.selection import choose_provider
     from onnxdream.runtime.settings.settings import Execution
 
     if PROVIDERS["cuda"].ort_name in onnxruntime.get_available_providers():
@@ -51,7 +51,7 @@ def broken_cuda(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: [PROVIDERS["cuda"].ort_name, PROVIDERS["cpu"].ort_name]
     )
-    notice = choose(Execution()).notice
+    notice = choose_provider(Execution()).notice
     assert notice is not None
     assert notice.endswith(": using cpu")
     return notice
@@ -73,9 +73,9 @@ def tiny_path() -> Path:
 def tiny_bundle(tiny_backbone: Backbone) -> bytes:
     """A tiny bundle exported now, with random weights of seed 0; skips where TensorFlow is not installed."""
     pytest.importorskip("tensorflow")
-    from onnxdream.export.bundle import Request, make_bundle
+    from onnxdream.export.bundle import ExportRequest, make_bundle
 
-    bundle, _ = make_bundle(Request(tiny_backbone, LAYERS, weights="random", seed=0))
+    bundle, _ = make_bundle(ExportRequest(tiny_backbone, LAYERS, weights="random", seed=0))
     return bundle
 
 
@@ -88,8 +88,8 @@ def tiny_bundle_path(tiny_bundle: bytes, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def stock(tiny_backbone: Backbone) -> Callable[[str], Any]:
-    """Stock Keras models with random weights of seed 0 by backbone name, each built once: `stock("v3").model`."""
+def reference(tiny_backbone: Backbone) -> Callable[[str], Any]:
+    """Stock Keras models with random weights of seed 0 by backbone name, each built once: `reference("v3").model`."""
     pytest.importorskip("tensorflow")
     from onnxdream.export.weights import load
 

@@ -10,9 +10,9 @@ TINY_PATH = Path(__file__).parent / "data" / "tiny.onnx"
 COMMAND = "python tests/make_tiny_bundle.py"
 
 if __name__ == "__main__":
-    from onnxdream.export.bundle import Request, make_bundle
-    from onnxdream.models.files import write_whole
+    from onnxdream.export.bundle import ExportRequest, make_bundle
+    from onnxdream.models.files import atomic_write
 
-    bundle, metadata = make_bundle(Request(TINY, LAYERS, weights="random", seed=0))
-    write_whole(TINY_PATH, bundle)
+    bundle, metadata = make_bundle(ExportRequest(TINY, LAYERS, weights="random", seed=0))
+    atomic_write(TINY_PATH, bundle)
     print(f"{TINY_PATH}: {len(bundle)} bytes, {len(metadata.verification)} checks passed")

@@ -23,7 +23,7 @@ PROFILE = bytes(16) + b"RGB " + bytes(range(256)) * 3
 GREY_PROFILE = PROFILE[:16] + b"GRAY" + PROFILE[20:]
 
 
-Order = Literal["little", "big"]
+ByteOrder = Literal["little", "big"]
 
 
 def encoded(suffix: str, pixels: NDArray[np.uint8] = PICTURE[..., :3], *options: int) -> bytes:
@@ -38,7 +38,7 @@ def decoded(data: bytes) -> NDArray[np.uint8]:
     return pixels
 
 
-def tiff(shorts: Mapping[int, tuple[int, ...]], pixels: bytes = b"", order: Order = "little") -> bytes:
+def tiff(shorts: Mapping[int, tuple[int, ...]], pixels: bytes = b"", order: ByteOrder = "little") -> bytes:
     """A TIFF structure of SHORT tags, and of one strip of pixels, last, where there are any."""
     values = {tag: b"".join(number.to_bytes(2, order) for number in numbers) for tag, numbers in shorts.items()}
     if pixels:  # LONG: where the strip begins, how long it is
@@ -56,7 +56,7 @@ def tiff(shorts: Mapping[int, tuple[int, ...]], pixels: bytes = b"", order: Orde
     return signature + (8).to_bytes(4, order) + directory + bytes(4) + rest + pixels
 
 
-def tiff_picture(pixels: NDArray[np.uint8 | np.uint16], order: Order = "little", **tags: int) -> bytes:
+def tiff_picture(pixels: NDArray[np.uint8 | np.uint16], order: ByteOrder = "little", **tags: int) -> bytes:
     """An RGB or RGBA TIFF file, 8 or 16 bits, not packed."""
     height, width, channels = pixels.shape
     bits = 8 * pixels.dtype.itemsize
@@ -66,7 +66,7 @@ def tiff_picture(pixels: NDArray[np.uint8 | np.uint16], order: Order = "little",
     return tiff(shorts, stored.tobytes(), order)
 
 
-def exif_block(orientation: int, order: Order = "little") -> bytes:
+def exif_block(orientation: int, order: ByteOrder = "little") -> bytes:
     return tiff({274: (orientation,)}, order=order)
 
 

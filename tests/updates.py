@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from onnxdream.runtime.ascent.update import Update, new_slots
 from onnxdream.runtime.ascent.update_graph import GraphUpdate
 from onnxdream.runtime.provider.machine import Machine
-from onnxdream.runtime.provider.tensors import Place
+from onnxdream.runtime.provider.tensors import Device
 from onnxdream.runtime.settings.colours import imagenet_colours, own_colours, parse_colours
 from onnxdream.runtime.settings.settings import Settings
 
 Array = NDArray[np.float32]
 
 
-CPU = Place(Machine("cpu", 1))
+CPU = Device(Machine("cpu", 1))
 
 
 LIMITS = (-1.0, 1.0)
@@ -72,15 +72,17 @@ def by_graph(
     gradients: list[Array],
     mask: Array | None = None,
     shifts: list[tuple[int, int]] | None = None,
-    place: Place = CPU,
+    device: Device = CPU,
 ) -> list[Array]:
     """The same, each gradient being of the image rolled by its shift."""
-    update = GraphUpdate(settings, limits, (image.shape[1], image.shape[2]), place.aide, mask, colours_of(settings))
-    tensors = [place.tensor(array[None].copy()) for array in (image, *new_slots(settings, image))]
+    update = GraphUpdate(
+        settings, limits, (image.shape[1], image.shape[2]), device.native_machine, mask, colours_of(settings)
+    )
+    tensors = [device.tensor(array[None].copy()) for array in (image, *new_slots(settings, image))]
     for number, gradient in enumerate(gradients, 1):
         shift = shifts[number - 1] if shifts else (0, 0)
-        rolled = place.tensor(np.roll(gradient, shift, axis=(1, 2))[None])
-        found = [place.empty(tensor.shape) for tensor in tensors]
+        rolled = device.tensor(np.roll(gradient, shift, axis=(1, 2))[None])
+        found = [device.empty(tensor.shape) for tensor in tensors]
         bound = update.bind(tensors[0], rolled, tensors[1:], found)
         bound.feed(update.inputs(number, shift))
         bound.run()

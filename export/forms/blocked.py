@@ -14,8 +14,8 @@ from typing import Any
 
 from ...models.contract import BLOCKED
 from . import portable
-from .cells import Axis, MaxPoolGradient, Reading, Terms, depthwise
 from .nodes import Nodes, Window
+from .polyphase import Axis, MaxPoolGradient, Reading, Terms, depthwise
 
 NAME = BLOCKED
 # onnxruntime's DepthToSpace takes longer than its ConvTranspose.

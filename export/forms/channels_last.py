@@ -7,8 +7,8 @@ So this is the portable form, but for the maximum's gradient, whose pixels are m
 from __future__ import annotations
 
 from ...models.contract import CHANNELS_LAST
-from .cells import Axis, MaxPoolGradient, Reading, Terms
 from .nodes import Nodes, Window
+from .polyphase import Axis, MaxPoolGradient, Reading, Terms
 from .portable import BY_PLACE, channel_means, convolution, masked, shares, total
 
 __all__ = ["BY_PLACE", "NAME", "channel_means", "convolution", "masked", "max_pool_gradient", "total"]

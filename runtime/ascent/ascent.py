@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DivergedError, DreamError, RecordError
-from ..image.canvas import Canvas, Mask, Pixels
 from ..image.octaves import next_octave, with_lost_detail
+from ..image.processor import ImageProcessor, Mask, Pixels
 from ..settings.colours import parse_colours
 from ..settings.settings import Settings
-from .evaluator import Objective
-from .stepper import Climb, Route, new_climb
+from .evaluator import Evaluator
+from .stepper import StepConfig, Stepper, new_stepper
 from .update import new_slots, slots_of
 
 Array = NDArray[np.float32]
 Size = tuple[int, int]
 
-Ending = Literal["finished", "stopped", "diverged"]
+StopReason = Literal["finished", "stopped", "diverged"]
 OnStep = Callable[["Step"], bool | None]
 
 # A plateau is left when the best loss of the last steps is higher than the best before by this share.
@@ -81,7 +81,7 @@ class Step:
 
     def fetch_picture(self) -> Pixels:
         """The picture at this step, as it would be saved. Raises what `fetch_state` raises."""
-        return self._ascent.canvas.develop(self.fetch_state().image)
+        return self._ascent.processor.postprocess(self.fetch_state().image)
 
 
 class Ascent:
@@ -93,16 +93,16 @@ class Ascent:
 
     def __init__(
         self,
-        canvas: Canvas,
-        objective: Objective,
+        processor: ImageProcessor,
+        evaluator: Evaluator,
         settings: Settings,
         layer_weights: Array,
         limits: tuple[float, float],
         mask: Mask | None = None,
         state: State | None = None,
     ) -> None:
-        self.canvas = canvas
-        self.objective = objective
+        self.processor = processor
+        self.evaluator = evaluator
         self.layer_weights = layer_weights
         self._settings = settings
         self._limits = limits
@@ -110,33 +110,33 @@ class Ascent:
         self.state = state or self._first_state()
         self._require_own_state()
         del self.state.history[self.state.number :]
-        self._climb: Climb | None = None
+        self._stepper: Stepper | None = None
         self._shown: int | None = None  # the number of the step that `on_step` is looking at
         self._has_diverged = False
         # What a number that is not finite leads back to: so many rows, and in an octave's first the image before it.
-        self._sound_rows = self.state.number
-        self._sound_image: Array | None = None
+        self._finite_rows = self.state.number
+        self._finite_image: Array | None = None
 
-    def run(self, on_step: OnStep | None) -> Ending:
+    def run(self, on_step: OnStep | None) -> StopReason:
         """Climbs until the last octave is done, `on_step` says so, or a number is not finite.
 
         Raises DivergedError where not even the first evaluation is a finite number.
         """
-        ending: Ending = "finished"
+        ending: StopReason = "finished"
         state = self.state
         try:
             while True:
                 self._evaluate()
-                if self._is_due():
+                if self._must_fetch_rows():
                     self._collect_rows()
-                stops = on_step is not None and self._show(on_step)
+                stops = on_step is not None and self._report(on_step)
                 if state.last:
                     break
                 if stops:
                     ending = "stopped"
                     break
                 self._update()
-                if state.octave_step >= self._settings.steps or self._is_satisfied():
+                if state.octave_step >= self._settings.steps or self._should_leave_octave():
                     self._leave_octave()
             self._fetch_state()
         except DivergedError:
@@ -147,7 +147,7 @@ class Ascent:
                     "the first gradient is not a finite number: the bundle or its weights are broken, export it again"
                 ) from None
             ending = "diverged"
-        self._climb = None
+        self._stepper = None
         return ending
 
     def losses_of(self, number: int) -> Array:
@@ -165,17 +165,17 @@ class Ascent:
             raise DreamError(f"step {number} is over: fetch its picture or its state while on_step is called with it")
         return self._fetch_state()
 
-    def route(self, size: Size) -> Route:
+    def step_config(self, size: Size) -> StepConfig:
         """What an octave's climb goes by."""
         mask = None if self._mask is None else self._mask.at(size)
-        return Route(self.objective, self._settings, self._limits, mask, self.state.colours)
+        return StepConfig(self.evaluator, self._settings, self._limits, mask, self.state.colours)
 
     def _first_state(self) -> State:
-        image = self.canvas.base(self.canvas.octaves[0])
-        return State(image, new_slots(self._settings, image), colours=self.canvas.colour_matrix())
+        image = self.processor.base(self.processor.octaves[0])
+        return State(image, new_slots(self._settings, image), colours=self.processor.colour_matrix())
 
     def _require_own_state(self) -> None:
-        state, octaves = self.state, self.canvas.octaves
+        state, octaves = self.state, self.processor.octaves
         own = (
             0 <= state.octave < len(octaves)
             and state.image.shape[1:] == octaves[state.octave]
@@ -194,28 +194,28 @@ class Ascent:
     def _evaluate(self) -> None:
         while True:
             try:
-                climb = self._climb or self._new_climb()
-                climb.evaluate(self._shift() if self._settings.jitter else (0, 0))
+                stepper = self._stepper or self._new_stepper()
+                stepper.evaluate(self._shift() if self._settings.jitter else (0, 0))
                 return
             except MemoryError as error:
-                self._retreat(error)
+                self._shrink_tiles(error)
 
     def _update(self) -> None:
         while True:
             try:
-                climb = self._climb or self._new_climb()
-                climb.update(self.state.octave_step + 1)
+                stepper = self._stepper or self._new_stepper()
+                stepper.update(self.state.octave_step + 1)
                 break
             except MemoryError as error:
-                self._retreat(error)
+                self._shrink_tiles(error)
                 self._evaluate()
                 self._new_rows()  # known from the first time
         self.state.octave_step += 1
         self.state.number += 1
 
-    def _new_climb(self) -> Climb:
-        self._climb = new_climb(self.route(self._size), self.state.image, self.state.slots)
-        return self._climb
+    def _new_stepper(self) -> Stepper:
+        self._stepper = new_stepper(self.step_config(self._size), self.state.image, self.state.slots)
+        return self._stepper
 
     def _shift(self) -> tuple[int, int]:
         """How far the picture is rolled at a step, down and right; follows from the seed and the step alone."""
@@ -223,13 +223,13 @@ class Ascent:
         down, right = np.random.default_rng((self._settings.seed, self.state.number)).integers(-reach, reach + 1, 2)
         return int(down), int(right)
 
-    def _retreat(self, error: MemoryError) -> None:
+    def _shrink_tiles(self, error: MemoryError) -> None:
         """Goes on from here in smaller pieces."""
         self._fetch_state()
-        self._climb = None
-        self.objective.retreat(self._size, error)
+        self._stepper = None
+        self.evaluator.shrink_tiles(self._size, error)
 
-    def _show(self, on_step: OnStep) -> bool:
+    def _report(self, on_step: OnStep) -> bool:
         """Whether `on_step` wants to stop here. Raises DivergedError where one of its fetches did, caught or not."""
         state = self.state
         self._shown = state.number
@@ -240,51 +240,51 @@ class Ascent:
         self._require_finite()
         return bool(stop)
 
-    def _is_due(self) -> bool:
+    def _must_fetch_rows(self) -> bool:
         """Whether rows must be fetched although nobody has asked for them."""
         settings, waiting = self._settings, self.state.number + 1 - len(self.state.history)
         watched = settings.max_loss is not None or settings.plateau is not None
-        return watched or self._climb is None or waiting >= self._climb.patience
+        return watched or self._stepper is None or waiting >= self._stepper.fetch_interval
 
     def _collect_rows(self) -> None:
         """Fetches the losses that wait. Raises DivergedError where they, or one of their gradients, are not finite."""
         self._require_finite()
-        if self._climb is None:
+        if self._stepper is None:
             return
-        rows = self._climb.rows()
+        rows = self._stepper.rows()
         for row in rows:
             if not np.isfinite(row).all():
                 self._has_diverged = True
-                self._go_back(self._climb)
+                self._roll_back(self._stepper)
                 self._require_finite()
             self.state.history.append(row[:-1].copy())
         if rows:
-            self._climb.keep()
-            self._sound_rows, self._sound_image = len(self.state.history), None
+            self._stepper.keep()
+            self._finite_rows, self._finite_image = len(self.state.history), None
 
     def _new_rows(self) -> list[Array]:
-        return self._climb.rows() if self._climb else []
+        return self._stepper.rows() if self._stepper else []
 
     def _fetch_state(self) -> State:
         """The state as it is now. Raises DivergedError where losses or a gradient so far are not finite."""
         self._collect_rows()
-        if self._climb:
-            self.state.image, self.state.slots = self._climb.arrays()
+        if self._stepper:
+            self.state.image, self.state.slots = self._stepper.arrays()
         return self.state
 
     def _require_finite(self) -> None:
         if self._has_diverged:
             raise DivergedError(f"the losses were not finite numbers after step {len(self.state.history) - 1}")
 
-    def _go_back(self, climb: Climb) -> None:
+    def _roll_back(self, stepper: Stepper) -> None:
         """To the last image whose losses and gradient are known to be finite."""
-        kept = climb.kept()
-        sound = self._sound_image if kept is None else kept
-        self.state.image = climb.arrays()[0] if sound is None else sound
-        del self.state.history[self._sound_rows :]
-        self._climb = None
+        kept = stepper.kept()
+        sound = self._finite_image if kept is None else kept
+        self.state.image = stepper.arrays()[0] if sound is None else sound
+        del self.state.history[self._finite_rows :]
+        self._stepper = None
 
-    def _is_satisfied(self) -> bool:
+    def _should_leave_octave(self) -> bool:
         """Whether the losses of this octave, one row for each update, say that it is time to leave it."""
         highest, window = self._settings.max_loss, self._settings.plateau
         if highest is None and window is None:
@@ -300,18 +300,18 @@ class Ascent:
     def _leave_octave(self) -> None:
         """The way into the next octave, on the host; the update just made is kept."""
         state, settings = self._fetch_state(), self._settings
-        canvas, octaves = self.canvas, self.canvas.octaves
-        self._sound_image = self._climb.kept() if self._climb else None
-        self._climb = None
+        processor, octaves = self.processor, self.processor.octaves
+        self._finite_image = self._stepper.kept() if self._stepper else None
+        self._stepper = None
         if settings.detail == "after" and state.octave > 0:
-            base, smaller = (canvas.base(octaves[state.octave - back]) for back in (0, 1))
+            base, smaller = (processor.base(octaves[state.octave - back]) for back in (0, 1))
             state.image = with_lost_detail(state.image, base, smaller)
         if settings.octave_rounding:
-            state.image = canvas.rounded(state.image)
+            state.image = processor.rounded(state.image)
         if state.octave + 1 == len(octaves):
             state.last = True
             return
-        base, following = (canvas.base(octaves[state.octave + on]) for on in (0, 1))
+        base, following = (processor.base(octaves[state.octave + on]) for on in (0, 1))
         state.image = next_octave(state.image, base, following, settings.detail)
         state.slots = new_slots(settings, state.image)
         state.octave += 1

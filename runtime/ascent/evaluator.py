@@ -14,9 +14,9 @@ from ..bundle.sessions import Session, Sessions
 from ..errors import OutOfMemoryError
 from ..provider.budget import Cost, default_budget, tile_shape
 from ..provider.machine import Machine
-from ..provider.tensors import Bound, Place, Tensor
+from ..provider.tensors import Bound, Device, Tensor
 from ..settings.settings import Settings
-from .tiles import TilePlan, blended, tutorial
+from .tiles import TilePlan, blended_tiles, tutorial_tiles
 from .update import parts_of
 
 Array = NDArray[np.float32]
@@ -24,10 +24,10 @@ Size = tuple[int, int]
 
 # Tiles that no memory budget asks for: the tutorial's.
 _TUTORIAL_TILE = 512
-_SMALLEST_TILE = 128
+_MIN_TILE = 128
 
 
-class Objective:
+class Evaluator:
     """Losses and gradient of an image of any size.
 
     `layer_weights` are those of the layers, `channel_weights` (None: the bundle's) those of their channels. Where the
@@ -44,7 +44,7 @@ class Objective:
         layer_weights: Array,
         largest: Size,
         channel_weights: Array | None = None,
-        say: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._sessions = sessions
         self._bundle = sessions.bundle
@@ -52,7 +52,7 @@ class Objective:
         self.machine = machine
         self._layer_weights = layer_weights
         self._channel_weights = channel_weights
-        self._say = say
+        self._log = log
         self._plans: dict[Size, TilePlan] = {}
         self.execution = replace(settings.execution, provider=machine.provider, threads=machine.threads)
         self._cut_into(settings.execution.tile_pixels or self._affordable_pixels(largest))
@@ -62,7 +62,7 @@ class Objective:
         """How many losses an image has."""
         return len(self._layer_weights)
 
-    def plan(self, size: Size) -> TilePlan:
+    def tile_plan(self, size: Size) -> TilePlan:
         """How an image of that size is cut."""
         if size not in self._plans:
             self._plans[size] = self._new_plan(size)
@@ -73,14 +73,14 @@ class Objective:
         while True:
             size = image.shape[1], image.shape[2]
             try:
-                return self._evaluate(image, self.plan(size))
+                return self._evaluate(image, self.tile_plan(size))
             except OutOfMemoryError as error:
-                self.retreat(size, error)
+                self.shrink_tiles(size, error)
 
     def is_whole(self, size: Size) -> bool:
         """Whether an image of that size is computed in one piece."""
-        plan = self.plan(size)
-        return len(plan.tiles) == 1 and plan.tile_size == size
+        tile_plan = self.tile_plan(size)
+        return len(tile_plan.tiles) == 1 and tile_plan.tile_size == size
 
     def bind(self, image: Tensor, losses: Tensor, gradient: Tensor) -> Bound:
         """The same for an image in one piece, [1, 3, h, w], into tensors [1, layers] and [1, 3, h, w] of its place.
@@ -94,19 +94,19 @@ class Objective:
     @cached_property
     def _weights(self) -> dict[str, Tensor]:
         """In the machine's memory."""
-        place = Place(self.machine)
+        device = Device(self.machine)
         weights = {contract.LAYER_WEIGHTS: self._layer_weights, contract.CHANNEL_WEIGHTS: self._channel_weights}
-        return {name: place.tensor(values) for name, values in weights.items() if values is not None}
+        return {name: device.tensor(values) for name, values in weights.items() if values is not None}
 
-    def _evaluate(self, image: Array, plan: TilePlan) -> tuple[Array, Array]:
-        session = self._session(plan.tile_size)
+    def _evaluate(self, image: Array, tile_plan: TilePlan) -> tuple[Array, Array]:
+        session = self._session(tile_plan.tile_size)
         if self.is_whole((image.shape[1], image.shape[2])):
             return session.evaluate(image, self._layer_weights, self._channel_weights)
         gradient = np.zeros_like(image)
         losses = np.zeros(len(self._layer_weights), np.float64)
-        covered = sum(tile.area for tile in plan)
-        share = np.float32(plan.tile_size[0] * plan.tile_size[1] / covered)
-        for tile in plan:
+        covered = sum(tile.area for tile in tile_plan)
+        share = np.float32(tile_plan.tile_size[0] * tile_plan.tile_size[1] / covered)
+        for tile in tile_plan:
             rows, columns = tile.window
             found, slope = session.evaluate(
                 np.ascontiguousarray(image[:, rows, columns]), self._layer_weights, self._channel_weights
@@ -119,17 +119,17 @@ class Objective:
 
     def _session(self, size: Size) -> Session:
         if self._sessions.builds_engine(*size, self.machine):
-            self._say(f"building TensorRT's engine for {size[1]}×{size[0]}, minutes the first time")
+            self._log(f"building TensorRT's engine for {size[1]}×{size[0]}, minutes the first time")
         return self._sessions.get(*size, self.machine)
 
     def _new_plan(self, size: Size) -> TilePlan:
         if self._settings.tiling == "tutorial":
-            return tutorial(*size, _TUTORIAL_TILE)
+            return tutorial_tiles(*size, _TUTORIAL_TILE)
         smallest = max(self._bundle.metadata.smallest_size)
         grid = max(layer.stride for layer in self._bundle.metadata.layers)
         tile = tile_shape(self.execution.tile_pixels or 0, size, grid)
         tile = max(tile[0], min(smallest, size[0])), max(tile[1], min(smallest, size[1]))
-        return blended(*size, tile, min(self._settings.tile_overlap, min(tile) // 2), grid, smallest)
+        return blended_tiles(*size, tile, min(self._settings.tile_overlap, min(tile) // 2), grid, smallest)
 
     def _affordable_pixels(self, size: Size) -> int:
         """Pixels of a tile that keep a run on a picture of that size within its memory."""
@@ -140,22 +140,22 @@ class Objective:
             fixed=memory.fixed,
             per_picture_pixel=_picture_bytes(self._settings),
         )
-        budget = execution.memory or default_budget(Place(self.machine).device)
+        budget = execution.memory or default_budget(Device(self.machine).device)
         return cost.largest_tile(budget, size[0] * size[1], max(self._bundle.metadata.smallest_size))
 
     def _cut_into(self, pixels: int) -> None:
         self.execution = replace(self.execution, tile_pixels=pixels)
         self._plans.clear()
 
-    def retreat(self, size: Size, error: MemoryError) -> None:
+    def shrink_tiles(self, size: Size, error: MemoryError) -> None:
         """Halves the tiles of an image of that size. Raises the error where they are as small as they may be."""
-        height, width = self.plan(size).tile_size
-        smallest = max(_SMALLEST_TILE, *self._bundle.metadata.smallest_size)
+        height, width = self.tile_plan(size).tile_size
+        smallest = max(_MIN_TILE, *self._bundle.metadata.smallest_size)
         if self._settings.tiling == "tutorial" or height * width // 2 < smallest**2:
             raise error
         self._cut_into(height * width // 2)
         self._sessions.forget()
-        self._say(f"memory ran out with tiles of {width}×{height}: going on with half of that")
+        self._log(f"memory ran out with tiles of {width}×{height}: going on with half of that")
 
 
 def _picture_bytes(settings: Settings) -> float:

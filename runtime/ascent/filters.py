@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..provider.onnx_graph import Graph, Source
+from ..provider.onnx_graph import Graph, Operand
 
 Array = NDArray[np.float32]
 Positions = NDArray[np.int64]
@@ -26,7 +26,7 @@ _BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
 
 
 @dataclass(frozen=True)
-class Band:
+class AxisFilter:
     """A filter along one axis: a block's values are `matrix` [values, taps] times those at `positions` [blocks, taps].
 
     The last block may be longer than the `length` of the result.
@@ -41,8 +41,8 @@ class Band:
 class Filter:
     """A separable filter: a band for the rows, one above the other, and one for the columns."""
 
-    rows: Band
-    columns: Band
+    rows: AxisFilter
+    columns: AxisFilter
 
     @property
     def size(self) -> Size:
@@ -82,7 +82,7 @@ def filtered(graph: Graph, image: str, chosen: Filter, matrices: Sequence[str] =
     return graph.add("Slice", result, np.array([0, 0]), np.array(chosen.size), np.array([2, 3]))
 
 
-def _along_rows(graph: Graph, x: str, band: Band, matrix: Source) -> str:
+def _along_rows(graph: Graph, x: str, band: AxisFilter, matrix: Operand) -> str:
     """Filtered along the second axis from the end; transposed."""
     blocks = graph.add("MatMul", matrix, graph.add("Gather", x, band.positions, axis=2))
     return graph.add("Reshape", graph.add("Transpose", blocks, perm=[0, 1, 4, 2, 3]), np.array([0, 0, 0, -1]))
@@ -93,7 +93,7 @@ def _reach(sigma: float) -> int:
     return round(8 * sigma + 1) // 2
 
 
-def _gaussian(length: int, sigma: float, reach: int) -> Band:
+def _gaussian(length: int, sigma: float, reach: int) -> AxisFilter:
     own = _reach(sigma)
     kernel = np.pad(cv2.getGaussianKernel(2 * own + 1, sigma, cv2.CV_32F).ravel(), reach - own)
     values = min(max(_BLOCK, 2 * reach), length)
@@ -101,20 +101,20 @@ def _gaussian(length: int, sigma: float, reach: int) -> Band:
     for row in range(values):
         matrix[row, row : row + len(kernel)] = kernel
     starts = np.arange(0, length, values) - reach
-    return Band(_mirrored(_runs(starts, matrix), length), matrix, length)
+    return AxisFilter(_mirrored(_runs(starts, matrix), length), matrix, length)
 
 
-def _halving(length: int) -> Band:
+def _halving(length: int) -> AxisFilter:
     result = (length + 1) // 2
     values = min(_BLOCK, result)
     matrix = np.zeros((values, 2 * values + 3), np.float32)
     for row in range(values):
         matrix[row, 2 * row : 2 * row + 5] = _BINOMIAL
     starts = 2 * np.arange(0, result, values) - 2
-    return Band(_mirrored(_runs(starts, matrix), length), matrix, result)
+    return AxisFilter(_mirrored(_runs(starts, matrix), length), matrix, result)
 
 
-def _doubling(length: int, result: int) -> Band:
+def _doubling(length: int, result: int) -> AxisFilter:
     """The result's even values lie on those of the source, the odd ones between two."""
     matrix = np.zeros((_BLOCK, _BLOCK // 2 + 2), np.float32)
     for row in range(0, _BLOCK, 2):
@@ -122,7 +122,7 @@ def _doubling(length: int, result: int) -> Band:
         matrix[row + 1, row // 2 + 1 : row // 2 + 3] = 2 * _BINOMIAL[1::2]
     starts = np.arange(0, result, _BLOCK) // 2 - 1
     # Mirrored in twice the source, with zeros between its values, as OpenCV does it.
-    return Band(_mirrored(2 * _runs(starts, matrix), 2 * length) // 2, matrix, result)
+    return AxisFilter(_mirrored(2 * _runs(starts, matrix), 2 * length) // 2, matrix, result)
 
 
 def _runs(starts: Positions, matrix: Array) -> Positions:

@@ -20,7 +20,7 @@ from ..provider.tensors import Bound, Tensor
 _END = np.iinfo(np.int64).max
 
 
-class PictureGraph(Graph):
+class ImageGraph(Graph):
     """A graph of pictures, float32 [1, 3, height, width]; a number is [1], which broadcasts.
 
     Means are taken along rows first, so that float32 is enough for pictures of any size.
@@ -37,15 +37,15 @@ class PictureGraph(Graph):
 
     def columns(self, x: str, start: int | str, end: int | str = _END) -> str:
         """Some columns of a picture; each end is a column's number, from behind if it is below 0, or an input [1]."""
-        ends = (end if isinstance(end, str) else whole(end) for end in (start, end))
-        return self.add("Slice", x, *ends, whole(3))
+        ends = (end if isinstance(end, str) else int64(end) for end in (start, end))
+        return self.add("Slice", x, *ends, int64(3))
 
-    def turned(self, x: str, at: int | str) -> str:
+    def rolled_columns(self, x: str, at: int | str) -> str:
         """A picture cut in two between its columns, `at` its latter part, and put together the other way round."""
         return self.add("Concat", self.columns(x, at), self.columns(x, 0, at), axis=3)
 
 
-class Program:
+class CompiledGraph:
     """A graph in a session of its own, with `outputs` of those shapes. Raises ProviderError and ComputationError."""
 
     def __init__(self, graph: Graph, outputs: Mapping[str, Sequence[int]], machine: Machine) -> None:
@@ -62,6 +62,6 @@ class Program:
         return Bound(self._session, inputs, dict(zip(self._outputs, outputs, strict=True)))
 
 
-def whole(*values: int) -> NDArray[Any]:
+def int64(*values: int) -> NDArray[Any]:
     """Whole numbers for a graph, int64 [values]."""
     return np.array(values, np.int64)

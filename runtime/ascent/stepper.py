@@ -12,33 +12,33 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..provider.tensors import Bound, Place
+from ..provider.tensors import Bound, Device
 from ..settings.settings import Settings
-from .evaluator import Objective
+from .evaluator import Evaluator
 from .parts.part import Limits
 from .update import Update
-from .update_graph import GraphUpdate, check, roll, roll_inputs
+from .update_graph import GraphUpdate, loss_row, roll, roll_inputs
 
 Array = NDArray[np.float32]
 Shift = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Route:
+class StepConfig:
     """What a climb goes by; `mask` is float32 [height, width], `colours` the matrix of settings that have one."""
 
-    objective: Objective
+    evaluator: Evaluator
     settings: Settings
     limits: Limits
     mask: Array | None = None
     colours: Array | None = None
 
 
-class Climb(Protocol):
+class Stepper(Protocol):
     """An octave's image on its way. Where a method raises ComputationError the image is as it was before."""
 
     @property
-    def patience(self) -> int:
+    def fetch_interval(self) -> int:
         """How many evaluations' rows may wait to be asked for."""
 
     def evaluate(self, shift: Shift) -> None:
@@ -60,41 +60,43 @@ class Climb(Protocol):
         """The image and the slots, CHW, on the host: the memory itself where they lie there."""
 
 
-class PlacedClimb:
+class DeviceStepper:
     """With an image in one piece, in its machine's memory. On the host, the image and the slots given become its own.
 
     What is computed is bound to the tensors it reads and writes once, and then run again at each step. Raises
     ProviderError, ComputationError and BundleError.
     """
 
-    def __init__(self, route: Route, image: Array, slots: list[Array]) -> None:
-        objective = route.objective
+    def __init__(self, step_config: StepConfig, image: Array, slots: list[Array]) -> None:
+        evaluator = step_config.evaluator
         size, self._shape = (image.shape[1], image.shape[2]), (1, *image.shape)
-        self._objective, self._size = objective, size
-        self._place = place = Place(objective.machine)
+        self._evaluator, self._size = evaluator, size
+        self._device = device = Device(evaluator.machine)
         # The image is one of these, the one held on to another; which one is told by its place in the list.
-        self._images = [place.tensor(image[None])]
+        self._images = [device.tensor(image[None])]
         self._image = self._evaluated = 0
         self._kept: int | None = None
         # The slots as they are, and those that the next update writes.
-        self._slots = [place.tensor(slot[None]) for slot in slots], [place.empty(self._shape) for _ in slots]
+        self._slots = [device.tensor(slot[None]) for slot in slots], [device.empty(self._shape) for _ in slots]
         self._side = 0
-        self._gradient = place.empty(self._shape)
-        self._losses = place.empty((1, objective.layers))
-        self._rows = [place.empty((1, objective.layers + 1)) for _ in range(place.patience)]
+        self._gradient = device.empty(self._shape)
+        self._losses = device.empty((1, evaluator.layers))
+        self._rows = [device.empty((1, evaluator.layers + 1)) for _ in range(device.fetch_interval)]
         self._waiting = 0
         self._shift = 0, 0
-        self._rolled = place.empty(self._shape) if route.settings.jitter else None
-        self._roll = roll(size, place.aide) if route.settings.jitter else None
-        row_of = check(size, objective.layers, place.aide)
+        self._rolled = device.empty(self._shape) if step_config.settings.jitter else None
+        self._roll = roll(size, device.native_machine) if step_config.settings.jitter else None
+        row_of = loss_row(size, evaluator.layers, device.native_machine)
         read = {"losses": self._losses, "gradient": self._gradient}
         self._row_checks = [row_of.bind(read, row) for row in self._rows]
-        self._update = GraphUpdate(route.settings, route.limits, size, place.aide, route.mask, route.colours)
+        self._update = GraphUpdate(
+            step_config.settings, step_config.limits, size, device.native_machine, step_config.mask, step_config.colours
+        )
         self._gradients: dict[int, Bound] = {}
         self._updates: dict[tuple[int, int, int], Bound] = {}
 
     @property
-    def patience(self) -> int:
+    def fetch_interval(self) -> int:
         return len(self._rows)
 
     def evaluate(self, shift: Shift) -> None:
@@ -131,7 +133,7 @@ class PlacedClimb:
 
     def _bind_gradient(self, at: int) -> Bound:
         image = self._rolled or self._images[at]
-        self._gradients[at] = self._objective.bind(image, self._losses, self._gradient)
+        self._gradients[at] = self._evaluator.bind(image, self._losses, self._gradient)
         return self._gradients[at]
 
     def _bind_update(self, key: tuple[int, int, int]) -> Bound:
@@ -145,26 +147,26 @@ class PlacedClimb:
         for at in range(len(self._images)):
             if at not in (self._image, self._kept):
                 return at
-        self._images.append(self._place.empty(self._shape))
+        self._images.append(self._device.empty(self._shape))
         return len(self._images) - 1
 
 
-class HostClimb:
+class HostStepper:
     """With an image of any size, on the host; moves the image and the slots that it is given."""
 
-    patience = 1
+    fetch_interval = 1
 
-    def __init__(self, route: Route, image: Array, slots: list[Array]) -> None:
-        self._objective = route.objective
-        self._update = Update(route.settings, route.limits, route.colours)
-        self._mask = route.mask
+    def __init__(self, step_config: StepConfig, image: Array, slots: list[Array]) -> None:
+        self._evaluator = step_config.evaluator
+        self._update = Update(step_config.settings, step_config.limits, step_config.colours)
+        self._mask = step_config.mask
         self._image = image
         self._slots = slots
         self._gradient: Array | None = None
         self._rows: list[Array] = []
 
     def evaluate(self, shift: Shift) -> None:
-        losses, gradient = self._objective.evaluate(_rolled(self._image, shift))
+        losses, gradient = self._evaluator.evaluate(_rolled(self._image, shift))
         self._rows.append(np.append(losses, gradient.sum()))
         self._gradient = _rolled(gradient, (-shift[0], -shift[1]))
 
@@ -187,10 +189,10 @@ class HostClimb:
         return self._image, self._slots
 
 
-def new_climb(route: Route, image: Array, slots: list[Array]) -> Climb:
+def new_stepper(step_config: StepConfig, image: Array, slots: list[Array]) -> Stepper:
     """The climb for an image of that size. Raises what it raises."""
-    whole = route.objective.is_whole((image.shape[1], image.shape[2]))
-    return (PlacedClimb if whole else HostClimb)(route, image, slots)
+    whole = step_config.evaluator.is_whole((image.shape[1], image.shape[2]))
+    return (DeviceStepper if whole else HostStepper)(step_config, image, slots)
 
 
 def _rolled(image: Array, shift: Shift) -> Array:

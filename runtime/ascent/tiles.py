@@ -48,7 +48,9 @@ class TilePlan:
         return iter(self.tiles)
 
 
-def blended(height: int, width: int, tile: tuple[int, int], overlap: int, grid: int, smallest: int = 1) -> TilePlan:
+def blended_tiles(
+    height: int, width: int, tile: tuple[int, int], overlap: int, grid: int, smallest: int = 1
+) -> TilePlan:
     """Tiles of equal size, at most `tile` high and wide, that overlap by `overlap` pixels at least and fade into each
     other; cut no narrower than `smallest`.
 
@@ -63,7 +65,7 @@ def blended(height: int, width: int, tile: tuple[int, int], overlap: int, grid: 
     )
 
 
-def tutorial(height: int, width: int, side: int) -> TilePlan:
+def tutorial_tiles(height: int, width: int, side: int) -> TilePlan:
     """The tiles of TensorFlow's tutorial: every `side` pixels, without the last row and column of them.
 
     Up to three quarters of a picture get no gradient in a step; only the random roll of each step spreads it.

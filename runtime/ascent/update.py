@@ -14,7 +14,7 @@ from .parts.l2 import L2
 from .parts.laplacian import LAPLACIAN
 from .parts.momentum import MOMENTUM
 from .parts.norm import NORM
-from .parts.part import Array, Limits, Moment, Part
+from .parts.part import Array, Limits, Part, UpdateContext
 from .parts.step import STEP
 from .parts.tv import TV
 
@@ -56,6 +56,6 @@ class Update:
         direction, first = gradient, 0
         for part in parts_of(self.settings):
             own = slots[first : first + part.slots]
-            moment = Moment(self.settings, self.limits, image, own, number, mask, self.colours)
-            direction = part.by_numpy(direction, moment)
+            context = UpdateContext(self.settings, self.limits, image, own, number, mask, self.colours)
+            direction = part.by_numpy(direction, context)
             first += part.slots

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..provider.machine import Machine
 from ..provider.tensors import Bound, Tensor
 from ..settings.settings import Settings
-from .graph_builder import PictureGraph, Program, whole
+from .graph_builder import CompiledGraph, ImageGraph, int64
 from .parts.part import Limits, UpdateGraph, slot_name
 from .update import parts_of
 
@@ -48,7 +48,7 @@ class GraphUpdate:
             direction = part.as_graph(direction, graph)
         self._timings = graph.timings
         self.changes = self._jitters or bool(self._timings)
-        self._program = Program(graph, dict.fromkeys((direction, *graph.next_slots), graph.picture), machine)
+        self._program = CompiledGraph(graph, dict.fromkeys((direction, *graph.next_slots), graph.picture), machine)
 
     def bind(self, image: Tensor, gradient: Tensor, slots: Sequence[Tensor], outputs: Sequence[Tensor]) -> Bound:
         """Bound to an image, a gradient and slots, and to `outputs`, which become the next image and the next slots.
@@ -56,7 +56,7 @@ class GraphUpdate:
         These must be other tensors; all are [1, 3, h, w]. Raises ComputationError.
         """
         inputs = {"image": image, "gradient": gradient}
-        inputs |= {slot_name(place): slot for place, slot in enumerate(slots)}
+        inputs |= {slot_name(device): slot for device, slot in enumerate(slots)}
         return self._program.bind(inputs, *outputs)
 
     def inputs(self, number: int, shift: Shift = (0, 0)) -> dict[str, Tensor]:
@@ -70,32 +70,32 @@ class GraphUpdate:
         return found
 
 
-def roll(size: Size, machine: Machine) -> Program:
+def roll(size: Size, machine: Machine) -> CompiledGraph:
     """What rolls pictures of one size round their edges, as numpy does: `image`, fed with `roll_inputs`, into another
     tensor.
 
     Raises ProviderError and ComputationError.
     """
-    graph, picture = PictureGraph(), (1, 3, *size)
-    return Program(graph, {_rolled(graph, graph.input("image", picture), size[0]): picture}, machine)
+    graph, picture = ImageGraph(), (1, 3, *size)
+    return CompiledGraph(graph, {_rolled(graph, graph.input("image", picture), size[0]): picture}, machine)
 
 
-def check(size: Size, layers: int, machine: Machine) -> Program:
+def loss_row(size: Size, layers: int, machine: Machine) -> CompiledGraph:
     """What puts `losses` [1, layers] and the sum of a `gradient`, which is finite where that is, into one row.
 
     Raises as `roll` does.
     """
-    graph = PictureGraph()
+    graph = ImageGraph()
     losses, gradient = graph.input("losses", (1, layers)), graph.input("gradient", (1, 3, *size))
-    planes = graph.add("ReduceSum", gradient, whole(2, 3), keepdims=0)
-    total = graph.add("ReduceSum", planes, whole(1), keepdims=1)
-    return Program(graph, {graph.add("Concat", losses, total, axis=1): (1, layers + 1)}, machine)
+    planes = graph.add("ReduceSum", gradient, int64(2, 3), keepdims=0)
+    total = graph.add("ReduceSum", planes, int64(1), keepdims=1)
+    return CompiledGraph(graph, {graph.add("Concat", losses, total, axis=1): (1, layers + 1)}, machine)
 
 
-def _rolled(graph: PictureGraph, image: str, height: int) -> str:
+def _rolled(graph: ImageGraph, image: str, height: int) -> str:
     """A picture that begins with column `right` of what it was, and has its `rows` in turn."""
-    rows, right = graph.input("rows", (height,), whole=True), graph.input("right", (1,), whole=True)
-    return graph.add("Gather", graph.turned(image, right), rows, axis=2)
+    rows, right = graph.input("rows", (height,), int64=True), graph.input("right", (1,), int64=True)
+    return graph.add("Gather", graph.rolled_columns(image, right), rows, axis=2)
 
 
 def roll_inputs(shift: Shift, size: Size) -> dict[str, Tensor]:

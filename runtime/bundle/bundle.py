@@ -19,7 +19,7 @@ from ..settings.settings import Precision
 from .onnx_file import read_model_file
 
 # Larger than any backbone of the table in fp32; what is larger is no bundle.
-_MOST_BYTES = 2**30
+_MAX_BYTES = 2**30
 
 Array = NDArray[np.float32]
 
@@ -113,9 +113,9 @@ def precision_of_bundle(precision: Precision) -> Precision:
 
 def _read(path: Path) -> bytes | Assembled:
     if assembly.is_built_in(path):
-        return assembly.assembled(path)
+        return assembly.assemble_built_in(path)
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        if path.stat().st_size > _MAX_BYTES:
             raise BundleFormatError(f"{path.name}: it is larger than any bundle: give the .onnx file of an export")
         return path.read_bytes()
     except FileNotFoundError:

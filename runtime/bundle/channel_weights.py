@@ -84,7 +84,7 @@ def picked_channels(layers: tuple[Layer, ...], layer_weights: Array, means: Arra
         part = np.zeros(layer.channels, np.float32)
         part[members] = 1 / max(1, len(members))
         parts.append(part)
-    if not _is_climbed(parts, layer_weights):
+    if not _is_weighted(parts, layer_weights):
         raise SettingsError("the picture excites no channel of these layers: choose other layers, or no --pick")
     return np.concatenate(parts)
 
@@ -100,12 +100,12 @@ def guided_channels(layers: tuple[Layer, ...], layer_weights: Array, guide_means
     for guide, own in zip(_split(guide_means, layers), _split(means, layers), strict=True):
         surplus = np.maximum(guide - own, 0)
         parts.append(surplus / max(float(surplus.sum()), 1e-12))
-    if not _is_climbed(parts, layer_weights):
+    if not _is_weighted(parts, layer_weights):
         raise SettingsError("the guide has nothing more than the picture in these layers: choose another guide")
     return np.concatenate(parts).astype(np.float32)
 
 
-def _is_climbed(parts: list[Array], layer_weights: Array) -> bool:
+def _is_weighted(parts: list[Array], layer_weights: Array) -> bool:
     """Whether a layer that has a weight has a channel that has one."""
     return any(weight and part.any() for part, weight in zip(parts, layer_weights, strict=True))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...models import library
 from ...models.contract import BundleError, BundleNotFoundError
 from ..errors import RecordError, SettingsError
-from ..image.source import Source
+from ..image.source import SourceFile
 from ..settings.presets import Preset
 from ..settings.settings import Precision
 from .bundle import Bundle, precision_of_bundle
@@ -74,14 +74,14 @@ def _of_preset(preset: Preset, precision: Precision) -> Bundle:
 
 def _exported() -> Iterator[Bundle]:
     """The bundles of the library that can be used, newest first."""
-    for path in library.list_bundles():
+    for path in library.bundle_paths():
         try:
             yield Bundle.load(path)
         except BundleError:
             continue  # `info` shows what is wrong with it
 
 
-def called(bundle: Bundle) -> str:
+def display_name(bundle: Bundle) -> str:
     """What the user knows a bundle as."""
     return f"{bundle.name}, built in" if bundle.is_built_in else bundle.name
 
@@ -90,7 +90,7 @@ def describe(bundle: Bundle) -> list[str]:
     """Lines for the user: which bundle it is, and what to know of random weights."""
     facts = bundle.metadata
     kind = f"{facts.weights.title} weights" + ("" if facts.precision == "fp32" else f", {facts.precision}")
-    lines = [f"model: {called(bundle)} ({facts.backbone}, {', '.join(facts.layer_names)}; {kind})"]
+    lines = [f"model: {display_name(bundle)} ({facts.backbone}, {', '.join(facts.layer_names)}; {kind})"]
     if facts.weights.source == "random":
         hint = _IMAGENET.format(backbone=facts.backbone)
         lines.append(f"its weights are random: it dreams textures that mean nothing; {hint}")
@@ -98,7 +98,7 @@ def describe(bundle: Bundle) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Shelved:
+class BundleEntry:
     """A line of the list of bundles; `problem` says why one cannot be used."""
 
     name: str
@@ -109,7 +109,7 @@ class Shelved:
     megabytes: float = 0.0
     problem: str = ""
 
-    def cells(self) -> tuple[str, ...]:
+    def row(self) -> tuple[str, ...]:
         """The line's text, column by column."""
         return (
             self.name,
@@ -120,27 +120,27 @@ class Shelved:
         )
 
 
-def shelf() -> list[Shelved]:
+def list_bundles() -> list[BundleEntry]:
     """Every bundle at hand: the built-in ones, and those of the library, newest first."""
-    return [_shelved(path) for path in (*library.built_in_bundles(), *library.list_bundles())]
+    return [_entry(path) for path in (*library.built_in_bundles(), *library.bundle_paths())]
 
 
-def _shelved(path: Path) -> Shelved:
+def _entry(path: Path) -> BundleEntry:
     try:
         bundle = Bundle.load(path)
     except BundleError as error:
-        return Shelved(path.stem, str(path), problem=str(error))
+        return BundleEntry(path.stem, str(path), problem=str(error))
     facts, megabytes = bundle.metadata, round(len(bundle.data) / 1e6, 1)
-    return Shelved(path.stem, str(path), facts.layer_names, facts.objective, facts.weights.title, megabytes)
+    return BundleEntry(path.stem, str(path), facts.layer_names, facts.objective, facts.weights.title, megabytes)
 
 
-def bundle_of(source: Source) -> Bundle:
+def bundle_of(source: SourceFile) -> Bundle:
     """The very bundle of a record, looked for where it was, among the built-in ones and in the library.
 
     Raises RecordError.
     """
     places = [Path(source.path)] if source.path else []
-    for path in [*places, *library.built_in_bundles(), *library.list_bundles()]:
+    for path in [*places, *library.built_in_bundles(), *library.bundle_paths()]:
         try:
             bundle = Bundle.load(path)
         except BundleError:

@@ -18,11 +18,11 @@ from ...models.assembly import Assembled
 from ...models.contract import BundleFormatError, form_key
 from ..provider.onnx_graph import EXTERNAL, UNDEFINED, message_class
 
-_NEWEST_IR = 9
-_NEWEST_OPSET = 18
+_MAX_IR = 9
+_MAX_OPSET = 18
 _OWN_DOMAINS = ("", "ai.onnx")
 # Of a graph without its weights; well above the largest backbone's.
-_MOST_GRAPH_BYTES = 2**26
+_MAX_GRAPH_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ def read_model_file(data: bytes) -> ModelFile:
     model = _parsed(data)
     if not model.ir_version or not model.graph.node:
         raise BundleFormatError("it is no ONNX file, or cut short: copy or export it again")
-    if model.ir_version > _NEWEST_IR:
-        raise BundleFormatError(f"its IR version {model.ir_version} is above {_NEWEST_IR}: export it again")
+    if model.ir_version > _MAX_IR:
+        raise BundleFormatError(f"its IR version {model.ir_version} is above {_MAX_IR}: export it again")
     for opset in model.opset_import:
         _refuse_foreign(opset.domain)
-        if opset.version > _NEWEST_OPSET:
-            raise BundleFormatError(f"its opset {opset.version} is above {_NEWEST_OPSET}: export it again")
+        if opset.version > _MAX_OPSET:
+            raise BundleFormatError(f"its opset {opset.version} is above {_MAX_OPSET}: export it again")
     if model.functions:
         raise BundleFormatError("it defines functions of its own, which a bundle never does: export it again")
     _refuse_unsafe(model.graph)
@@ -106,7 +106,7 @@ def _decompressed(text: str) -> bytes:
     try:
         packed = base64.b64decode(text, validate=True)
         inflater = zlib.decompressobj()
-        found = inflater.decompress(packed, _MOST_GRAPH_BYTES)
+        found = inflater.decompress(packed, _MAX_GRAPH_BYTES)
     except (binascii.Error, ValueError, zlib.error):
         raise BundleFormatError("a form of its graph is damaged: copy or export it again") from None
     if not inflater.eof:

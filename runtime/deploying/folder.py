@@ -27,9 +27,9 @@ RUN = "run.sh"
 REQUIREMENTS = "requirements.txt"
 ENVIRONMENT = ".venv"
 _FORMAT = 1
-_MOST_MANIFEST_BYTES = 2**16
-_MOST_FACTS_BYTES = 2**24
-_MOST_BYTES = 2**30  # of any file; no bundle is larger
+_MAX_MANIFEST_BYTES = 2**16
+_MAX_FACTS_BYTES = 2**24
+_MAX_BYTES = 2**30  # of any file; no bundle is larger
 _CHUNK = 2**20
 # No folders, nothing hidden, nothing that a terminal or a shell takes for more than a name.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,200}")
@@ -142,7 +142,7 @@ def plain_name(name: str) -> str:
 def read_manifest(folder: Path) -> dict[str, str]:
     """Names and SHA-256 of a folder's files. Raises DeploymentFormatError and DeploymentReadError."""
     try:
-        text = _read_regular(folder, MANIFEST, _MOST_MANIFEST_BYTES).decode("ascii")
+        text = _read_regular(folder, MANIFEST, _MAX_MANIFEST_BYTES).decode("ascii")
     except UnicodeDecodeError:
         raise DeploymentFormatError(f"{MANIFEST} is damaged: copy the folder again") from None
     except (FileNotFoundError, NotADirectoryError):
@@ -163,13 +163,13 @@ def read_manifest(folder: Path) -> dict[str, str]:
 
 def read_deployment(folder: Path, listed: Mapping[str, str]) -> Deployment:
     """What a folder with these files tells of itself. Raises DeploymentFormatError and DeploymentReadError."""
-    deployed = Deployment.from_json(read_listed(folder, FACTS, listed, _MOST_FACTS_BYTES))
+    deployed = Deployment.from_json(read_listed(folder, FACTS, listed, _MAX_FACTS_BYTES))
     if deployed.bundle not in listed:
         raise DeploymentFormatError(f"{MANIFEST} does not list {deployed.bundle}: copy the folder again")
     return deployed
 
 
-def read_listed(folder: Path, name: str, listed: Mapping[str, str], most_bytes: int = _MOST_BYTES) -> bytes:
+def read_listed(folder: Path, name: str, listed: Mapping[str, str], most_bytes: int = _MAX_BYTES) -> bytes:
     """A file's bytes, if they are as listed. Raises DeploymentFormatError and DeploymentReadError."""
     try:
         data = _read_regular(folder, name, most_bytes)

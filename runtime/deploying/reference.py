@@ -22,14 +22,14 @@ Array = NDArray[np.float32]
 
 # Small, so that a deployment stays small, and with different sides, so that swapped ones show.
 _HEIGHT, _WIDTH = 64, 96
-_LARGEST_SIDE = 4096
-_MOST_LAYERS = 1000
+_MAX_SIDE = 4096
+_MAX_LAYERS = 1000
 # A loss of nothing differs from another by no more than this.
-_SLACK = 1e-6
+_ATOL = 1e-6
 
 
 @dataclass(frozen=True)
-class Bar:
+class Tolerance:
     """How far a machine may be off: |a - b| / |b| of each layer's loss at most, the gradients' cosine at least."""
 
     loss_error: float
@@ -37,11 +37,11 @@ class Bar:
 
 
 # fp32 as the export's own verification has it. The others keep what a dream's look follows: the gradient's direction.
-BARS: dict[Precision, Bar] = {
-    "fp32": Bar(1e-4, 0.9999),
-    "mixed": Bar(2e-2, 0.98),
-    "fp16": Bar(2e-2, 0.98),
-    "bf16": Bar(5e-2, 0.95),
+TOLERANCES: dict[Precision, Tolerance] = {
+    "fp32": Tolerance(1e-4, 0.9999),
+    "mixed": Tolerance(2e-2, 0.98),
+    "fp16": Tolerance(2e-2, 0.98),
+    "bf16": Tolerance(5e-2, 0.95),
 }
 
 
@@ -52,9 +52,9 @@ class Agreement:
     loss_error: float
     cosine: float
 
-    def meets(self, bar: Bar) -> bool:
+    def meets(self, tolerance: Tolerance) -> bool:
         """False for what is no number, too."""
-        return self.loss_error <= bar.loss_error and self.cosine >= bar.cosine
+        return self.loss_error <= tolerance.loss_error and self.cosine >= tolerance.cosine
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class Reference:
         """Reads what `to_facts` gave. Raises ValueError for anything else."""
         read = decoded(_Facts, facts)
         (height, width), count = read.size, len(read.losses)
-        if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE and 1 <= count <= _MOST_LAYERS):
+        if not (1 <= height <= _MAX_SIDE and 1 <= width <= _MAX_SIDE and 1 <= count <= _MAX_LAYERS):
             raise ValueError("a reference of an impossible size")
         with np.errstate(over="ignore"):
             losses = np.array(read.losses, np.float32)
@@ -107,7 +107,7 @@ class Reference:
         losses, gradient = _evaluate(bundle, self.picture, machine)
         if losses.shape != self.losses.shape:
             return Agreement(math.inf, 0.0)
-        errors = np.abs(losses.astype(np.float64) - self.losses) / (np.abs(self.losses) + _SLACK)
+        errors = np.abs(losses.astype(np.float64) - self.losses) / (np.abs(self.losses) + _ATOL)
         ours, theirs = gradient.astype(np.float64).ravel(), self.gradient.astype(np.float64).ravel()
         norms = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
         return Agreement(float(errors.max()), float(ours @ theirs) / norms if norms else 0.0)

@@ -12,7 +12,7 @@ import numpy as np
 from ...models.decoding import decoded
 from ..ascent.ascent import State
 from ..errors import RecordError, SettingsError
-from ..image.source import Source
+from ..image.source import SourceFile
 from ..settings.settings import Settings, settings_from_dict
 
 _FORMAT = 1
@@ -29,10 +29,10 @@ class Checkpoint:
     """
 
     settings: Settings
-    bundle: Source
-    picture: Source
-    mask: Source | None
-    guide: Source | None
+    bundle: SourceFile
+    picture: SourceFile
+    mask: SourceFile | None
+    guide: SourceFile | None
     output: str
     film: str | None
     film_every: int
@@ -83,7 +83,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 **facts["counters"],
             )
         _require_sound(state)
-        sources = {name: decoded(Source | None, facts[name]) for name in _SOURCES}
+        sources = {name: decoded(SourceFile | None, facts[name]) for name in _SOURCES}
         return Checkpoint(
             settings=settings_from_dict(facts["settings"]),
             **sources,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 # To see a loss may mean to fetch it from a GPU; nobody reads faster.
-_SECONDS_BETWEEN_LOOKS = 0.1
+_REFRESH_SECONDS = 0.1
 
 
 class DreamProgress:
@@ -39,7 +39,7 @@ class DreamProgress:
         ended = step.number == self._steps
         if not self._is_watched or (time.monotonic() < self._next_look and not ended):
             return
-        self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+        self._next_look = time.monotonic() + _REFRESH_SECONDS
         if self._bar is None:
             self._bar = _new_bar(self._name, self._steps, step.number)
         (task,) = self._bar.tasks

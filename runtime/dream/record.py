@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.decoding import DecodeError, decoded_json
-from ..ascent.ascent import Ending
+from ..ascent.ascent import StopReason
 from ..ascent.tiles import TilePlan
 from ..bundle.bundle import Bundle
 from ..errors import RecordError, SettingsError
-from ..image.source import Source
+from ..image.source import SourceFile
 from ..provider.hardware import package_versions
 from ..settings.settings import Execution, Settings, settings_from_dict
 
@@ -23,12 +23,12 @@ _RECORDED_PACKAGES = ("onnxdream", "onnxruntime", "onnxruntime-gpu", "onnxruntim
 
 
 @dataclass(frozen=True)
-class Sources:
+class SourceFiles:
     """The files that a run's pictures came from."""
 
-    picture: Source
-    mask: Source | None = None
-    guide: Source | None = None
+    picture: SourceFile
+    mask: SourceFile | None = None
+    guide: SourceFile | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Record:
     """One run. `execution` is what it really had; losses are the weighted sums before the first and after the last
     update; `notices` tell what did not go as planned; `ended` is finished, stopped (by the user) or diverged."""
 
-    bundle: Source
+    bundle: SourceFile
     layers: tuple[str, ...]
     settings: Settings
     execution: Execution
@@ -53,13 +53,13 @@ class Record:
     steps_done: int
     first_loss: float
     last_loss: float
-    ended: Ending
+    ended: StopReason
     notices: tuple[str, ...]
     seconds: float
     versions: dict[str, str]
-    picture: Source | None = None
-    mask: Source | None = None
-    guide: Source | None = None
+    picture: SourceFile | None = None
+    mask: SourceFile | None = None
+    guide: SourceFile | None = None
 
     def __post_init__(self) -> None:
         if self.steps_done < 0 or any(side < 0 for one in self.octaves for side in (*one.size, *one.tile, one.tiles)):
@@ -76,13 +76,13 @@ class Record:
         notices: tuple[str, ...],
         losses: NDArray[np.float32],
         layer_weights: NDArray[np.float32],
-        ended: Ending,
+        ended: StopReason,
         seconds: float,
     ) -> Record:
         """The record of a run that has just ended; `losses` is [evaluations, layers]."""
         totals = losses @ layer_weights
         return cls(
-            bundle=bundle_source(bundle),
+            bundle=bundle_file(bundle),
             layers=bundle.metadata.layer_names,
             settings=settings,
             execution=execution,
@@ -106,9 +106,9 @@ class Record:
         return replace(self.settings, execution=self.execution)
 
 
-def bundle_source(bundle: Bundle) -> Source:
+def bundle_file(bundle: Bundle) -> SourceFile:
     """The bundle's file, with its whole path where it came from one."""
-    return Source(bundle.name, bundle.sha256, str(bundle.path.resolve()) if bundle.path else None)
+    return SourceFile(bundle.name, bundle.sha256, str(bundle.path.resolve()) if bundle.path else None)
 
 
 def read_record(text: str, name: str) -> Record:
@@ -129,8 +129,8 @@ def _settings(data: object) -> Settings:
     return settings_from_dict(data)
 
 
-def _bare(source: Any) -> Any:
-    return replace(source, path=None) if source else None
+def _bare(file: Any) -> Any:
+    return replace(file, path=None) if file else None
 
 
 def _versions() -> dict[str, str]:

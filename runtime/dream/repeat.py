@@ -9,7 +9,7 @@ from pathlib import Path
 from ..bundle.choice import bundle_of
 from ..errors import RecordError
 from ..image.files import PictureError, read_note
-from ..image.source import Source, Subject
+from ..image.source import Source, SourceFile
 from ..settings.settings import Settings
 from .checkpoint import Checkpoint
 from .record import Record, read_record
@@ -30,28 +30,28 @@ def load_record(path: Path) -> Record:
     return read_record(text, path.name)
 
 
-def aids_of(record: Record, beside: Path) -> dict[str, Path]:
+def mask_and_guide(record: Record, beside: Path) -> dict[str, Path]:
     """The files of a record's mask and guide, where it has them. Raises RecordError."""
-    sources = {"mask": record.mask, "guide": record.guide}
-    return {name: find_source(source, beside) for name, source in sources.items() if source}
+    files = {"mask": record.mask, "guide": record.guide}
+    return {name: find_file(file, beside) for name, file in files.items() if file}
 
 
-def subject_of(settings: Settings, source: Source | None, beside: Path) -> Subject:
+def source_of(settings: Settings, file: SourceFile | None, beside: Path) -> Source:
     """The very picture of a record or a checkpoint. Raises RecordError."""
     if settings.noise:
-        return Subject.of_noise(settings.noise)
-    if source is None:
+        return Source.of_noise(settings.noise)
+    if file is None:
         raise RecordError("the record names no picture: give one behind --repeat FILE")
-    return Subject(find_source(source, beside))
+    return Source(find_file(file, beside))
 
 
-def find_source(source: Source, beside: Path) -> Path:
+def find_file(file: SourceFile, beside: Path) -> Path:
     """The very file of a record: where it was, else beside the record, else here. Raises RecordError."""
-    for path in [*([Path(source.path)] if source.path else []), beside.parent / source.name, Path(source.name)]:
+    for path in [*([Path(file.path)] if file.path else []), beside.parent / file.name, Path(file.name)]:
         with suppress(OSError):
-            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == source.sha256:
+            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
                 return path
-    raise RecordError(f"{source.name} is not here, or not as it was: put it beside {beside}")
+    raise RecordError(f"{file.name} is not here, or not as it was: put it beside {beside}")
 
 
 def job_to_resume(checkpoint: Checkpoint, beside: Path) -> Job:
@@ -63,6 +63,6 @@ def job_to_resume(checkpoint: Checkpoint, beside: Path) -> Job:
         overwrite=True,
         film=Path(checkpoint.film) if checkpoint.film else None,
         film_every=checkpoint.film_every,
-        mask=find_source(checkpoint.mask, beside) if checkpoint.mask else None,
-        guide=find_source(checkpoint.guide, beside) if checkpoint.guide else None,
+        mask=find_file(checkpoint.mask, beside) if checkpoint.mask else None,
+        guide=find_file(checkpoint.guide, beside) if checkpoint.guide else None,
     )

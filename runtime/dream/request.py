@@ -11,12 +11,12 @@ from ..bundle.bundle import Bundle
 from ..bundle.channel_weights import chosen_channels, parse_channels
 from ..bundle.choice import bundle_of, choose_bundle, describe
 from ..errors import SettingsError
-from ..image.source import Subject
+from ..image.source import Source
 from ..settings.config import execution_of, read_config, settings_changes
-from ..settings.presets import DEFAULT_LOOK, find_preset, fitted
+from ..settings.presets import DEFAULT_LOOK, find_preset, fit_preset
 from ..settings.settings import Settings
 from .checkpoint import Checkpoint, read_checkpoint
-from .repeat import aids_of, job_to_resume, load_record, subject_of
+from .repeat import job_to_resume, load_record, mask_and_guide, source_of
 from .writer import Job
 
 _LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all"
@@ -25,7 +25,7 @@ _BESIDE_REPEAT = {"output", "overwrite", "film", "every"}
 
 
 @dataclass(frozen=True)
-class Order:
+class DreamRequest:
     """A job, the subject that its options name by themselves, the checkpoint it goes on from, and lines for the user.
 
     Where `subjects` is empty, the pictures of the command line are meant. `hint` is a line for the end: what to try
@@ -33,13 +33,13 @@ class Order:
     """
 
     job: Job
-    subjects: tuple[Subject, ...] = ()
+    sources: tuple[Source, ...] = ()
     checkpoint: Checkpoint | None = None
     lines: list[str] = field(default_factory=list)
     hint: str | None = None
 
 
-def take_order(options: Mapping[str, Any], with_images: bool) -> Order:
+def parse_request(options: Mapping[str, Any], with_images: bool) -> DreamRequest:
     """The order in the options that were given, under their Python names; `with_images` says that pictures were named.
 
     Raises DreamError and BundleError.
@@ -54,7 +54,7 @@ def take_order(options: Mapping[str, Any], with_images: bool) -> Order:
     return _new(given, with_images)
 
 
-def _new(given: Mapping[str, Any], with_images: bool) -> Order:
+def _new(given: Mapping[str, Any], with_images: bool) -> DreamRequest:
     changes = settings_changes(given)
     if "guide" in given:
         changes.setdefault("channels", ())  # in the place of a preset's
@@ -69,15 +69,15 @@ def _new(given: Mapping[str, Any], with_images: bool) -> Order:
     )
     if "precision" not in given:
         execution = replace(execution, precision=bundle.precision)
-    settings, notice = fitted(chosen, bundle.metadata, {**changes, "execution": execution})
-    _require_climbable(settings, bundle)
-    subjects = (Subject.of_noise(settings.noise),) if settings.noise else ()
+    settings, notice = fit_preset(chosen, bundle.metadata, {**changes, "execution": execution})
+    _require_known_layers(settings, bundle)
+    sources = (Source.of_noise(settings.noise),) if settings.noise else ()
     job = _job(bundle, settings, given)
     lines = _introduction(job)
     lines += [f"preset: {chosen.name}. {chosen.sentence}"] if chosen else []
     lines += [notice] if notice else []
     hint = None if chosen or settings.noise or "model" in given else _LOOK_HINT
-    return Order(job, subjects, lines=lines, hint=hint)
+    return DreamRequest(job, sources, lines=lines, hint=hint)
 
 
 def _layers_in(changes: Mapping[str, Any]) -> set[str]:
@@ -86,14 +86,14 @@ def _layers_in(changes: Mapping[str, Any]) -> set[str]:
     return {*(named.layer_weights or ()), *parse_channels(named.channels)}
 
 
-def _require_climbable(settings: Settings, bundle: Bundle) -> None:
+def _require_known_layers(settings: Settings, bundle: Bundle) -> None:
     """Raises SettingsError for layers and channels that the bundle lacks."""
     channels = parse_channels(settings.channels)
-    settings.vector(bundle.metadata.layer_names)
+    settings.weights_of(bundle.metadata.layer_names)
     chosen_channels(bundle.metadata.layers, channels)
 
 
-def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) -> Order:
+def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) -> DreamRequest:
     if set(given) - _BESIDE_REPEAT:
         raise SettingsError(
             "--repeat takes every setting from the record: give only pictures, --output, --overwrite and --film"
@@ -102,21 +102,21 @@ def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) ->
     settings = record.settings_to_repeat()
     if with_images:
         settings = replace(settings, noise=None)
-    job = _job(bundle_of(record.bundle), settings, {**given, **aids_of(record, record_path)})
-    subjects = () if with_images else (subject_of(record.settings, record.picture, record_path),)
-    return Order(job, subjects, lines=_introduction(job))
+    job = _job(bundle_of(record.bundle), settings, {**given, **mask_and_guide(record, record_path)})
+    sources = () if with_images else (source_of(record.settings, record.picture, record_path),)
+    return DreamRequest(job, sources, lines=_introduction(job))
 
 
-def _resumed(path: Path, given: Mapping[str, Any], with_images: bool) -> Order:
+def _resumed(path: Path, given: Mapping[str, Any], with_images: bool) -> DreamRequest:
     if given or with_images:
         raise SettingsError("--resume takes everything from the checkpoint: give nothing else")
     checkpoint = read_checkpoint(path)
     job = job_to_resume(checkpoint, path)
-    subject = subject_of(checkpoint.settings, checkpoint.picture, path)
+    source = source_of(checkpoint.settings, checkpoint.picture, path)
     lines = [*_introduction(job), f"going on after {checkpoint.state.number} steps"]
     if job.film:
         lines.append("the film begins anew with this step")
-    return Order(job, (subject,), checkpoint, lines)
+    return DreamRequest(job, (source,), checkpoint, lines)
 
 
 def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.files import whole_file, write_whole
+from ...models.files import atomic_file, atomic_write
 from ..errors import OutputError
 from ..image.files import WRITTEN_SUFFIXES, PictureWriteError, encode_picture
 from .checkpoint import Checkpoint
@@ -39,12 +39,12 @@ class Results:
         """
         if output is not None and output.suffix.lower() in _UNWRITTEN and not output.is_dir():
             raise OutputError(f"{output}: a dream is written as {', '.join(WRITTEN_SUFFIXES)}: choose one of these")
-        if output is not None and names_a_picture(output):
-            wished = output
+        if output is not None and is_picture_path(output):
+            wanted = output
         else:
-            wished = (output or Path()) / f"{source.stem}-dream.png"
-        _require_writable(wished)
-        return cls(wished if overwrite else free_name(wished, wished.suffix, ".json", ".checkpoint"))
+            wanted = (output or Path()) / f"{source.stem}-dream.png"
+        _require_writable(wanted)
+        return cls(wanted if overwrite else free_name(wanted, wanted.suffix, ".json", ".checkpoint"))
 
     @property
     def losses(self) -> Path:
@@ -87,7 +87,7 @@ class Results:
         except OutputError as error:
             rescued = free_name(Path(tempfile.gettempdir()) / self.picture.name, self.picture.suffix)
             try:
-                write_whole(rescued, data)
+                atomic_write(rescued, data)
             except OSError:
                 raise error from None
             raise OutputError(f"{error}; the dream is saved as {rescued}") from error
@@ -108,7 +108,7 @@ class Results:
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Raises OutputError."""
-        with _saying_what_failed(self.checkpoint), whole_file(self.checkpoint) as file:
+        with _named_failure(self.checkpoint), atomic_file(self.checkpoint) as file:
             checkpoint.write(file)
 
     def write_record(self, text: str) -> None:
@@ -136,16 +136,16 @@ class Results:
         return self.picture.with_name(f"{self.picture.stem}-{ending}")
 
 
-def names_a_picture(output: Path | None) -> bool:
+def is_picture_path(output: Path | None) -> bool:
     """Whether an output is the path of one picture, not a folder."""
     return output is not None and output.suffix.lower() in WRITTEN_SUFFIXES and not os.path.isdir(output)
 
 
-def free_name(wished: Path, *suffixes: str) -> Path:
+def free_name(wanted: Path, *suffixes: str) -> Path:
     """`wished`, or the first of `wished-2`, `wished-3`, … under which no file with one of the suffixes exists."""
-    number, free = 2, wished
+    number, free = 2, wanted
     while any(os.path.exists(free.with_suffix(suffix)) for suffix in suffixes):
-        free = wished.with_stem(f"{wished.stem}-{number}")
+        free = wanted.with_stem(f"{wanted.stem}-{number}")
         number += 1
     return free
 
@@ -162,12 +162,12 @@ def _require_writable(picture: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    with _saying_what_failed(path):
-        write_whole(path, data)
+    with _named_failure(path):
+        atomic_write(path, data)
 
 
 @contextmanager
-def _saying_what_failed(path: Path) -> Iterator[None]:
+def _named_failure(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

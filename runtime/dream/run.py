@@ -10,22 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ascent.ascent import Ascent, State, Step
-from ..ascent.evaluator import Objective
+from ..ascent.evaluator import Evaluator
 from ..ascent.tiles import TilePlan
 from ..bundle.bundle import Bundle
 from ..bundle.channel_weights import chosen_channels, guided_channels, parse_channels, parse_pick, picked_channels
 from ..bundle.sessions import Sessions
 from ..errors import SettingsError
-from ..image.canvas import Canvas, Mask, Pixels
+from ..image.processor import ImageProcessor, Mask, Pixels
 from ..provider.machine import Machine
-from ..provider.selection import Choice, choose
+from ..provider.selection import ProviderChoice, choose_provider
 from ..settings.settings import Execution, Settings
 from .record import Record
 
 Array = NDArray[np.float32]
 
 # Large enough for any channel to show, small enough to be quick: where channels are picked or a guide is read.
-_LOOK_SIZE = 512
+_STATISTICS_SIZE = 512
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,6 @@ class Dream:
     picture: Pixels
     losses: Array
     record: Record
-
-
-@dataclass(frozen=True)
-class Aids:
-    """Pictures that a run needs besides its own: where to dream (white) and where not (black), and what to dream of.
-
-    `mask` has the picture's height and width; `guide` may have any. Both are uint8 or uint16 [height, width, 3 or 4].
-    """
-
-    mask: Pixels | None = None
-    guide: Pixels | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +52,17 @@ class Preparation:
     @property
     def octaves(self) -> list[tuple[int, int]]:
         """Height and width of each octave."""
-        return self.ascent.canvas.octaves
+        return self.ascent.processor.octaves
 
     @property
-    def plan(self) -> TilePlan:
+    def tile_plan(self) -> TilePlan:
         """How the largest octave is cut into tiles."""
-        return self.ascent.objective.plan(self.octaves[-1])
+        return self.ascent.evaluator.tile_plan(self.octaves[-1])
 
     @property
     def execution(self) -> Execution:
         """What the run really has."""
-        return self.ascent.objective.execution
+        return self.ascent.evaluator.execution
 
     def ascend(self, on_step: Callable[[Step], bool | None] | None = None) -> Dream:
         """Dreams; to be called once.
@@ -90,14 +79,14 @@ class Preparation:
             bundle=self.bundle,
             settings=self.settings,
             execution=self.execution,
-            plans=[ascent.objective.plan(size) for size in self.octaves[: state.octave + 1]],
+            plans=[ascent.evaluator.tile_plan(size) for size in self.octaves[: state.octave + 1]],
             notices=tuple(self.notices),
             losses=losses,
             layer_weights=ascent.layer_weights,
             ended=ended,
             seconds=time.perf_counter() - started,
         )
-        return Dream(ascent.canvas.develop(state.image), losses, record)
+        return Dream(ascent.processor.postprocess(state.image), losses, record)
 
 
 def prepare(
@@ -105,11 +94,12 @@ def prepare(
     bundle: Bundle,
     settings: Settings | None = None,
     *,
-    aids: Aids | None = None,
+    mask: Pixels | None = None,
+    guide: Pixels | None = None,
     state: State | None = None,
-    choice: Choice | None = None,
+    choice: ProviderChoice | None = None,
     sessions: Sessions | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Preparation:
     """Makes all ready for a dream, up to its first gradient.
 
@@ -118,27 +108,27 @@ def prepare(
     notice; None chooses here. `sessions` are the bundle's where several dreams are to share them. `say` hears lines for
     the user, then and while it runs. Raises DreamError and BundleError.
     """
-    settings, aids = settings or Settings(), aids or Aids()
+    settings = settings or Settings()
     metadata = bundle.metadata
-    layer_weights = np.array(settings.vector(metadata.layer_names), np.float32)
-    mask = None if aids.mask is None else Mask.of(aids.mask, picture, settings.feather)
-    canvas = Canvas(picture, metadata, settings, mask)
+    layer_weights = np.array(settings.weights_of(metadata.layer_names), np.float32)
+    area = None if mask is None else Mask.of(mask, picture, settings.feather)
+    processor = ImageProcessor(picture, metadata, settings, area)
     bundle.require_precision(settings.execution.precision)
     if choice is None:
-        choice = choose(settings.execution)
+        choice = choose_provider(settings.execution)
         if choice.notice:
-            say(choice.notice)
+            log(choice.notice)
     notices = [choice.notice] if choice.notice else []
 
     def notice(line: str) -> None:
         notices.append(line)
-        say(line)
+        log(line)
 
     sessions = sessions or Sessions(bundle)
-    channel_weights = _channel_weights(picture, aids.guide, sessions, settings, choice.machine, layer_weights)
-    largest = canvas.largest_octave
-    objective = Objective(sessions, settings, choice.machine, layer_weights, largest, channel_weights, notice)
-    ascent = Ascent(canvas, objective, settings, layer_weights, metadata.input_range, mask, state)
+    channel_weights = _channel_weights(picture, guide, sessions, settings, choice.machine, layer_weights)
+    largest = processor.largest_octave
+    evaluator = Evaluator(sessions, settings, choice.machine, layer_weights, largest, channel_weights, notice)
+    ascent = Ascent(processor, evaluator, settings, layer_weights, metadata.input_range, area, state)
     return Preparation(bundle, settings, ascent, notices)
 
 
@@ -148,17 +138,20 @@ def dream(
     settings: Settings | None = None,
     on_step: Callable[[Step], bool | None] | None = None,
     *,
-    aids: Aids | None = None,
+    mask: Pixels | None = None,
+    guide: Pixels | None = None,
     state: State | None = None,
-    choice: Choice | None = None,
+    choice: ProviderChoice | None = None,
     sessions: Sessions | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Dream:
     """Dreams a picture: updates that climb the bundle's weighted losses, `settings.steps` in every octave.
 
     `prepare` and `Preparation.ascend` in one; what they take and raise is told there.
     """
-    ready = prepare(picture, bundle, settings, aids=aids, state=state, choice=choice, sessions=sessions, say=say)
+    ready = prepare(
+        picture, bundle, settings, mask=mask, guide=guide, state=state, choice=choice, sessions=sessions, log=log
+    )
     return ready.ascend(on_step)
 
 
@@ -182,11 +175,11 @@ def _channel_weights(
 
     def means(pixels: Pixels) -> Array:
         small = Settings(
-            max_size=min(_LOOK_SIZE, settings.max_size or _LOOK_SIZE), normalization=settings.normalization
+            max_size=min(_STATISTICS_SIZE, settings.max_size or _STATISTICS_SIZE), normalization=settings.normalization
         )
-        canvas = Canvas(pixels, metadata, small)
-        session = sessions.get(*canvas.size, machine)
-        return session.channel_means(canvas.base(canvas.size), layer_weights)
+        processor = ImageProcessor(pixels, metadata, small)
+        session = sessions.get(*processor.size, machine)
+        return session.channel_means(processor.base(processor.size), layer_weights)
 
     if settings.pick:
         if guide is not None:

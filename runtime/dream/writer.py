@@ -16,11 +16,11 @@ from ..bundle.sessions import Sessions
 from ..errors import DivergedError, OutputError
 from ..film import Film
 from ..image.files import Picture
-from ..provider.selection import Choice, choose
+from ..provider.selection import ProviderChoice, choose_provider
 from ..settings.settings import Settings
 from .checkpoint import Checkpoint
 from .plot import can_plot, draw_losses
-from .record import Sources, bundle_source
+from .record import SourceFiles, bundle_file
 from .results import Results
 from .run import Dream, Preparation
 
@@ -49,17 +49,17 @@ class Job:
             object.__setattr__(self, "sessions", Sessions(self.bundle))
 
     @cached_property
-    def choice(self) -> Choice:
+    def choice(self) -> ProviderChoice:
         """What its pictures are dreamed on; whoever runs the job shows the notice once. Raises ProviderError."""
-        return choose(self.settings.execution)
+        return choose_provider(self.settings.execution)
 
 
 @dataclass(frozen=True)
-class Listener:
+class Callbacks:
     """Who hears of a job: `say` gets a line for the user, `on_step` every step; where it returns True the dream
     ends with what there is."""
 
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     on_step: Callable[[Step], bool | None]
 
 
@@ -75,17 +75,17 @@ class Writer:
         job: Job,
         picture: Picture,
         results: Results,
-        listener: Listener,
-        sources: Sources,
+        callbacks: Callbacks,
+        files: SourceFiles,
         ready: Preparation,
         resumed: Checkpoint | None,
     ) -> None:
         self.job = job
         self.picture = picture
         self.results = results
-        self.listener = listener
+        self.callbacks = callbacks
         self.film: Film | None = None
-        self._sources = sources
+        self._files = files
         self._ready = ready
         self._due = set(job.settings.snapshots)
         self._written = {step for step in self._due if resumed and step < resumed.state.number}
@@ -100,7 +100,7 @@ class Writer:
                 self._snapshot(step.number, step)
             if self.film and step.number % self.job.film_every == 0:
                 self.film.add(step.fetch_picture())
-            stop = self.listener.on_step(step)
+            stop = self.callbacks.on_step(step)
             if stop or time.monotonic() > self._next_checkpoint:
                 self._checkpoint(step)
         except OutputError as error:
@@ -131,10 +131,10 @@ class Writer:
         self.results.write_checkpoint(
             Checkpoint(
                 settings=replace(self.job.settings, execution=self._ready.execution),
-                bundle=bundle_source(self.job.bundle),
-                picture=self._sources.picture,
-                mask=self._sources.mask,
-                guide=self._sources.guide,
+                bundle=bundle_file(self.job.bundle),
+                picture=self._files.picture,
+                mask=self._files.mask,
+                guide=self._files.guide,
                 output=str(self.results.picture.resolve()),
                 film=str(self.film.path.resolve()) if self.film else None,
                 film_every=self.job.film_every,
@@ -153,7 +153,7 @@ class Writer:
         done = dreamed.record.steps_done
         note = dreamed.record.to_json(with_paths=False)
         for warning in self.results.write_picture(dreamed.picture, self.picture.icc, note):
-            self.listener.say(warning)
+            self.callbacks.log(warning)
         if done not in self._written:  # stopped early: the last picture is a snapshot all the same
             self.results.write_snapshot(done, dreamed.picture, self.picture.icc)
             self._written.add(done)
@@ -162,13 +162,13 @@ class Writer:
 
     def _documents(self, dreamed: Dream) -> None:
         record = dreamed.record
-        totals = dreamed.losses @ np.array(self.job.settings.vector(record.layers), np.float32)
+        totals = dreamed.losses @ np.array(self.job.settings.weights_of(record.layers), np.float32)
         self.results.write_losses(record.layers, dreamed.losses, totals)
         self.results.write_record(record.to_json())
         if record.ended == "finished":
             self.results.checkpoint.unlink(missing_ok=True)
         if not can_plot():
-            self.listener.say("no loss plot: install matplotlib (onnxdream[report]) to have one")
+            self.callbacks.log("no loss plot: install matplotlib (onnxdream[report]) to have one")
             return
         title = f"{self.results.picture.stem}, {record.bundle.name}"
         self.results.write_plot(draw_losses(title, record.layers, dreamed.losses, totals))

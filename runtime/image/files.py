@@ -22,8 +22,8 @@ from . import formats
 from .formats import Container
 from .tiff import ContainerError, DamagedContainerError
 
-MOST_PIXELS = 2**28
-_MOST_BYTES = 2**31  # of a file; OpenCV decodes no longer one from memory
+MAX_PIXELS = 2**28
+_MAX_BYTES = 2**31  # of a file; OpenCV decodes no longer one from memory
 
 
 class PictureError(DreamError):
@@ -43,7 +43,7 @@ class PictureFormatError(PictureError, ValueError):
 
 
 class PictureTooLargeError(PictureError, ValueError):
-    """More than `MOST_PIXELS` pixels."""
+    """More than `MAX_PIXELS` pixels."""
 
 
 class NoPicturesError(PictureError, FileNotFoundError):
@@ -118,9 +118,9 @@ def read_picture(path: Path) -> Picture:
         container = formats.read_container(data)
     except ContainerError as error:
         raise PictureFormatError(f"{path}: {_refusal(path, data, error)}") from error
-    if container.width * container.height > MOST_PIXELS:
+    if container.width * container.height > MAX_PIXELS:
         raise PictureTooLargeError(
-            f"{path}: {container.width} by {container.height} pixels are more than {MOST_PIXELS}; "
+            f"{path}: {container.width} by {container.height} pixels are more than {MAX_PIXELS}; "
             f"shrink it first: magick {_conversion(path, '-resize 8000x8000')}"
         )
     pixels = _upright(_decode(path, container), container.orientation)
@@ -252,7 +252,7 @@ def resize(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
 def _read_bytes(path: Path) -> bytes:
     with _named_errors(path):
         size = path.stat().st_size
-        if size > _MOST_BYTES:
+        if size > _MAX_BYTES:
             raise PictureTooLargeError(f"{path}: is too long with {size / 1e9:.1f} GB; give a smaller picture")
         return path.read_bytes()
 

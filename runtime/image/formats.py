@@ -14,8 +14,8 @@ from typing import Literal
 from . import tiff
 from .tiff import ContainerError, DamagedContainerError, part
 
-_MOST_PARTS = 2**19  # segments or chunks of one file; the largest picture in 8 kB chunks has 2**18
-_MOST_PROFILE = 2**24  # bytes of an ICC profile; iCCP is compressed, so a bomb has to be stopped
+_MAX_PARTS = 2**19  # segments or chunks of one file; the largest picture in 8 kB chunks has 2**18
+_MAX_PROFILE = 2**24  # bytes of an ICC profile; iCCP is compressed, so a bomb has to be stopped
 _NOTE_START = b"onnxdream\0" + bytes(4)  # iTXt: keyword, not packed, in no language, under no other keyword
 
 _SIGNATURES = (
@@ -146,7 +146,7 @@ def _plausible(icc: bytes | None) -> bytes | None:
 
 _EXIF_HEADER = b"Exif\0\0"
 _ICC_HEADER = b"ICC_PROFILE\0"
-_LONGEST_ICC_PIECE = 65535 - 2 - len(_ICC_HEADER) - 2
+_MAX_ICC_PIECE = 65535 - 2 - len(_ICC_HEADER) - 2
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BODILESS = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 _APP0, _APP1, _APP2, _SCAN, _FILL = 0xE0, 0xE1, 0xE2, 0xDA, 0xFF
@@ -175,7 +175,7 @@ def _read_jpeg(data: bytes) -> Container:
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
     """(marker, body, where the segment begins) up to and with the first scan header."""
     position = 2
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         position = data.find(b"\xff", position)  # as libjpeg does, over stray bytes between segments
         marker = _number(data, position, 2) & 0xFF
         if marker == _FILL:
@@ -192,12 +192,12 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
 
 
 def _jpeg_with_icc(data: bytes, icc: bytes) -> bytes:
-    cuts = range(0, len(icc), _LONGEST_ICC_PIECE)
+    cuts = range(0, len(icc), _MAX_ICC_PIECE)
     if len(cuts) > 255:
         raise ContainerError("the ICC profile is too long for a JPEG")
     segments = b""
     for number, cut in enumerate(cuts, start=1):
-        body = _ICC_HEADER + bytes((number, len(cuts))) + icc[cut : cut + _LONGEST_ICC_PIECE]
+        body = _ICC_HEADER + bytes((number, len(cuts))) + icc[cut : cut + _MAX_ICC_PIECE]
         segments += bytes((_FILL, _APP2)) + (len(body) + 2).to_bytes(2, "big") + body
     marker, body, _ = next(_jpeg_segments(data))
     return _insert(data, 2 + 4 + len(body) if marker == _APP0 else 2, segments)  # JFIF's segment stays first
@@ -237,7 +237,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """(name, start, end) of each sound chunk; one that the pixels need must be sound."""
     view = memoryview(data)
     start = _PNG_SIGNATURE_END
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         end = start + 12 + _number(data, start, 4)
         name, checksum = part(data, start + 4, 4), _number(data, end - 4, 4)
         if zlib.crc32(view[start + 4 : end - 4]) == checksum:
@@ -259,7 +259,7 @@ def _unpacked_profile(chunk: bytes) -> bytes | None:
     _, _, packed = chunk.partition(b"\0")
     unpacker = zlib.decompressobj()
     try:
-        icc = unpacker.decompress(packed[1:], _MOST_PROFILE)
+        icc = unpacker.decompress(packed[1:], _MAX_PROFILE)
     except zlib.error:
         return None
     return _plausible(icc) if unpacker.eof else None
@@ -294,7 +294,7 @@ def _read_webp(data: bytes) -> Container:
 
 
 def _riff_chunks(data: bytes, position: int) -> Iterator[tuple[bytes, bytes]]:
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         if position >= len(data):
             return
         length = _number(data, position + 4, 4, "little")
@@ -325,9 +325,9 @@ def _webp(width: int, height: int, flags: int, chunks: list[tuple[bytes, bytes]]
     bodies = dict(chunks)
     if b"ALPH" in bodies or (b"VP8L" in bodies and _number(bodies[b"VP8L"], 1, 4, "little") >> 28 & 1):
         flags |= _HAS_ALPHA
-    canvas = bytes((flags, 0, 0, 0)) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    processor = bytes((flags, 0, 0, 0)) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     body = b"WEBP"
-    for name, content in [(b"VP8X", canvas), *chunks]:
+    for name, content in [(b"VP8X", processor), *chunks]:
         body += name + len(content).to_bytes(4, "little") + content + b"\0" * (len(content) % 2)
     return b"RIFF" + len(body).to_bytes(4, "little") + body
 

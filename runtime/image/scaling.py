@@ -14,16 +14,16 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Scale:
-    """A linear map: pixel values `darkest`..`brightest` onto the backbone's range `low`..`high`."""
+    """A linear map: pixel values `x_min`..`x_max` onto the backbone's range `low`..`high`."""
 
-    darkest: float
-    brightest: float
+    x_min: float
+    x_max: float
     low: float
     high: float
 
     @classmethod
     def of(
-        cls, pixels: NDArray[np.generic], white: float, normalization: Normalization, limits: tuple[float, float]
+        cls, pixels: NDArray[np.generic], max_value: float, normalization: Normalization, limits: tuple[float, float]
     ) -> Scale:
         """The map of a run.
 
@@ -31,21 +31,21 @@ class Scale:
         `backbone` maps 0..white, whatever the picture holds.
         """
         if normalization == "backbone":
-            return cls(0.0, white, *limits)
-        darkest, brightest = float(pixels.min()), float(pixels.max())
-        return cls(darkest, brightest if brightest > darkest else darkest + 1.0, *limits)
+            return cls(0.0, max_value, *limits)
+        x_min, x_max = float(pixels.min()), float(pixels.max())
+        return cls(x_min, x_max if x_max > x_min else x_min + 1.0, *limits)
 
     @property
     def slope(self) -> float:
         """Units of the backbone's range per pixel value."""
-        return (self.high - self.low) / (self.brightest - self.darkest)
+        return (self.high - self.low) / (self.x_max - self.x_min)
 
     def to_image(self, pixels: NDArray[np.generic]) -> Array:
         """HWC pixel values as a CHW float32 image in the backbone's range; takes no more memory than that."""
         image = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
         for plane, values in zip(image, np.moveaxis(pixels, 2, 0), strict=True):
             plane[:] = values
-            plane -= np.float32(self.darkest)
+            plane -= np.float32(self.x_min)
             plane *= np.float32(self.slope)
             plane += np.float32(self.low)
         return image
@@ -54,5 +54,5 @@ class Scale:
         """One plane of an image back as float32 pixel values, not rounded and not clipped."""
         pixels: Array = plane - np.float32(self.low)
         pixels /= np.float32(self.slope)
-        pixels += np.float32(self.darkest)
+        pixels += np.float32(self.x_min)
         return pixels

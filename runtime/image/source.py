@@ -15,7 +15,7 @@ from .tiff import ContainerError
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A file that went into a run; `path` is left out of what travels inside a picture."""
 
     name: str
@@ -24,14 +24,14 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Source:
     """A picture to dream, not read yet; `noise` is the width and height of one to be drawn instead."""
 
     path: Path
     noise: tuple[int, int] | None = None
 
     @classmethod
-    def of_noise(cls, size: tuple[int, int]) -> Subject:
+    def of_noise(cls, size: tuple[int, int]) -> Source:
         """Noise of that width and height, under a name of its own."""
         return cls(Path("noise-{}x{}".format(*size)), size)
 
@@ -44,9 +44,9 @@ class Subject:
         """Raises PictureError."""
         return noise_picture(*self.noise, settings.seed) if self.noise else read_picture(self.path)
 
-    def source(self, picture: Picture) -> Source:
+    def file(self, picture: Picture) -> SourceFile:
         """How a record names it."""
-        return Source(self.name, picture.sha256, None if self.noise else str(self.path.resolve()))
+        return SourceFile(self.name, picture.sha256, None if self.noise else str(self.path.resolve()))
 
     def dreamed_size(self, max_size: int | None) -> tuple[int, int]:
         """About the height and width it is dreamed in, from its header alone; (0, 0) where that cannot be read."""

@@ -17,7 +17,7 @@ ASSOCIATED_ALPHA, STRAIGHT_ALPHA = 1, 2
 
 BYTE, SHORT, LONG, UNDEFINED = 1, 3, 4, 7
 _SIZES = {BYTE: 1, SHORT: 2, LONG: 4, UNDEFINED: 1}
-_MOST_VALUES = 64  # of one tag; a hostile count would otherwise be a long loop
+_MAX_VALUES = 64  # of one tag; a hostile count would otherwise be a long loop
 
 
 class ContainerError(ValueError):
@@ -63,7 +63,7 @@ class Directory:
         if tag not in self._entries:
             return (default,)
         at, size, count = self._value(tag)
-        return tuple(self._number(at + i * size, size) for i in range(min(count, _MOST_VALUES)))
+        return tuple(self._number(at + i * size, size) for i in range(min(count, _MAX_VALUES)))
 
     def number(self, tag: int, default: int) -> int:
         """The tag's first unsigned integer, or `default` where it is absent or empty."""

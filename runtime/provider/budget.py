@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import SettingsError
-from .hardware import look, machine_memory
-from .machine import Device
+from .hardware import detect_hardware, machine_memory
+from .machine import DeviceName
 
 # Python with numpy, OpenCV and onnxruntime, before a picture or a bundle is loaded (measured: 105-125 MB).
 _PROGRAM_BYTES = 130 * 10**6
-_SMALLEST_TILE = 128
+_MIN_TILE = 128
 # Of a budget that is planned for; the rest is for what no model knows.
 _SHARE = 0.93
 
@@ -35,7 +35,7 @@ class Cost:
         """Pixels of the largest tile that keeps a run within a budget in bytes. Raises MemoryBudgetError."""
         unavoidable = _PROGRAM_BYTES + self.fixed + self.per_picture_pixel * picture_pixels
         pixels = int((_SHARE * budget - unavoidable) / self.per_tile_pixel)
-        least_side = max(_SMALLEST_TILE, smallest_side)
+        least_side = max(_MIN_TILE, smallest_side)
         if pixels < least_side**2:
             least = (unavoidable + self.per_tile_pixel * least_side**2) / _SHARE
             raise MemoryBudgetError(
@@ -45,9 +45,9 @@ class Cost:
         return pixels
 
 
-def default_budget(device: Device) -> int:
+def default_budget(device: DeviceName) -> int:
     """Half of the memory that the device has: the machine's, the cgroup's if less, or the GPU's."""
-    gpu = look().gpu if device == "cuda" else None
+    gpu = detect_hardware().gpu if device == "cuda" else None
     return ((gpu and gpu.memory) or machine_memory()) // 2
 
 

@@ -10,16 +10,16 @@ import onnxruntime as ort
 from ...models import contract
 from ..settings.settings import ProviderName
 from .budget import default_budget
-from .hardware import Facts, look
-from .known_issues import Trap, nvidia_issues
-from .machine import Device, Machine
+from .hardware import Hardware, detect_hardware
+from .known_issues import KnownIssue, nvidia_issues
+from .machine import DeviceName, Machine
 from .options import Options, cuda_options, engine_folder, openvino_options, private_folder, tensorrt_options
 
 # onnxruntime's names of a provider and of those that take what it leaves, with their options.
 Chain = list[tuple[str, Options]]
 
 
-def _no_issues(failure: str, facts: Facts) -> Iterable[Trap]:
+def _no_issues(failure: str, hardware: Hardware) -> Iterable[KnownIssue]:
     return ()
 
 
@@ -39,14 +39,14 @@ class Provider:
     ort_name: str
     install: str
     chain: Callable[[bytes, Machine, Mapping[str, int]], Chain]
-    device: Device = "cpu"
+    device: DeviceName = "cpu"
     form: str | None = None
     processors: tuple[str, ...] = ()
     folds_defaults: bool = False
     optimizes: bool = False
     auto_rank: int | None = None
     libraries: tuple[str, ...] = ()
-    known_issues: Callable[[str, Facts], Iterable[Trap]] = _no_issues
+    known_issues: Callable[[str, Hardware], Iterable[KnownIssue]] = _no_issues
 
 
 def _cpu_chain(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> Chain:
@@ -58,12 +58,12 @@ def _openvino_chain(model: bytes, machine: Machine, sizes: Mapping[str, int]) ->
 
 
 def _cuda_chain(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> Chain:
-    budget = (machine.memory or default_budget("cuda")) if look().shares_memory else None
+    budget = (machine.memory or default_budget("cuda")) if detect_hardware().shares_memory else None
     return [("CUDAExecutionProvider", cuda_options(machine.precision, budget))]
 
 
 def _tensorrt_chain(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> Chain:
-    folder = private_folder(engine_folder(model, sizes, machine.precision, look(), ort.__version__))
+    folder = private_folder(engine_folder(model, sizes, machine.precision, detect_hardware(), ort.__version__))
     own = "TensorrtExecutionProvider", tensorrt_options(machine.precision, folder)
     return [own, *_cuda_chain(model, machine, sizes)]
 

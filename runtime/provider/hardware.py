@@ -61,7 +61,7 @@ class Jetson:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Hardware:
     """What a machine is and has.
 
     `cores` and `quota` are the physical cores and the CPU time (in cores) that this process may use, and `memory` the
@@ -104,10 +104,10 @@ class Facts:
 
 
 @cache
-def look() -> Facts:
+def detect_hardware() -> Hardware:
     """The facts of this machine, looked up once."""
     cpuinfo = _read(Path("/proc/cpuinfo"))
-    return Facts(
+    return Hardware(
         system=platform.system(),
         architecture=platform.machine(),
         cpu=next(iter(_PROC_NAME.findall(cpuinfo)), platform.processor()).strip(),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from .hardware import Facts
+from .hardware import Hardware
 
 # Distributions that put different builds of one module into the same folder.
 _CLASHES = (
@@ -27,7 +27,7 @@ _JETSON_WHEEL = (
 
 
 @dataclass(frozen=True)
-class Trap:
+class KnownIssue:
     """A known trap by name, what is the matter, and what to do."""
 
     name: str
@@ -38,11 +38,11 @@ class Trap:
         return f"{self.name}: {self.what}: {self.fix}"
 
 
-def clashes(packages: Mapping[str, str]) -> list[Trap]:
+def clashes(packages: Mapping[str, str]) -> list[KnownIssue]:
     """A trap for each set of installed distributions that overwrite each other."""
     found = [[name for name in family if name in packages] for family in _CLASHES]
     return [
-        Trap(
+        KnownIssue(
             "clashing packages",
             f"{' and '.join(names)} overwrite each other",
             "uninstall all of them, then install the one you need",
@@ -52,77 +52,79 @@ def clashes(packages: Mapping[str, str]) -> list[Trap]:
     ]
 
 
-def standing_traps(facts: Facts, available: Sequence[str]) -> list[Trap]:
+def detect_issues(hardware: Hardware, available: Sequence[str]) -> list[KnownIssue]:
     """The traps that a machine is in before anything is tried; `available` are onnxruntime's names of providers."""
-    found = clashes(facts.packages)
+    found = clashes(hardware.packages)
     has_cuda, has_tensorrt = (f"{name}ExecutionProvider" in available for name in ("CUDA", "Tensorrt"))
-    if facts.jetson and not has_cuda:
-        found.append(_jetson("this onnxruntime has no CUDA", facts))
-    elif facts.jetson and facts.public_gpu_wheel:
-        found.append(_jetson("the public index's onnxruntime-gpu has no code for a Jetson's GPU", facts))
-    elif facts.gpu and not has_cuda and "onnxruntime" in facts.packages:
-        what = f"{facts.gpu.name} is here, but this onnxruntime computes on the CPU only"
-        found.append(Trap("GPU unused", what, "uninstall onnxruntime, then install onnxdream[gpu]"))
-    if has_tensorrt and (trap := _tensorrt_11(facts)):
+    if hardware.jetson and not has_cuda:
+        found.append(_jetson("this onnxruntime has no CUDA", hardware))
+    elif hardware.jetson and hardware.public_gpu_wheel:
+        found.append(_jetson("the public index's onnxruntime-gpu has no code for a Jetson's GPU", hardware))
+    elif hardware.gpu and not has_cuda and "onnxruntime" in hardware.packages:
+        what = f"{hardware.gpu.name} is here, but this onnxruntime computes on the CPU only"
+        found.append(KnownIssue("GPU unused", what, "uninstall onnxruntime, then install onnxdream[gpu]"))
+    if has_tensorrt and (trap := _tensorrt_11(hardware)):
         found.append(trap)
     return found
 
 
-def nvidia_issues(failure: str, facts: Facts) -> Iterator[Trap]:
+def nvidia_issues(failure: str, hardware: Hardware) -> Iterator[KnownIssue]:
     """The known traps that a failure of CUDA or TensorRT, as onnxruntime and the drivers word it, may come from.
 
     Likeliest first: a missing library may itself be named in the failure of another.
     """
     if re.search(r"libcuda\.so|driver version is insufficient|CUDA failure 35\b", failure):
-        yield Trap("NVIDIA driver", "it is missing, or older than this onnxruntime's CUDA", "install a newer driver")
+        yield KnownIssue(
+            "NVIDIA driver", "it is missing, or older than this onnxruntime's CUDA", "install a newer driver"
+        )
     if re.search(r"libnv(infer|onnxparser)", failure):
-        yield _tensorrt_11(facts) or Trap("TensorRT missing", "its libraries cannot be loaded", _TENSORRT_10)
+        yield _tensorrt_11(hardware) or KnownIssue("TensorRT missing", "its libraries cannot be loaded", _TENSORRT_10)
     if "libcudnn" in failure:
-        yield _cudnn(facts)
+        yield _cudnn(hardware)
     if match := re.search(r"lib(?:cudart|cublas(?:Lt)?|nvrtc)\.so\.(\d+)|lib(?:cufft|curand|nvJitLink)", failure):
-        yield _cuda(int(match[1]) if match[1] else None, facts)
+        yield _cuda(int(match[1]) if match[1] else None, hardware)
     if re.search(r"no kernel image|cudaErrorNoKernelImageForDevice|CUDA failure 209\b", failure, re.IGNORECASE):
-        yield _no_kernels(facts)
+        yield _no_kernels(hardware)
     if re.search(r"no CUDA-capable device|CUDA failure 100\b", failure):
-        yield Trap("no GPU", "the driver shows no NVIDIA GPU", "look at nvidia-smi, and at CUDA_VISIBLE_DEVICES")
+        yield KnownIssue("no GPU", "the driver shows no NVIDIA GPU", "look at nvidia-smi, and at CUDA_VISIBLE_DEVICES")
 
 
-def _jetson(what: str, facts: Facts) -> Trap:
-    board = f"{facts.jetson.model}, L4T {facts.jetson.l4t or 'unknown'}" if facts.jetson else "this board"
-    return Trap("Jetson wheel", f"{what} ({board})", _JETSON_WHEEL)
+def _jetson(what: str, hardware: Hardware) -> KnownIssue:
+    board = f"{hardware.jetson.model}, L4T {hardware.jetson.l4t or 'unknown'}" if hardware.jetson else "this board"
+    return KnownIssue("Jetson wheel", f"{what} ({board})", _JETSON_WHEEL)
 
 
-def _no_kernels(facts: Facts) -> Trap:
-    if facts.jetson:
-        return _jetson("this onnxruntime-gpu has no code for a Jetson's GPU", facts)
-    gpu = f"{facts.gpu.name}, compute capability {facts.gpu.capability}" if facts.gpu else "this GPU"
+def _no_kernels(hardware: Hardware) -> KnownIssue:
+    if hardware.jetson:
+        return _jetson("this onnxruntime-gpu has no code for a Jetson's GPU", hardware)
+    gpu = f"{hardware.gpu.name}, compute capability {hardware.gpu.capability}" if hardware.gpu else "this GPU"
     fix = "for one older than Turing (7.5) pip install 'onnxruntime-gpu<1.27', for a newer one the latest"
-    return Trap("GPU without code", f"this onnxruntime-gpu has no code for {gpu}", fix)
+    return KnownIssue("GPU without code", f"this onnxruntime-gpu has no code for {gpu}", fix)
 
 
-def _tensorrt_11(facts: Facts) -> Trap | None:
-    majors = facts.majors_of("nvinfer")
+def _tensorrt_11(hardware: Hardware) -> KnownIssue | None:
+    majors = hardware.majors_of("nvinfer")
     if not majors or 10 in majors:
         return None
     there = ", ".join(map(str, sorted(majors)))
-    return Trap("TensorRT 11", f"TensorRT {there} is here, onnxruntime needs TensorRT 10", _TENSORRT_10)
+    return KnownIssue("TensorRT 11", f"TensorRT {there} is here, onnxruntime needs TensorRT 10", _TENSORRT_10)
 
 
-def _cudnn(facts: Facts) -> Trap:
-    if facts.jetson:
-        return Trap("cuDNN missing", "CUDA's convolutions need it", "sudo apt install nvidia-jetpack")
-    there = ", ".join(facts.versions_of("cudnn"))
+def _cudnn(hardware: Hardware) -> KnownIssue:
+    if hardware.jetson:
+        return KnownIssue("cuDNN missing", "CUDA's convolutions need it", "sudo apt install nvidia-jetpack")
+    there = ", ".join(hardware.versions_of("cudnn"))
     what = f"onnxruntime does not find its own among cuDNN {there}" if there else "CUDA's convolutions need it"
-    return Trap("cuDNN missing", what, _GPU_LIBRARIES)
+    return KnownIssue("cuDNN missing", what, _GPU_LIBRARIES)
 
 
-def _cuda(needed: int | None, facts: Facts) -> Trap:
-    there = facts.majors_of("cudart") | facts.majors_of("cublas")
+def _cuda(needed: int | None, hardware: Hardware) -> KnownIssue:
+    there = hardware.majors_of("cudart") | hardware.majors_of("cublas")
     if needed is None or not there or needed in there:
-        fix = "sudo apt install nvidia-jetpack" if facts.jetson else _GPU_LIBRARIES
-        return Trap("CUDA libraries missing", f"onnxruntime does not find CUDA {needed or ''}".rstrip(), fix)
+        fix = "sudo apt install nvidia-jetpack" if hardware.jetson else _GPU_LIBRARIES
+        return KnownIssue("CUDA libraries missing", f"onnxruntime does not find CUDA {needed or ''}".rstrip(), fix)
     what = f"CUDA {', '.join(map(str, sorted(there)))} is here, this onnxruntime needs CUDA {needed}"
-    if facts.jetson:
-        return Trap(f"CUDA {needed} wanted", what, _JETSON_WHEEL)
+    if hardware.jetson:
+        return KnownIssue(f"CUDA {needed} wanted", what, _JETSON_WHEEL)
     other = "pip install 'onnxruntime-gpu<1.27' for CUDA 12" if needed > 12 else "the latest for CUDA 13"
-    return Trap(f"CUDA {needed} wanted", what, f"{_GPU_LIBRARIES} brings its own, or {other}")
+    return KnownIssue(f"CUDA {needed} wanted", what, f"{_GPU_LIBRARIES} brings its own, or {other}")

@@ -9,7 +9,7 @@ from ..settings.settings import Execution, Precision, ProviderName
 from .hardware import cpu_quota, physical_cores
 
 # Where tensors lie, as onnxruntime calls it.
-Device = Literal["cpu", "cuda"]
+DeviceName = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...models.contract import IR_VERSION, OPSET
 
 # The name of an input, a constant or an operator's output; an array; or a number, which becomes float32 [1].
-Source = str | float | NDArray[Any]
+Operand = str | float | NDArray[Any]
 # TensorProto.DataType
 UNDEFINED, FLOAT32, INT64 = 0, 1, 7
 # TensorProto.DataLocation
@@ -91,22 +91,22 @@ class Graph:
         self._graph = self._model.graph
         self._graph.name = "onnxdream"
 
-    def input(self, name: str, shape: Sequence[int], whole: bool = False) -> str:
+    def input(self, name: str, shape: Sequence[int], int64: bool = False) -> str:
         """Declares an input of that shape, float32 or of whole numbers, int64; gives its name."""
-        _declare(self._graph.input.add(name=name), shape, INT64 if whole else FLOAT32)
+        _declare(self._graph.input.add(name=name), shape, INT64 if int64 else FLOAT32)
         return name
 
     def constant(self, values: NDArray[Any]) -> str:
         """Keeps an array in the model, as int64 if it is of whole numbers, else as float32; gives its name."""
-        whole = np.issubdtype(values.dtype, np.integer)
+        int64 = np.issubdtype(values.dtype, np.integer)
         name = f"constant{len(self._graph.initializer)}"
-        little = np.ascontiguousarray(values, "<i8" if whole else "<f4")
+        little = np.ascontiguousarray(values, "<i8" if int64 else "<f4")
         self._graph.initializer.add(
-            name=name, dims=values.shape, data_type=INT64 if whole else FLOAT32, raw_data=little.tobytes()
+            name=name, dims=values.shape, data_type=INT64 if int64 else FLOAT32, raw_data=little.tobytes()
         )
         return name
 
-    def add(self, operator: str, *sources: Source, **attributes: int | Sequence[int]) -> str:
+    def add(self, operator: str, *sources: Operand, **attributes: int | Sequence[int]) -> str:
         """Adds an operator of one output; gives that output's name."""
         number = len(self._graph.node)
         # onnxruntime 1.18 names fused nodes after those they are made of, and needs every name to be another.
@@ -126,7 +126,7 @@ class Graph:
             _declare(self._graph.output.add(name=name), shape, FLOAT32)
         return bytes(self._model.SerializeToString())
 
-    def _name_of(self, source: Source) -> str:
+    def _name_of(self, source: Operand) -> str:
         if isinstance(source, str):
             return source
         return self.constant(source if isinstance(source, np.ndarray) else np.array([source], np.float32))

@@ -13,14 +13,14 @@ import platformdirs
 
 from ..errors import ProviderError
 from ..settings.settings import Precision
-from .hardware import Facts
+from .hardware import Hardware
 
 Options = dict[str, str]
 
 # Of a budget on a board whose GPU shares the machine's memory: the program, CUDA's context and its libraries, which
 # onnxruntime does not count. Estimated, not measured.
 _BESIDE_ARENA = 10**9
-_LEAST_ARENA = 256 * 10**6
+_MIN_ARENA = 256 * 10**6
 
 
 def cuda_options(precision: Precision, budget: int | None = None) -> Options:
@@ -38,7 +38,7 @@ def cuda_options(precision: Precision, budget: int | None = None) -> Options:
         return options
     return options | {
         "arena_extend_strategy": "kSameAsRequested",
-        "gpu_mem_limit": str(max(_LEAST_ARENA, budget - _BESIDE_ARENA)),
+        "gpu_mem_limit": str(max(_MIN_ARENA, budget - _BESIDE_ARENA)),
         "cudnn_conv_use_max_workspace": "0",
     }
 
@@ -68,14 +68,14 @@ def openvino_options(precision: Precision, threads: int) -> Options:
 
 
 def engine_folder(
-    model: bytes, sizes: Mapping[str, int], precision: Precision, facts: Facts, onnxruntime_version: str
+    model: bytes, sizes: Mapping[str, int], precision: Precision, hardware: Hardware, onnxruntime_version: str
 ) -> Path:
     """Where TensorRT's engine of a model in one size lies: a folder of its own for all that it depends on.
 
     onnxruntime names an engine by the graph's tensors only: another size, or other weights, would get the same name.
     """
-    gpu = facts.gpu or facts.jetson
-    here = _short(f"{gpu}", onnxruntime_version, *facts.versions_of("nvinfer"), *facts.versions_of("cudart"))
+    gpu = hardware.gpu or hardware.jetson
+    here = _short(f"{gpu}", onnxruntime_version, *hardware.versions_of("nvinfer"), *hardware.versions_of("cudart"))
     own = _short(hashlib.sha256(model).hexdigest(), json.dumps(dict(sizes), sort_keys=True), precision)
     return cache_folder() / "tensorrt" / here / own
 
@@ -112,5 +112,5 @@ def _require_own(place: Path) -> None:
         raise ProviderError(f"others can write into {place}, and TensorRT's engines are code: remove it")
 
 
-def _short(*facts: str) -> str:
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+def _short(*hardware: str) -> str:
+    return hashlib.sha256("\n".join(hardware).encode()).hexdigest()[:16]

@@ -17,8 +17,8 @@ import onnxruntime as ort
 from ..errors import ProviderError
 from ..settings.settings import Execution, Precision, ProviderName
 from .cards import PROVIDERS, offered
-from .hardware import Facts, look
-from .known_issues import clashes, standing_traps
+from .hardware import Hardware, detect_hardware
+from .known_issues import clashes, detect_issues
 from .machine import Machine, threads_of
 from .onnx_graph import Graph
 from .session import first_line, open_session
@@ -32,7 +32,7 @@ _PROBE_TERMS = 2 * 288
 
 
 @dataclass(frozen=True)
-class Choice:
+class ProviderChoice:
     """What a run computes on; `notice` is a line for the user where `auto` had to pass a provider over."""
 
     machine: Machine
@@ -40,20 +40,20 @@ class Choice:
 
 
 def candidates(
-    request: ProviderName, available: Sequence[str], precision: Precision = "fp32", facts: Facts | None = None
+    request: ProviderName, available: Sequence[str], precision: Precision = "fp32", hardware: Hardware | None = None
 ) -> tuple[ProviderName, ...]:
     """The providers worth trying for a request, best first; `available` are onnxruntime's names of what it has.
 
     `facts` are those of the machine, None means this one. Raises ProviderError when no provider can serve.
     """
     if precision == "bf16":
-        request = _bf16_provider(request, facts or look())
+        request = _bf16_provider(request, hardware or detect_hardware())
     known = offered(available)
     if request == "auto":
         ranked = {name: PROVIDERS[name].auto_rank for name in known}
         return tuple(sorted((name for name, rank in ranked.items() if rank), key=lambda name: ranked[name] or 0))
     if request not in known:
-        advice = _trapped(request, available, facts or look()) or PROVIDERS[request].install
+        advice = _issue_against(request, available, hardware or detect_hardware()) or PROVIDERS[request].install
         raise ProviderError(
             f"provider {request} is not in this onnxruntime (it has {', '.join(known)}): "
             f"{advice}, or choose {'--precision fp32' if precision == 'bf16' else '--provider auto'}"
@@ -61,29 +61,29 @@ def candidates(
     return (request,)
 
 
-def _trapped(request: ProviderName, available: Sequence[str], facts: Facts) -> str | None:
+def _issue_against(request: ProviderName, available: Sequence[str], hardware: Hardware) -> str | None:
     """The trap that may keep a provider out of this onnxruntime, in words."""
-    traps = standing_traps(facts, available) if PROVIDERS[request].device == "cuda" else clashes(facts.packages)
+    traps = detect_issues(hardware, available) if PROVIDERS[request].device == "cuda" else clashes(hardware.packages)
     return next((str(trap) for trap in traps if "onnxruntime" in trap.what), None)
 
 
-def _bf16_provider(request: ProviderName, facts: Facts) -> ProviderName:
+def _bf16_provider(request: ProviderName, hardware: Hardware) -> ProviderName:
     """OpenVINO alone computes in bf16, and only on a CPU that can. Raises ProviderError."""
     if request not in ("auto", "openvino"):
         raise ProviderError(f"provider {request} has no bf16, only openvino has: choose --provider openvino or fp32")
-    if not facts.has_bf16:
+    if not hardware.has_bf16:
         raise ProviderError("this CPU has no bf16 (neither avx512_bf16 nor amx_bf16): choose --precision fp32")
     return "openvino"
 
 
-def choose(execution: Execution) -> Choice:
+def choose_provider(execution: Execution) -> ProviderChoice:
     """The first candidate for an execution that passes the self-test. Raises ProviderError when none does."""
     failures: list[str] = []
     for name in candidates(execution.provider, ort.get_available_providers(), execution.precision):
         failure = self_test(name, execution.precision)
         if failure is None:
             machine = Machine(name, threads_of(execution), execution.precision, execution.memory)
-            return Choice(machine, f"{'; '.join(failures)}: using {name}" if failures else None)
+            return ProviderChoice(machine, f"{'; '.join(failures)}: using {name}" if failures else None)
         failures.append(f"provider {name} does not work here ({failure})")
     raise ProviderError(f"{'; '.join(failures)}: the command `doctor` tells more, --provider cpu works everywhere")
 
@@ -126,7 +126,7 @@ def wrong_precision(mean: float, precision: Precision) -> str | None:
 
 def _reason(name: ProviderName, error: Exception, log: str) -> str:
     """Why a provider failed, in one line: the trap behind it, else what the error and the log say."""
-    for trap in PROVIDERS[name].known_issues(f"{error}\n{log}", look()):
+    for trap in PROVIDERS[name].known_issues(f"{error}\n{log}", detect_hardware()):
         return str(trap)
     cause = _CAUSE.search(log)
     return f"{first_line(error)}: {cause[1]}" if cause else first_line(error)

@@ -20,7 +20,7 @@ import onnxruntime as ort
 from ..errors import ComputationError, OutOfMemoryError, ProviderError
 from ..settings.settings import ProviderName
 from .cards import PROVIDERS
-from .hardware import look, nvidia_folders
+from .hardware import detect_hardware, nvidia_folders
 from .machine import Machine
 from .options import engine_folder
 
@@ -58,7 +58,7 @@ def open_session(
 
 def builds_engine(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> bool:
     """Whether a session on TensorRT would first have to build its engine, which takes minutes."""
-    folder = engine_folder(model, sizes, machine.precision, look(), ort.__version__)
+    folder = engine_folder(model, sizes, machine.precision, detect_hardware(), ort.__version__)
     return not any(folder.glob("*.engine"))
 
 

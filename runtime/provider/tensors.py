@@ -11,11 +11,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from .cards import PROVIDERS
-from .machine import Device, Machine
+from .machine import DeviceName, Machine
 from .session import failure
 
 # Evaluations whose losses may lie on a GPU until they are fetched together; on the host they are there at once.
-_GPU_PATIENCE = 20
+_GPU_FETCH_INTERVAL = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,23 +43,23 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Place:
+class Device:
     """The memory that a machine computes in."""
 
     machine: Machine
 
     @property
-    def device(self) -> Device:
+    def device(self) -> DeviceName:
         """As onnxruntime calls it."""
         return PROVIDERS[self.machine.provider].device
 
     @property
-    def patience(self) -> int:
+    def fetch_interval(self) -> int:
         """How many evaluations' losses may wait here until they are fetched together."""
-        return 1 if self.device == "cpu" else _GPU_PATIENCE
+        return 1 if self.device == "cpu" else _GPU_FETCH_INTERVAL
 
     @property
-    def aide(self) -> Machine:
+    def native_machine(self) -> Machine:
         """The machine for small graphs in the same memory: onnxruntime's own provider there, in fp32.
 
         TensorRT would build an engine for each, and OpenVINO has nothing to gain from them.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import SettingsError
 
 Array = NDArray[np.float32]
-Kind = Literal["free", "own", "imagenet", "lightness"]
+ColourSource = Literal["free", "own", "imagenet", "lightness"]
 
 # A square root of the covariance of colours in ImageNet, rows R, G, B: `color_correlation_svd_sqrt` over the greatest
 # norm of its columns, `color_correlation_normalized` in lucid/optvis/param/color.py (Apache-2.0).
@@ -34,7 +34,7 @@ class Colours:
     `share` of `own`, from 0 to 1, is mixed with the free ones.
     """
 
-    kind: Kind
+    kind: ColourSource
     share: float = 1.0
 
     @property
@@ -48,7 +48,7 @@ def parse_colours(text: object) -> Colours:
     refusal = SettingsError(
         f"colours must be free, own, a share of own from 0 to 1 as in own:0.7, imagenet or lightness, not {text!r}"
     )
-    for known in get_args(Kind):
+    for known in get_args(ColourSource):
         if text == known:
             return Colours(known)
     kind, _, share = str(text).partition(":")

@@ -31,36 +31,36 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Whole(Kind):
+class Integer(Kind):
     """A whole number within a range."""
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     option: ClassVar[Any] = int
 
     def check(self, name: str, value: object) -> None:
-        if type(value) is not int or not self.least <= value <= self.most:
-            raise SettingsError(f"{name} must be a whole number from {self.least} to {self.most}, not {value!r}")
+        if type(value) is not int or not self.minimum <= value <= self.maximum:
+            raise SettingsError(f"{name} must be a whole number from {self.minimum} to {self.maximum}, not {value!r}")
 
     def __str__(self) -> str:
-        return f"{self.least} to {self.most}"
+        return f"{self.minimum} to {self.maximum}"
 
 
 @dataclass(frozen=True)
 class Number(Kind):
     """A number within a range."""
 
-    least: float
-    most: float
+    minimum: float
+    maximum: float
     option: ClassVar[Any] = float
 
     def check(self, name: str, value: object) -> None:
         is_number = isinstance(value, float) or type(value) is int
-        if not is_number or not self.least <= value <= self.most:  # type: ignore[operator]  # nor is NaN
-            raise SettingsError(f"{name} must be a number from {self.least:g} to {self.most:g}, not {value!r}")
+        if not is_number or not self.minimum <= value <= self.maximum:  # type: ignore[operator]  # nor is NaN
+            raise SettingsError(f"{name} must be a number from {self.minimum:g} to {self.maximum:g}, not {value!r}")
 
     def __str__(self) -> str:
-        return f"{self.least:g} to {self.most:g}"
+        return f"{self.minimum:g} to {self.maximum:g}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Scheduled(Kind):
 
 
 @dataclass(frozen=True)
-class Choice(Kind):
+class OneOf(Kind):
     """One of some words, those of a Literal."""
 
     words: Any
@@ -124,7 +124,7 @@ class Text(Kind):
         return "text"
 
 
-class Colours(Text):
+class ColourChoice(Text):
     """Where the colours of a dream come from."""
 
     def check(self, name: str, value: object) -> None:
@@ -135,7 +135,7 @@ class Colours(Text):
 
 
 @dataclass(frozen=True)
-class Optional(Kind):
+class OrNone(Kind):
     """A kind, or nothing."""
 
     kind: Kind
@@ -156,7 +156,7 @@ class Optional(Kind):
 
 
 @dataclass(frozen=True)
-class OrZero(Optional):
+class ZeroForNone(OrNone):
     """A kind, or nothing, which 0 stands for on the command line and in files."""
 
     def read(self, name: str, value: Any) -> Any:
@@ -167,7 +167,7 @@ class OrZero(Optional):
 
 
 @dataclass(frozen=True)
-class Each(Kind):
+class ListOf(Kind):
     """A list of values of a kind; an option for each of them."""
 
     kind: Kind = field(default_factory=Text)
@@ -189,7 +189,7 @@ class Each(Kind):
 
 
 @dataclass(frozen=True)
-class Snapshots(Each):
+class Snapshots(ListOf):
     """Numbers of updates, in one text with commas between."""
 
     option: ClassVar[Any] = str
@@ -198,14 +198,14 @@ class Snapshots(Each):
         return parse_snapshots(value) if isinstance(value, str) else super().read(name, value)
 
 
-class Size(Kind):
+class PictureSize(Kind):
     """A width and a height in pixels."""
 
     def check(self, name: str, value: object) -> None:
         if not isinstance(value, tuple) or len(value) != 2:
             raise SettingsError(f"{name} must be a width and a height, not {value!r}")
         for side in value:
-            Whole(1, 65536).check(name, side)
+            Integer(1, 65536).check(name, side)
 
     def read(self, name: str, value: Any) -> Any:
         text = "x".join(map(str, value)) if isinstance(value, list) else value
@@ -232,7 +232,7 @@ class LayerWeights(Kind):
 
 
 @dataclass(frozen=True)
-class Bytes(Whole):
+class Bytes(Integer):
     """A number of bytes; with a unit in a text."""
 
     option: ClassVar[Any] = str

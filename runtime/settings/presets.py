@@ -248,7 +248,7 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def fitted(chosen: Preset | None, bundle: Metadata, changes: Mapping[str, Any]) -> tuple[Settings, str | None]:
+def fit_preset(chosen: Preset | None, bundle: Metadata, changes: Mapping[str, Any]) -> tuple[Settings, str | None]:
     """A preset's settings, changed, for a bundle, and a line where the bundle's objective is not the preset's.
 
     Without a preset it is the paper's ascent of all layers. Raises SettingsError where the bundle lacks the preset's

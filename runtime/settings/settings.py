@@ -10,20 +10,20 @@ from typing import Any, Literal, get_args
 from ..errors import SettingsError
 from .kinds import (
     Bytes,
-    Choice,
-    Colours,
-    Each,
+    ColourChoice,
     Flag,
+    Integer,
     Kind,
     LayerWeights,
+    ListOf,
     Number,
-    Optional,
-    OrZero,
+    OneOf,
+    OrNone,
+    PictureSize,
     Scheduled,
-    Size,
     Snapshots,
     Text,
-    Whole,
+    ZeroForNone,
 )
 from .schedule import Schedule
 
@@ -40,7 +40,7 @@ Precision = Literal["fp32", "bf16", "fp16", "mixed"]
 Panel = Literal["What to climb, and how", "Scales", "The picture", "What to write", "Where to compute"]
 _CLIMB, _SCALES, _PICTURE, _OUTPUT, _MACHINE = get_args(Panel)
 
-_MOST_STEPS = 1_000_000
+_MAX_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,15 @@ class Execution:
     bundle. Raises SettingsError.
     """
 
-    provider: ProviderName = _setting("auto", Choice(ProviderName), "Execution provider", _MACHINE)
-    threads: int | None = _setting(None, Optional(Whole(1, 1024)), "CPU threads.", _MACHINE)
-    memory: int | None = _setting(None, Optional(Bytes(1, 2**50)), "Budget of the whole program, as in 1GB.", _MACHINE)
+    provider: ProviderName = _setting("auto", OneOf(ProviderName), "Execution provider", _MACHINE)
+    threads: int | None = _setting(None, OrNone(Integer(1, 1024)), "CPU threads.", _MACHINE)
+    memory: int | None = _setting(None, OrNone(Bytes(1, 2**50)), "Budget of the whole program, as in 1GB.", _MACHINE)
     tile_pixels: int | None = _setting(
-        None, Optional(Whole(1, 2**40)), "Pixels of a tile at most.", _MACHINE, of_presets=True
+        None, OrNone(Integer(1, 2**40)), "Pixels of a tile at most.", _MACHINE, of_presets=True
     )
     precision: Precision = _setting(
         "fp32",
-        Choice(Precision),
+        OneOf(Precision),
         "What to compute in; fp16 and mixed take a bundle of that",
         _MACHINE,
     )
@@ -108,62 +108,62 @@ class Settings:
     `image/octaves.py` tells; `interpolation` shrinks bilinearly from octave to octave where it is `pyramid`.
     """
 
-    steps: int = _setting(1000, Whole(1, _MOST_STEPS), "Updates in each octave.")
+    steps: int = _setting(1000, Integer(1, _MAX_STEPS), "Updates in each octave.")
     step_size: Schedule = _setting(
         0.0005,
         Scheduled(Number(1e-9, 1e9)),
         "In units of the backbone's range; first:last, as in 0.03:0.012.",
     )
-    max_size: int | None = _setting(512, OrZero(Whole(1, 65536)), "Longer side in pixels at most; 0: as it is.")
+    max_size: int | None = _setting(512, ZeroForNone(Integer(1, 65536)), "Longer side in pixels at most; 0: as it is.")
     layer_weights: Mapping[str, float] | None = _setting(
-        None, Optional(LayerWeights()), "As in mixed0=1,mixed2=-0.5; the others get 0.", _CLIMB
+        None, OrNone(LayerWeights()), "As in mixed0=1,mixed2=-0.5; the others get 0.", _CLIMB
     )
-    normalization: Normalization = _setting("minmax", Choice(Normalization), "What the picture is scaled by", _PICTURE)
-    gradient_norm: GradientNorm = _setting("std", Choice(GradientNorm), "What the gradient is divided by", _CLIMB)
+    normalization: Normalization = _setting("minmax", OneOf(Normalization), "What the picture is scaled by", _PICTURE)
+    gradient_norm: GradientNorm = _setting("std", OneOf(GradientNorm), "What the gradient is divided by", _CLIMB)
     snapshots: tuple[int, ...] = _setting(
         (100, 500, 1000),
-        Snapshots(Whole(1, 100 * _MOST_STEPS)),
+        Snapshots(Integer(1, 100 * _MAX_STEPS)),
         "Updates to keep the picture after: 100,500.",
         _OUTPUT,
     )
     full_size: bool = _setting(False, Flag(), "Apply the change to the original.", _PICTURE, "--full-size")
-    seed: int = _setting(0, Whole(0, 2**32 - 1), "Of jitter and noise.", _CLIMB)
+    seed: int = _setting(0, Integer(0, 2**32 - 1), "Of jitter and noise.", _CLIMB)
     noise: tuple[int, int] | None = _setting(
-        None, Optional(Size()), "Dream noise of this size instead of a picture: 512x384.", _PICTURE
+        None, OrNone(PictureSize()), "Dream noise of this size instead of a picture: 512x384.", _PICTURE
     )
     channels: tuple[str, ...] = _setting(
-        (), Each(Text()), "These channels alone, as in mixed2:12,-40; once for each layer.", _CLIMB
+        (), ListOf(Text()), "These channels alone, as in mixed2:12,-40; once for each layer.", _CLIMB
     )
     pick: str | None = _setting(
-        None, Optional(Text()), "Channels that the picture excites: strongest:5 or weakest:5.", _CLIMB
+        None, OrNone(Text()), "Channels that the picture excites: strongest:5 or weakest:5.", _CLIMB
     )
-    max_loss: float | None = _setting(None, Optional(Number(-1e30, 1e30)), "End an octave above this loss.", _CLIMB)
+    max_loss: float | None = _setting(None, OrNone(Number(-1e30, 1e30)), "End an octave above this loss.", _CLIMB)
     plateau: int | None = _setting(
-        None, Optional(Whole(1, _MOST_STEPS)), "End an octave after so many steps without gain.", _CLIMB
+        None, OrNone(Integer(1, _MAX_STEPS)), "End an octave after so many steps without gain.", _CLIMB
     )
-    jitter: int = _setting(0, Whole(0, 65536), "Roll the picture by up to so many pixels each step.")
+    jitter: int = _setting(0, Integer(0, 65536), "Roll the picture by up to so many pixels each step.")
     blur: Schedule = _setting(
         0.0, Scheduled(Number(0, 1000)), "Smooth the gradient by so many pixels; or first:last.", _CLIMB
     )
-    laplacian: int = _setting(0, Whole(0, 16), "Even out so many bands of the gradient's pyramid.", _CLIMB)
+    laplacian: int = _setting(0, Integer(0, 16), "Even out so many bands of the gradient's pyramid.", _CLIMB)
     tv: float = _setting(0.0, Number(0, 1e6), "Pull against speckle (total variation).", _CLIMB)
     l2: float = _setting(0.0, Number(0, 1e6), "Pull against extremes.", _CLIMB)
-    optimizer: OptimizerName = _setting("plain", Choice(OptimizerName), "What makes a step of a gradient", _CLIMB)
+    optimizer: OptimizerName = _setting("plain", OneOf(OptimizerName), "What makes a step of a gradient", _CLIMB)
     momentum: float = _setting(0.9, Number(0, 0.9999), "Of momentum and adam.", _CLIMB)
     clip: bool = _setting(True, Flag(), "Keep the picture in range at each step.", _CLIMB, "--clip/--no-clip")
-    octaves: int = _setting(1, Whole(1, 100), "Scales to dream at, small to large.")
-    octaves_above: int = _setting(0, Whole(0, 99), "Octaves that are larger than the picture.", _SCALES)
+    octaves: int = _setting(1, Integer(1, 100), "Scales to dream at, small to large.")
+    octaves_above: int = _setting(0, Integer(0, 99), "Octaves that are larger than the picture.", _SCALES)
     octave_scale: float = _setting(1.4, Number(1.01, 10), "From one octave to the next.", _SCALES)
-    detail: Detail = _setting("before", Choice(Detail), "When an octave's lost detail is put back", _SCALES)
+    detail: Detail = _setting("before", OneOf(Detail), "When an octave's lost detail is put back", _SCALES)
     interpolation: Interpolation = _setting(
-        "area", Choice(Interpolation), "How octaves are shrunk", _SCALES, of_presets=True
+        "area", OneOf(Interpolation), "How octaves are shrunk", _SCALES, of_presets=True
     )
     octave_rounding: bool = _setting(False, Flag(), "Round to 8 bits between octaves.", _SCALES, of_presets=True)
     octave_return: bool = _setting(False, Flag(), "Return to the picture's size.", _SCALES, of_presets=True)
-    tiling: Tiling = _setting("blended", Choice(Tiling), "How a picture is cut into tiles", _SCALES, of_presets=True)
-    tile_overlap: int = _setting(64, Whole(0, 4096), "Pixels that neighbouring tiles share.", _SCALES)
+    tiling: Tiling = _setting("blended", OneOf(Tiling), "How a picture is cut into tiles", _SCALES, of_presets=True)
+    tile_overlap: int = _setting(64, Integer(0, 4096), "Pixels that neighbouring tiles share.", _SCALES)
     feather: float = _setting(0.0, Number(0, 10000), "Soften the mask's edge by so many pixels.", _PICTURE)
-    colours: str = _setting("free", Colours(), "Where its colours come from", _PICTURE, "--colours", "--colors")
+    colours: str = _setting("free", ColourChoice(), "Where its colours come from", _PICTURE, "--colours", "--colors")
     blend: float = _setting(1.0, Number(0, 1), "Share of the dream in the result, 0 to 1.", _PICTURE)
     execution: Execution = field(default_factory=Execution)
 
@@ -178,7 +178,7 @@ class Settings:
         if self.channels and self.pick:
             raise SettingsError("channels and pick contradict each other: give one of them")
 
-    def vector(self, layers: tuple[str, ...]) -> list[float]:
+    def weights_of(self, layers: tuple[str, ...]) -> list[float]:
         """The weight of each layer of a bundle; a layer that is not named has 0. Raises SettingsError.
 
         Where channels are chosen and no layers, those of the channels weigh 1.

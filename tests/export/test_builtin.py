@@ -19,13 +19,22 @@ import onnx
 from tiny import LAYERS, TINY
 
 from onnxdream.export import bundle as stage
-from onnxdream.export.builtin import request_of, rules_of, taken_apart
-from onnxdream.export.bundle import Request, make_bundle
+from onnxdream.export.builtin import disassemble, request_of, rules_of
+from onnxdream.export.bundle import ExportRequest, make_bundle
 from onnxdream.export.forward import Convolution, fold
 from onnxdream.export.operators import bias_name, kernel_name
 from onnxdream.export.rewriting import rewritten
 from onnxdream.export.weights import Loaded, load
-from onnxdream.models.assembly import BUILT_IN, FOLDER, BuiltIn, Rule, WeightFile, assembled, made, put_together
+from onnxdream.models.assembly import (
+    BUILT_IN,
+    FOLDER,
+    BuiltIn,
+    Rule,
+    WeightFile,
+    assemble,
+    assemble_built_in,
+    convolution_weights,
+)
 from onnxdream.models.backbones import find_backbone
 from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, Metadata, form_key
 
@@ -44,7 +53,7 @@ def fresh(built_in: BuiltIn) -> bytes:
 
 @cache
 def shipped(built_in: BuiltIn) -> bytes:
-    return assembled(built_in.path).whole
+    return assemble_built_in(built_in.path).whole
 
 
 each = pytest.mark.parametrize("built_in", BUILT_IN, ids=lambda built_in: built_in.name)
@@ -123,7 +132,7 @@ def numbered(forward_layers: Iterator[str]) -> dict[str, str]:
 
 
 def test_any_network_is_assembled_to_what_is_exported_of_it() -> None:
-    request = Request(TINY, LAYERS, weights="random")
+    request = ExportRequest(TINY, LAYERS, weights="random")
     loaded = load(TINY, "random", 0)
     forward = rewritten(fold(loaded.model).cut(LAYERS), LAYERS)
     blocks = numbered(op.origin.layer for op in forward.operators if isinstance(op, Convolution))
@@ -132,16 +141,14 @@ def test_any_network_is_assembled_to_what_is_exported_of_it() -> None:
     assert {rule.epsilon is None for rule in rules} == {True, False}
     assert {rule.scale for rule in rules} == {1.0, 0.17}
     for op, rule in zip((op for op in forward.operators if isinstance(op, Convolution)), rules, strict=True):
-        kernel, bias = made(weights, rule)
+        kernel, bias = convolution_weights(weights, rule)
         np.testing.assert_array_equal(kernel, op.kernel.transpose(3, 2, 0, 1))
         np.testing.assert_array_equal(bias, op.bias)
         assert rule.convolution == op.name
     bundle, _ = make_bundle(request)
-    model, graph_at = taken_apart(bundle, forward)
-    assert len(model) < len(bundle) - sum(made(weights, rule)[0].nbytes for rule in rules)
-    whole, expected = (
-        onnx.load_from_string(one) for one in (put_together(model, graph_at, rules, weights).whole, bundle)
-    )
+    model, graph_at = disassemble(bundle, forward)
+    assert len(model) < len(bundle) - sum(convolution_weights(weights, rule)[0].nbytes for rule in rules)
+    whole, expected = (onnx.load_from_string(one) for one in (assemble(model, graph_at, rules, weights).whole, bundle))
     by_name = [{t.name: onnx.numpy_helper.to_array(t) for t in m.graph.initializer} for m in (whole, expected)]
     assert by_name[0].keys() == by_name[1].keys()
     assert all(np.array_equal(by_name[0][name], by_name[1][name]) for name in by_name[0])

@@ -20,14 +20,14 @@ from make_tiny_bundle import COMMAND
 from tiny import LAYERS, TINY
 
 from onnxdream.export import bundle as bundle_module
-from onnxdream.export.bundle import Request, export_bundle, make_bundle
+from onnxdream.export.bundle import ExportRequest, export_bundle, make_bundle
 from onnxdream.export.errors import ExportError, UnknownLayerError, VerificationError
 from onnxdream.export.verification import CHANNELS, MIXED_SIGNS
 from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, OPSET, Check, Layer, Metadata, form_key
 from onnxdream.runtime.bundle.onnx_file import in_form
 
 FORMS = (BLOCKED, CHANNELS_LAST)
-RANDOM = Request(TINY, LAYERS, weights="random")
+RANDOM = ExportRequest(TINY, LAYERS, weights="random")
 
 
 def metadata_of(bundle: bytes) -> Metadata:

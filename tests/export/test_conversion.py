@@ -28,7 +28,7 @@ from onnxdream.models import contract
 from onnxdream.models.contract import IR_VERSION, OPSET
 
 Array = NDArray[np.float32]
-Stock = Callable[[str], Loaded]
+ReferenceModel = Callable[[str], Loaded]
 OBJECTIVES = ("mean", "l2")
 FORMS = ("portable", "blocked", "channels_last")
 every_form = pytest.mark.parametrize("form", FORMS)
@@ -41,7 +41,7 @@ class Converted:
 
     def __init__(self, model: Any, layers: tuple[str, ...], objective: str) -> None:
         self.objective = objective
-        self.stock = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
+        self.reference = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
         self.onnx = convert(fold(model).cut(layers), layers, objective)
         self.sessions = {
             form: ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -65,7 +65,7 @@ class Converted:
     def _tape_of_one(self, picture: Array, weights: tuple[float, ...]) -> tuple[Array, Array]:
         image = tf.Variable(picture[None])
         with tf.GradientTape() as tape:
-            activations = self.stock(image, training=False)
+            activations = self.reference(image, training=False)
             activations = activations if isinstance(activations, list) else [activations]
             squared = [tf.square(a) if self.objective == "l2" else a for a in activations]
             losses = tf.stack([tf.reduce_mean(a) for a in squared])
@@ -74,11 +74,11 @@ class Converted:
 
 
 @pytest.fixture(scope="session")
-def tiny(stock: Stock) -> Callable[[str], Converted]:
-    return cache(lambda objective: Converted(stock("tiny").model, LAYERS, objective))
+def tiny(reference: ReferenceModel) -> Callable[[str], Converted]:
+    return cache(lambda objective: Converted(reference("tiny").model, LAYERS, objective))
 
 
-def test_the_weights_are_copied_once_for_all_forms(stock: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_weights_are_copied_once_for_all_forms(reference: ReferenceModel, monkeypatch: pytest.MonkeyPatch) -> None:
     real, copies = conversion._weights, []
 
     def weights(*arguments: Any) -> Any:
@@ -86,7 +86,7 @@ def test_the_weights_are_copied_once_for_all_forms(stock: Stock, monkeypatch: py
         return copies[-1]
 
     monkeypatch.setattr(conversion, "_weights", weights)
-    models = convert(fold(stock("tiny").model).cut(("low",)), ("low",), "mean")
+    models = convert(fold(reference("tiny").model).cut(("low",)), ("low",), "mean")
     assert set(models) == set(FORMS)
     assert len(copies) == 1
 
@@ -271,11 +271,11 @@ def test_a_picture_smaller_than_a_same_window(form: str, kind: str, size: tuple[
     ],
 )
 def test_the_real_backbones_gradients_are_tensorflows(
-    net: str, layers: tuple[str, ...], objective: str, stock: Stock
+    net: str, layers: tuple[str, ...], objective: str, reference: ReferenceModel
 ) -> None:
     """One of the pictures may fall on a kink, where rounding decides a pooling's maximum or a ReLU's sign."""
-    converted = Converted(stock(net).model, layers, objective)
-    side = max(fold(stock(net).model).cut(layers).smallest_size(), 75)
+    converted = Converted(reference(net).model, layers, objective)
+    side = max(fold(reference(net).model).cut(layers).smallest_size(), 75)
     weights = (1.0, -0.7, 0.4)[: len(layers)]
     cosines: dict[str, list[float]] = {form: [] for form in FORMS}
     for seed in range(2):
@@ -319,8 +319,8 @@ def test_the_file_is_plain_onnx_of_the_contracts_shapes(form: str, tiny: Callabl
 @pytest.mark.parametrize(
     ("net", "layers"), [("tiny", ("low",)), ("tiny", LAYERS), ("v3", ("mixed0", "mixed1", "mixed2"))]
 )
-def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...], stock: Stock) -> None:
-    forward = fold(stock(net).model).cut(layers)
+def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...], reference: ReferenceModel) -> None:
+    forward = fold(reference(net).model).cut(layers)
     model = convert(forward, layers, "mean")["portable"]
     read = {name for node in model.graph.node for name in node.input}
     assert {t.name for t in model.graph.initializer} <= read
@@ -343,8 +343,10 @@ def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...],
         assert len(model.SerializeToString()) <= 1.1 * 4 * forward.parameters
 
 
-def test_the_graph_has_no_more_nodes_than_the_net_asks_for(tiny: Callable[[str], Converted], stock: Stock) -> None:
-    forward = fold(stock("tiny").model)
+def test_the_graph_has_no_more_nodes_than_the_net_asks_for(
+    tiny: Callable[[str], Converted], reference: ReferenceModel
+) -> None:
+    forward = fold(reference("tiny").model)
     graph = tiny("mean").onnx["portable"].graph
     kinds = Counter(node.op_type for node in graph.node)
     convolutions = [op for op in forward.operators if isinstance(op, Convolution)]

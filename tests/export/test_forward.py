@@ -17,7 +17,7 @@ import keras
 from tiny import LAYERS
 
 from onnxdream.export.backbone import build
-from onnxdream.export.bundle import Request, make_bundle, offers
+from onnxdream.export.bundle import ExportRequest, list_layers, make_bundle
 from onnxdream.export.errors import UnknownLayerError, UnsupportedLayerError
 from onnxdream.export.forward import (
     IMAGE,
@@ -34,7 +34,7 @@ from onnxdream.export.weights import Loaded
 from onnxdream.models.backbones import BACKBONES, Backbone, find_backbone
 
 NETS = ["tiny", "v3", "inception-resnet-v2"]
-Stock = Callable[[str], Loaded]
+ReferenceModel = Callable[[str], Loaded]
 
 
 def run_folded(forward: Forward, pictures: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -68,8 +68,8 @@ def sub_model(model: Any, layer: str) -> Any:
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_every_layer_on_offer_has_the_stock_models_activation(net: str, stock: Stock) -> None:
-    model = stock(net).model
+def test_every_layer_on_offer_has_the_stock_models_activation(net: str, reference: ReferenceModel) -> None:
+    model = reference(net).model
     forward = fold(model)
     pictures = noise(80, 93)
     found = run_folded(forward, pictures)
@@ -86,8 +86,8 @@ def test_every_layer_on_offer_has_the_stock_models_activation(net: str, stock: S
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_no_normalization_or_scale_is_left(net: str, stock: Stock) -> None:
-    model = stock(net).model
+def test_no_normalization_or_scale_is_left(net: str, reference: ReferenceModel) -> None:
+    model = reference(net).model
     forward = fold(model)
     convolutions = [op.name for op in forward.operators if isinstance(op, Convolution)]
     assert len(convolutions) == sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
@@ -101,8 +101,10 @@ def test_no_normalization_or_scale_is_left(net: str, stock: Stock) -> None:
     ("net", "layer"),
     [("tiny", "low"), ("tiny", "mid"), ("tiny", "high"), ("v3", "mixed2"), ("inception-resnet-v2", "block35_4_mixed")],
 )
-def test_the_cut_keeps_what_keras_needs_for_the_layer_and_no_more(net: str, layer: str, stock: Stock) -> None:
-    model = stock(net).model
+def test_the_cut_keeps_what_keras_needs_for_the_layer_and_no_more(
+    net: str, layer: str, reference: ReferenceModel
+) -> None:
+    model = reference(net).model
     cut = fold(model).cut((layer,))
     needed = [la for la in sub_model(model, layer).layers if isinstance(la, keras.layers.Conv2D)]
     convolutions = [op for op in cut.operators if isinstance(op, Convolution)]
@@ -110,8 +112,8 @@ def test_the_cut_keeps_what_keras_needs_for_the_layer_and_no_more(net: str, laye
     assert cut.parameters == sum(int(np.prod(la.kernel.shape)) + la.filters for la in needed)
 
 
-def test_the_order_of_the_layers_does_not_change_the_cut(stock: Stock) -> None:
-    forward = fold(stock("tiny").model)
+def test_the_order_of_the_layers_does_not_change_the_cut(reference: ReferenceModel) -> None:
+    forward = fold(reference("tiny").model)
     orders = (LAYERS, LAYERS[::-1], ("mid", "high", "low"))
     names = [[op.name for op in forward.cut(order).operators] for order in orders]
     assert names[0] == names[1] == names[2]
@@ -122,9 +124,9 @@ def test_the_order_of_the_layers_does_not_change_the_cut(stock: Stock) -> None:
     ("net", "layer"),
     [("tiny", "low"), ("tiny", "high"), ("v3", "mixed0"), ("v3", "mixed10"), ("inception-resnet-v2", "conv_7b_ac")],
 )
-def test_one_pixel_less_than_the_smallest_size_fails_in_keras(net: str, layer: str, stock: Stock) -> None:
-    model = sub_model(stock(net).model, layer)
-    side = fold(stock(net).model).cut((layer,)).smallest_size()
+def test_one_pixel_less_than_the_smallest_size_fails_in_keras(net: str, layer: str, reference: ReferenceModel) -> None:
+    model = sub_model(reference(net).model, layer)
+    side = fold(reference(net).model).cut((layer,)).smallest_size()
     assert min(model(noise(side, side), training=False).shape) >= 1
     for height, width in ((side - 1, side), (side, side - 1)):
         with pytest.raises(Exception, match="encountered when calling"):
@@ -132,8 +134,8 @@ def test_one_pixel_less_than_the_smallest_size_fails_in_keras(net: str, layer: s
 
 
 @pytest.mark.parametrize("net", ["tiny", "v3"])
-def test_a_stride_more_of_picture_is_one_pixel_more_of_every_layer(net: str, stock: Stock) -> None:
-    model = stock(net).model
+def test_a_stride_more_of_picture_is_one_pixel_more_of_every_layer(net: str, reference: ReferenceModel) -> None:
+    model = reference(net).model
     forward = fold(model)
     outputs = keras.Model(model.input, [model.get_layer(name).output for name in forward.layers])
     strides = {forward.stride(name) for name in forward.layers}
@@ -155,16 +157,18 @@ def test_a_stride_more_of_picture_is_one_pixel_more_of_every_layer(net: str, sto
         ("tiny", "hihg", "high"),
     ],
 )
-def test_an_unknown_layers_error_names_the_near_ones(net: str, asked: str, told: str, stock: Stock) -> None:
+def test_an_unknown_layers_error_names_the_near_ones(
+    net: str, asked: str, told: str, reference: ReferenceModel
+) -> None:
     with pytest.raises(UnknownLayerError) as error:
-        fold(stock(net).model).cut((asked,))
+        fold(reference(net).model).cut((asked,))
     assert asked in str(error.value)
     assert told in str(error.value).replace(asked, "")
 
 
-def test_an_unknown_layer_near_to_none_says_so(stock: Stock) -> None:
+def test_an_unknown_layer_near_to_none_says_so(reference: ReferenceModel) -> None:
     with pytest.raises(UnknownLayerError, match="no name is near"):
-        fold(stock("tiny").model).cut(("§",))
+        fold(reference("tiny").model).cut(("§",))
 
 
 @pytest.mark.parametrize(
@@ -179,13 +183,15 @@ def test_an_unknown_layer_near_to_none_says_so(stock: Stock) -> None:
         ("tiny", "high_conv2", "high_sum"),
     ],
 )
-def test_a_folded_layer_is_refused_with_the_one_behind_it(net: str, asked: str, behind: str, stock: Stock) -> None:
+def test_a_folded_layer_is_refused_with_the_one_behind_it(
+    net: str, asked: str, behind: str, reference: ReferenceModel
+) -> None:
     with pytest.raises(UnknownLayerError, match=rf"^{asked} is folded .* {behind}\b"):
-        fold(stock(net).model).cut((asked,))
+        fold(reference(net).model).cut((asked,))
 
 
-def test_a_convolution_with_its_own_relu_is_on_offer(stock: Stock) -> None:
-    assert "high_conv1" in fold(stock("tiny").model).layers
+def test_a_convolution_with_its_own_relu_is_on_offer(reference: ReferenceModel) -> None:
+    assert "high_conv1" in fold(reference("tiny").model).layers
 
 
 def test_a_folded_layer_with_nothing_behind_it_is_refused_all_the_same() -> None:
@@ -241,25 +247,27 @@ def test_a_normalization_whose_convolution_others_read_too_is_refused() -> None:
 
 
 @pytest.mark.parametrize("net", ["tiny", "v3"])
-def test_names_are_those_of_a_fresh_session(net: str, stock: Stock, tiny_backbone: Backbone) -> None:
+def test_names_are_those_of_a_fresh_session(net: str, reference: ReferenceModel, tiny_backbone: Backbone) -> None:
     backbone = tiny_backbone if net == "tiny" else find_backbone(net)
     keras.layers.Conv2D(1, 1)(keras.Input((8, 8, 3)))  # takes the name conv2d in this session
     names = [layer.name for layer in build(backbone).layers]
-    assert names == [layer.name for layer in stock(net).model.layers]
+    assert names == [layer.name for layer in reference(net).model.layers]
     assert {"conv2d", "conv2d_1", "activation"} <= set(names)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.name)
-def test_every_layer_set_of_the_table_is_on_offer(backbone: Backbone, stock: Stock) -> None:
-    on_offer = fold(stock(backbone.name).model).layers
+def test_every_layer_set_of_the_table_is_on_offer(backbone: Backbone, reference: ReferenceModel) -> None:
+    on_offer = fold(reference(backbone.name).model).layers
     assert backbone.default_set in backbone.layer_sets
     for members in backbone.layer_sets.values():
         assert set(members) <= set(on_offer)
 
 
-def test_the_offers_are_the_layers_with_all_weights_up_to_there(tiny_backbone: Backbone, stock: Stock) -> None:
-    found = offers(tiny_backbone)
-    model = stock("tiny").model
+def test_the_offers_are_the_layers_with_all_weights_up_to_there(
+    tiny_backbone: Backbone, reference: ReferenceModel
+) -> None:
+    found = list_layers(tiny_backbone)
+    model = reference("tiny").model
     assert [offer.layer.name for offer in found] == list(fold(model).layers)
     assert [(o.layer.channels, o.layer.stride) for o in found if o.layer.name in LAYERS] == [(14, 2), (20, 4), (8, 8)]
     for offer in found:
@@ -269,7 +277,7 @@ def test_the_offers_are_the_layers_with_all_weights_up_to_there(tiny_backbone: B
 
 def test_another_backbone_is_one_new_row(tiny_backbone: Backbone) -> None:
     row = replace(tiny_backbone, name="vgg16", aliases=(), title="VGG-16", builder="keras.applications:VGG16")
-    _, metadata = make_bundle(Request(row, ("block1_conv2", "block2_pool"), weights="random"))
+    _, metadata = make_bundle(ExportRequest(row, ("block1_conv2", "block2_pool"), weights="random"))
     assert [(layer.name, layer.channels, layer.stride) for layer in metadata.layers] == [
         ("block1_conv2", 64, 1),
         ("block2_pool", 128, 4),

@@ -44,13 +44,13 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     """A real backbone, as a bundle and as it is."""
     import keras
 
-    from onnxdream.export.bundle import Request, make_bundle
+    from onnxdream.export.bundle import ExportRequest, make_bundle
     from onnxdream.export.weights import load
 
     model, layers, weights = request.param
     backbone = find_backbone(model)
-    stock = load(backbone, weights, seed=3).model
-    activations = keras.Model(stock.input, [stock.get_layer(layer).output for layer in layers])
+    reference = load(backbone, weights, seed=3).model
+    activations = keras.Model(reference.input, [reference.get_layer(layer).output for layer in layers])
 
     @tf.function
     def evaluate(image: Any) -> tuple[Any, Any]:
@@ -62,7 +62,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
     if weights == "builtin":
         return Pair(Bundle.built_in("v3-low"), layers, evaluate)
-    data, _ = make_bundle(Request(backbone, layers, weights=weights, seed=3))
+    data, _ = make_bundle(ExportRequest(backbone, layers, weights=weights, seed=3))
     return Pair(Bundle.load(data), layers, evaluate)
 
 

@@ -20,12 +20,12 @@ from onnx import TensorProto
 from tiny import LAYERS, TINY
 
 from onnxdream.export.backbone import build
-from onnxdream.export.bundle import Request, export_bundle, make_bundle
+from onnxdream.export.bundle import ExportRequest, export_bundle, make_bundle
 from onnxdream.export.conversion import convert
 from onnxdream.export.errors import ExportError, VerificationError
 from onnxdream.export.forward import Concat, Forward, MaxPool, fold
 from onnxdream.export.precision import PRECISIONS
-from onnxdream.export.rounding import rounded
+from onnxdream.export.rounding import emulate_fp16
 from onnxdream.export.verification import ALL_LAYERS
 from onnxdream.export.weights import load
 from onnxdream.models import contract
@@ -35,7 +35,7 @@ from onnxdream.runtime.bundle.onnx_file import read_model_file
 Array = NDArray[np.float32]
 HALVES = ("fp16", "mixed")
 every_half = pytest.mark.parametrize("precision", HALVES)
-RANDOM = Request(TINY, LAYERS, weights="random")
+RANDOM = ExportRequest(TINY, LAYERS, weights="random")
 # What makes or moves activations and gradients; the rest is shapes, losses and slopes.
 BODY = {"Conv", "ConvTranspose", "Relu", "MaxPool", "AveragePool", "Where", "Greater", "Equal"}
 
@@ -52,7 +52,7 @@ def session(made: Callable[[str], bytes]) -> Callable[[str], ort.InferenceSessio
     @cache
     def opened(precision: str) -> ort.InferenceSession:
         model = onnx.load_from_string(made(precision))
-        return opened_model(model if precision == "fp32" else rounded(model))
+        return opened_model(model if precision == "fp32" else emulate_fp16(model))
 
     return opened
 
@@ -190,7 +190,7 @@ def test_one_channel_of_a_large_picture_is_not_flushed_to_zero(
 @every_half
 def test_each_picture_of_a_batch_has_a_scale_of_its_own(precision: str) -> None:
     model = convert(fold(build(TINY)).cut(LAYERS), LAYERS, "l2", 0, PRECISIONS[precision])["portable"]
-    session = opened_model(rounded(model))
+    session = opened_model(emulate_fp16(model))
     faint, loud = noise(33, 41), noise(33, 41, seed=1)
     both = gradient_of(session, np.concatenate([faint * 1e-4, loud]), (1, 1, 1))
     alone = gradient_of(session, faint * 1e-4, (1, 1, 1))
@@ -205,7 +205,7 @@ def test_of_equal_maxima_the_first_takes_it_all(precision: str) -> None:
     )
     model = convert(forward, ("layer",), "mean", 0, PRECISIONS[precision])["portable"]
     image = 1 + 1e-3 * noise(17, 21)
-    found = gradient_of(opened_model(rounded(model)), image, (1,))
+    found = gradient_of(opened_model(emulate_fp16(model)), image, (1,))
     seen = image.astype(np.float16) if precision == "fp16" else image
     expected, count = np.zeros_like(image), 3 * 8 * 10
     for channel, row, column in np.ndindex(3, 8, 10):
@@ -236,7 +236,7 @@ def test_the_rounded_graph_overflows_where_the_cpu_does_not() -> None:
         opset_imports=[onnx.helper.make_opsetid("", 17)],
         ir_version=8,
     )
-    (loss,) = opened_model(rounded(model)).run(None, {"image": np.ones((1, 1, 1, 1), np.float32)})
+    (loss,) = opened_model(emulate_fp16(model)).run(None, {"image": np.ones((1, 1, 1, 1), np.float32)})
     assert np.isinf(loss).all()
     (ours,) = opened_model(model).run(None, {"image": np.ones((1, 1, 1, 1), np.float32)})
     assert np.isfinite(ours).all()
@@ -262,7 +262,7 @@ def test_an_ascent_that_goes_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatc
     from onnxdream.export import verification
 
     right = verification._climbed
-    monkeypatch.setattr(verification, "_climbed", lambda *given: (right(*given)[0], -right(*given)[1]))
+    monkeypatch.setattr(verification, "_loss_and_gradient", lambda *given: (right(*given)[0], -right(*given)[1]))
     with pytest.raises(VerificationError, match="50 steps from noise 60x28, all layers"):
         make_bundle(replace(RANDOM, layers=("low",), precision="fp16"))
     make_bundle(replace(RANDOM, layers=("low",)))  # fp32 makes no ascent

@@ -16,7 +16,7 @@ from tiny import LAYERS, TINY
 
 from onnxdream.export import verification
 from onnxdream.export.errors import VerificationError
-from onnxdream.export.verification import CHANNELS, MIXED_SIGNS, Stock, verify
+from onnxdream.export.verification import CHANNELS, MIXED_SIGNS, ReferenceModel, verify
 from onnxdream.export.weights import Loaded
 from onnxdream.models.contract import Check
 
@@ -31,7 +31,7 @@ def graph(tiny_bundle: bytes) -> onnx.ModelProto:
 
 
 @pytest.fixture
-def judge(stock: Callable[[str], Loaded]) -> Callable[..., tuple[Check, ...]]:
+def judge(reference: Callable[[str], Loaded]) -> Callable[..., tuple[Check, ...]]:
     """Verifies a graph as one of the tiny net's mean activations."""
 
     def judge(
@@ -40,8 +40,8 @@ def judge(stock: Callable[[str], Loaded]) -> Callable[..., tuple[Check, ...]]:
         layers: tuple[str, ...] = LAYERS,
         on_check: Callable[[Check], None] = lambda check: None,
     ) -> tuple[Check, ...]:
-        forms, model = {"portable": graph.SerializeToString()}, stock("tiny").model
-        return verify(forms, Stock(model, layers, objective), SMALLEST, TINY.input_range, on_check)
+        forms, model = {"portable": graph.SerializeToString()}, reference("tiny").model
+        return verify(forms, ReferenceModel(model, layers, objective), SMALLEST, TINY.input_range, on_check)
 
     return judge
 
@@ -190,12 +190,14 @@ def test_a_spoilt_graph_is_refused(how: str, graph: onnx.ModelProto, judge: Call
         judge(graph)
 
 
-def test_a_spoilt_form_beside_a_right_one_is_refused(graph: onnx.ModelProto, stock: Callable[[str], Loaded]) -> None:
+def test_a_spoilt_form_beside_a_right_one_is_refused(
+    graph: onnx.ModelProto, reference: Callable[[str], Loaded]
+) -> None:
     right = graph.SerializeToString()
     give_twice(graph)
     for forms in ({"portable": right, "other": graph.SerializeToString()}, {"portable": graph.SerializeToString()}):
         with pytest.raises(VerificationError, match="disagrees"):
-            verify(forms, Stock(stock("tiny").model, LAYERS, "mean"), SMALLEST, TINY.input_range)
+            verify(forms, ReferenceModel(reference("tiny").model, LAYERS, "mean"), SMALLEST, TINY.input_range)
 
 
 def test_another_objectives_graph_is_refused(graph: onnx.ModelProto, judge: Callable[..., tuple[Check, ...]]) -> None:

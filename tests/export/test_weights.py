@@ -20,7 +20,7 @@ import keras
 from keras.src.legacy.saving import legacy_h5_format
 from tiny import TINY, build
 
-from onnxdream.export.bundle import Request, make_bundle
+from onnxdream.export.bundle import ExportRequest, make_bundle
 from onnxdream.export.errors import WeightsError
 from onnxdream.export.weights import Loaded, load
 from onnxdream.models.assembly import FOLDER
@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*HDF5 file"),
 ]
 
-Stock = Callable[[str], Loaded]
+ReferenceModel = Callable[[str], Loaded]
 Arrays = dict[str, np.ndarray]
 
 
@@ -61,8 +61,8 @@ def trained() -> Any:
     return model
 
 
-def test_a_seed_gives_the_same_random_weights_again_and_another_seed_others(stock: Stock) -> None:
-    first, again, other = stock("tiny"), load(TINY, "random", 0), load(TINY, "random", 1)
+def test_a_seed_gives_the_same_random_weights_again_and_another_seed_others(reference: ReferenceModel) -> None:
+    first, again, other = reference("tiny"), load(TINY, "random", 0), load(TINY, "random", 1)
     assert same_weights(first.model, again.model)
     assert first.weights == again.weights
     assert first.weights.source == "random"
@@ -71,8 +71,8 @@ def test_a_seed_gives_the_same_random_weights_again_and_another_seed_others(stoc
     assert not any(np.array_equal(a, b) for a, b in pairs)
 
 
-def test_random_weights_keep_the_signal_alive_to_the_deepest_layer(stock: Stock) -> None:
-    model = stock("v3").model
+def test_random_weights_keep_the_signal_alive_to_the_deepest_layer(reference: ReferenceModel) -> None:
+    model = reference("v3").model
     pictures = np.random.default_rng(0).uniform(-1, 1, (1, 96, 96, 3)).astype(np.float32)
     deepest = np.asarray(model(pictures, training=False))
     assert 1e-3 < deepest.mean() < 1e3
@@ -99,7 +99,7 @@ def test_the_built_in_weights_fill_inception_v3s_first_convolutions() -> None:
 def test_layers_deeper_than_the_built_in_weights_are_refused() -> None:
     words = "the built-in weights of Inception-v3 end with mixed5: choose layers up to there, or --weights imagenet"
     with pytest.raises(WeightsError, match=words) as error:
-        make_bundle(Request(find_backbone("v3"), ("mixed0", "mixed6"), weights="builtin"))
+        make_bundle(ExportRequest(find_backbone("v3"), ("mixed0", "mixed6"), weights="builtin"))
     one_line(error)
 
 
@@ -227,7 +227,7 @@ def test_a_saved_model_with_a_head_of_its_own_serves(custom: Callable[[Any], Any
     custom(base).save(tmp_path / "birds.keras")
     loaded = load(TINY, str(tmp_path / "birds.keras"), 0)
     assert same_weights(loaded.model, base)
-    bundle, metadata = make_bundle(Request(TINY, ("low",), weights=str(tmp_path / "birds.keras")))
+    bundle, metadata = make_bundle(ExportRequest(TINY, ("low",), weights=str(tmp_path / "birds.keras")))
     assert metadata.weights.source == "birds.keras"
     assert len(bundle) > 1000
 
@@ -312,14 +312,15 @@ else:
 
 AUTO = """
 import sys
-from onnxdream.export.bundle import Request, make_bundle
+from onnxdream.export.bundle import ExportRequest, make_bundle
 from onnxdream.export.errors import ExportError
 from onnxdream.models.backbones import find_backbone
 from tiny import TINY
 backbone = TINY if sys.argv[1] == "tiny" else find_backbone(sys.argv[1])
 for layers in sys.argv[2:]:
     try:
-        _, metadata = make_bundle(Request(backbone, tuple(layers.split(","))), lambda stage: print("stage:", stage))
+        request = ExportRequest(backbone, tuple(layers.split(",")))
+        _, metadata = make_bundle(request, lambda stage: print("stage:", stage))
     except ExportError as error:
         print("refused:", error)
     else:
@@ -394,6 +395,6 @@ def test_imagenet_weights_export(name: str) -> None:
     folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
     if not (folder / backbone.imagenet_file).is_file():
         pytest.skip(f"{backbone.imagenet_file} is not in {folder}")
-    _, metadata = make_bundle(Request(backbone, backbone.layer_sets["paper-low"]))
+    _, metadata = make_bundle(ExportRequest(backbone, backbone.layer_sets["paper-low"]))
     assert metadata.weights.source == "imagenet"
     assert all(check.cosine > 0.99 for check in metadata.verification)

@@ -14,7 +14,17 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from onnxdream.models import assembly
-from onnxdream.models.assembly import BUILT_IN, DEFAULT, FOLDER, BuiltIn, Recipe, Rule, WeightFile, assembled, made
+from onnxdream.models.assembly import (
+    BUILT_IN,
+    DEFAULT,
+    FOLDER,
+    BuiltIn,
+    Recipe,
+    Rule,
+    WeightFile,
+    assemble_built_in,
+    convolution_weights,
+)
 from onnxdream.models.contract import BundleFormatError
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.onnx_file import _parsed
@@ -27,7 +37,7 @@ each = pytest.mark.parametrize("built_in", BUILT_IN, ids=lambda built_in: built_
 @each
 def test_its_bytes_have_the_hash_that_is_committed(built_in: BuiltIn) -> None:
     recipe = Recipe.from_json(built_in.path.read_text(encoding="utf-8"))
-    assert hashlib.sha256(assembled(built_in.path).whole).hexdigest() == recipe.sha256
+    assert hashlib.sha256(assemble_built_in(built_in.path).whole).hexdigest() == recipe.sha256
     assert Bundle.load(built_in.path).sha256 == recipe.sha256
 
 
@@ -78,7 +88,7 @@ def test_a_rule_is_the_convolution_and_its_normalization_in_one() -> None:
     variance = rng.uniform(0.1, 2, 4).astype(np.float32)
     vectors = {"bias": bias, "gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
     weights = weight_file(kernel=kernel, kernel_scale=scale, kernel_least=least, **vectors)
-    folded, shift = made(weights, Rule("conv", "00", epsilon=0.01, scale=0.5))
+    folded, shift = convolution_weights(weights, Rule("conv", "00", epsilon=0.01, scale=0.5))
     assert (folded.shape, folded.dtype, shift.dtype) == ((4, 5, 1, 1), np.float32, np.float32)
     x = rng.standard_normal((20, 5))
     convolved = x @ (kernel[0, 0].astype(np.float64) * scale + least) + bias
@@ -88,7 +98,7 @@ def test_a_rule_is_the_convolution_and_its_normalization_in_one() -> None:
 
 def test_a_kernel_without_a_normalization_is_taken_as_it_is() -> None:
     kernel = np.random.default_rng(1).standard_normal((3, 2, 4, 5)).astype(np.float16)
-    folded, bias = made(weight_file(kernel=kernel), Rule("conv", "00"))
+    folded, bias = convolution_weights(weight_file(kernel=kernel), Rule("conv", "00"))
     np.testing.assert_array_equal(folded, kernel.astype(np.float32).transpose(3, 2, 0, 1))
     np.testing.assert_array_equal(bias, np.zeros(5, np.float32))
 

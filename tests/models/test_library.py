@@ -10,8 +10,8 @@ import pytest
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.models.backbones import BACKBONES, Backbone, UnknownBackboneError, find_backbone
 from onnxdream.models.contract import BundleNotFoundError
-from onnxdream.models.files import write_whole
-from onnxdream.models.library import bundle_folder, bundle_path, find_bundle, list_bundles
+from onnxdream.models.files import atomic_write
+from onnxdream.models.library import bundle_folder, bundle_path, bundle_paths, find_bundle
 
 V3 = find_backbone("v3")
 IRV2 = find_backbone("inception-resnet-v2")
@@ -21,7 +21,7 @@ def put(home: Path, *stems: str) -> list[Path]:
     """Empty bundles in the library, each a second younger than the one before."""
     paths = [home / "bundles" / f"{stem}.onnx" for stem in stems]
     for age, path in enumerate(paths):
-        write_whole(path, b"")
+        atomic_write(path, b"")
         os.utime(path, (1_700_000_000 + age, 1_700_000_000 + age))
     return paths
 
@@ -60,12 +60,12 @@ def test_many_layers_make_a_short_name_of_their_own() -> None:
 
 
 def test_bundles_are_listed_newest_first(home: Path) -> None:
-    assert list_bundles() == []
+    assert bundle_paths() == []
     paths = put(home, "oldest", "middle", "newest")
     (home / "bundles" / ".half-written.onnx.abc").write_bytes(b"")
     (home / "bundles" / ".hidden.onnx").write_bytes(b"")
     (home / "bundles" / "notes.txt").write_bytes(b"")
-    assert list_bundles() == paths[::-1]
+    assert bundle_paths() == paths[::-1]
 
 
 def test_a_bundle_is_found_by_its_path(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_a_folder_is_refused_as_one(home: Path, tmp_path: Path) -> None:
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "new" / "file.onnx"
-    write_whole(path, b"first")
+    atomic_write(path, b"first")
     assert path.read_bytes() == b"first"
 
     def full(*names: object) -> None:
@@ -124,7 +124,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
-        write_whole(path, b"second")
+        atomic_write(path, b"second")
     assert path.read_bytes() == b"first"
     assert list(path.parent.iterdir()) == [path]
 
@@ -132,7 +132,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
     (tmp_path / "plain").write_bytes(b"")
-    write_whole(tmp_path / "whole", b"")
+    atomic_write(tmp_path / "whole", b"")
     assert (tmp_path / "whole").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
@@ -170,7 +170,7 @@ def test_a_name_that_no_file_can_have_is_no_bundle(name: str) -> None:
 
 
 def test_a_link_that_leads_nowhere_is_not_listed(home: Path) -> None:
-    shelf = home / "bundles"
-    shelf.mkdir(parents=True)
-    (shelf / "gone.onnx").symlink_to(shelf / "nowhere.onnx")
-    assert list_bundles() == []
+    list_bundles = home / "bundles"
+    list_bundles.mkdir(parents=True)
+    (list_bundles / "gone.onnx").symlink_to(list_bundles / "nowhere.onnx")
+    assert bundle_paths() == []

@@ -16,12 +16,12 @@ from pictures_fixture import Command, in_this_process
 from tiny import LAYERS, TINY
 
 from onnxdream.runtime import Bundle, Settings, dream
-from onnxdream.runtime.ascent.stepper import PlacedClimb
-from onnxdream.runtime.bench import Climb, Trial, machines
+from onnxdream.runtime.ascent.stepper import DeviceStepper
+from onnxdream.runtime.bench import StepTimer, Trial, machines
 from onnxdream.runtime.errors import ProviderError
 from onnxdream.runtime.image.source import noise_picture
 from onnxdream.runtime.provider.machine import Machine
-from onnxdream.runtime.provider.tensors import Place
+from onnxdream.runtime.provider.tensors import Device
 from onnxdream.runtime.settings.settings import Execution
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -40,7 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 @pytest.fixture
 def part(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Imports a module of benchmarks/ as its scripts do: `part("contest")`."""
+    """Imports a module of benchmarks/ as its scripts do: `part("runner")`."""
     monkeypatch.syspath_prepend(str(FOLDER))
     names = {file.stem for file in FOLDER.glob("*.py")}
     yield importlib.import_module
@@ -112,7 +112,7 @@ def test_what_fails_in_the_measuring_process_is_a_problem_in_one_line(tmp_path: 
     assert "gone.onnx" in str(result.problem)
     assert "\n" not in str(result.problem)
     assert result.facts()["problem"] == result.problem
-    assert result.cells() == ("cpu", "fp32", "1", "48x40", "failed")
+    assert result.row() == ("cpu", "fp32", "1", "48x40", "failed")
 
 
 def test_auto_means_every_provider_that_works() -> None:
@@ -124,7 +124,7 @@ def test_auto_means_every_provider_that_works() -> None:
 
 def test_what_is_timed_are_steps_of_the_real_ascent(tiny_path: Path) -> None:
     bundle, picture = Bundle.load(tiny_path), noise_picture(*SIZE, seed=0).pixels
-    climb = Climb(bundle, EXECUTION, picture)
+    climb = StepTimer(bundle, EXECUTION, picture)
     assert len(climb.step_seconds(3)) == 3
     assert len(climb.step_seconds(2)) == 2
     assert climb.state is not None
@@ -138,17 +138,17 @@ def test_what_is_timed_are_steps_of_the_real_ascent(tiny_path: Path) -> None:
 def test_a_picture_on_a_device_is_not_fetched_while_its_steps_are_timed(
     tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Place, "patience", 20)  # as on a GPU
+    monkeypatch.setattr(Device, "fetch_interval", 20)  # as on a GPU
     fetched = {"arrays": 0, "rows": 0}
     for name in fetched:
-        real = getattr(PlacedClimb, name)
+        real = getattr(DeviceStepper, name)
 
-        def counted(climb: PlacedClimb, name: str = name, real: Any = real) -> Any:
+        def counted(climb: DeviceStepper, name: str = name, real: Any = real) -> Any:
             fetched[name] += 1
             return real(climb)
 
-        monkeypatch.setattr(PlacedClimb, name, counted)
-    climb = Climb(Bundle.load(tiny_path), EXECUTION, noise_picture(*SIZE, seed=0).pixels)
+        monkeypatch.setattr(DeviceStepper, name, counted)
+    climb = StepTimer(Bundle.load(tiny_path), EXECUTION, noise_picture(*SIZE, seed=0).pixels)
     climb.step_seconds(3)
     few = dict(fetched)
     climb.step_seconds(16)
@@ -157,7 +157,7 @@ def test_a_picture_on_a_device_is_not_fetched_while_its_steps_are_timed(
 
 
 def test_timing_ends_early_at_its_limit_but_not_before_the_least(tiny_path: Path) -> None:
-    climb = Climb(Bundle.load(tiny_path), EXECUTION, noise_picture(*SIZE, seed=0).pixels)
+    climb = StepTimer(Bundle.load(tiny_path), EXECUTION, noise_picture(*SIZE, seed=0).pixels)
     assert len(climb.step_seconds(50, limit=0.0, least=4)) == 4
 
 
@@ -203,7 +203,7 @@ def test_the_example_of_environments_names_those_of_the_systems(part: Any) -> No
 
 @of_a_checkout
 def test_a_ratio_compares_systems_within_a_round(part: Any) -> None:
-    contest, summary, systems = part("contest"), part("summary").summary, part("systems").SYSTEMS
+    runner, summary, systems = part("runner"), part("summary").summary, part("systems").SYSTEMS
     rounds = {
         "cpu": [[0.1, 0.2, 0.1], [0.8, 0.8, 0.8], [0.3, 0.3, 0.3]],
         "torch-eager": [[0.2, 0.2, 0.2], [1.6, 1.6, 1.6], [0.1, 0.2, 0.2]],
@@ -211,7 +211,7 @@ def test_a_ratio_compares_systems_within_a_round(part: Any) -> None:
         "torch-bf16": [[0.01, 0.01, 0.01]] * 3,
         "floor": [[0.001, 0.001, 0.001]] * 3,
     }
-    entries = {name: contest.Entry({}, rounds=seconds) for name, seconds in rounds.items()}
+    entries = {name: runner.Entry({}, rounds=seconds) for name, seconds in rounds.items()}
     found = summary(entries, list(systems))
     assert found["cpu"]["ratio"] == pytest.approx(0.5)
     assert found["torch-eager"]["ratio"] == 1.0  # the best peer in fp32; bf16 and the floor are none
@@ -220,20 +220,20 @@ def test_a_ratio_compares_systems_within_a_round(part: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the benchmark makes of the tiny net."""
     pytest.importorskip("tensorflow")
-    folder = tmp_path_factory.mktemp("material")
+    folder = tmp_path_factory.mktemp("fixtures")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(FOLDER))
-        importlib.import_module("material").make(folder, TINY, LAYERS, [SIZE])
+        importlib.import_module("fixtures").make(folder, TINY, LAYERS, [SIZE])
     return folder
 
 
 @pytest.fixture
-def case(material: Path, tmp_path: Path, part: Any) -> Any:
+def case(fixtures: Path, tmp_path: Path, part: Any) -> Any:
     """A case of the tiny net; its reference gradient may be spoilt."""
-    for file in material.iterdir():
+    for file in fixtures.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return part("rows").Case(tmp_path, SIZE)
 
@@ -289,12 +289,14 @@ def test_the_floor_is_timed_by_its_kernels(case: Any, part: Any) -> None:
 
 @of_a_checkout
 def test_a_contest_checks_times_and_reports(case: Any, part: Any, tmp_path: Path) -> None:
-    contest, summary, page = part("contest"), part("summary"), part("page")
+    runner, summary, report = part("runner"), part("summary"), part("report")
     systems = [system for system in part("systems").SYSTEMS if system.name in ("cpu", "floor")]
     pythons = dict.fromkeys(("runtime", "tensorflow"), Path(sys.executable))
-    contestants = {system.name: contest.Contestant(system, case) for system in systems}
+    candidates = {system.name: runner.Candidate(system, case) for system in systems}
     said: list[str] = []
-    entries, absent = contest.hold(contestants, pythons, contest.Plan(rounds=2, steps=3, threads=1), said.append)
+    entries, absent = runner.run_interleaved(
+        candidates, pythons, runner.RunPlan(rounds=2, steps=3, threads=1), said.append
+    )
     assert absent == {}
     assert entries["cpu"].cosine >= 0.9999
     assert entries["floor"].cosine is None
@@ -314,17 +316,17 @@ def test_a_contest_checks_times_and_reports(case: Any, part: Any, tmp_path: Path
         "start": {"cpu": [2.0, 1.0, 1.0], "tf-function": [8.0, 8.0, 2.0]},
     }
     assert json.loads(json.dumps(results))["steps"][0]["systems"]["cpu"]["rounds"] == entries["cpu"].rounds
-    text = page.report(results)
+    text = report.report(results)
     assert "| onnxdream, cpu fp32 |" in text
     assert "| TensorFlow tf.function | 8.00 (2.00–8.00) | 0.25× |" in text  # start by start
     assert "not here: onnxdream, cuda fp32 (no environment cuda)" in text
     file = tmp_path / "performance.md"
-    file.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
-    page.publish(results, file)
-    assert file.read_text() == f"before\n{page.BEGIN}\n{text}{page.END}\nafter\n"
+    file.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    report.publish(results, file)
+    assert file.read_text() == f"before\n{report.BEGIN}\n{text}{report.END}\nafter\n"
     file.write_text("no markers")
     with pytest.raises(ValueError, match="markers"):
-        page.publish(results, file)
+        report.publish(results, file)
 
 
 @of_a_checkout
@@ -349,11 +351,11 @@ def test_a_wrong_gradient_ends_the_benchmark_without_a_time(
 @of_a_checkout
 @pytest.mark.skipif(find_spec("torch") is not None, reason="PyTorch is here")
 def test_a_peer_that_cannot_start_is_told_and_left_out(case: Any, part: Any) -> None:
-    contest, systems = part("contest"), {system.name: system for system in part("systems").SYSTEMS}
-    plan, said = contest.Plan(rounds=1, steps=1, threads=1), []
-    contestants = {name: contest.Contestant(systems[name], case) for name in ("torch-eager", "floor")}
+    runner, systems = part("runner"), {system.name: system for system in part("systems").SYSTEMS}
+    plan, said = runner.RunPlan(rounds=1, steps=1, threads=1), []
+    candidates = {name: runner.Candidate(systems[name], case) for name in ("torch-eager", "floor")}
     pythons = dict.fromkeys(("pytorch", "tensorflow"), Path(sys.executable))
-    entries, absent = contest.hold(contestants, pythons, plan, said.append)
+    entries, absent = runner.run_interleaved(candidates, pythons, plan, said.append)
     assert set(entries) == {"floor"}
     assert "No module named 'torch'" in absent["torch-eager"]
     assert absent["torch-eager"] in said[0]
@@ -361,19 +363,19 @@ def test_a_peer_that_cannot_start_is_told_and_left_out(case: Any, part: Any) -> 
 
 @of_a_checkout
 def test_onnxdream_itself_must_start(case: Any, part: Any) -> None:
-    contest, systems = part("contest"), {system.name: system for system in part("systems").SYSTEMS}
+    runner, systems = part("runner"), {system.name: system for system in part("systems").SYSTEMS}
     (case.folder / "bundle.onnx").unlink()
-    contestants = {"cpu": contest.Contestant(systems["cpu"], case)}
-    plan = contest.Plan(rounds=1, steps=1, threads=1)
-    with pytest.raises(contest.ContestError, match="no bundle"):
-        contest.hold(contestants, {"runtime": Path(sys.executable)}, plan, print)
+    candidates = {"cpu": runner.Candidate(systems["cpu"], case)}
+    plan = runner.RunPlan(rounds=1, steps=1, threads=1)
+    with pytest.raises(runner.BenchmarkError, match="no bundle"):
+        runner.run_interleaved(candidates, {"runtime": Path(sys.executable)}, plan, print)
 
 
 @of_a_checkout
 def test_a_whole_dream_is_held_against_its_steps(case: Any, part: Any) -> None:
-    contest, job = part("contest"), part("job")
+    runner, job = part("runner"), part("job")
     (system,) = [system for system in part("systems").SYSTEMS if system.name == "cpu"]
-    found = job.whole_job(contest.Contestant(system, case), {"runtime": Path(sys.executable)}, steps=3, threads=1)
+    found = job.whole_job(runner.Candidate(system, case), {"runtime": Path(sys.executable)}, steps=3, threads=1)
     assert found["steps"] == 3
     assert found["seconds"] > found["steps_alone_seconds"] > 0
     assert found["share"] == pytest.approx(found["seconds"] / found["steps_alone_seconds"])
@@ -386,5 +388,5 @@ def test_a_gpu_is_busy_while_any_kernel_runs(part: Any) -> None:
         {"cat": "Kernel", "name": "k", "ts": ts, "dur": dur} for ts, dur in ((10, 20), (110, 20), (120, 30), (210, 5))
     ]
     host = [{"cat": "Node", "name": "conv_kernel_time", "ts": 100, "dur": 90}]
-    assert part("busy").busy_seconds([*runs, *kernels, *host], skipped=1) == pytest.approx(45e-6)
-    assert part("busy").busy_seconds(host, skipped=1) == 0.0
+    assert part("gpu_utilisation").busy_seconds([*runs, *kernels, *host], skipped=1) == pytest.approx(45e-6)
+    assert part("gpu_utilisation").busy_seconds(host, skipped=1) == 0.0

@@ -15,11 +15,11 @@ from pictures_fixture import bundle_bytes, facts
 
 from onnxdream.models.contract import Weights
 from onnxdream.runtime import doctor
-from onnxdream.runtime.doctor import Diagnosis, Provider, diagnose
+from onnxdream.runtime.doctor import Diagnosis, ProviderReport, diagnose
 from onnxdream.runtime.provider import hardware as hardware_module
 from onnxdream.runtime.provider.cards import PROVIDERS
-from onnxdream.runtime.provider.hardware import Gpu, Jetson, look
-from onnxdream.runtime.provider.known_issues import Trap, clashes
+from onnxdream.runtime.provider.hardware import Gpu, Jetson, detect_hardware
+from onnxdream.runtime.provider.known_issues import KnownIssue, clashes
 from onnxdream.runtime.provider.machine import usable_threads
 from onnxdream.runtime.provider.selection import self_test
 
@@ -36,10 +36,10 @@ def test_the_diagnosis_of_this_machine(found: Diagnosis) -> None:
     assert found.threads == usable_threads() <= found.cores <= found.logical_cpus
     assert found.versions["numpy"] == np.__version__
     assert found.versions["onnxdream"]
-    assert set(found.cpu_flags) <= look().cpu_flags
+    assert set(found.cpu_flags) <= detect_hardware().cpu_flags
     assert found.budget == found.memory // 2
     assert found.memory > 0
-    assert len(found.problems) >= len(clashes(look().packages))
+    assert len(found.problems) >= len(clashes(detect_hardware().packages))
 
 
 def test_every_provider_of_this_onnxruntime_is_tried(found: Diagnosis) -> None:
@@ -85,7 +85,7 @@ def test_it_names_the_bundle_that_dream_would_use(home: Path, found: Diagnosis) 
 def test_the_traps_of_the_machine_are_its_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     board = Jetson("NVIDIA Jetson Orin Nano", "36.4.3")
     packages = {"onnxruntime": "1", "onnxruntime-gpu": "1"}
-    monkeypatch.setattr(doctor, "look", lambda: replace(look(), jetson=board, packages=packages))
+    monkeypatch.setattr(doctor, "detect_hardware", lambda: replace(detect_hardware(), jetson=board, packages=packages))
     told = diagnose()
     names = [problem.name for problem in told.problems]
     assert names[0] == "clashing packages"
@@ -98,8 +98,8 @@ def test_in_a_container_the_doctor_tells_the_memory_that_a_dream_plans_with(
 ) -> None:
     (tmp_path / "memory.max").write_text("400000000\n")
     monkeypatch.setattr(hardware_module, "_CGROUP_MEMORY", (tmp_path / "memory.max",))
-    here = look.__wrapped__()
-    monkeypatch.setattr(doctor, "look", lambda: here)
+    here = detect_hardware.__wrapped__()
+    monkeypatch.setattr(doctor, "detect_hardware", lambda: here)
     told = diagnose()
     assert (told.memory, told.budget) == (400 * 10**6, 200 * 10**6)
     assert "memory      0.4 GB, of which a dream takes 0.2 GB at most" in told.lines()
@@ -124,15 +124,15 @@ def test_the_diagnosis_in_words(found: Diagnosis) -> None:
         tensorrt=(),
         versions={"numpy": "2.0"},
         providers=(
-            Provider("cpu", None, 257, 0),
-            Provider("cuda", "no device"),
-            Provider("openvino", None, 3, 2, bf16=True),
+            ProviderReport("cpu", None, 257, 0),
+            ProviderReport("cuda", "no device"),
+            ProviderReport("openvino", None, 3, 2, bf16=True),
         ),
         not_in_this_build=("tensorrt",),
         bundle_folder="/home/bundles",
         bundles=2,
         bundle="v3.onnx",
-        problems=(Trap("clash", "a and b clash", "uninstall a"),),
+        problems=(KnownIssue("clash", "a and b clash", "uninstall a"),),
     )
     lines = told.lines()
     assert lines == [

@@ -35,7 +35,7 @@ from onnxdream.runtime.image.tiff import HEIGHT, WIDTH, Directory
 from onnxdream.runtime.provider.machine import Machine
 
 # Of the whole process: a damaged size must neither fill the memory nor keep it busy.
-_MOST_MEMORY, _MOST_SECONDS = 6 * 2**30, 100
+_MAX_MEMORY, _MAX_SECONDS = 6 * 2**30, 100
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _FACTS: dict[str, Any] = json.loads(read_model_file(TINY_BYTES).metadata[METADATA_KEY])
@@ -215,7 +215,7 @@ def cases(kind: str, count: int, dice: random.Random) -> Iterator[tuple[str, Cal
 
 def run(kind: str, count: int, seed: int) -> None:
     """Goes through the cases, and tells of each how it ended."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
     for name, act in cases(kind, count, random.Random(seed)):
         print(f"case {name}:", end=" ", flush=True)
         try:
@@ -240,7 +240,7 @@ def test_whatever_is_damaged_works_or_is_refused_in_one_clean_line(kind: str) ->
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=_MOST_SECONDS,
+        timeout=_MAX_SECONDS,
         check=False,
     )
     lines = child.stdout.splitlines()

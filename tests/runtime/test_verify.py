@@ -19,7 +19,7 @@ from pictures_fixture import MEAN, TINY_BYTES, Command, bundle_bytes, in_this_pr
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.deploy import deploy
 from onnxdream.runtime.deploying.folder import DeploymentError
-from onnxdream.runtime.deploying.reference import BARS, Agreement, Bar, Reference
+from onnxdream.runtime.deploying.reference import TOLERANCES, Agreement, Reference, Tolerance
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.verify import verify
@@ -337,9 +337,9 @@ def test_a_reference_survives_its_facts() -> None:
 
 
 def test_every_precision_has_a_bar_and_a_lesser_one_a_lower() -> None:
-    exact = BARS["fp32"]
-    for precision, bar in BARS.items():
-        assert precision == "fp32" or (bar.loss_error > exact.loss_error and bar.cosine < exact.cosine)
+    exact = TOLERANCES["fp32"]
+    for precision, tolerance in TOLERANCES.items():
+        assert precision == "fp32" or (tolerance.loss_error > exact.loss_error and tolerance.cosine < exact.cosine)
 
 
 @pytest.mark.parametrize(
@@ -354,4 +354,4 @@ def test_every_precision_has_a_bar_and_a_lesser_one_a_lower() -> None:
     ],
 )
 def test_what_meets_a_bar(found: Agreement, meets: bool) -> None:
-    assert found.meets(Bar(0.1, 0.9)) is meets
+    assert found.meets(Tolerance(0.1, 0.9)) is meets

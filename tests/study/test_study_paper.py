@@ -14,7 +14,7 @@ import pytest
 
 from onnxdream.models.backbones import BACKBONES
 from onnxdream.study.inputs import colourfulness
-from onnxdream.study.paper import PAPER_LOSSES, Claim, judge, paper_losses, paper_picture
+from onnxdream.study.paper import PAPER_LOSSES, Claim, evaluate_claims, paper_losses, paper_picture
 from onnxdream.study.summary import Row
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -53,7 +53,7 @@ def verdicts(claims: list[Claim]) -> list[str]:
 
 
 def test_the_papers_own_numbers_hold_three_claims_and_leave_colour_undecided() -> None:
-    claims = judge(papers_own(COLOURS), imagenet=True)
+    claims = evaluate_claims(papers_own(COLOURS), imagenet=True)
     assert verdicts(claims) == ["held", "held", "held", "not decidable"]
     assert "ratio 1.55" in claims[0].numbers[0]
     assert "9 % apart" in claims[1].numbers[0]
@@ -73,11 +73,11 @@ def test_the_papers_own_numbers_hold_three_claims_and_leave_colour_undecided() -
     ],
 )
 def test_a_claim_turns_with_its_numbers(changes: dict[str, float], claim: int, verdict: str) -> None:
-    assert verdicts(judge(papers_own(COLOURS, **changes), imagenet=True))[claim] == verdict
+    assert verdicts(evaluate_claims(papers_own(COLOURS, **changes), imagenet=True))[claim] == verdict
 
 
 def test_other_weights_decide_nothing_but_show_their_numbers() -> None:
-    claims = judge(papers_own(COLOURS), imagenet=False)
+    claims = evaluate_claims(papers_own(COLOURS), imagenet=False)
     assert set(verdicts(claims)) == {"not decidable"}
     assert all("not ImageNet's" in claim.note for claim in claims)
     assert claims[0].numbers
@@ -86,13 +86,13 @@ def test_other_weights_decide_nothing_but_show_their_numbers() -> None:
 def test_a_missing_cell_leaves_its_claims_undecided() -> None:
     rows = [r for r in papers_own(COLOURS) if r.cell != "v3-paper-high-bears"]
     rows.append(row("v3", "paper-high", "bears", 0.0, 30.0, status="failed"))
-    assert verdicts(judge(rows, imagenet=True)) == ["not decidable", "held", "held", "held"]
-    assert verdicts(judge([], imagenet=True)) == ["not decidable"] * 4
+    assert verdicts(evaluate_claims(rows, imagenet=True)) == ["not decidable", "held", "held", "held"]
+    assert verdicts(evaluate_claims([], imagenet=True)) == ["not decidable"] * 4
 
 
 def test_pictures_that_are_not_the_papers_do_not_stand_in_for_them() -> None:
     rows = [row(r.backbone, r.layer_set, f"my-{r.picture[:3]}", r.last_loss) for r in papers_own(COLOURS)]
-    assert verdicts(judge(rows, imagenet=True))[2] == "not decidable"
+    assert verdicts(evaluate_claims(rows, imagenet=True))[2] == "not decidable"
     assert paper_losses(rows[0]) is None
     assert paper_picture("Three_Bears-2") == "bears"
     assert paper_losses(row("v3", "paper-low", "Penguin", 0.0)) == (3.176990, 6.735488)
@@ -125,7 +125,7 @@ def imagenet_claims(tmp_path_factory: pytest.TempPathFactory) -> list[Claim]:
     command = [sys.executable, "-m", "onnxdream.cli", "experiment", "paper", "--images", images, "--output", output]
     subprocess.run(command, check=True, env={**os.environ, "ONNXDREAM_HOME": str(output / "home")})
     summary = json.loads((output / "summary.json").read_text())
-    return judge([Row(**entry) for entry in summary["rows"]], imagenet=True)
+    return evaluate_claims([Row(**entry) for entry in summary["rows"]], imagenet=True)
 
 
 @pytest.mark.imagenet

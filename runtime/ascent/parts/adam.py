@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...settings.settings import Settings
-from .part import Array, Moment, Part, UpdateGraph
+from .part import Array, Part, UpdateContext, UpdateGraph
 
 _DECAY, _EPSILON = 0.999, 1e-8
 
@@ -14,11 +14,11 @@ def _is_wanted(settings: Settings) -> bool:
     return settings.optimizer == "adam"
 
 
-def _by_numpy(direction: Array, moment: Moment) -> Array:
-    mean, square = moment.slots
-    mean += np.float32(1 - moment.settings.momentum) * (direction - mean)
+def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+    mean, square = context.slots
+    mean += np.float32(1 - context.settings.momentum) * (direction - mean)
     square += np.float32(1 - _DECAY) * (direction * direction - square)
-    mean_weight, square_weight = _weights(moment.settings, moment.number)
+    mean_weight, square_weight = _weights(context.settings, context.number)
     size = np.sqrt(square / np.float32(square_weight))
     adapted: Array = mean / np.float32(mean_weight) / (size + np.float32(_EPSILON))
     return adapted

@@ -8,15 +8,15 @@ import numpy as np
 from ...settings.schedule import largest, scheduled
 from ...settings.settings import Settings
 from ..filters import Filter, filtered
-from .part import Array, Moment, Part, UpdateGraph
+from .part import Array, Part, UpdateContext, UpdateGraph
 
 
 def _is_wanted(settings: Settings) -> bool:
     return largest(settings.blur) > 0
 
 
-def _by_numpy(direction: Array, moment: Moment) -> Array:
-    return blurred(direction, scheduled(moment.settings.blur, moment.number, moment.settings.steps))
+def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+    return blurred(direction, scheduled(context.settings.blur, context.number, context.settings.steps))
 
 
 def blurred(gradient: Array, sigma: float) -> Array:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from ...settings.colours import multiplied, parse_colours
 from ...settings.settings import Settings
-from ..graph_builder import whole
-from .part import Array, Moment, Part, UpdateGraph
+from ..graph_builder import int64
+from .part import Array, Part, UpdateContext, UpdateGraph
 
 
 def _is_wanted(settings: Settings) -> bool:
     return parse_colours(settings.colours).have_matrix
 
 
-def _by_numpy(direction: Array, moment: Moment) -> Array:
-    assert moment.colours is not None
-    return multiplied(direction, moment.colours)
+def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+    assert context.colours is not None
+    return multiplied(direction, context.colours)
 
 
 def _as_graph(direction: str, graph: UpdateGraph) -> str:
     assert graph.colours is not None
-    product = graph.add("MatMul", graph.colours, graph.add("Reshape", direction, whole(1, 3, -1)))
+    product = graph.add("MatMul", graph.colours, graph.add("Reshape", direction, int64(1, 3, -1)))
     return graph.add("Reshape", product, graph.add("Shape", direction))
 
 

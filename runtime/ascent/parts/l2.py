@@ -5,24 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from ...settings.settings import Settings
-from .part import Array, Limits, Moment, Part, UpdateGraph
+from .part import Array, Limits, Part, UpdateContext, UpdateGraph
 
 
 def _is_wanted(settings: Settings) -> bool:
     return settings.l2 > 0
 
 
-def _by_numpy(direction: Array, moment: Moment) -> Array:
-    direction -= np.float32(moment.settings.l2) * (moment.image - np.float32(_middle(moment.limits)))
+def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+    direction -= np.float32(context.settings.l2) * (context.image - np.float32(_midpoint(context.limits)))
     return direction
 
 
 def _as_graph(direction: str, graph: UpdateGraph) -> str:
-    off = graph.add("Sub", graph.image, _middle(graph.limits))
+    off = graph.add("Sub", graph.image, _midpoint(graph.limits))
     return graph.add("Sub", direction, graph.add("Mul", off, graph.settings.l2))
 
 
-def _middle(limits: Limits) -> float:
+def _midpoint(limits: Limits) -> float:
     return sum(limits) / 2
 
 

@@ -7,18 +7,18 @@ import numpy as np
 
 from ...settings.settings import Settings
 from ..filters import Filter, filtered
-from .part import Array, Moment, Part, Size, UpdateGraph
+from .part import Array, Part, Size, UpdateContext, UpdateGraph
 
 # A band weaker than this share of its gradient is rounding, not to be blown up; and no division by 0.
-_FAINTEST, _LEAST = 1e-5, 1e-30
+_MIN_BAND_RMS, _EPSILON = 1e-5, 1e-30
 
 
 def _is_wanted(settings: Settings) -> bool:
     return settings.laplacian > 0
 
 
-def _by_numpy(direction: Array, moment: Moment) -> Array:
-    return laplacian_normalized(direction, moment.settings.laplacian)
+def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+    return laplacian_normalized(direction, context.settings.laplacian)
 
 
 def laplacian_normalized(gradient: Array, levels: int) -> Array:
@@ -28,7 +28,7 @@ def laplacian_normalized(gradient: Array, levels: int) -> Array:
     them together again.
     """
     rest = gradient.transpose(1, 2, 0)
-    faintest = max(_FAINTEST * _strength(rest), _LEAST)
+    faintest = max(_MIN_BAND_RMS * _rms(rest), _EPSILON)
     bands = []
     for _ in range(levels):
         if min(rest.shape[:2]) < 2:
@@ -43,16 +43,16 @@ def laplacian_normalized(gradient: Array, levels: int) -> Array:
 
 
 def _unit(band: Array, faintest: float) -> Array:
-    unit: Array = band / np.float32(max(_strength(band), faintest))
+    unit: Array = band / np.float32(max(_rms(band), faintest))
     return unit
 
 
-def _strength(band: Array) -> float:
+def _rms(band: Array) -> float:
     return float(np.sqrt(np.mean(np.square(band, dtype=np.float64))))
 
 
 def _as_graph(direction: str, graph: UpdateGraph) -> str:
-    faintest = graph.add("Max", graph.add("Mul", graph.root_mean_square(direction), _FAINTEST), _LEAST)
+    faintest = graph.add("Max", graph.add("Mul", graph.root_mean_square(direction), _MIN_BAND_RMS), _EPSILON)
     bands: list[tuple[str, Size]] = []
     rest, size = direction, graph.size
     while len(bands) < graph.settings.laplacian and min(size) > 1:

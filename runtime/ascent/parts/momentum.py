@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from ...settings.settings import Settings
-from .part import Array, Moment, Part, UpdateGraph
+from .part import Array, Part, UpdateContext, UpdateGraph
 
 
 def _is_wanted(settings: Settings) -> bool:
     return settings.optimizer == "momentum"
 
 
-def _by_numpy(direction: Array, moment: Moment) -> Array:
-    (velocity,) = moment.slots
-    velocity *= np.float32(moment.settings.momentum)
+def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+    (velocity,) = context.slots
+    velocity *= np.float32(context.settings.momentum)
     velocity += direction
     return np.array(velocity)
 

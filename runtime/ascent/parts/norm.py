@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...settings.settings import GradientNorm, Settings
-from .part import Array, Moment, Part, UpdateGraph
+from .part import Array, Part, UpdateContext, UpdateGraph
 
 # TensorFlow's tutorial divides by std + 1e-8.
 _EPSILON = 1e-8
@@ -21,8 +21,8 @@ def _is_wanted(settings: Settings) -> bool:
     return settings.gradient_norm != "none"
 
 
-def _by_numpy(direction: Array, moment: Moment) -> Array:
-    direction *= np.float32(1 / norm(direction, moment.settings.gradient_norm))
+def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+    direction *= np.float32(1 / norm(direction, context.settings.gradient_norm))
     return direction
 
 

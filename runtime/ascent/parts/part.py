@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...settings.settings import Settings
-from ..graph_builder import PictureGraph
+from ..graph_builder import ImageGraph
 
 Array = NDArray[np.float32]
 Limits = tuple[float, float]
@@ -29,7 +29,7 @@ class Part:
 
     name: str
     is_wanted: Callable[[Settings], bool]
-    by_numpy: Callable[[Array, Moment], Array]
+    by_numpy: Callable[[Array, UpdateContext], Array]
     as_graph: Callable[[str, UpdateGraph], str]
     slots: int = 0
     host_planes: int = 0
@@ -37,7 +37,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Moment:
+class UpdateContext:
     """An update by numpy: what a part reads; it changes the image, CHW, and its own slots in place.
 
     `number` counts the octave's updates from 1; `colours` is the matrix [3, 3] of settings that have one.
@@ -52,7 +52,7 @@ class Moment:
     colours: Array | None = None
 
 
-class UpdateGraph(PictureGraph):
+class UpdateGraph(ImageGraph):
     """An update as a graph in the making: what a part reads, and where it puts what it remembers."""
 
     def __init__(
@@ -90,6 +90,6 @@ class UpdateGraph(PictureGraph):
         return tuple(self.input(name, values.shape) for name, values in zip(names, timing(1), strict=True))
 
 
-def slot_name(place: int) -> str:
+def slot_name(device: int) -> str:
     """The input that a slot is read from."""
-    return f"slot{place}"
+    return f"slot{device}"

@@ -6,21 +6,21 @@ import numpy as np
 
 from ...settings.schedule import scheduled
 from ...settings.settings import Settings
-from .part import Array, Moment, Part, UpdateGraph
+from .part import Array, Part, UpdateContext, UpdateGraph
 
 
 def _is_wanted(_: Settings) -> bool:
     return True
 
 
-def _by_numpy(direction: Array, moment: Moment) -> Array:
-    settings, image = moment.settings, moment.image
-    direction *= np.float32(scheduled(settings.step_size, moment.number, settings.steps))
-    if moment.mask is not None:
-        direction *= moment.mask
+def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+    settings, image = context.settings, context.image
+    direction *= np.float32(scheduled(settings.step_size, context.number, settings.steps))
+    if context.mask is not None:
+        direction *= context.mask
     image += direction
     if settings.clip:
-        np.clip(image, *moment.limits, out=image)
+        np.clip(image, *context.limits, out=image)
     return direction
 
 

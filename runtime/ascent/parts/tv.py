@@ -5,26 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from ...settings.settings import Settings
-from .part import Array, Moment, Part, UpdateGraph
+from .part import Array, Part, UpdateContext, UpdateGraph
 
 # Keeps the slope of the total variation finite on flat areas; in squared units of the backbone's range.
-_FLAT = 1e-6
+_EPSILON = 1e-6
 
 
 def _is_wanted(settings: Settings) -> bool:
     return settings.tv > 0
 
 
-def _by_numpy(direction: Array, moment: Moment) -> Array:
-    direction -= np.float32(moment.settings.tv) * total_variation_slope(moment.image)
+def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+    direction -= np.float32(context.settings.tv) * total_variation_gradient(context.image)
     return direction
 
 
-def total_variation_slope(image: Array) -> Array:
+def total_variation_gradient(image: Array) -> Array:
     """Gradient of the total variation, sum over pixels of sqrt(dx² + dy²), of a CHW image."""
     down = np.diff(image, axis=1, append=image[:, -1:])
     right = np.diff(image, axis=2, append=image[:, :, -1:])
-    length = np.sqrt(down * down + right * right + np.float32(_FLAT))
+    length = np.sqrt(down * down + right * right + np.float32(_EPSILON))
     down /= length
     right /= length
     slope = -(down + right)
@@ -39,10 +39,10 @@ def _as_graph(direction: str, graph: UpdateGraph) -> str:
     dx = graph.add("Sub", graph.add("Concat", graph.columns(image, 1), last, axis=3), image)
     dy = graph.add("Sub", graph.add("Gather", image, np.append(rows[1:], rows[-1]), axis=2), image)
     squares = graph.add("Add", graph.add("Mul", dx, dx), graph.add("Mul", dy, dy))
-    share = graph.add("Div", graph.settings.tv, graph.add("Sqrt", graph.add("Add", squares, _FLAT)))
+    share = graph.add("Div", graph.settings.tv, graph.add("Sqrt", graph.add("Add", squares, _EPSILON)))
     dx, dy = graph.add("Mul", dx, share), graph.add("Mul", dy, share)
     # What comes in over an edge is the last difference, which is 0.
-    across = graph.add("Sub", dx, graph.turned(dx, -1))
+    across = graph.add("Sub", dx, graph.rolled_columns(dx, -1))
     down = graph.add("Sub", dy, graph.add("Gather", dy, np.roll(rows, 1), axis=2))
     return graph.add("Add", direction, graph.add("Add", across, down))
 

@@ -377,8 +377,8 @@ def test_dreams_that_are_given_them_share_sessions() -> None:
 def test_what_a_dream_will_be_is_known_before_it_starts() -> None:
     ready = prepare(noise(40, 53), TINY, replace(FEW, octaves=2))
     assert list(ready.octaves) == [(28, 37), (40, 53)]
-    assert ready.ascent.canvas.size == (40, 53)
-    assert (ready.plan.tile_size, len(ready.plan.tiles)) == ((40, 53), 1)
+    assert ready.ascent.processor.size == (40, 53)
+    assert (ready.tile_plan.tile_size, len(ready.tile_plan.tiles)) == ((40, 53), 1)
     assert ready.execution.provider == "cpu"
     assert ready.ascend().record.steps_done == 12
 

@@ -63,16 +63,16 @@ def photo(height: int, width: int) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def export(stock: Callable[[str], Any]) -> Callable[..., Bundle]:
+def export(reference: Callable[[str], Any]) -> Callable[..., Bundle]:
     """Exports layers of Inception-v3 with random weights; its comparison with TensorFlow is tested elsewhere."""
     from onnxdream.export import bundle as stage
 
     def make(layers: tuple[str, ...], objective: str = "mean", border: int = 0) -> Bundle:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stage, "load", lambda *_: stock("v3"))
+            patch.setattr(stage, "load", lambda *_: reference("v3"))
             patch.setattr(stage, "verify", lambda *_: ())
             patch.setattr(stage, "measure", lambda *_: None)
-            data, _ = stage.make_bundle(stage.Request(V3, layers, "random", 0, objective, border))
+            data, _ = stage.make_bundle(stage.ExportRequest(V3, layers, "random", 0, objective, border))
         return Bundle.load(data)
 
     return make
@@ -84,12 +84,12 @@ def mean_bundle(export: Callable[..., Bundle]) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def activations(stock: Callable[[str], Any]) -> Callable[[tuple[str, ...]], Any]:
+def activations(reference: Callable[[str], Any]) -> Callable[[tuple[str, ...]], Any]:
     """The stock model, cut to some layers."""
     import keras
 
     def cut(layers: tuple[str, ...]) -> Any:
-        model = stock("v3").model
+        model = reference("v3").model
         return keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
 
     return cut
@@ -356,8 +356,8 @@ def test_paper(mean_bundle: Bundle, mean_gradient: Gradient) -> None:
 
 def test_the_skipped_tiles_of_the_tutorial(tmp_path: Path) -> None:
     """The share of a picture that gets a gradient in a step, as computed for the original."""
-    from onnxdream.runtime.ascent.tiles import tutorial
+    from onnxdream.runtime.ascent.tiles import tutorial_tiles
 
     for side, share in ((500, 1.0), (650, 0.62), (845, 0.37), (1024, 0.25), (2048, 0.56)):
-        covered = sum(tile.area for tile in tutorial(side, side, 512)) / side**2
+        covered = sum(tile.area for tile in tutorial_tiles(side, side, 512)) / side**2
         assert covered == pytest.approx(share, abs=0.006)

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from onnxdream.models.assembly import DEFAULT
-from onnxdream.runtime.ascent.evaluator import Objective
+from onnxdream.runtime.ascent.evaluator import Evaluator
 from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.bundle.sessions import Session, Sessions
 from onnxdream.runtime.dream.run import dream
@@ -40,8 +40,8 @@ def settings(tile_pixels: int | None, overlap: int = 32) -> Settings:
     return Settings(tile_overlap=overlap, execution=Execution("cpu", 1, tile_pixels=tile_pixels))
 
 
-def objective(bundle: Bundle, chosen: Settings, largest: tuple[int, int], channels: Array | None = None) -> Objective:
-    return Objective(Sessions(bundle), chosen, MACHINE, WEIGHTS, largest, channels)
+def evaluator(bundle: Bundle, chosen: Settings, largest: tuple[int, int], channels: Array | None = None) -> Evaluator:
+    return Evaluator(Sessions(bundle), chosen, MACHINE, WEIGHTS, largest, channels)
 
 
 def cosine(one: Array, other: Array) -> float:
@@ -53,7 +53,7 @@ def cosine(one: Array, other: Array) -> float:
 def test_a_picture_that_fits_is_the_session_s_bit_for_bit(tiny: Bundle, with_channels: bool) -> None:
     picture = image(96, 80)
     channels = np.random.default_rng(2).random(42).astype(np.float32) if with_channels else None
-    found = objective(tiny, settings(96 * 80), (96, 80), channels).evaluate(picture)
+    found = evaluator(tiny, settings(96 * 80), (96, 80), channels).evaluate(picture)
     expected = Session(tiny, 96, 80, Machine("cpu", 1)).evaluate(picture, WEIGHTS, channels)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -61,13 +61,13 @@ def test_a_picture_that_fits_is_the_session_s_bit_for_bit(tiny: Bundle, with_cha
 
 @pytest.mark.parametrize("size", [(150, 220), (64, 300), (128, 128)])
 def test_the_losses_of_tiles_are_their_area_weighted_mean(tiny: Bundle, size: tuple[int, int]) -> None:
-    picture, cut = image(*size), objective(tiny, settings(100 * 100), size)
+    picture, cut = image(*size), evaluator(tiny, settings(100 * 100), size)
     losses, _ = cut.evaluate(picture)
-    plan = cut.plan(size)
-    assert len(plan.tiles) > 1
-    session = Session(tiny, *plan.tile_size, Machine("cpu", 1))
+    tile_plan = cut.tile_plan(size)
+    assert len(tile_plan.tiles) > 1
+    session = Session(tiny, *tile_plan.tile_size, Machine("cpu", 1))
     expected = np.zeros(3)
-    for tile in plan:
+    for tile in tile_plan:
         rows, columns = tile.window
         found, _ = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), WEIGHTS)
         expected += found * np.outer(tile.rows, tile.columns).sum() / (size[0] * size[1])
@@ -78,15 +78,15 @@ def test_the_losses_of_tiles_are_their_area_weighted_mean(tiny: Bundle, size: tu
 
 def test_the_gradient_of_tiles_is_theirs_blended_and_of_the_picture_s_scale(tiny: Bundle) -> None:
     size = 150, 220
-    picture, cut = image(*size), objective(tiny, settings(100 * 100), size)
+    picture, cut = image(*size), evaluator(tiny, settings(100 * 100), size)
     _, gradient = cut.evaluate(picture)
-    plan = cut.plan(size)
-    session = Session(tiny, *plan.tile_size, Machine("cpu", 1))
+    tile_plan = cut.tile_plan(size)
+    session = Session(tiny, *tile_plan.tile_size, Machine("cpu", 1))
     expected = np.zeros((3, *size))
-    for tile in plan:
+    for tile in tile_plan:
         rows, columns = tile.window
         _, slope = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), WEIGHTS)
-        share = plan.tile_size[0] * plan.tile_size[1] / (size[0] * size[1])
+        share = tile_plan.tile_size[0] * tile_plan.tile_size[1] / (size[0] * size[1])
         expected[:, rows, columns] += slope * np.outer(tile.rows, tile.columns) * share
     np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-9)
 
@@ -95,8 +95,8 @@ def test_the_gradient_of_tiles_is_theirs_blended_and_of_the_picture_s_scale(tiny
 def test_the_gradient_of_tiles_agrees_with_the_whole_picture_s(tiny: Bundle, path: str, pixels: int) -> None:
     bundle = tiny if path == "tiny" else Bundle.built_in()
     picture = image(220, 300)
-    cut, whole = (objective(bundle, settings(most, 64), (220, 300)) for most in (pixels, 220 * 300))
-    assert (len(cut.plan((220, 300)).tiles) > 3, len(whole.plan((220, 300)).tiles)) == (True, 1)
+    cut, whole = (evaluator(bundle, settings(most, 64), (220, 300)) for most in (pixels, 220 * 300))
+    assert (len(cut.tile_plan((220, 300)).tiles) > 3, len(whole.tile_plan((220, 300)).tiles)) == (True, 1)
     (_, tiled), (_, exact) = cut.evaluate(picture), whole.evaluate(picture)
     assert cosine(tiled, exact) > 0.98
     # Above 1: unpadded convolutions leave a small tile fewer cells than its share of the picture's.
@@ -105,7 +105,7 @@ def test_the_gradient_of_tiles_agrees_with_the_whole_picture_s(tiny: Bundle, pat
 
 def test_a_gradient_is_the_caller_s_to_change(tiny: Bundle) -> None:
     for pixels in (96 * 80, 64 * 64):
-        picture, found = image(96, 80), objective(tiny, settings(pixels), (96, 80))
+        picture, found = image(96, 80), evaluator(tiny, settings(pixels), (96, 80))
         _, first = found.evaluate(picture)
         kept = first.copy()
         first *= 0
@@ -114,21 +114,21 @@ def test_a_gradient_is_the_caller_s_to_change(tiny: Bundle) -> None:
 
 
 def test_all_tiles_of_a_picture_smaller_than_a_tile_are_the_picture(tiny: Bundle) -> None:
-    found = objective(tiny, settings(100 * 100), (500, 500))
-    assert found.plan((40, 50)).tile_size == (40, 50)
-    assert found.plan((500, 500)).tile_size[0] <= 100
+    found = evaluator(tiny, settings(100 * 100), (500, 500))
+    assert found.tile_plan((40, 50)).tile_size == (40, 50)
+    assert found.tile_plan((500, 500)).tile_size[0] <= 100
 
 
 def test_tiles_follow_from_the_budget_and_one_too_small_is_refused(tiny: Bundle) -> None:
     sizes = []
     for memory in (250, 300, 1000):
         chosen = replace(settings(None), execution=Execution("cpu", 1, memory=memory * 10**6))
-        sizes.append(objective(tiny, chosen, (600, 800)).execution.tile_pixels or 0)
+        sizes.append(evaluator(tiny, chosen, (600, 800)).execution.tile_pixels or 0)
     assert sizes == sorted(set(sizes))
     assert sizes[-1] > 600 * 800 > sizes[0]
     chosen = replace(settings(None), execution=Execution("cpu", 1, memory=10**8))
     with pytest.raises(MemoryBudgetError, match="a memory budget of 100MB is too small"):
-        objective(tiny, chosen, (600, 800))
+        evaluator(tiny, chosen, (600, 800))
 
 
 def test_tiles_follow_from_what_the_bundle_says_it_takes(tiny: Bundle) -> None:
@@ -137,7 +137,7 @@ def test_tiles_follow_from_what_the_bundle_says_it_takes(tiny: Bundle) -> None:
     sizes = []
     for memory in (told, replace(told, per_pixel=2 * told.per_pixel), replace(told, fixed=told.fixed + 3e8)):
         bundle = replace(tiny, metadata=replace(tiny.metadata, memory=memory))
-        sizes.append(objective(bundle, chosen, (600, 800)).execution.tile_pixels or 0)
+        sizes.append(evaluator(bundle, chosen, (600, 800)).execution.tile_pixels or 0)
     assert max(sizes[1:]) < sizes[0]
 
 
@@ -159,20 +159,20 @@ class Scarce(Sessions):
 
 def test_out_of_memory_halves_the_tiles_and_says_so(tiny: Bundle) -> None:
     lines: list[str] = []
-    found = Objective(Scarce(tiny, 40_000), settings(10**6), MACHINE, WEIGHTS, (300, 400), None, lines.append)
+    found = Evaluator(Scarce(tiny, 40_000), settings(10**6), MACHINE, WEIGHTS, (300, 400), None, lines.append)
     losses, gradient = found.evaluate(image(300, 400))
     assert len(lines) == 2  # 120 000 pixels, then at most 60 000, then at most 30 000
     assert lines[0] == "memory ran out with tiles of 400×300: going on with half of that"
-    assert len(found.plan((300, 400)).tiles) > 1
+    assert len(found.tile_plan((300, 400)).tiles) > 1
     assert (found.execution.tile_pixels or 0) <= 30_000
-    again = objective(tiny, settings(found.execution.tile_pixels), (300, 400)).evaluate(image(300, 400))
+    again = evaluator(tiny, settings(found.execution.tile_pixels), (300, 400)).evaluate(image(300, 400))
     np.testing.assert_array_equal(losses, again[0])
     np.testing.assert_array_equal(gradient, again[1])
 
 
 def test_below_the_smallest_tile_it_gives_up(tiny: Bundle) -> None:
     lines: list[str] = []
-    found = Objective(Scarce(tiny, 100), settings(10**6), MACHINE, WEIGHTS, (300, 400), None, lines.append)
+    found = Evaluator(Scarce(tiny, 100), settings(10**6), MACHINE, WEIGHTS, (300, 400), None, lines.append)
     with pytest.raises(OutOfMemoryError, match="no memory for"):
         found.evaluate(image(300, 400))
     assert len(lines) == 2
@@ -183,7 +183,7 @@ def test_a_dream_goes_on_and_its_record_tells(tiny: Bundle) -> None:
     picture = ((image(200, 300).transpose(1, 2, 0) + 1) * 120).astype(np.uint8)
     said: list[str] = []
     chosen = replace(settings(10**6), steps=2, snapshots=())
-    finished = dream(picture, tiny, chosen, sessions=Scarce(tiny, 40_000), say=said.append)
+    finished = dream(picture, tiny, chosen, sessions=Scarce(tiny, 40_000), log=said.append)
     assert (finished.record.ended, finished.record.steps_done) == ("finished", 2)
     assert list(finished.record.notices) == said == ["memory ran out with tiles of 300×200: going on with half of that"]
     assert finished.record.octaves[0].tiles > 1
@@ -195,7 +195,7 @@ def test_a_dream_goes_on_and_its_record_tells(tiny: Bundle) -> None:
 def test_the_tutorial_s_tiles_are_not_halved(tiny: Bundle) -> None:
     lines: list[str] = []
     chosen = replace(settings(None), tiling="tutorial")
-    found = Objective(Scarce(tiny, 40_000), chosen, MACHINE, WEIGHTS, (300, 400), None, lines.append)
+    found = Evaluator(Scarce(tiny, 40_000), chosen, MACHINE, WEIGHTS, (300, 400), None, lines.append)
     with pytest.raises(OutOfMemoryError, match="no memory for 120000 pixels"):
         found.evaluate(image(300, 400))
     assert not lines
@@ -210,9 +210,9 @@ class Slow(Sessions):
 
 def test_that_an_engine_is_built_is_said_once(tiny: Bundle) -> None:
     lines: list[str] = []
-    objective = Objective(Slow(tiny), settings(None), MACHINE, WEIGHTS, (96, 80), say=lines.append)
+    evaluator = Evaluator(Slow(tiny), settings(None), MACHINE, WEIGHTS, (96, 80), log=lines.append)
     for _ in range(3):
-        objective.evaluate(image(96, 80))
+        evaluator.evaluate(image(96, 80))
     assert lines == ["building TensorRT's engine for 80×96, minutes the first time"]
 
 

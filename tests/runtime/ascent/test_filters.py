@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from onnxdream.runtime.ascent.filters import Band, Filter
+from onnxdream.runtime.ascent.filters import AxisFilter, Filter
 
 SIZES = [(1, 1), (1, 7), (2, 1), (2, 3), (3, 2), (5, 40), (31, 32), (33, 63), (64, 65), (100, 97)]
 
@@ -16,7 +16,7 @@ def image(height: int, width: int) -> NDArray[np.float32]:
     return np.random.default_rng(height + 100 * width).normal(size=(height, width)).astype(np.float32)
 
 
-def along_rows(band: Band, values: NDArray[np.floating]) -> NDArray[np.float64]:
+def along_rows(band: AxisFilter, values: NDArray[np.floating]) -> NDArray[np.float64]:
     """A band as it is meant, in float64."""
     blocks = band.matrix.astype(np.float64) @ values[band.positions].astype(np.float64)
     return blocks.reshape(-1, values.shape[1])[: band.length]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onnxdream.runtime.ascent.parts.blur import blurred
 from onnxdream.runtime.ascent.parts.laplacian import laplacian_normalized
-from onnxdream.runtime.ascent.parts.tv import total_variation_slope
+from onnxdream.runtime.ascent.parts.tv import total_variation_gradient
 from onnxdream.runtime.ascent.update import Update, new_slots
 from onnxdream.runtime.settings.settings import Settings
 
@@ -75,7 +75,7 @@ def test_the_optimizers_remember_as_much_as_they_need() -> None:
 
 
 def test_tv_pulls_against_speckle() -> None:
-    expected = some(1) - 0.3 * total_variation_slope(some(0))
+    expected = some(1) - 0.3 * total_variation_gradient(some(0))
     np.testing.assert_allclose(one_step(tv=0.3), expected, atol=1e-5)
     image = some(0)
     before = np.abs(np.diff(image)).sum()

@@ -14,15 +14,14 @@ from pictures_fixture import TINY_BYTES, cliff_bytes, noise
 from onnxdream.runtime import Bundle, Dream, Execution, Settings, Step, dream
 from onnxdream.runtime.ascent import ascent as ascent_module
 from onnxdream.runtime.ascent.ascent import Ascent, State
-from onnxdream.runtime.ascent.evaluator import Objective
-from onnxdream.runtime.ascent.stepper import Climb, HostClimb, PlacedClimb, Route
+from onnxdream.runtime.ascent.evaluator import Evaluator
+from onnxdream.runtime.ascent.stepper import DeviceStepper, HostStepper, StepConfig, Stepper
 from onnxdream.runtime.ascent.update_graph import GraphUpdate
 from onnxdream.runtime.bundle.sessions import Sessions
-from onnxdream.runtime.dream.run import Aids
 from onnxdream.runtime.errors import DivergedError, OutOfMemoryError
-from onnxdream.runtime.image.canvas import Canvas, Mask
+from onnxdream.runtime.image.processor import ImageProcessor, Mask
 from onnxdream.runtime.provider.machine import Machine
-from onnxdream.runtime.provider.tensors import Place
+from onnxdream.runtime.provider.tensors import Device
 
 TINY = Bundle.load(TINY_BYTES)
 FEW = Settings(steps=10, step_size=0.01, execution=Execution("cpu", 1))
@@ -40,12 +39,12 @@ METHODS: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A place where the losses of four evaluations are fetched together, as those on a GPU are."""
-    monkeypatch.setattr(Place, "patience", 4)
+    monkeypatch.setattr(Device, "fetch_interval", 4)
 
 
 def on_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every climb is one that a picture in tiles has."""
-    monkeypatch.setattr(ascent_module, "new_climb", HostClimb)
+    monkeypatch.setattr(ascent_module, "new_stepper", HostStepper)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -53,9 +52,9 @@ def test_an_image_climbs_alike_wherever_it_lies(method: str, monkeypatch: pytest
     mask = np.zeros_like(PICTURE)
     mask[8:, :40] = 200
     settings = replace(FEW, **METHODS[method])
-    placed = dream(PICTURE, TINY, settings, aids=Aids(mask=mask))
+    placed = dream(PICTURE, TINY, settings, mask=mask)
     on_host(monkeypatch)
-    hosted = dream(PICTURE, TINY, settings, aids=Aids(mask=mask))
+    hosted = dream(PICTURE, TINY, settings, mask=mask)
     np.testing.assert_allclose(placed.losses, hosted.losses, rtol=1e-3)
     difference = np.abs(placed.picture.astype(int) - hosted.picture)
     assert difference.max() <= 3
@@ -65,55 +64,55 @@ def test_an_image_climbs_alike_wherever_it_lies(method: str, monkeypatch: pytest
 
 def test_the_kind_of_climb_follows_from_the_tiles() -> None:
     weights = np.ones(3, np.float32)
-    for pixels, kind in ((200 * 150, PlacedClimb), (100 * 100, HostClimb)):
+    for pixels, kind in ((200 * 150, DeviceStepper), (100 * 100, HostStepper)):
         settings = replace(FEW, execution=replace(FEW.execution, tile_pixels=pixels))
-        objective = Objective(Sessions(TINY), settings, Machine("cpu", 1), weights, (150, 200))
-        climb = ascent_module.new_climb(
-            Route(objective, settings, (-1.0, 1.0)), np.zeros((3, 150, 200), np.float32), []
+        evaluator = Evaluator(Sessions(TINY), settings, Machine("cpu", 1), weights, (150, 200))
+        stepper = ascent_module.new_stepper(
+            StepConfig(evaluator, settings, (-1.0, 1.0)), np.zeros((3, 150, 200), np.float32), []
         )
-        assert isinstance(climb, kind)
+        assert isinstance(stepper, kind)
 
 
-def both_kinds(settings: Settings) -> list[Climb]:
+def both_kinds(settings: Settings) -> list[Stepper]:
     image = np.random.default_rng(0).uniform(-1, 1, (3, 40, 53)).astype(np.float32)
-    objective = Objective(Sessions(TINY), settings, Machine("cpu", 1), np.ones(3, np.float32), (40, 53))
-    route = Route(objective, settings, (-1.0, 1.0), np.ones((40, 53), np.float32))
+    evaluator = Evaluator(Sessions(TINY), settings, Machine("cpu", 1), np.ones(3, np.float32), (40, 53))
+    step_config = StepConfig(evaluator, settings, (-1.0, 1.0), np.ones((40, 53), np.float32))
     slots = [np.zeros_like(image)]
-    return [kind(route, image.copy(), [slot.copy() for slot in slots]) for kind in (PlacedClimb, HostClimb)]
+    return [kind(step_config, image.copy(), [slot.copy() for slot in slots]) for kind in (DeviceStepper, HostStepper)]
 
 
 def test_both_kinds_of_climb_agree_step_by_step() -> None:
     settings = replace(FEW, jitter=9, optimizer="momentum")
     placed, hosted = both_kinds(settings)
     for number, shift in enumerate([(0, 0), (3, -4), (-9, 9)], 1):
-        for climb in (placed, hosted):
-            climb.evaluate(shift)
+        for stepper in (placed, hosted):
+            stepper.evaluate(shift)
         (row,), (other,) = placed.rows(), hosted.rows()
         assert row.shape == (4,)
         np.testing.assert_allclose(row[:3], other[:3], rtol=1e-5)
         assert placed.rows() == hosted.rows() == []
-        for climb in (placed, hosted):
-            climb.update(number)
+        for stepper in (placed, hosted):
+            stepper.update(number)
         (image, (slot,)), (other_image, (other_slot,)) = placed.arrays(), hosted.arrays()
         np.testing.assert_allclose(image, other_image, atol=1e-5)
         np.testing.assert_allclose(slot, other_slot, atol=1e-3)
 
 
 def test_an_image_held_on_to_stays_while_others_come_and_go() -> None:
-    climb, _ = both_kinds(replace(FEW, optimizer="momentum"))
-    assert climb.kept() is None
-    climb.evaluate((0, 0))
-    climb.rows()
-    climb.keep()
-    image = climb.arrays()[0].copy()
+    stepper, _ = both_kinds(replace(FEW, optimizer="momentum"))
+    assert stepper.kept() is None
+    stepper.evaluate((0, 0))
+    stepper.rows()
+    stepper.keep()
+    image = stepper.arrays()[0].copy()
     for number in (1, 2, 3):
-        climb.update(number)
-        kept = climb.kept()
+        stepper.update(number)
+        kept = stepper.kept()
         assert kept is not None
         np.testing.assert_array_equal(kept, image)
-        assert (climb.arrays()[0] != image).any()
-        climb.evaluate((0, 0))
-        climb.rows()
+        assert (stepper.arrays()[0] != image).any()
+        stepper.evaluate((0, 0))
+        stepper.rows()
 
 
 # Losses that are fetched together
@@ -137,7 +136,7 @@ def test_when_losses_are_fetched_does_not_change_a_bit(
 ) -> None:
     settings = replace(FEW, **METHODS[method])
     at_once, _ = dreamed_with(settings)
-    monkeypatch.setattr(Place, "patience", 4)
+    monkeypatch.setattr(Device, "fetch_interval", 4)
     together, seen = dreamed_with(settings, looks)
     np.testing.assert_array_equal(together.picture, at_once.picture)
     np.testing.assert_array_equal(together.losses, at_once.losses)
@@ -150,14 +149,14 @@ def test_they_are_fetched_every_few_steps_or_where_something_depends_on_them(
     watched: dict[str, Any], fetches: int, patient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts: list[int] = []
-    real = PlacedClimb.rows
+    real = DeviceStepper.rows
 
-    def rows(climb: PlacedClimb) -> list[Any]:
-        found = real(climb)
+    def rows(stepper: DeviceStepper) -> list[Any]:
+        found = real(stepper)
         counts.append(len(found))
         return found
 
-    monkeypatch.setattr(PlacedClimb, "rows", rows)
+    monkeypatch.setattr(DeviceStepper, "rows", rows)
     dreamed_with(replace(FEW, **watched))
     assert len([count for count in counts if count]) == fetches  # of ten evaluations, and the last
     assert sum(counts) == 11
@@ -167,7 +166,7 @@ def test_an_octave_ends_early_all_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     totals = dreamed_with(FEW)[0].losses.sum(axis=1)
     settings = replace(FEW, max_loss=float(totals[4] + totals[5]) / 2)
     at_once, _ = dreamed_with(settings)
-    monkeypatch.setattr(Place, "patience", 4)
+    monkeypatch.setattr(Device, "fetch_interval", 4)
     together, _ = dreamed_with(settings)
     assert len(together.losses) == len(at_once.losses) == 7
     np.testing.assert_array_equal(together.picture, at_once.picture)
@@ -225,7 +224,7 @@ def test_a_dream_that_leaves_the_numbers_goes_back_to_where_they_were(
     exact = dream(LOW, bundle, CLIFF)
     updates = exact.record.steps_done
     assert updates > 8
-    monkeypatch.setattr(Place, "patience", 4)
+    monkeypatch.setattr(Device, "fetch_interval", 4)
     heard: list[Step] = []
 
     def on_step(step: Step) -> None:
@@ -248,15 +247,15 @@ def test_a_dream_that_leaves_the_numbers_goes_back_to_where_they_were(
     assert looks or heard[done + 1 :]
 
 
-@pytest.mark.parametrize(("patience", "stops"), [(1, False), (4, False), (4, True)])
+@pytest.mark.parametrize(("fetch_interval", "stops"), [(1, False), (4, False), (4, True)])
 @pytest.mark.parametrize("fetch", [Step.fetch_losses, Step.fetch_total, Step.fetch_state, Step.fetch_picture])
 def test_who_catches_the_error_of_a_fetch_cannot_go_on_with_a_broken_gradient(
-    fetch: Callable[[Step], object], patience: int, stops: bool, monkeypatch: pytest.MonkeyPatch
+    fetch: Callable[[Step], object], fetch_interval: int, stops: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = Bundle.load(cliff_bytes(0.5))
     exact = dream(LOW, bundle, CLIFF)
     updates = exact.record.steps_done
-    monkeypatch.setattr(Place, "patience", patience)
+    monkeypatch.setattr(Device, "fetch_interval", fetch_interval)
     caught: list[int] = []
 
     def on_step(step: Step) -> bool:
@@ -270,7 +269,7 @@ def test_who_catches_the_error_of_a_fetch_cannot_go_on_with_a_broken_gradient(
         return False
 
     found = dream(LOW, bundle, CLIFF, on_step)
-    assert caught == ([] if patience == 1 else [updates + 1])  # at once it is known before on_step
+    assert caught == ([] if fetch_interval == 1 else [updates + 1])  # at once it is known before on_step
     assert (found.record.ended, found.record.steps_done) == ("diverged", updates)
     np.testing.assert_array_equal(found.picture, exact.picture)
     np.testing.assert_array_equal(found.losses, exact.losses)
@@ -291,12 +290,12 @@ def test_the_first_gradient_may_be_found_to_be_none_later(patient: None) -> None
         dream(white, Bundle.load(cliff_bytes(0.5)), CLIFF)
 
 
-@pytest.mark.parametrize("patience", [1, 4])
+@pytest.mark.parametrize("fetch_interval", [1, 4])
 def test_an_octave_whose_first_gradient_is_none_leaves_the_one_before(
-    patience: int, monkeypatch: pytest.MonkeyPatch
+    fetch_interval: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fine checks are above the cliff, and grey in the octave before."""
-    monkeypatch.setattr(Place, "patience", patience)
+    monkeypatch.setattr(Device, "fetch_interval", fetch_interval)
     checks = np.zeros((20, 24, 3), np.uint8)
     checks[::2, ::2] = checks[1::2, 1::2] = 255
     bundle = Bundle.load(cliff_bytes(0.5))
@@ -329,7 +328,7 @@ def test_memory_that_runs_out_in_an_update_costs_no_step(monkeypatch: pytest.Mon
         return real(update, *words)
 
     monkeypatch.setattr(GraphUpdate, "inputs", inputs)
-    found = dream(picture, TINY, settings, lambda step: heard.append(step.number), say=said.append)
+    found = dream(picture, TINY, settings, lambda step: heard.append(step.number), log=said.append)
     assert said == ["memory ran out with tiles of 300×200: going on with half of that"]
     assert heard == [0, 1, 2, 3, 4]
     assert (found.record.ended, found.record.steps_done) == ("finished", 4)
@@ -351,11 +350,11 @@ def test_memory_that_runs_out_in_an_update_costs_no_step(monkeypatch: pytest.Mon
 
 
 def test_a_mask_is_one_for_each_octave() -> None:
-    canvas = Canvas(PICTURE, TINY.metadata, replace(FEW, octaves=2))
-    objective = Objective(Sessions(TINY), FEW, Machine("cpu", 1), np.ones(3, np.float32), (46, 53))
+    processor = ImageProcessor(PICTURE, TINY.metadata, replace(FEW, octaves=2))
+    evaluator = Evaluator(Sessions(TINY), FEW, Machine("cpu", 1), np.ones(3, np.float32), (46, 53))
     mask = Mask(np.ones((46, 53), np.float32))
-    ascent = Ascent(canvas, objective, FEW, np.ones(3, np.float32), (-1.0, 1.0), mask)
-    for size in canvas.octaves:
-        found = ascent.route(size).mask
+    ascent = Ascent(processor, evaluator, FEW, np.ones(3, np.float32), (-1.0, 1.0), mask)
+    for size in processor.octaves:
+        found = ascent.step_config(size).mask
         assert found is not None
         assert found.shape == size

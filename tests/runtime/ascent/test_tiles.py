@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from pictures_fixture import noise
 
-from onnxdream.runtime.ascent.evaluator import Objective
-from onnxdream.runtime.ascent.tiles import Tile, TilePlan, blended, tutorial
+from onnxdream.runtime.ascent.evaluator import Evaluator
+from onnxdream.runtime.ascent.tiles import Tile, TilePlan, blended_tiles, tutorial_tiles
 from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.bundle.sessions import Sessions
 from onnxdream.runtime.dream.run import dream
-from onnxdream.runtime.image.canvas import Canvas
+from onnxdream.runtime.image.processor import ImageProcessor
 from onnxdream.runtime.provider.budget import tile_shape
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings.settings import Execution, Settings
@@ -24,10 +24,10 @@ SIZES = [(1, 1), (40, 97), (128, 128), (129, 300), (333, 500), (1024, 75), (1537
 CUTS = [((128, 128), 64, 8), ((160, 96), 30, 32), ((64, 256), 0, 1), ((136, 128), 17, 8), ((96, 512), 48, 16)]
 
 
-def coverage(plan: TilePlan) -> Array:
+def coverage(tile_plan: TilePlan) -> Array:
     """How much each pixel counts, over all tiles."""
-    total = np.zeros((plan.height, plan.width), np.float32)
-    for tile in plan:
+    total = np.zeros((tile_plan.height, tile_plan.width), np.float32)
+    for tile in tile_plan:
         total[tile.window] += tile.rows[:, None] * tile.columns
     return total
 
@@ -37,10 +37,10 @@ def coverage(plan: TilePlan) -> Array:
 def test_the_weights_of_every_pixel_add_up_to_one(
     size: tuple[int, int], largest: tuple[int, int], overlap: int, grid: int
 ) -> None:
-    plan = blended(*size, largest, overlap, grid)
-    np.testing.assert_allclose(coverage(plan), 1, atol=1e-5)
-    assert sum(tile.area for tile in plan) == pytest.approx(size[0] * size[1], rel=1e-5)
-    assert all(tile.rows.min() > 0 and tile.columns.min() > 0 for tile in plan)
+    tile_plan = blended_tiles(*size, largest, overlap, grid)
+    np.testing.assert_allclose(coverage(tile_plan), 1, atol=1e-5)
+    assert sum(tile.area for tile in tile_plan) == pytest.approx(size[0] * size[1], rel=1e-5)
+    assert all(tile.rows.min() > 0 and tile.columns.min() > 0 for tile in tile_plan)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -48,12 +48,12 @@ def test_the_weights_of_every_pixel_add_up_to_one(
 def test_tiles_are_equal_no_larger_than_allowed_and_inside_the_picture(
     size: tuple[int, int], largest: tuple[int, int], overlap: int, grid: int
 ) -> None:
-    plan = blended(*size, largest, overlap, grid)
-    assert {(len(tile.rows), len(tile.columns)) for tile in plan} == {plan.tile_size}
-    assert all(side <= most for side, most in zip(plan.tile_size, largest, strict=True))
-    for tile in plan:
-        assert 0 <= tile.top <= size[0] - plan.tile_size[0]
-        assert 0 <= tile.left <= size[1] - plan.tile_size[1]
+    tile_plan = blended_tiles(*size, largest, overlap, grid)
+    assert {(len(tile.rows), len(tile.columns)) for tile in tile_plan} == {tile_plan.tile_size}
+    assert all(side <= most for side, most in zip(tile_plan.tile_size, largest, strict=True))
+    for tile in tile_plan:
+        assert 0 <= tile.top <= size[0] - tile_plan.tile_size[0]
+        assert 0 <= tile.left <= size[1] - tile_plan.tile_size[1]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -61,10 +61,10 @@ def test_tiles_are_equal_no_larger_than_allowed_and_inside_the_picture(
 def test_all_tiles_but_the_last_start_on_the_grid_and_neighbours_overlap(
     size: tuple[int, int], largest: tuple[int, int], overlap: int, grid: int
 ) -> None:
-    plan = blended(*size, largest, overlap, grid)
+    tile_plan = blended_tiles(*size, largest, overlap, grid)
     for starts, side, length in (
-        (sorted({tile.top for tile in plan}), plan.tile_size[0], size[0]),
-        (sorted({tile.left for tile in plan}), plan.tile_size[1], size[1]),
+        (sorted({tile.top for tile in tile_plan}), tile_plan.tile_size[0], size[0]),
+        (sorted({tile.left for tile in tile_plan}), tile_plan.tile_size[1], size[1]),
     ):
         assert starts[0] == 0
         assert starts[-1] + side == length
@@ -76,19 +76,19 @@ def test_all_tiles_but_the_last_start_on_the_grid_and_neighbours_overlap(
 @pytest.mark.parametrize("grid", [8, 32])
 def test_tiles_of_the_memory_s_shape_all_start_on_the_grid(size: tuple[int, int], grid: int) -> None:
     for pixels in (150 * 150, 200 * 200):
-        plan = blended(*size, tile_shape(pixels, size, grid), 50, grid)
-        assert len(plan.tiles) > 1
-        assert all(tile.top % grid == 0 and tile.left % grid == 0 for tile in plan)
+        tile_plan = blended_tiles(*size, tile_shape(pixels, size, grid), 50, grid)
+        assert len(tile_plan.tiles) > 1
+        assert all(tile.top % grid == 0 and tile.left % grid == 0 for tile in tile_plan)
 
 
 def test_tiles_are_not_cut_narrower_than_the_network_allows() -> None:
-    assert blended(260, 300, (256, 256), 64, 32).tile_size[0] < 203
-    assert min(blended(260, 300, (256, 256), 64, 32, 203).tile_size) >= 203
-    assert min(blended(260, 300, (203, 203), 64, 32, 203).tile_size) >= 203
+    assert blended_tiles(260, 300, (256, 256), 64, 32).tile_size[0] < 203
+    assert min(blended_tiles(260, 300, (256, 256), 64, 32, 203).tile_size) >= 203
+    assert min(blended_tiles(260, 300, (203, 203), 64, 32, 203).tile_size) >= 203
 
 
 def test_weights_fade_linearly_across_an_overlap() -> None:
-    first, second = blended(64, 96, (64, 64), 25, 8)
+    first, second = blended_tiles(64, 96, (64, 64), 25, 8)
     assert (first.left, second.left) == (0, 32)
     steps = (np.arange(32) + 0.5) / 32
     np.testing.assert_allclose(second.columns[:32], steps, atol=1e-6)
@@ -96,9 +96,9 @@ def test_weights_fade_linearly_across_an_overlap() -> None:
 
 
 def test_a_picture_that_fits_is_one_whole_tile() -> None:
-    plan = blended(100, 75, (128, 75), 64, 8)
-    (tile,) = plan
-    assert plan.tile_size == (100, 75)
+    tile_plan = blended_tiles(100, 75, (128, 75), 64, 8)
+    (tile,) = tile_plan
+    assert tile_plan.tile_size == (100, 75)
     np.testing.assert_array_equal(tile.rows[:, None] * tile.columns, 1)
 
 
@@ -109,13 +109,13 @@ def test_the_tutorial_s_tiles_are_those_of_its_loop(size: tuple[int, int]) -> No
     for y in ys:
         for x in xs:
             expected[y : y + 512, x : x + 512] = 1
-    np.testing.assert_array_equal(coverage(tutorial(*size, 512)), expected)
+    np.testing.assert_array_equal(coverage(tutorial_tiles(*size, 512)), expected)
 
 
 def test_the_tutorial_skips_the_last_row_and_column() -> None:
-    plan = tutorial(1100, 1100, 512)
-    assert {(tile.top, tile.left) for tile in plan} == {(0, 0), (0, 512), (512, 0), (512, 512)}
-    assert coverage(plan)[1024:].max() == 0
+    tile_plan = tutorial_tiles(1100, 1100, 512)
+    assert {(tile.top, tile.left) for tile in tile_plan} == {(0, 0), (0, 512), (512, 0), (512, 512)}
+    assert coverage(tile_plan)[1024:].max() == 0
 
 
 # Seams, in a picture of 256x320 cut into four tiles or more.
@@ -141,11 +141,11 @@ LEAST, MOST = 1 / 1.1, 1.1
 
 def gradient_and_plan(bundle: Bundle) -> tuple[Array, TilePlan]:
     """The gradient of the first step."""
-    canvas = Canvas(PICTURE, bundle.metadata, SETTINGS)
-    weights = np.array(SETTINGS.vector(bundle.metadata.layer_names), np.float32)
-    objective = Objective(Sessions(bundle), SETTINGS, Machine("cpu", 2), weights, canvas.size)
-    _, gradient = objective.evaluate(canvas.base(canvas.size))
-    return gradient, objective.plan(canvas.size)
+    processor = ImageProcessor(PICTURE, bundle.metadata, SETTINGS)
+    weights = np.array(SETTINGS.weights_of(bundle.metadata.layer_names), np.float32)
+    evaluator = Evaluator(Sessions(bundle), SETTINGS, Machine("cpu", 2), weights, processor.size)
+    _, gradient = evaluator.evaluate(processor.base(processor.size))
+    return gradient, evaluator.tile_plan(processor.size)
 
 
 def hard_cut(height: int, width: int, *_: object) -> TilePlan:
@@ -155,13 +155,13 @@ def hard_cut(height: int, width: int, *_: object) -> TilePlan:
     return TilePlan(height, width, tuple(Tile(top, left, down, across) for top, left in corners))
 
 
-def seam(image: NDArray[np.generic], plan: TilePlan) -> float:
+def seam(image: NDArray[np.generic], tile_plan: TilePlan) -> float:
     """Mean jump across the lines where tiles begin or end, over that across all others; CHW."""
     values = image.astype(np.float64)
     edges, inside = [], []
     for axis, starts, side in (
-        (1, {tile.top for tile in plan}, plan.tile_size[0]),
-        (2, {tile.left for tile in plan}, plan.tile_size[1]),
+        (1, {tile.top for tile in tile_plan}, tile_plan.tile_size[0]),
+        (2, {tile.left for tile in tile_plan}, tile_plan.tile_size[1]),
     ):
         jumps = np.moveaxis(np.abs(np.diff(values, axis=axis)), axis, 0)
         lines = ({start - 1 for start in starts} | {start + side - 1 for start in starts}) & set(range(len(jumps)))
@@ -173,22 +173,22 @@ def seam(image: NDArray[np.generic], plan: TilePlan) -> float:
 
 
 def test_the_gradient_has_no_seams(embedded: Bundle) -> None:
-    gradient, plan = gradient_and_plan(embedded)
-    assert len(plan.tiles) >= 4
-    assert LEAST <= seam(gradient, plan) <= MOST
+    gradient, tile_plan = gradient_and_plan(embedded)
+    assert len(tile_plan.tiles) >= 4
+    assert LEAST <= seam(gradient, tile_plan) <= MOST
 
 
 def test_tiles_that_only_touch_leave_seams_to_be_seen(embedded: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onnxdream.runtime.ascent.evaluator.blended", hard_cut)
+    monkeypatch.setattr("onnxdream.runtime.ascent.evaluator.blended_tiles", hard_cut)
     assert not LEAST <= seam(*gradient_and_plan(embedded)) <= MOST
 
 
 def test_the_picture_after_twenty_steps_has_no_seams(embedded: Bundle) -> None:
     finished = dream(PICTURE, embedded, SETTINGS)
     (octave,) = finished.record.octaves
-    plan = blended(256, 320, octave.tile, SETTINGS.tile_overlap, 8)
-    assert octave.tiles == len(plan.tiles) >= 4
+    tile_plan = blended_tiles(256, 320, octave.tile, SETTINGS.tile_overlap, 8)
+    assert octave.tiles == len(tile_plan.tiles) >= 4
     change = finished.picture.astype(np.float64) - PICTURE
     assert np.abs(change).mean() > 5
     for image in (finished.picture, change):  # the picture's own grain might hide a seam
-        assert LEAST <= seam(np.moveaxis(image, 2, 0), plan) <= MOST
+        assert LEAST <= seam(np.moveaxis(image, 2, 0), tile_plan) <= MOST

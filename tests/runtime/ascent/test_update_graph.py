@@ -11,11 +11,11 @@ from updates import ALL, CPU, EXAMPLES, LIMITS, Array, by_graph, by_numpy, some
 
 from onnxdream.runtime.ascent import graph_builder
 from onnxdream.runtime.ascent.update import PARTS, parts_of
-from onnxdream.runtime.ascent.update_graph import GraphUpdate, check, roll, roll_inputs
+from onnxdream.runtime.ascent.update_graph import GraphUpdate, loss_row, roll, roll_inputs
 from onnxdream.runtime.bundle.onnx_file import read_model_file
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.session import open_session
-from onnxdream.runtime.provider.tensors import Place, Tensor
+from onnxdream.runtime.provider.tensors import Device, Tensor
 from onnxdream.runtime.settings.settings import OptimizerName, Settings
 
 OPTIMIZERS = get_args(OptimizerName)
@@ -73,7 +73,9 @@ def assert_valid(models: list[bytes], count: int) -> None:
 @pytest.mark.parametrize("part", EXAMPLES)
 def test_the_model_of_a_part_is_valid(part: str, models: list[bytes]) -> None:
     for example in EXAMPLES[part]:
-        GraphUpdate(Settings(**{"gradient_norm": "none", **example}), LIMITS, (33, 46), CPU.aide, colours=np.eye(3))
+        GraphUpdate(
+            Settings(**{"gradient_norm": "none", **example}), LIMITS, (33, 46), CPU.native_machine, colours=np.eye(3)
+        )
     assert_valid(models, len(EXAMPLES[part]))
 
 
@@ -83,13 +85,13 @@ def test_the_model_of_all_parts_is_valid(optimizer: Any, models: list[bytes]) ->
     for more in ({}, schedules, {"clip": False}):
         settings = Settings(**{**ALL, "optimizer": optimizer, "jitter": 3, **more})  # type: ignore[arg-type]
         for mask in (None, np.ones((33, 46), np.float32)):
-            GraphUpdate(settings, LIMITS, (33, 46), CPU.aide, mask, np.eye(3))
+            GraphUpdate(settings, LIMITS, (33, 46), CPU.native_machine, mask, np.eye(3))
     assert_valid(models, 6)
 
 
 def test_the_models_of_roll_and_check_are_valid(models: list[bytes]) -> None:
-    roll((5, 7), CPU.aide)
-    check((5, 7), 3, CPU.aide)
+    roll((5, 7), CPU.native_machine)
+    loss_row((5, 7), 3, CPU.native_machine)
     assert_valid(models, 2)
 
 
@@ -154,7 +156,7 @@ def test_a_step_leaves_what_it_starts_from() -> None:
     before[3].fetch()[:] **= 2
     copies = [tensor.fetch().copy() for tensor in before]
     found = [CPU.empty((1, 3, *size)) for _ in range(3)]
-    update = GraphUpdate(settings, LIMITS, size, CPU.aide)
+    update = GraphUpdate(settings, LIMITS, size, CPU.native_machine)
     bound = update.bind(before[0], before[1], before[2:], found)
     bound.feed(update.inputs(1))
     bound.run()
@@ -168,7 +170,7 @@ def test_threads_do_not_change_a_bit() -> None:
     size = 61, 130
     image, gradients = some(size, 0), [some(size, seed) for seed in (1, 2)]
     one, two = (
-        by_graph(settings, LIMITS, image, gradients, place=Place(Machine("cpu", threads))) for threads in (1, 2)
+        by_graph(settings, LIMITS, image, gradients, device=Device(Machine("cpu", threads))) for threads in (1, 2)
     )
     for first, second in zip(one, two, strict=True):
         np.testing.assert_array_equal(first, second)
@@ -185,7 +187,9 @@ def test_a_picture_that_is_no_number_stays_none() -> None:
 @pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -1), (-3, 4), (5, 7), (100, -200)])
 def test_a_roll_is_numpy_s(shift: tuple[int, int]) -> None:
     image, found = some((5, 7), 0), CPU.empty((1, 3, 5, 7))
-    roll((5, 7), CPU.aide).bind({"image": Tensor.on_host(image[None]), **roll_inputs(shift, (5, 7))}, found).run()
+    roll((5, 7), CPU.native_machine).bind(
+        {"image": Tensor.on_host(image[None]), **roll_inputs(shift, (5, 7))}, found
+    ).run()
     np.testing.assert_array_equal(found.fetch()[0], np.roll(image, shift, axis=(1, 2)))
 
 
@@ -196,7 +200,7 @@ def test_a_row_is_finite_where_the_gradient_is(bad: float | None) -> None:
         gradient[1, 7, 2] = bad
     row = CPU.empty((1, 3))
     read = {"losses": Tensor.on_host(losses), "gradient": Tensor.on_host(gradient[None])}
-    check((8, 9), 2, CPU.aide).bind(read, row).run()
+    loss_row((8, 9), 2, CPU.native_machine).bind(read, row).run()
     np.testing.assert_array_equal(row.fetch()[0, :2], losses[0])
     assert np.isfinite(row.fetch()).all() == (bad is None)
     if bad is None:

@@ -22,9 +22,9 @@ from onnxdream.runtime.bundle.channel_weights import (
     plain_weights,
 )
 from onnxdream.runtime.bundle.sessions import Session
-from onnxdream.runtime.dream.run import Aids, dream
+from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.image.canvas import Canvas
+from onnxdream.runtime.image.processor import ImageProcessor
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings.settings import Execution, Settings
 
@@ -144,9 +144,9 @@ def tiny(tiny_path: Path) -> Bundle:
 
 def means_of(bundle: Bundle, settings: Settings, pixels: NDArray[np.uint8] = PICTURE) -> list[Array]:
     """Channel means of the undreamed picture, one array a layer."""
-    canvas = Canvas(pixels, bundle.metadata, settings)
-    session = Session(bundle, *canvas.size, Machine("cpu", 1))
-    found = session.channel_means(canvas.base(canvas.size), np.ones(3, np.float32))
+    processor = ImageProcessor(pixels, bundle.metadata, settings)
+    session = Session(bundle, *processor.size, Machine("cpu", 1))
+    found = session.channel_means(processor.base(processor.size), np.ones(3, np.float32))
     return np.split(found, np.cumsum([layer.channels for layer in bundle.metadata.layers])[:-1])
 
 
@@ -166,13 +166,13 @@ def test_channels_are_climbed_alone(tiny: Bundle) -> None:
     with_others = dream(PICTURE, tiny, replace(settings, channels=("low:1", "mid:0")))
     np.testing.assert_array_equal(alone.picture, again.picture)
     assert (alone.picture != with_others.picture).any()
-    canvas = Canvas(PICTURE, tiny.metadata, settings)
+    processor = ImageProcessor(PICTURE, tiny.metadata, settings)
     weights = chosen_channels(tiny.metadata.layers, parse_channels(settings.channels))
-    session, image = Session(tiny, *canvas.size, Machine("cpu", 1)), canvas.base(canvas.size)
+    session, image = Session(tiny, *processor.size, Machine("cpu", 1)), processor.base(processor.size)
     for _ in range(3):
         _, gradient = session.evaluate(image, array(1, 0, 0), weights)
         image = np.clip(image + np.float32(settings.step_size) * gradient / (gradient.std() + 1e-8), -1, 1)
-    np.testing.assert_allclose(alone.picture, canvas.develop(image), atol=1)
+    np.testing.assert_allclose(alone.picture, processor.postprocess(image), atol=1)
 
 
 def test_climbing_a_channel_raises_it_and_a_minus_lowers_it(tiny: Bundle) -> None:
@@ -201,7 +201,7 @@ def test_the_losses_of_a_pick_are_the_means_of_its_channels(tiny: Bundle, which:
 def test_the_losses_of_a_guided_dream_weigh_what_the_guide_has_more_of(tiny: Bundle) -> None:
     settings = Settings(steps=1, normalization="backbone", execution=CPU, snapshots=())
     guide = noise(40, 44, seed=7) // 2 + 90
-    losses = dream(PICTURE, tiny, settings, aids=Aids(guide=guide)).losses
+    losses = dream(PICTURE, tiny, settings, guide=guide).losses
     expected = []
     for own, other in zip(means_of(tiny, settings), means_of(tiny, settings, guide), strict=True):
         surplus = np.maximum(other - own, 0)
@@ -220,4 +220,4 @@ def test_channel_weights_that_are_plain_change_nothing(tiny: Bundle) -> None:
 def test_a_guide_contradicts_channels_and_a_pick(tiny: Bundle) -> None:
     for settings in (Settings(channels=("low:1",), execution=CPU), Settings(pick="weakest:1", execution=CPU)):
         with pytest.raises(SettingsError, match="contradict"):
-            dream(PICTURE, tiny, settings, aids=Aids(guide=noise(40, 40)))
+            dream(PICTURE, tiny, settings, guide=noise(40, 40))

@@ -13,7 +13,7 @@ from pictures_fixture import TINY_BYTES, bundle_bytes, facts
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.models.contract import BundleFormatError, BundleNotFoundError, Layer, Metadata, Weights
 from onnxdream.runtime import PRESETS, Bundle
-from onnxdream.runtime.bundle.choice import choose_bundle, describe, shelf
+from onnxdream.runtime.bundle.choice import choose_bundle, describe, list_bundles
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.settings.presets import Preset
 
@@ -149,13 +149,13 @@ def test_the_shelf_shows_all_bundles_newest_first_and_what_is_wrong_with_them(li
     put(library, "old", age=5)
     put(library, "new", age=1, source="imagenet")
     (library / "broken.onnx").write_bytes(b"")
-    rows = {row.name: row for row in shelf()}
+    rows = {row.name: row for row in list_bundles()}
     assert list(rows) == ["v3-low", "v3-mid", "v3-mid-l2", "broken", "new", "old"]
     expected = ("v3-low", "mixed0, mixed1, mixed2", "mean", "ImageNet (8-bit)", "4.0 MB")
-    assert rows["v3-low"].cells() == expected
+    assert rows["v3-low"].row() == expected
     assert rows["new"].weights == "ImageNet"
     assert "no ONNX file" in rows["broken"].problem
-    assert rows["broken"].cells()[1] == rows["broken"].problem
+    assert rows["broken"].row()[1] == rows["broken"].problem
 
 
 # A preset chooses its bundle
@@ -178,11 +178,11 @@ def export(folder: Path, name: str, metadata: Metadata, age: int = 0) -> Path:
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if PRESETS[name].bundle])
 def test_a_look_takes_its_built_in_bundle_whatever_was_exported(library: Path, name: str) -> None:
-    look = PRESETS[name]
-    export(library, "mine", made_for(look))
-    bundle = choose_bundle(None, preset=look)
-    assert (bundle.name, bundle.is_built_in) == (look.bundle, True)
-    assert look.is_made_for(bundle.metadata)
+    detect_hardware = PRESETS[name]
+    export(library, "mine", made_for(detect_hardware))
+    bundle = choose_bundle(None, preset=detect_hardware)
+    assert (bundle.name, bundle.is_built_in) == (detect_hardware.bundle, True)
+    assert detect_hardware.is_made_for(bundle.metadata)
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,11 @@ from pictures_fixture import TINY_BYTES, Command, in_this_process, load, noise, 
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step
 from onnxdream.runtime.dream.checkpoint import Checkpoint, read_checkpoint
-from onnxdream.runtime.dream.job import dream_subject
-from onnxdream.runtime.dream.writer import Job, Listener
+from onnxdream.runtime.dream.job import dream_source
+from onnxdream.runtime.dream.writer import Callbacks, Job
 from onnxdream.runtime.errors import RecordError
-from onnxdream.runtime.image.canvas import Canvas
-from onnxdream.runtime.image.source import Subject
+from onnxdream.runtime.image.processor import ImageProcessor
+from onnxdream.runtime.image.source import Source
 
 # The command line, with a checkpoint after every step.
 _EAGER = """
@@ -164,8 +164,8 @@ def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_go_on(folder: Path, run: Co
 def stopped_job(folder: Path, settings: Settings, after: int, **more: Any) -> Path:
     """Dreams bears.png, stops it after so many steps, and gives its checkpoint."""
     job = Job(Bundle.load(folder / "tiny.onnx"), settings, folder / "bears-dream.png", overwrite=True, **more)
-    listener = Listener(lambda line: None, lambda step: step.number == after)
-    _, results = dream_subject(job, Subject(folder / "bears.png"), listener)
+    callbacks = Callbacks(lambda line: None, lambda step: step.number == after)
+    _, results = dream_source(job, Source(folder / "bears.png"), callbacks)
     return results.checkpoint
 
 
@@ -197,14 +197,14 @@ def test_a_run_may_be_stopped_at_any_step(
     )
     steps: list[Step] = []
     job = Job(Bundle.load(folder / "tiny.onnx"), settings, folder / "whole.png")
-    whole, _ = dream_subject(job, Subject(folder / "bears.png"), Listener(lambda line: None, steps.append))
+    whole, _ = dream_source(job, Source(folder / "bears.png"), Callbacks(lambda line: None, steps.append))
     assert len(steps) == 13
     kept = read_checkpoint(stopped_job(folder, settings, after))
     assert kept.state.number == len(kept.state.history) == after
-    monkeypatch.setattr(Canvas, "colour_matrix", lambda canvas: pytest.fail("colours were computed again"))
+    monkeypatch.setattr(ImageProcessor, "colour_matrix", lambda processor: pytest.fail("colours were computed again"))
     job = Job(job.bundle, kept.settings, folder / "again.png")
-    resumed, results = dream_subject(
-        job, Subject(folder / "bears.png"), Listener(lambda line: None, lambda step: None), kept
+    resumed, results = dream_source(
+        job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None), kept
     )
     np.testing.assert_array_equal(resumed.picture, whole.picture)
     np.testing.assert_array_equal(resumed.losses, whole.losses)
@@ -293,7 +293,7 @@ def test_a_picture_that_changes_meanwhile_is_refused(checkpoint: Path, folder: P
     save(folder / "bears.png", noise(60, 73, seed=1))
     job = Job(Bundle.load(folder / "tiny.onnx"), kept.settings, folder / "again.png", mask=folder / "mask.png")
     with pytest.raises(RecordError, match=r"picture of the checkpoint has changed: put bears\.png back"):
-        dream_subject(job, Subject(folder / "bears.png"), Listener(lambda line: None, lambda step: None), kept)
+        dream_source(job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None), kept)
 
 
 def test_a_missing_bundle_is_named(checkpoint: Path, run: Command) -> None:
@@ -472,7 +472,7 @@ def test_checkpoints_come_every_few_seconds_and_not_more_often_than_they_cost(
     monkeypatch.setattr(writer, "time", clock)
     monkeypatch.setattr(Results, "write_checkpoint", write)
     job = Job(Bundle.load(folder / "tiny.onnx"), replace(SHORT, steps=100), folder / "slow.png")
-    dream_subject(job, Subject(folder / "bears.png"), Listener(lambda line: None, on_step))
+    dream_source(job, Source(folder / "bears.png"), Callbacks(lambda line: None, on_step))
     assert written == [5.5, 27.0, 48.5]
 
 
@@ -490,8 +490,8 @@ def test_a_disk_that_is_full_ends_the_run_with_its_picture(folder: Path, monkeyp
     def full(path: Path) -> Iterator[FullFile]:
         yield FullFile()
 
-    monkeypatch.setattr(results, "whole_file", full)
+    monkeypatch.setattr(results, "atomic_file", full)
     job = Job(Bundle.load(folder / "tiny.onnx"), SHORT, folder / "full.png")
     with pytest.raises(OutputError, match="No space left"):
-        dream_subject(job, Subject(folder / "bears.png"), Listener(lambda line: None, lambda step: None))
+        dream_source(job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None))
     assert (folder / "full.png").exists()

@@ -18,15 +18,15 @@ from pictures_fixture import TINY_BYTES, cliff_bytes, frames, listing, load, noi
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream
 from onnxdream.runtime.batch import dream_all, gather_pictures
-from onnxdream.runtime.dream.job import dream_subject
+from onnxdream.runtime.dream.job import dream_source
 from onnxdream.runtime.dream.plot import can_plot
 from onnxdream.runtime.dream.record import read_record
 from onnxdream.runtime.dream.results import Results
 from onnxdream.runtime.dream.run import Dream
-from onnxdream.runtime.dream.writer import Job, Listener
+from onnxdream.runtime.dream.writer import Callbacks, Job
 from onnxdream.runtime.errors import DivergedError, OutputError, SettingsError
 from onnxdream.runtime.image.files import read_note, read_picture, write_picture
-from onnxdream.runtime.image.source import Subject
+from onnxdream.runtime.image.source import Source
 
 SETTINGS = Settings(steps=5, step_size=0.02, snapshots=(2, 4, 100), execution=Execution("cpu", 1))
 DOCUMENTS = {"losses.csv", *(["losses.png"] if can_plot() else [])}
@@ -38,20 +38,20 @@ def job(tmp_path: Path) -> Job:
     return Job(Bundle.load(TINY_BYTES), SETTINGS, tmp_path / "out")
 
 
-def listener(lines: list[str] | None = None, on_step: Callable[[Step], bool | None] = lambda step: None) -> Listener:
-    return Listener((lines if lines is not None else []).append, on_step)
+def callbacks(lines: list[str] | None = None, on_step: Callable[[Step], bool | None] = lambda step: None) -> Callbacks:
+    return Callbacks((lines if lines is not None else []).append, on_step)
 
 
-def dream_file(job: Job, path: Path, listener: Listener) -> tuple[Dream, Results]:
-    return dream_subject(job, Subject(path), listener)
+def dream_file(job: Job, path: Path, callbacks: Callbacks) -> tuple[Dream, Results]:
+    return dream_source(job, Source(path), callbacks)
 
 
-def subjects(paths: list[Path]) -> list[Subject]:
-    return [Subject(path) for path in paths]
+def sources(paths: list[Path]) -> list[Source]:
+    return [Source(path) for path in paths]
 
 
 def by_dreamed_size(paths: list[Path], max_size: int | None) -> list[Path]:
-    return sorted(paths, key=lambda path: Subject(path).dreamed_size(max_size))
+    return sorted(paths, key=lambda path: Source(path).dreamed_size(max_size))
 
 
 def names(stem: str, *steps: int) -> set[str]:
@@ -62,7 +62,7 @@ def names(stem: str, *steps: int) -> set[str]:
 
 def test_a_dream_leaves_its_picture_snapshots_losses_plot_and_record(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 53))
-    dreamed, results = dream_file(job, path, listener())
+    dreamed, results = dream_file(job, path, callbacks())
     assert listing(tmp_path / "out") == names("bears-dream", 2, 4, 5)
     assert results.picture == tmp_path / "out" / "bears-dream.png"
     np.testing.assert_array_equal(load(results.picture), dreamed.picture)
@@ -74,7 +74,7 @@ def test_a_dream_leaves_its_picture_snapshots_losses_plot_and_record(job: Job, t
 
 def test_the_losses_are_those_of_the_dream(job: Job, tmp_path: Path) -> None:
     weighted = replace(job, settings=replace(SETTINGS, layer_weights={"low": 2.0, "high": -1.0}))
-    dreamed, results = dream_file(weighted, save(tmp_path / "bears.png", noise(40, 53)), listener())
+    dreamed, results = dream_file(weighted, save(tmp_path / "bears.png", noise(40, 53)), callbacks())
     with results.losses.open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["step", "total", "low", "mid", "high"]
@@ -86,7 +86,7 @@ def test_the_losses_are_those_of_the_dream(job: Job, tmp_path: Path) -> None:
 
 def test_the_record_is_beside_the_picture_and_in_it_without_folders(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "secret" / "bears.png", noise(40, 53))
-    dreamed, results = dream_file(job, path, listener())
+    dreamed, results = dream_file(job, path, callbacks())
     beside = read_record(results.record.read_text(), "beside")
     assert beside == dreamed.record
     assert beside.picture is not None
@@ -105,7 +105,7 @@ def test_the_record_is_beside_the_picture_and_in_it_without_folders(job: Job, tm
 def test_the_plot_is_a_picture_whatever_the_file_is_called(name: str, job: Job, tmp_path: Path) -> None:
     source = save(tmp_path / "plain.png", noise(30, 40))
     path = source.rename(tmp_path / f"{name}.png")
-    _, results = dream_file(job, path, listener())
+    _, results = dream_file(job, path, callbacks())
     data = np.frombuffer(results.plot.read_bytes(), np.uint8)
     assert data[:4].tobytes() == b"\x89PNG"
     assert len(data) > 5000
@@ -116,7 +116,7 @@ def test_depth_and_alpha_of_the_file_are_those_of_the_result(
     dtype: type, channels: int, job: Job, tmp_path: Path
 ) -> None:
     pixels = noise(40, 53, channels, dtype)
-    _, results = dream_file(job, save(tmp_path / "bears.png", pixels), listener())
+    _, results = dream_file(job, save(tmp_path / "bears.png", pixels), callbacks())
     for path in (results.picture, results.snapshot(2)):
         found = load(path)
         assert (found.dtype, found.shape) == (pixels.dtype, pixels.shape)
@@ -126,7 +126,7 @@ def test_depth_and_alpha_of_the_file_are_those_of_the_result(
 def test_a_colour_profile_is_carried_into_every_picture(job: Job, tmp_path: Path) -> None:
     path = tmp_path / "bears.png"
     write_picture(path, noise(40, 53), icc=PROFILE)
-    _, results = dream_file(job, path, listener())
+    _, results = dream_file(job, path, callbacks())
     assert read_picture(results.picture).icc == PROFILE
     assert read_picture(results.snapshot(4)).icc == PROFILE
 
@@ -142,14 +142,14 @@ def test_a_colour_profile_is_carried_into_every_picture(job: Job, tmp_path: Path
 def test_the_user_is_told_the_size(shape: tuple[int, int], line: str, job: Job, tmp_path: Path) -> None:
     lines: list[str] = []
     small = replace(job, settings=replace(SETTINGS, max_size=40))
-    dream_file(small, save(tmp_path / "bears.png", noise(*shape)), listener(lines))
+    dream_file(small, save(tmp_path / "bears.png", noise(*shape)), callbacks(lines))
     assert lines[0] == line
 
 
 def test_what_a_format_cannot_hold_is_told_once(job: Job, tmp_path: Path) -> None:
     lines: list[str] = []
     as_jpeg = replace(job, output=tmp_path / "art.jpg")
-    dream_file(as_jpeg, save(tmp_path / "bears.png", noise(40, 53, 4)), listener(lines))
+    dream_file(as_jpeg, save(tmp_path / "bears.png", noise(40, 53, 4)), callbacks(lines))
     assert [line for line in lines if "alpha" in line] == [
         "art.jpg: a JPEG holds no alpha, the picture is put on white; use .png to keep it"
     ]
@@ -158,16 +158,16 @@ def test_what_a_format_cannot_hold_is_told_once(job: Job, tmp_path: Path) -> Non
 def test_a_warning_about_the_file_names_it_once(job: Job, tmp_path: Path) -> None:
     write_picture(tmp_path / "bears.png", noise(40, 53), icc=GREY_PROFILE)
     lines: list[str] = []
-    dream_file(job, tmp_path / "bears.png", listener(lines))
+    dream_file(job, tmp_path / "bears.png", callbacks(lines))
     (warning,) = [line for line in lines if "profile" in line]
     assert warning.count("bears.png") == 1
 
 
 def test_overwriting_replaces_the_picture_and_removes_stale_snapshots(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 53))
-    dream_file(job, path, listener())
+    dream_file(job, path, callbacks())
     shorter = replace(job, overwrite=True, settings=replace(SETTINGS, steps=3, snapshots=(1,)))
-    dreamed, results = dream_file(shorter, path, listener())
+    dreamed, results = dream_file(shorter, path, callbacks())
     assert listing(tmp_path / "out") == names("bears-dream", 1, 3)
     np.testing.assert_array_equal(load(results.picture), dreamed.picture)
     assert json.loads(results.record.read_text())["steps_done"] == 3
@@ -176,13 +176,13 @@ def test_overwriting_replaces_the_picture_and_removes_stale_snapshots(job: Job, 
 def test_a_second_dream_stands_beside_the_first(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 53))
     for _ in range(2):
-        dream_file(job, path, listener())
+        dream_file(job, path, callbacks())
     assert listing(tmp_path / "out") == names("bears-dream", 2, 4, 5) | names("bears-dream-2", 2, 4, 5)
 
 
 def test_a_stopped_dream_leaves_everything(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 53))
-    dreamed, results = dream_file(job, path, listener(on_step=lambda step: step.number == 3))
+    dreamed, results = dream_file(job, path, callbacks(on_step=lambda step: step.number == 3))
     assert dreamed.record.ended == "stopped"
     assert listing(tmp_path / "out") == names("bears-dream", 2, 3) | {"bears-dream.checkpoint"}
     assert read_record(results.record.read_text(), "").steps_done == 3
@@ -194,7 +194,7 @@ def test_a_dream_that_leaves_the_numbers_is_saved_and_told(tmp_path: Path) -> No
     job = Job(Bundle.load(cliff_bytes(0.5)), settings, tmp_path / "out")
     path = save(tmp_path / "bears.png", (noise(20, 24) // 2).astype(np.uint8))
     with pytest.raises(DivergedError, match=r"after step (\d+); the picture before is saved as .*bears-dream\.png"):
-        dream_file(job, path, listener())
+        dream_file(job, path, callbacks())
     record = read_record((tmp_path / "out" / "bears-dream.json").read_text(), "")
     assert record.ended == "diverged"
     assert listing(tmp_path / "out") == names("bears-dream", record.steps_done)
@@ -203,7 +203,7 @@ def test_a_dream_that_leaves_the_numbers_is_saved_and_told(tmp_path: Path) -> No
 def test_a_film_has_a_frame_every_few_steps(job: Job, tmp_path: Path) -> None:
     filmed = replace(job, film=tmp_path / "out" / "bears.mp4", film_every=2)
     lines: list[str] = []
-    dream_file(filmed, save(tmp_path / "bears.png", noise(41, 54)), listener(lines))
+    dream_file(filmed, save(tmp_path / "bears.png", noise(41, 54)), callbacks(lines))
     found = frames(tmp_path / "out" / "bears.mp4")
     assert [frame.shape for frame in found] == [(40, 54, 3)] * 3  # after 0, 2 and 4 updates
     assert f"bears.png: film saved as {tmp_path / 'out' / 'bears.mp4'}" in lines
@@ -213,10 +213,10 @@ def test_an_earlier_film_is_kept_unless_it_is_to_be_replaced(job: Job, tmp_path:
     path = save(tmp_path / "bears.png", noise(40, 54))
     filmed = replace(job, film=tmp_path / "bears.mp4", film_every=1)
     (tmp_path / "bears.mp4").write_bytes(b"an earlier film")
-    dream_file(filmed, path, listener())
+    dream_file(filmed, path, callbacks())
     assert (tmp_path / "bears.mp4").read_bytes() == b"an earlier film"
     assert len(frames(tmp_path / "bears-2.mp4")) == 6
-    dream_file(replace(filmed, overwrite=True), path, listener())
+    dream_file(replace(filmed, overwrite=True), path, callbacks())
     assert len(frames(tmp_path / "bears.mp4")) == 6
 
 
@@ -228,7 +228,7 @@ def test_a_film_that_fails_at_the_end_does_not_take_the_dream_with_it(job: Job, 
 
     path = save(tmp_path / "bears.png", noise(40, 54))
     with pytest.raises(OutputError, match="cannot write film"):
-        dream_file(filmed, path, listener(on_step=in_the_way))
+        dream_file(filmed, path, callbacks(on_step=in_the_way))
     assert listing(tmp_path / "out") == names("bears-dream", 2, 4, 5)
     assert listing(tmp_path) - {"out", "bears.png", "bears.mp4"} == {
         f"out/{name}" for name in names("bears-dream", 2, 4, 5)
@@ -238,7 +238,7 @@ def test_a_film_that_fails_at_the_end_does_not_take_the_dream_with_it(job: Job, 
 def test_a_film_that_cannot_be_is_refused_before_the_first_step(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 54))
     with pytest.raises(OutputError, match="cannot write film"):
-        dream_file(replace(job, film=path / "bears.mp4"), path, listener(on_step=lambda step: pytest.fail("a step")))
+        dream_file(replace(job, film=path / "bears.mp4"), path, callbacks(on_step=lambda step: pytest.fail("a step")))
     assert listing(tmp_path / "out") == set()
 
 
@@ -259,7 +259,7 @@ def test_where_there_is_no_more_room_the_dream_ends_and_is_saved_elsewhere(
 
     path = save(tmp_path / "bears.png", noise(40, 53))
     with pytest.raises(OutputError, match=r"cannot write .*; the dream is saved as .*bears-dream\.png$"):
-        dream_file(job, path, listener(on_step=close))
+        dream_file(job, path, callbacks(on_step=close))
     assert heard == [0, 1]  # the snapshot after 2 steps was the first to fail
     shorter = dream(noise(40, 53), job.bundle, replace(SETTINGS, steps=2))
     np.testing.assert_array_equal(load(rescue / "bears-dream.png"), shorter.picture)
@@ -295,7 +295,7 @@ def test_pictures_are_gathered_from_files_and_folders_each_once(tmp_path: Path) 
     save(tmp_path / "a-dream.png", noise(9, 9))
     errors: list[str] = []
     found, failed = gather_pictures([second, tmp_path, first, tmp_path / "c.png"], errors.append, tmp_path)
-    assert [subject.path for subject in found] == [second, first]
+    assert [source.path for source in found] == [second, first]
     assert failed == 1
     assert len(errors) == 1
     assert "c.png: no such picture" in errors[0]
@@ -315,7 +315,7 @@ def test_one_bad_file_is_reported_and_the_rest_go_on(job: Job, tmp_path: Path) -
     pictures[1].write_bytes(pictures[1].read_bytes()[:200])
     lines: list[str] = []
     errors: list[str] = []
-    assert dream_all(job, subjects(pictures), lines.append, errors.append) == (1, False)
+    assert dream_all(job, sources(pictures), lines.append, errors.append) == (1, False)
     assert len(errors) == 1
     assert "b.png" in errors[0]
     assert listing(tmp_path / "out") == names("a-dream", 2, 4, 5) | names("c-dream", 2, 4, 5)
@@ -325,7 +325,7 @@ def test_one_bad_file_is_reported_and_the_rest_go_on(job: Job, tmp_path: Path) -
 def test_of_two_pictures_of_one_name_neither_replaces_the_other(job: Job, tmp_path: Path) -> None:
     pictures = [save(tmp_path / folder / "bears.png", noise(40, 53, seed=n)) for n, folder in enumerate("ab")]
     for _ in range(2):
-        dream_all(replace(job, overwrite=True), subjects(pictures), [].append, pytest.fail)
+        dream_all(replace(job, overwrite=True), sources(pictures), [].append, pytest.fail)
     whole = names("bears-dream", 2, 4, 5) | names("bears-dream-2", 2, 4, 5)
     assert whole <= listing(tmp_path / "out")
     found = {read_record(path.read_text(), "").picture.path for path in (tmp_path / "out").glob("*.json")}  # type: ignore[union-attr]
@@ -336,32 +336,32 @@ def test_of_two_pictures_of_one_name_neither_replaces_the_other(job: Job, tmp_pa
 def test_one_file_cannot_hold_several_dreams(change: dict[str, Path], job: Job, tmp_path: Path) -> None:
     pictures = [save(tmp_path / f"{name}.png", noise(9, 9)) for name in "ab"]
     with pytest.raises(SettingsError, match="cannot hold several dreams"):
-        dream_all(replace(job, **change), subjects(pictures), pytest.fail, pytest.fail)  # type: ignore[arg-type]
+        dream_all(replace(job, **change), sources(pictures), pytest.fail, pytest.fail)  # type: ignore[arg-type]
 
 
 def test_ctrl_c_ends_the_picture_at_hand_and_the_batch(job: Job, tmp_path: Path) -> None:
     pictures = [save(tmp_path / f"{name}.png", noise(40, 53)) for name in "ab"]
     lines: list[str] = []
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         lines.append(line)
         if "→ 53×40" in line:
             signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    assert dream_all(job, subjects(pictures), say, pytest.fail) == (0, True)
+    assert dream_all(job, sources(pictures), log, pytest.fail) == (0, True)
     assert signal.getsignal(signal.SIGINT) is before
     assert listing(tmp_path / "out") == names("a-dream", 0) | {"a-dream.checkpoint"}
     assert any("stopped after 0 of 5 steps" in line for line in lines)
 
 
 def test_a_second_ctrl_c_ends_everything_at_once_and_leaves_nothing_half_written(job: Job, tmp_path: Path) -> None:
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        dream_all(job, subjects([save(tmp_path / "a.png", noise(40, 53))]), say, pytest.fail)
+        dream_all(job, sources([save(tmp_path / "a.png", noise(40, 53))]), log, pytest.fail)
     assert listing(tmp_path / "out") == set()
     assert signal.getsignal(signal.SIGINT) is before

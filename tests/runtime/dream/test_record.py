@@ -17,11 +17,11 @@ from pictures_fixture import TINY_BYTES, noise, save
 from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.bundle.choice import bundle_of
 from onnxdream.runtime.dream.record import Record, read_record
-from onnxdream.runtime.dream.repeat import find_source, load_record, subject_of
+from onnxdream.runtime.dream.repeat import find_file, load_record, source_of
 from onnxdream.runtime.errors import DreamError, RecordError
 from onnxdream.runtime.image.files import write_picture
-from onnxdream.runtime.image.source import Source
-from onnxdream.runtime.provider.selection import choose
+from onnxdream.runtime.image.source import SourceFile
+from onnxdream.runtime.provider.selection import choose_provider
 
 SETTINGS = Settings(steps=3, layer_weights={"low": 1.0, "mid": -0.5}, max_size=32, execution=Execution("auto", 2))
 
@@ -30,11 +30,11 @@ SETTINGS = Settings(steps=3, layer_weights={"low": 1.0, "mid": -0.5}, max_size=3
 def record(tiny_path: Path) -> Record:
     """The record of a short dream of a file."""
     run = dream(noise(30, 40), Bundle.load(tiny_path), SETTINGS).record
-    return replace(run, picture=Source("bears.png", "0" * 64, "/somewhere/private/bears.png"))
+    return replace(run, picture=SourceFile("bears.png", "0" * 64, "/somewhere/private/bears.png"))
 
 
 def test_a_record_tells_how_the_picture_was_made(record: Record, tiny_path: Path) -> None:
-    assert record.bundle == Source("tiny.onnx", hashlib.sha256(TINY_BYTES).hexdigest(), str(tiny_path.resolve()))
+    assert record.bundle == SourceFile("tiny.onnx", hashlib.sha256(TINY_BYTES).hexdigest(), str(tiny_path.resolve()))
     assert record.layers == ("low", "mid", "high")
     assert record.settings == SETTINGS
     assert record.execution.provider in ("cpu", "cuda")
@@ -57,8 +57,8 @@ def test_without_paths_a_record_tells_nothing_of_the_machine_s_folders(record: R
     assert "private" not in text
     assert str(tiny_path.parent) not in text
     bare = read_record(text, "bears.png")
-    assert bare.bundle == Source("tiny.onnx", record.bundle.sha256)
-    assert bare.picture == Source("bears.png", "0" * 64)
+    assert bare.bundle == SourceFile("tiny.onnx", record.bundle.sha256)
+    assert bare.picture == SourceFile("bears.png", "0" * 64)
     assert replace(bare, bundle=record.bundle, picture=record.picture) == record
 
 
@@ -73,7 +73,7 @@ def test_a_repetition_has_the_provider_and_the_threads_that_the_run_really_had(r
 
 def test_a_fall_to_the_cpu_is_told_and_recorded(broken_cuda: str) -> None:
     said: list[str] = []
-    fallen = dream(noise(20, 20), Bundle.load(TINY_BYTES), replace(SETTINGS, steps=1), say=said.append).record
+    fallen = dream(noise(20, 20), Bundle.load(TINY_BYTES), replace(SETTINGS, steps=1), log=said.append).record
     assert (fallen.execution.provider, fallen.settings.execution.provider) == ("cpu", "auto")
     assert list(fallen.notices) == said == [broken_cuda]
 
@@ -81,8 +81,8 @@ def test_a_fall_to_the_cpu_is_told_and_recorded(broken_cuda: str) -> None:
 def test_a_notice_that_the_user_has_heard_is_recorded_and_not_repeated(broken_cuda: str) -> None:
     said: list[str] = []
     settings = replace(SETTINGS, steps=1)
-    choice = choose(settings.execution)
-    run = dream(noise(20, 20), Bundle.load(TINY_BYTES), settings, choice=choice, say=said.append).record
+    choice = choose_provider(settings.execution)
+    run = dream(noise(20, 20), Bundle.load(TINY_BYTES), settings, choice=choice, log=said.append).record
     assert run.notices == (broken_cuda,)
     assert not said
 
@@ -184,11 +184,11 @@ def test_a_file_without_a_record_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_the_picture_of_a_record_is_found_where_it_was_or_beside_the_record(record: Record, tmp_path: Path) -> None:
     there, beside = save(tmp_path / "there" / "bears.png", noise(9, 9)), tmp_path / "bears.png"
-    source = Source("bears.png", hashlib.sha256(there.read_bytes()).hexdigest(), str(there))
-    assert subject_of(record.settings, source, tmp_path / "bears-dream.json").path == there
+    source = SourceFile("bears.png", hashlib.sha256(there.read_bytes()).hexdigest(), str(there))
+    assert source_of(record.settings, source, tmp_path / "bears-dream.json").path == there
     there.rename(beside)
-    assert find_source(source, tmp_path / "bears-dream.json") == beside
-    assert find_source(replace(source, path=None), tmp_path / "x.json") == beside
+    assert find_file(source, tmp_path / "bears-dream.json") == beside
+    assert find_file(replace(source, path=None), tmp_path / "x.json") == beside
 
 
 @pytest.mark.parametrize("name", ["bears.png", "x" * 5000, "folder"])
@@ -196,12 +196,12 @@ def test_a_picture_that_is_gone_or_changed_is_asked_for(name: str, tmp_path: Pat
     save(tmp_path / "bears.png", noise(9, 9))
     (tmp_path / "folder").mkdir()
     with pytest.raises(RecordError, match="is not here, or not as it was: put it beside"):
-        find_source(Source(name, "1" * 64, str(tmp_path / name)), tmp_path / "x.json")
+        find_file(SourceFile(name, "1" * 64, str(tmp_path / name)), tmp_path / "x.json")
 
 
 def test_a_record_without_a_picture_asks_for_one(record: Record, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="names no picture"):
-        subject_of(record.settings, None, tmp_path / "x.json")
+        source_of(record.settings, None, tmp_path / "x.json")
 
 
 def test_the_bundle_of_a_record_is_found_by_its_bytes(record: Record, home: Path, tmp_path: Path) -> None:
@@ -209,11 +209,11 @@ def test_the_bundle_of_a_record_is_found_by_its_bytes(record: Record, home: Path
     moved = replace(record, bundle=replace(record.bundle, path=str(tmp_path / "gone.onnx")))
     with pytest.raises(RecordError, match=r"bundle tiny\.onnx \(SHA-256 [0-9a-f]{12}…\) is not here: put"):
         bundle_of(moved.bundle)
-    shelf = home / "bundles"
-    shelf.mkdir(parents=True)
-    (shelf / "broken.onnx").write_bytes(b"no bundle")
-    (shelf / "renamed.onnx").write_bytes(TINY_BYTES)
-    assert bundle_of(moved.bundle).path == shelf / "renamed.onnx"
+    list_bundles = home / "bundles"
+    list_bundles.mkdir(parents=True)
+    (list_bundles / "broken.onnx").write_bytes(b"no bundle")
+    (list_bundles / "renamed.onnx").write_bytes(TINY_BYTES)
+    assert bundle_of(moved.bundle).path == list_bundles / "renamed.onnx"
 
 
 def test_a_bundle_of_that_name_with_other_bytes_does_not_serve(record: Record, tiny_path: Path) -> None:

@@ -15,15 +15,15 @@ from pictures_fixture import MEAN, TINY_BYTES, bundle_bytes, node, noise, save
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.models.library import bundle_folder
 from onnxdream.runtime import Bundle, Execution, Settings, dream
-from onnxdream.runtime.dream.job import dream_subject
-from onnxdream.runtime.dream.request import Order, take_order
-from onnxdream.runtime.dream.writer import Job, Listener
+from onnxdream.runtime.dream.job import dream_source
+from onnxdream.runtime.dream.request import DreamRequest, parse_request
+from onnxdream.runtime.dream.writer import Callbacks, Job
 from onnxdream.runtime.errors import ProviderError, RecordError, SettingsError
-from onnxdream.runtime.image.source import Subject
+from onnxdream.runtime.image.source import Source
 from onnxdream.runtime.settings.presets import DEFAULT_LOOK, PRESETS
 
 CPU = {"provider": "cpu", "threads": 1}
-SILENT = Listener(lambda line: None, lambda step: None)
+SILENT = Callbacks(lambda line: None, lambda step: None)
 
 
 @pytest.fixture(autouse=True)
@@ -40,21 +40,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def order_of(with_images: bool = True, **options: Any) -> Order:
-    return take_order({"model": "tiny.onnx", **options}, with_images)
+def request_of(with_images: bool = True, **options: Any) -> DreamRequest:
+    return parse_request({"model": "tiny.onnx", **options}, with_images)
 
 
 # A new dream
 
 
 def test_without_options_it_is_the_paper_on_the_first_built_in_bundle() -> None:
-    order = take_order({}, with_images=True)
-    assert order.job.bundle.path == DEFAULT.path
-    assert order.job == Job(order.job.bundle, Settings())
-    assert (order.subjects, order.checkpoint) == ((), None)
-    assert order.lines[0].startswith("model: v3-low, built in")
-    assert order.hint is not None
-    assert f"--preset {DEFAULT_LOOK}" in order.hint
+    request = parse_request({}, with_images=True)
+    assert request.job.bundle.path == DEFAULT.path
+    assert request.job == Job(request.job.bundle, Settings())
+    assert (request.sources, request.checkpoint) == ((), None)
+    assert request.lines[0].startswith("model: v3-low, built in")
+    assert request.hint is not None
+    assert f"--preset {DEFAULT_LOOK}" in request.hint
     assert DEFAULT_LOOK in PRESETS
 
 
@@ -71,35 +71,35 @@ def of_precision(path: Path, precision: str) -> str:
 
 def test_a_named_bundle_brings_its_precision_along(folder: Path) -> None:
     name = of_precision(folder / "half.onnx", "fp16")
-    order = order_of(model=name, **CPU)
-    assert order.job.settings.execution == Execution("cpu", 1, precision="fp16")
-    assert order.lines[-1] == "a bundle of fp16 is slower than one of fp32 on the provider cpu"
-    assert order_of(model=name, precision="fp16", **CPU).job.settings == order.job.settings
+    request = request_of(model=name, **CPU)
+    assert request.job.settings.execution == Execution("cpu", 1, precision="fp16")
+    assert request.lines[-1] == "a bundle of fp16 is slower than one of fp32 on the provider cpu"
+    assert request_of(model=name, precision="fp16", **CPU).job.settings == request.job.settings
     with pytest.raises(SettingsError, match=r"half.onnx is a bundle of fp16, fp32 takes one of fp32"):
-        order_of(model=name, precision="fp32", **CPU)
+        request_of(model=name, precision="fp32", **CPU)
 
 
 def test_of_fp32_on_the_cpu_nothing_is_warned() -> None:
-    assert not [line for line in order_of(**CPU).lines if "slower" in line]
+    assert not [line for line in request_of(**CPU).lines if "slower" in line]
 
 
 def test_a_precision_that_no_provider_here_has_is_refused() -> None:
     with pytest.raises(ProviderError, match="provider cpu has no bf16"):
-        order_of(precision="bf16", **CPU)
+        request_of(precision="bf16", **CPU)
     with pytest.raises(SettingsError, match="precision must be one of fp32, bf16, fp16, mixed"):
-        order_of(precision="fp8", **CPU)
+        request_of(precision="fp8", **CPU)
 
 
 def test_a_bundle_is_a_path_a_name_or_the_beginning_of_one() -> None:
     bundle_folder().mkdir(parents=True)
     (bundle_folder() / "small-net.onnx").write_bytes(TINY_BYTES)
     for name in ("tiny.onnx", "small-net", "small"):
-        order = take_order({"model": name}, with_images=True)
-        assert order.job.bundle.metadata.backbone == "tiny"
+        request = parse_request({"model": name}, with_images=True)
+        assert request.job.bundle.metadata.backbone == "tiny"
 
 
 def test_options_become_settings_files_and_execution() -> None:
-    order = order_of(
+    request = request_of(
         **CPU,
         memory="900MB",
         steps=7,
@@ -113,7 +113,7 @@ def test_options_become_settings_files_and_execution() -> None:
         every=3,
         overwrite=True,
     )
-    job = order.job
+    job = request.job
     assert job.settings == Settings(
         steps=7,
         channels=("low:1,-2", "mid:0"),
@@ -128,34 +128,38 @@ def test_options_become_settings_files_and_execution() -> None:
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "keras"])
 def test_a_preset_alone_brings_its_bundle_and_its_layers(name: str) -> None:
-    order = take_order({"preset": name, "seed": 5}, with_images=True)
-    chosen, settings = PRESETS[name], order.job.settings
+    request = parse_request({"preset": name, "seed": 5}, with_images=True)
+    chosen, settings = PRESETS[name], request.job.settings
     assert settings == replace(chosen.changed({"seed": 5}))
-    assert order.job.bundle.is_built_in
-    names = order.job.bundle.metadata.layer_names
+    assert request.job.bundle.is_built_in
+    names = request.job.bundle.metadata.layer_names
     if not settings.channels:
-        assert [bool(weight) for weight in settings.vector(names)] == [layer in chosen.layers for layer in names]
-    assert order.lines[1:] == [f"preset: {name}. {chosen.sentence}"]
-    assert order.hint is None
+        assert [bool(weight) for weight in settings.weights_of(names)] == [layer in chosen.layers for layer in names]
+    assert request.lines[1:] == [f"preset: {name}. {chosen.sentence}"]
+    assert request.hint is None
 
 
 def test_a_preset_whose_layers_the_bundle_lacks_is_refused_but_with_layers_of_its_own() -> None:
     with pytest.raises(SettingsError, match="preset paper climbs mixed0, mixed1, mixed2, and the bundle has no mixed0"):
-        order_of(preset="paper")
-    assert order_of(preset="tutorial", layers="mid").job.settings == replace(
+        request_of(preset="paper")
+    assert request_of(preset="tutorial", layers="mid").job.settings == replace(
         PRESETS["tutorial"].settings, layer_weights={"mid": 1.0}
     )
-    assert order_of(preset="tutorial", channels=["mid:1"]).job.settings.vector(("low", "mid", "high")) == [0, 1, 0]
+    assert request_of(preset="tutorial", channels=["mid:1"]).job.settings.weights_of(("low", "mid", "high")) == [
+        0,
+        1,
+        0,
+    ]
 
 
 def test_a_guide_takes_the_place_of_a_preset_s_channels_and_keeps_its_layers() -> None:
-    settings = take_order({"preset": "feathers", "guide": "guide.png"}, with_images=True).job.settings
+    settings = parse_request({"preset": "feathers", "guide": "guide.png"}, with_images=True).job.settings
     assert PRESETS["feathers"].settings.channels
     assert (settings.channels, settings.layer_weights) == ((), {"mixed3": 1.0})
 
 
 def test_a_bundle_of_another_objective_is_noticed() -> None:
-    lines = take_order({"preset": "tutorial", "model": "v3-mid-l2"}, with_images=True).lines
+    lines = parse_request({"preset": "tutorial", "model": "v3-mid-l2"}, with_images=True).lines
     command = "onnxdream export --model v3 --layers mixed3,mixed5"
     assert lines[-1] == f"preset tutorial is made for another objective; for its own: {command}"
 
@@ -163,35 +167,35 @@ def test_a_bundle_of_another_objective_is_noticed() -> None:
 def test_layers_weigh_one_and_the_others_nothing() -> None:
     names = ("low", "mid", "high")
     for given in ("high, low", ["high", "low"]):
-        assert order_of(layers=given).job.settings.vector(names) == [1, 0, 1]
-    assert order_of(channels=["mid:2", "high:-1"]).job.settings.vector(names) == [0, 1, 1]
-    both = order_of(channels=["mid:2"], layer_weights="mid=-2,low=1").job.settings
-    assert both.vector(names) == [1, -2, 0]
+        assert request_of(layers=given).job.settings.weights_of(names) == [1, 0, 1]
+    assert request_of(channels=["mid:2", "high:-1"]).job.settings.weights_of(names) == [0, 1, 1]
+    both = request_of(channels=["mid:2"], layer_weights="mid=-2,low=1").job.settings
+    assert both.weights_of(names) == [1, -2, 0]
 
 
 def test_a_config_file_is_taken_and_the_command_line_wins() -> None:
     Path("run.toml").write_text(
         'preset = "tutorial"\nsteps = 5\njitter = 3\nmodel = "tiny.onnx"\noutput = "out"\nlayers = ["low"]\n'
     )
-    order = take_order({"config": Path("run.toml"), "jitter": 4}, with_images=True)
+    request = parse_request({"config": Path("run.toml"), "jitter": 4}, with_images=True)
     expected = replace(PRESETS["tutorial"].settings, steps=5, jitter=4, layer_weights={"low": 1.0})
-    assert order.job.settings == expected
-    assert order.job.output == Path("out")
-    assert order.job.bundle.metadata.backbone == "tiny"
+    assert request.job.settings == expected
+    assert request.job.output == Path("out")
+    assert request.job.bundle.metadata.backbone == "tiny"
 
 
 def test_noise_is_a_subject_of_its_own() -> None:
-    order = order_of(with_images=False, noise="64x48", seed=3)
-    (subject,) = order.subjects
-    assert subject == Subject.of_noise((64, 48))
-    assert subject.read(order.job.settings).pixels.shape == (48, 64, 3)
+    request = request_of(with_images=False, noise="64x48", seed=3)
+    (source,) = request.sources
+    assert source == Source.of_noise((64, 48))
+    assert source.read(request.job.settings).pixels.shape == (48, 64, 3)
     Path("noise.toml").write_text("noise = [64, 48]\nseed = 3\n")
-    assert take_order({"model": "tiny.onnx", "config": "noise.toml"}, with_images=False).subjects == order.subjects
+    assert parse_request({"model": "tiny.onnx", "config": "noise.toml"}, with_images=False).sources == request.sources
 
 
 def test_a_provider_that_was_passed_over_is_said(broken_cuda: str) -> None:
-    order = order_of()
-    assert order.lines[-1] == order.job.choice.notice == broken_cuda
+    request = request_of()
+    assert request.lines[-1] == request.job.choice.notice == broken_cuda
 
 
 CONTRADICTIONS: dict[str, tuple[Mapping[str, Any], str]] = {
@@ -226,62 +230,62 @@ CONTRADICTIONS: dict[str, tuple[Mapping[str, Any], str]] = {
 def test_contradictions_are_refused(case: str) -> None:
     options, words = CONTRADICTIONS[case]
     with pytest.raises(SettingsError) as refusal:
-        order_of(**options)
+        request_of(**options)
     assert words in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
 def test_no_picture_is_refused() -> None:
     with pytest.raises(SettingsError, match="no picture given: name one"):
-        order_of(with_images=False)
+        request_of(with_images=False)
 
 
 # A dream again
 
 
-def dreamed(settings: Settings, subject: Subject | None = None, **more: Any) -> Path:
+def dreamed(settings: Settings, source: Source | None = None, **more: Any) -> Path:
     """The record of a dream of bears.png."""
     job = Job(Bundle.load("tiny.onnx"), replace(settings, steps=2, snapshots=(), execution=Execution("cpu", 1)), **more)
-    _, results = dream_subject(job, subject or Subject(Path("bears.png")), SILENT)
+    _, results = dream_source(job, source or Source(Path("bears.png")), SILENT)
     return results.record
 
 
 def test_a_record_is_repeated_with_its_settings_its_bundle_and_its_files() -> None:
     settings = Settings(octaves=2, jitter=3, feather=1.5)
     record = dreamed(settings, mask=Path("mask.png"), guide=Path("guide.png"))
-    order = take_order({"repeat": record, "output": Path("out"), "overwrite": True}, with_images=False)
-    job = order.job
+    request = parse_request({"repeat": record, "output": Path("out"), "overwrite": True}, with_images=False)
+    job = request.job
     assert replace(job.settings, execution=Execution()) == replace(settings, steps=2, snapshots=())
     assert job.settings.execution.threads == 1
     assert job.settings.execution.tile_pixels is not None
     assert job.bundle.data == TINY_BYTES
     assert (job.mask, job.guide) == (Path("mask.png").resolve(), Path("guide.png").resolve())
     assert (job.output, job.overwrite) == (Path("out"), True)
-    assert order.subjects == (Subject(Path("bears.png").resolve()),)
-    assert order.lines[0].startswith("model: tiny.onnx")
+    assert request.sources == (Source(Path("bears.png").resolve()),)
+    assert request.lines[0].startswith("model: tiny.onnx")
 
 
 def test_a_record_is_repeated_with_another_picture() -> None:
-    order = take_order({"repeat": dreamed(Settings())}, with_images=True)
-    assert order.subjects == ()
+    request = parse_request({"repeat": dreamed(Settings())}, with_images=True)
+    assert request.sources == ()
 
 
 def test_repeated_noise_is_the_same_noise() -> None:
     settings = Settings(noise=(40, 30), seed=4)
-    record = dreamed(settings, Subject.of_noise((40, 30)))
-    order = take_order({"repeat": record, "output": Path("again")}, with_images=False)
-    (subject,) = order.subjects
-    again, _ = dream_subject(order.job, subject, SILENT)
-    first = dream(subject.read(settings).pixels, Bundle.load(TINY_PATH), order.job.settings)
+    record = dreamed(settings, Source.of_noise((40, 30)))
+    request = parse_request({"repeat": record, "output": Path("again")}, with_images=False)
+    (source,) = request.sources
+    again, _ = dream_source(request.job, source, SILENT)
+    first = dream(source.read(settings).pixels, Bundle.load(TINY_PATH), request.job.settings)
     assert (again.picture == first.picture).all()
     assert (again.losses == first.losses).all()
 
 
 def test_the_settings_of_noise_on_a_picture_are_no_longer_of_noise() -> None:
-    record = dreamed(Settings(noise=(40, 30)), Subject.of_noise((40, 30)))
-    order = take_order({"repeat": record}, with_images=True)
-    assert order.job.settings.noise is None
-    assert order.subjects == ()
+    record = dreamed(Settings(noise=(40, 30)), Source.of_noise((40, 30)))
+    request = parse_request({"repeat": record}, with_images=True)
+    assert request.job.settings.noise is None
+    assert request.sources == ()
 
 
 @pytest.mark.parametrize(
@@ -290,7 +294,7 @@ def test_the_settings_of_noise_on_a_picture_are_no_longer_of_noise() -> None:
 )
 def test_other_options_beside_repeat_are_refused(more: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="--repeat takes every setting from the record"):
-        take_order({"repeat": dreamed(Settings()), **more}, with_images=False)
+        parse_request({"repeat": dreamed(Settings()), **more}, with_images=False)
 
 
 @pytest.mark.parametrize("lost", ["mask.png", "guide.png", "bears.png"])
@@ -298,7 +302,7 @@ def test_a_lost_file_of_a_record_is_named(lost: str) -> None:
     record = dreamed(Settings(), mask=Path("mask.png"), guide=Path("guide.png"))
     Path(lost).unlink()
     with pytest.raises(RecordError, match=f"{lost} is not here, or not as it was"):
-        take_order({"repeat": record}, with_images=False)
+        parse_request({"repeat": record}, with_images=False)
 
 
 @pytest.mark.parametrize("noise_size", [[3], [3, 4, 5], [0, 4], "64x48", [4.5, 3]])
@@ -308,7 +312,7 @@ def test_a_record_with_nonsense_for_noise_is_refused(noise_size: Any) -> None:
     data["settings"]["noise"] = noise_size
     record.write_text(json.dumps(data))
     with pytest.raises(RecordError, match="noise"):
-        take_order({"repeat": record}, with_images=False)
+        parse_request({"repeat": record}, with_images=False)
 
 
 # Going on; the rest of it is in test_checkpoint
@@ -317,6 +321,6 @@ def test_a_record_with_nonsense_for_noise_is_refused(noise_size: Any) -> None:
 @pytest.mark.parametrize("more", [{"steps": 3}, {"repeat": Path("x.json")}, {"output": Path("x")}, {"overwrite": True}])
 def test_nothing_stands_beside_resume(more: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="--resume takes everything from the checkpoint"):
-        take_order({"resume": Path("x.checkpoint"), **more}, with_images=False)
+        parse_request({"resume": Path("x.checkpoint"), **more}, with_images=False)
     with pytest.raises(SettingsError, match="--resume takes everything from the checkpoint"):
-        take_order({"resume": Path("x.checkpoint")}, with_images=True)
+        parse_request({"resume": Path("x.checkpoint")}, with_images=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pictures_fixture import in_limited_files, listing, load, noise
 
-from onnxdream.runtime.dream.results import Results, free_name, names_a_picture
+from onnxdream.runtime.dream.results import Results, free_name, is_picture_path
 from onnxdream.runtime.errors import OutputError
 
 BEARS = Path("pictures/bears.jpg")
@@ -44,14 +44,14 @@ def test_an_output_that_names_a_picture_is_the_picture(tmp_path: Path) -> None:
     [("a.png", True), ("a.JPG", True), ("a.tif", True), ("a.webp", True), ("a", False), ("a.d", False)],
 )
 def test_an_output_is_a_picture_by_its_suffix(name: str, is_picture: bool, tmp_path: Path) -> None:
-    assert names_a_picture(tmp_path / name) is is_picture
+    assert is_picture_path(tmp_path / name) is is_picture
 
 
 def test_a_folder_that_is_called_like_a_picture_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.png").mkdir()
-    assert not names_a_picture(tmp_path / "a.png")
-    assert not names_a_picture(None)
-    assert not names_a_picture(Path("x" * 5000))
+    assert not is_picture_path(tmp_path / "a.png")
+    assert not is_picture_path(None)
+    assert not is_picture_path(Path("x" * 5000))
     assert Results.place(BEARS, tmp_path / "a.png", overwrite=False).picture == tmp_path / "a.png" / "bears-dream.png"
 
 

@@ -12,7 +12,7 @@ from picture_bytes import (
     PICTURE,
     PROFILE,
     WIDTH,
-    Order,
+    ByteOrder,
     decoded,
     encoded,
     exif_block,
@@ -89,12 +89,12 @@ def test_other_kinds_are_known_by_name_and_refused(start: bytes, kind: str | Non
 
 @pytest.mark.parametrize("order", ["little", "big"])
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "lossy WebP", "lossless WebP"])
-def test_orientation_from_exif(name: str, order: Order) -> None:
+def test_orientation_from_exif(name: str, order: ByteOrder) -> None:
     assert read_container(with_exif(SOUND[name], exif_block(6, order))).orientation == 6
 
 
 @pytest.mark.parametrize("order", ["little", "big"])
-def test_orientation_of_a_tiff_is_taken_out_of_what_is_decoded(order: Order) -> None:
+def test_orientation_of_a_tiff_is_taken_out_of_what_is_decoded(order: ByteOrder) -> None:
     container = read_container(tiff_picture(PICTURE[..., :3], order, _274=6))
     assert (container.orientation, container.width, container.height) == (6, WIDTH, HEIGHT)
     assert decoded(container.bare).shape == (HEIGHT, WIDTH, 3)
@@ -267,7 +267,7 @@ def test_a_hostile_tiff_ends_quickly() -> None:
     ids=["segments", "fill bytes", "PNG chunks", "WebP chunks"],
 )
 def test_endless_parts_are_refused(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "_MOST_PARTS", 1000)
+    monkeypatch.setattr(formats, "_MAX_PARTS", 1000)
     with pytest.raises(DamagedContainerError, match="too many"):
         read_container(data)
 

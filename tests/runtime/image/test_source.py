@@ -11,7 +11,7 @@ from pictures_fixture import noise, save
 
 from onnxdream.runtime import Settings
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.image.source import Subject, noise_picture
+from onnxdream.runtime.image.source import Source, noise_picture
 from onnxdream.runtime.settings.parsing import parse_size
 
 
@@ -37,20 +37,20 @@ def test_noise_is_grey_with_a_little_grain() -> None:
 
 
 def test_a_subject_of_noise_takes_the_seed_of_the_settings_and_tells_no_path() -> None:
-    subject = Subject.of_noise((40, 30))
-    assert subject.name == "noise-40x30"
-    picture = subject.read(Settings(seed=5))
+    source = Source.of_noise((40, 30))
+    assert source.name == "noise-40x30"
+    picture = source.read(Settings(seed=5))
     np.testing.assert_array_equal(picture.pixels, noise_picture(40, 30, 5).pixels)
-    source = subject.source(picture)
-    assert (source.name, source.sha256, source.path) == ("noise-40x30", picture.sha256, None)
+    file = source.file(picture)
+    assert (file.name, file.sha256, file.path) == ("noise-40x30", picture.sha256, None)
 
 
 def test_a_subject_of_a_file_tells_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "bears.png", noise(20, 30))
     monkeypatch.chdir(tmp_path)
-    subject = Subject(Path("bears.png"))
-    source = subject.source(subject.read(Settings()))
-    assert source.path == str((tmp_path / "bears.png").resolve())
+    source = Source(Path("bears.png"))
+    file = source.file(source.read(Settings()))
+    assert file.path == str((tmp_path / "bears.png").resolve())
 
 
 @pytest.mark.parametrize("text", ["512x384", " 512 x 384 ", "512×384"])
@@ -76,21 +76,21 @@ def test_a_size_that_means_nothing_is_refused_with_an_example(text: str) -> None
 def test_the_dreamed_size_is_bounded_and_never_enlarged(
     max_size: int | None, size: tuple[int, int], tmp_path: Path
 ) -> None:
-    picture = Subject(save(tmp_path / "a.png", noise(60, 80)))
+    picture = Source(save(tmp_path / "a.png", noise(60, 80)))
     assert picture.dreamed_size(max_size) == size
-    assert Subject.of_noise((80, 60)).dreamed_size(max_size) == size
+    assert Source.of_noise((80, 60)).dreamed_size(max_size) == size
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_dreamed_size_is_the_upright_picture_s(orientation: int, tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", noise(60, 80))
     path.write_bytes(with_exif(path.read_bytes(), exif_block(orientation)))
-    subject = Subject(path)
-    assert subject.dreamed_size(40) == ((30, 40) if orientation <= 4 else (40, 30))
-    assert subject.dreamed_size(None) == subject.read(Settings()).pixels.shape[:2]
+    source = Source(path)
+    assert source.dreamed_size(40) == ((30, 40) if orientation <= 4 else (40, 30))
+    assert source.dreamed_size(None) == source.read(Settings()).pixels.shape[:2]
 
 
 def test_what_cannot_be_read_has_no_size(tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    assert [Subject(path).dreamed_size(40) for path in (broken, tmp_path / "lost.png")] == [(0, 0), (0, 0)]
+    assert [Source(path).dreamed_size(40) for path in (broken, tmp_path / "lost.png")] == [(0, 0), (0, 0)]

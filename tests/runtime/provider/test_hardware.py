@@ -11,14 +11,14 @@ import pytest
 
 from onnxdream.runtime.provider import hardware as hardware_module
 from onnxdream.runtime.provider.hardware import (
-    Facts,
     Gpu,
+    Hardware,
     Jetson,
+    detect_hardware,
     flags_in,
     gpu_in,
     jetson_in,
     libraries_in,
-    look,
     machine_memory,
     quota_in,
 )
@@ -43,7 +43,7 @@ def test_cpu_flags_are_those_of_the_first_core() -> None:
     ("flags", "found"), [({"avx512_bf16"}, True), ({"amx_bf16"}, True), ({"avx512f", "bf16"}, False), (set(), False)]
 )
 def test_bf16_is_a_matter_of_flags(flags: set[str], found: bool) -> None:
-    assert Facts(cpu_flags=frozenset(flags)).has_bf16 is found
+    assert Hardware(cpu_flags=frozenset(flags)).has_bf16 is found
 
 
 @pytest.mark.parametrize(("text", "quota"), [("150000 100000", 1.5), ("max 100000", None), ("", None), ("odd", None)])
@@ -80,10 +80,10 @@ def test_a_gpu_is_what_nvidia_smi_says(answer: str, gpu: Gpu | None) -> None:
 
 
 def test_a_gpu_without_memory_of_its_own_shares_the_machine_s() -> None:
-    assert Facts(gpu=Gpu("GB10", "580", None, "12.1")).shares_memory
-    assert Facts(jetson=Jetson("a Jetson", "")).shares_memory
-    assert not Facts(gpu=Gpu("H200", "580", 2**37, "9.0")).shares_memory
-    assert not Facts().shares_memory
+    assert Hardware(gpu=Gpu("GB10", "580", None, "12.1")).shares_memory
+    assert Hardware(jetson=Jetson("a Jetson", "")).shares_memory
+    assert not Hardware(gpu=Gpu("H200", "580", 2**37, "9.0")).shares_memory
+    assert not Hardware().shares_memory
 
 
 def test_libraries_have_versions() -> None:
@@ -95,12 +95,12 @@ def test_libraries_have_versions() -> None:
         "libnvinfer.so",
         "libcudart.so.11-gdb.py",
     ]
-    facts = Facts(libraries=tuple(libraries_in([*files, "libnvinfer.so.10.3.0", "libcudart.so.13"])))
-    assert set(facts.versions_of("cudart")) == {"12.6.68", "13"}
-    assert facts.majors_of("cudart") == {12, 13}
-    assert facts.versions_of("cudnn") == ("9",)
-    assert facts.versions_of("nvinfer") == ("10.3.0",)
-    assert facts.majors_of("cublas") == set()
+    hardware = Hardware(libraries=tuple(libraries_in([*files, "libnvinfer.so.10.3.0", "libcudart.so.13"])))
+    assert set(hardware.versions_of("cudart")) == {"12.6.68", "13"}
+    assert hardware.majors_of("cudart") == {12, 13}
+    assert hardware.versions_of("cudnn") == ("9",)
+    assert hardware.versions_of("nvinfer") == ("10.3.0",)
+    assert hardware.majors_of("cublas") == set()
 
 
 @pytest.mark.skipif(not hasattr(os, "sysconf"), reason="the system does not tell its memory")
@@ -128,11 +128,11 @@ def test_the_memory_is_the_machine_s_or_what_its_cgroup_leaves(
 
 
 def test_this_machine_has_facts() -> None:
-    facts = look()
-    assert facts is look()
-    assert (facts.system, facts.architecture) == (platform.system(), platform.machine())
-    assert facts.packages["numpy"] == np.__version__
-    assert 1 <= facts.cores <= facts.logical_cpus == os.cpu_count()
-    assert facts.memory > 10**8
+    hardware = detect_hardware()
+    assert hardware is detect_hardware()
+    assert (hardware.system, hardware.architecture) == (platform.system(), platform.machine())
+    assert hardware.packages["numpy"] == np.__version__
+    assert 1 <= hardware.cores <= hardware.logical_cpus == os.cpu_count()
+    assert hardware.memory > 10**8
     if os.path.exists("/proc/cpuinfo"):
-        assert facts.cpu_flags
+        assert hardware.cpu_flags

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from onnxdream.runtime.provider.cards import PROVIDERS
-from onnxdream.runtime.provider.hardware import Facts, Gpu, Jetson
-from onnxdream.runtime.provider.known_issues import clashes, nvidia_issues, standing_traps
+from onnxdream.runtime.provider.hardware import Gpu, Hardware, Jetson
+from onnxdream.runtime.provider.known_issues import clashes, detect_issues, nvidia_issues
 from onnxdream.runtime.settings.settings import ProviderName
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -55,65 +55,65 @@ def test_a_clash_names_all_that_clash() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "available", "names"),
+    ("hardware", "available", "names"),
     [
-        (Facts(), [CPU], []),
-        (Facts(packages={"onnxruntime": "1.32.0"}), [CPU], []),
-        (Facts(gpu=RTX, packages={"onnxruntime-gpu": "1.31.1"}), [CUDA, CPU], []),
-        (Facts(gpu=RTX, packages={"onnxruntime": "1.32.0"}), [CPU], ["GPU unused"]),
-        (Facts(gpu=RTX, packages={"onnxruntime-openvino": "1.24.1"}), [CPU], []),  # chosen by somebody who knows
-        (Facts(jetson=ORIN), [CPU], ["Jetson wheel"]),
-        (Facts(jetson=ORIN, public_gpu_wheel=True), [CUDA, CPU], ["Jetson wheel"]),
-        (Facts(jetson=ORIN), [TENSORRT, CUDA, CPU], []),
-        (Facts(libraries=("libnvinfer.so.11.4.0",)), [TENSORRT, CUDA, CPU], ["TensorRT 11"]),
-        (Facts(libraries=("libnvinfer.so.11.4.0",)), [CPU], []),
-        (Facts(libraries=("libnvinfer.so.11.4.0", "libnvinfer.so.10.3.0")), [TENSORRT, CUDA, CPU], []),
-        (Facts(jetson=ORIN, packages={"onnxruntime": "1", "onnxruntime-gpu": "1"}), [CPU],
+        (Hardware(), [CPU], []),
+        (Hardware(packages={"onnxruntime": "1.32.0"}), [CPU], []),
+        (Hardware(gpu=RTX, packages={"onnxruntime-gpu": "1.31.1"}), [CUDA, CPU], []),
+        (Hardware(gpu=RTX, packages={"onnxruntime": "1.32.0"}), [CPU], ["GPU unused"]),
+        (Hardware(gpu=RTX, packages={"onnxruntime-openvino": "1.24.1"}), [CPU], []),  # chosen by somebody who knows
+        (Hardware(jetson=ORIN), [CPU], ["Jetson wheel"]),
+        (Hardware(jetson=ORIN, public_gpu_wheel=True), [CUDA, CPU], ["Jetson wheel"]),
+        (Hardware(jetson=ORIN), [TENSORRT, CUDA, CPU], []),
+        (Hardware(libraries=("libnvinfer.so.11.4.0",)), [TENSORRT, CUDA, CPU], ["TensorRT 11"]),
+        (Hardware(libraries=("libnvinfer.so.11.4.0",)), [CPU], []),
+        (Hardware(libraries=("libnvinfer.so.11.4.0", "libnvinfer.so.10.3.0")), [TENSORRT, CUDA, CPU], []),
+        (Hardware(jetson=ORIN, packages={"onnxruntime": "1", "onnxruntime-gpu": "1"}), [CPU],
          ["clashing packages", "Jetson wheel"]),
     ],
 )  # fmt: skip
 def test_a_machine_s_traps_are_known_before_anything_is_tried(
-    facts: Facts, available: list[str], names: list[str]
+    hardware: Hardware, available: list[str], names: list[str]
 ) -> None:
-    assert [trap.name for trap in standing_traps(facts, available)] == names
+    assert [trap.name for trap in detect_issues(hardware, available)] == names
 
 
 def test_a_jetson_is_told_which_wheel_it_needs() -> None:
-    (trap,) = standing_traps(Facts(jetson=ORIN), [CPU])
+    (trap,) = detect_issues(Hardware(jetson=ORIN), [CPU])
     assert "NVIDIA Jetson Orin Nano Developer Kit, L4T 36.4.3" in trap.what
     assert "built for this JetPack" in trap.fix
     assert "jp6/cu126" in trap.fix
 
 
 @pytest.mark.parametrize(
-    ("failure", "facts", "name", "words"),
+    ("failure", "hardware", "name", "words"),
     [
-        (LACKS_CUDA_13, Facts(), "CUDA libraries missing", ("CUDA 13", "onnxruntime-gpu[cuda,cudnn]")),
-        (LACKS_CUDA_13, Facts(libraries=("libcudart.so.12.6.68",)), "CUDA 13 wanted",
+        (LACKS_CUDA_13, Hardware(), "CUDA libraries missing", ("CUDA 13", "onnxruntime-gpu[cuda,cudnn]")),
+        (LACKS_CUDA_13, Hardware(libraries=("libcudart.so.12.6.68",)), "CUDA 13 wanted",
          ("CUDA 12 is here", "needs CUDA 13", "onnxruntime-gpu<1.27")),
-        (LACKS_CUDA_12, Facts(libraries=("libcudart.so.13",)), "CUDA 12 wanted",
+        (LACKS_CUDA_12, Hardware(libraries=("libcudart.so.13",)), "CUDA 12 wanted",
          ("CUDA 13 is here", "needs CUDA 12", "the latest for CUDA 13")),
-        (LACKS_CUDA_13, Facts(libraries=("libcudart.so.13",)), "CUDA libraries missing", ("does not find CUDA 13",)),
-        (LACKS_CUDA_13, Facts(jetson=ORIN, libraries=("libcudart.so.12.6.68",)), "CUDA 13 wanted",
+        (LACKS_CUDA_13, Hardware(libraries=("libcudart.so.13",)), "CUDA libraries missing", ("does not find CUDA 13",)),
+        (LACKS_CUDA_13, Hardware(jetson=ORIN, libraries=("libcudart.so.12.6.68",)), "CUDA 13 wanted",
          ("needs CUDA 13", "built for this JetPack")),
-        (lacks("libcufft.so.12"), Facts(), "CUDA libraries missing", ("does not find CUDA:",)),
-        (lacks("libcudnn.so.9"), Facts(), "cuDNN missing", ("need it", "onnxruntime-gpu[cuda,cudnn]")),
-        (lacks("libcudnn_graph.so.9"), Facts(libraries=("libcudnn.so.8.9.7",)), "cuDNN missing", ("cuDNN 8.9.7",)),
-        (lacks("libcudnn.so.9"), Facts(jetson=ORIN), "cuDNN missing", ("nvidia-jetpack",)),
-        (lacks("libcuda.so.1"), Facts(), "NVIDIA driver", ("install a newer driver",)),
-        ("CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version", Facts(gpu=RTX),
+        (lacks("libcufft.so.12"), Hardware(), "CUDA libraries missing", ("does not find CUDA:",)),
+        (lacks("libcudnn.so.9"), Hardware(), "cuDNN missing", ("need it", "onnxruntime-gpu[cuda,cudnn]")),
+        (lacks("libcudnn_graph.so.9"), Hardware(libraries=("libcudnn.so.8.9.7",)), "cuDNN missing", ("cuDNN 8.9.7",)),
+        (lacks("libcudnn.so.9"), Hardware(jetson=ORIN), "cuDNN missing", ("nvidia-jetpack",)),
+        (lacks("libcuda.so.1"), Hardware(), "NVIDIA driver", ("install a newer driver",)),
+        ("CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version", Hardware(gpu=RTX),
          "NVIDIA driver", ("older",)),
-        (NO_KERNEL, Facts(jetson=ORIN), "Jetson wheel", ("no code for a Jetson's GPU", "Orin Nano")),
-        (NO_KERNEL, Facts(gpu=Gpu("GTX 1080", "580", 8 * 2**30, "6.1")), "GPU without code",
+        (NO_KERNEL, Hardware(jetson=ORIN), "Jetson wheel", ("no code for a Jetson's GPU", "Orin Nano")),
+        (NO_KERNEL, Hardware(gpu=Gpu("GTX 1080", "580", 8 * 2**30, "6.1")), "GPU without code",
          ("GTX 1080, compute capability 6.1", "onnxruntime-gpu<1.27")),
-        ("CUDA failure 100: no CUDA-capable device is detected", Facts(), "no GPU", ("nvidia-smi",)),
-        (lacks("libnvinfer.so.10"), Facts(), "TensorRT missing", ("tensorrt-cu13>=10,<11",)),
-        (lacks("libnvinfer.so.10"), Facts(libraries=("libnvinfer.so.11.4.0",)), "TensorRT 11",
+        ("CUDA failure 100: no CUDA-capable device is detected", Hardware(), "no GPU", ("nvidia-smi",)),
+        (lacks("libnvinfer.so.10"), Hardware(), "TensorRT missing", ("tensorrt-cu13>=10,<11",)),
+        (lacks("libnvinfer.so.10"), Hardware(libraries=("libnvinfer.so.11.4.0",)), "TensorRT 11",
          ("TensorRT 11 is here", "needs TensorRT 10", "tensorrt-cu13>=10,<11")),
     ],
 )  # fmt: skip
-def test_a_failure_is_traced_to_its_trap(failure: str, facts: Facts, name: str, words: tuple[str, ...]) -> None:
-    trap = next(iter(nvidia_issues(failure, facts)), None)
+def test_a_failure_is_traced_to_its_trap(failure: str, hardware: Hardware, name: str, words: tuple[str, ...]) -> None:
+    trap = next(iter(nvidia_issues(failure, hardware)), None)
     assert trap is not None
     assert trap.name == name
     assert "\n" not in str(trap)
@@ -123,8 +123,8 @@ def test_a_failure_is_traced_to_its_trap(failure: str, facts: Facts, name: str, 
 
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
 def test_what_has_no_cuda_falls_into_none_of_its_traps(provider: ProviderName) -> None:
-    assert not list(PROVIDERS[provider].known_issues(LACKS_CUDA_13, Facts()))
+    assert not list(PROVIDERS[provider].known_issues(LACKS_CUDA_13, Hardware()))
 
 
 def test_a_failure_that_nobody_has_seen_is_no_trap() -> None:
-    assert not list(nvidia_issues("the cat sat on the keyboard", Facts()))
+    assert not list(nvidia_issues("the cat sat on the keyboard", Hardware()))

@@ -17,7 +17,7 @@ def session(data: bytes) -> ort.InferenceSession:
 
 def test_sources_are_names_numbers_and_arrays() -> None:
     graph = Graph()
-    x, rows = graph.input("x", (2, 3)), graph.input("rows", (2,), whole=True)
+    x, rows = graph.input("x", (2, 3)), graph.input("rows", (2,), int64=True)
     sums = graph.add("Add", graph.add("Mul", x, 0.5), np.array([[1.0], [2.0]]))
     output = graph.add("Transpose", graph.add("Gather", sums, rows, axis=0), perm=[1, 0])
     values = np.arange(6, dtype=np.float32).reshape(2, 3)

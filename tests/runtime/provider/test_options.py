@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from onnxdream.runtime.errors import ProviderError
-from onnxdream.runtime.provider.hardware import Facts, Gpu, Jetson
+from onnxdream.runtime.provider.hardware import Gpu, Hardware, Jetson
 from onnxdream.runtime.provider.options import (
     cache_folder,
     cuda_options,
@@ -22,7 +22,7 @@ from onnxdream.runtime.provider.options import (
 )
 
 GPU = Gpu("NVIDIA GeForce RTX 4070", "580.65.06", 12 * 2**30, "8.9")
-MACHINE = Facts(gpu=GPU, libraries=("libnvinfer.so.10.3.0", "libcudart.so.12.6.68"))
+MACHINE = Hardware(gpu=GPU, libraries=("libnvinfer.so.10.3.0", "libcudart.so.12.6.68"))
 SIZES = {"batch": 1, "height": 384, "width": 512}
 POSIX = pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners of files here")
 
@@ -65,7 +65,7 @@ def test_openvino_gets_a_precision_and_threads_as_json_text(precision: Any, hint
 
 
 def folder_of(**changes: Any) -> Path:
-    told = {"model": b"model", "sizes": SIZES, "precision": "fp32", "facts": MACHINE, "onnxruntime_version": "1.31.1"}
+    told = {"model": b"model", "sizes": SIZES, "precision": "fp32", "hardware": MACHINE, "onnxruntime_version": "1.31.1"}
     return engine_folder(**{**told, **changes})
 
 
@@ -76,11 +76,11 @@ def folder_of(**changes: Any) -> Path:
         {"sizes": {**SIZES, "height": 512}},
         {"precision": "fp16"},
         {"onnxruntime_version": "1.32.0"},
-        {"facts": replace(MACHINE, libraries=("libnvinfer.so.10.16.1", "libcudart.so.12.6.68"))},
-        {"facts": replace(MACHINE, libraries=("libnvinfer.so.10.3.0", "libcudart.so.13.0.1"))},
-        {"facts": replace(MACHINE, gpu=replace(GPU, name="NVIDIA L4"))},
-        {"facts": replace(MACHINE, gpu=replace(GPU, driver="590.1"))},
-        {"facts": replace(MACHINE, gpu=None, jetson=Jetson("NVIDIA Jetson Orin Nano", "36.4.3"))},
+        {"hardware": replace(MACHINE, libraries=("libnvinfer.so.10.16.1", "libcudart.so.12.6.68"))},
+        {"hardware": replace(MACHINE, libraries=("libnvinfer.so.10.3.0", "libcudart.so.13.0.1"))},
+        {"hardware": replace(MACHINE, gpu=replace(GPU, name="NVIDIA L4"))},
+        {"hardware": replace(MACHINE, gpu=replace(GPU, driver="590.1"))},
+        {"hardware": replace(MACHINE, gpu=None, jetson=Jetson("NVIDIA Jetson Orin Nano", "36.4.3"))},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -15,20 +15,20 @@ from onnxdream.runtime.bundle.sessions import Session, kernel_counts
 from onnxdream.runtime.errors import DreamError, ProviderError
 from onnxdream.runtime.provider import cards, selection, session
 from onnxdream.runtime.provider.cards import PROVIDERS
-from onnxdream.runtime.provider.hardware import Facts, Jetson, look
+from onnxdream.runtime.provider.hardware import Hardware, Jetson, detect_hardware
 from onnxdream.runtime.provider.machine import Machine, threads_of, usable_threads
-from onnxdream.runtime.provider.selection import candidates, choose, probe, self_test, wrong_precision
+from onnxdream.runtime.provider.selection import candidates, choose_provider, probe, self_test, wrong_precision
 from onnxdream.runtime.provider.session import builds_engine, first_line, open_session, placement
 from onnxdream.runtime.settings.settings import Execution, Precision, ProviderName
 
 CPU, CUDA, TENSORRT, OPENVINO = (PROVIDERS[name].ort_name for name in ("cpu", "cuda", "tensorrt", "openvino"))
 AZURE = "AzureExecutionProvider"
-WITH_BF16 = Facts(cpu_flags=frozenset({"avx512_bf16"}))
-ORIN = Facts(jetson=Jetson("NVIDIA Jetson Orin Nano", "36.4.3"))
+WITH_BF16 = Hardware(cpu_flags=frozenset({"avx512_bf16"}))
+ORIN = Hardware(jetson=Jetson("NVIDIA Jetson Orin Nano", "36.4.3"))
 
 pytestmark = pytest.mark.filterwarnings("ignore:Specified provider")
 with_openvino = pytest.mark.skipif(OPENVINO not in ort.get_available_providers(), reason="no OpenVINO here")
-with_bf16 = pytest.mark.skipif(not look().has_bf16, reason="this CPU has no bf16")
+with_bf16 = pytest.mark.skipif(not detect_hardware().has_bf16, reason="this CPU has no bf16")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_an_explicit_provider_that_is_missing_is_refused_with_the_extra_that_has
     request_: ProviderName, available: list[str], advice: str
 ) -> None:
     with pytest.raises(ProviderError) as refused:
-        candidates(request_, available, facts=Facts())
+        candidates(request_, available, hardware=Hardware())
     line = str(refused.value)
     assert "\n" not in line
     assert f"provider {request_} is not in this onnxruntime" in line
@@ -74,27 +74,27 @@ def test_an_explicit_provider_that_is_missing_is_refused_with_the_extra_that_has
 
 def test_the_refusal_names_what_is_there() -> None:
     with pytest.raises(ProviderError, match=r"it has cpu, cuda\)"):
-        candidates("openvino", [CUDA, CPU], facts=Facts())
+        candidates("openvino", [CUDA, CPU], hardware=Hardware())
     assert issubclass(ProviderError, DreamError)
     assert issubclass(ProviderError, RuntimeError)
 
 
 @pytest.mark.parametrize(
-    ("request_", "facts", "words"),
+    ("request_", "hardware", "words"),
     [
         ("cuda", ORIN, "Jetson wheel: this onnxruntime has no CUDA (NVIDIA Jetson Orin Nano, L4T 36.4.3)"),
         ("tensorrt", ORIN, "Jetson wheel"),
         ("openvino", ORIN, "onnxdream[openvino]"),
-        ("cuda", Facts(packages={"onnxruntime": "1", "onnxruntime-gpu": "1"}), "clashing packages: onnxruntime and"),
-        ("openvino", Facts(packages={"onnxruntime": "1", "onnxruntime-openvino": "1"}), "clashing packages"),
-        ("openvino", Facts(packages={"opencv-python": "1", "opencv-python-headless": "1"}), "onnxdream[openvino]"),
+        ("cuda", Hardware(packages={"onnxruntime": "1", "onnxruntime-gpu": "1"}), "clashing packages: onnxruntime and"),
+        ("openvino", Hardware(packages={"onnxruntime": "1", "onnxruntime-openvino": "1"}), "clashing packages"),
+        ("openvino", Hardware(packages={"opencv-python": "1", "opencv-python-headless": "1"}), "onnxdream[openvino]"),
     ],
 )
 def test_a_provider_that_is_missing_is_traced_to_the_trap_that_keeps_it_out(
-    request_: ProviderName, facts: Facts, words: str
+    request_: ProviderName, hardware: Hardware, words: str
 ) -> None:
     with pytest.raises(ProviderError) as refused:
-        candidates(request_, [CPU], facts=facts)
+        candidates(request_, [CPU], hardware=hardware)
     assert words in str(refused.value)
 
 
@@ -104,7 +104,7 @@ def test_bf16_is_openvino_s(request_: ProviderName) -> None:
     with pytest.raises(ProviderError, match=r"install onnxdream\[openvino\] .* or choose --precision fp32"):
         candidates(request_, [CUDA, CPU], "bf16", WITH_BF16)
     with pytest.raises(ProviderError, match=r"this CPU has no bf16 .* choose --precision fp32"):
-        candidates(request_, [OPENVINO, CPU], "bf16", Facts())
+        candidates(request_, [OPENVINO, CPU], "bf16", Hardware())
 
 
 @pytest.mark.parametrize("request_", ["cpu", "cuda", "tensorrt"])
@@ -138,12 +138,12 @@ def test_the_self_test_knows_a_precision_from_its_digits(mean: float, precision:
 
 def test_the_cpu_works() -> None:
     assert self_test("cpu") is None
-    assert choose(Execution("cpu")).machine.provider == "cpu"
-    assert choose(Execution("cpu")).notice is None
+    assert choose_provider(Execution("cpu")).machine.provider == "cpu"
+    assert choose_provider(Execution("cpu")).notice is None
 
 
 def test_auto_gets_a_provider_that_works() -> None:
-    chosen = choose(Execution())
+    chosen = choose_provider(Execution())
     provider = chosen.machine.provider
     assert self_test(provider) is None
     assert (chosen.notice is None) == (provider == candidates("auto", ort.get_available_providers())[0])
@@ -157,7 +157,7 @@ def test_a_provider_works_or_says_why_not_in_one_line(name: ProviderName) -> Non
         return
     assert self_test(name) is not None
     with pytest.raises(ProviderError, match=f"provider {name} is not in this onnxruntime"):
-        choose(Execution(name))
+        choose_provider(Execution(name))
 
 
 def test_auto_says_what_it_passed_over_and_an_explicit_request_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,13 +165,13 @@ def test_auto_says_what_it_passed_over_and_an_explicit_request_fails(monkeypatch
     if CUDA in ort.get_available_providers():
         pytest.skip("CUDA is there")
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
-    chosen = choose(Execution())
+    chosen = choose_provider(Execution())
     assert chosen.machine.provider == "cpu"
     assert chosen.notice is not None
     assert chosen.notice.startswith("provider cuda does not work here (")
     assert chosen.notice.endswith(": using cpu")
     with pytest.raises(ProviderError, match=r"provider cuda does not work here .* --provider cpu works everywhere"):
-        choose(Execution("cuda"))
+        choose_provider(Execution("cuda"))
 
 
 def test_a_session_never_runs_on_a_lesser_provider_in_silence() -> None:
@@ -224,10 +224,10 @@ def test_threads_follow_the_affinity_of_the_process() -> None:
 
 
 def test_a_machine_is_what_an_execution_gets_here() -> None:
-    assert choose(Execution("cpu", 3, 10**9)).machine == Machine("cpu", 3, "fp32", 10**9)
-    assert choose(Execution("cpu")).machine.threads == usable_threads()
+    assert choose_provider(Execution("cpu", 3, 10**9)).machine == Machine("cpu", 3, "fp32", 10**9)
+    assert choose_provider(Execution("cpu")).machine.threads == usable_threads()
     with pytest.raises(ProviderError):
-        choose(Execution("cpu", precision="bf16"))
+        choose_provider(Execution("cpu", precision="bf16"))
 
 
 @pytest.mark.parametrize("model", [TINY_BYTES, Bundle.built_in().data], ids=["tiny", "embedded"])
@@ -243,27 +243,27 @@ def test_on_the_cpu_every_kernel_is_the_cpu_s(model: bytes, tmp_path: Path, monk
 def test_an_engine_is_built_once(home: Path) -> None:
     sizes, machine = {"batch": 1, "height": 96, "width": 128}, Machine("tensorrt", 1)
     assert builds_engine(TINY_BYTES, machine, sizes)
-    folder = session.engine_folder(TINY_BYTES, sizes, "fp32", look(), ort.__version__)
+    folder = session.engine_folder(TINY_BYTES, sizes, "fp32", detect_hardware(), ort.__version__)
     folder.mkdir(parents=True)
     (folder / "onnxdream_1.engine").write_bytes(b"")
     assert not builds_engine(TINY_BYTES, machine, sizes)
     assert builds_engine(TINY_BYTES, machine, {**sizes, "width": 160})
 
 
-def listed(machine: Machine, facts: Facts, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
-    monkeypatch.setattr(cards, "look", lambda: facts)
+def listed(machine: Machine, hardware: Hardware, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
+    monkeypatch.setattr(cards, "detect_hardware", lambda: hardware)
     return PROVIDERS[machine.provider].chain(TINY_BYTES, machine, {"batch": 1})
 
 
 def test_a_session_names_the_provider_and_who_takes_what_it_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert listed(Machine("cpu", 2), Facts(), monkeypatch) == [(CPU, {})]
-    ((name, options),) = listed(Machine("openvino", 2, "bf16"), Facts(), monkeypatch)
+    assert listed(Machine("cpu", 2), Hardware(), monkeypatch) == [(CPU, {})]
+    ((name, options),) = listed(Machine("openvino", 2, "bf16"), Hardware(), monkeypatch)
     assert name == OPENVINO
     assert '"bf16"' in options["load_config"]
-    ((name, options),) = listed(Machine("cuda", 2), Facts(), monkeypatch)
+    ((name, options),) = listed(Machine("cuda", 2), Hardware(), monkeypatch)
     assert name == CUDA
     assert "gpu_mem_limit" not in options
-    first, second = listed(Machine("tensorrt", 2), Facts(), monkeypatch)
+    first, second = listed(Machine("tensorrt", 2), Hardware(), monkeypatch)
     assert (first[0], second[0]) == (TENSORRT, CUDA)
     assert Path(first[1]["trt_engine_cache_path"]).is_dir()
 
@@ -304,7 +304,7 @@ def test_openvino_computes_in_bf16_when_told_to() -> None:
     expected, found = gradient("cpu"), gradient("openvino", "bf16")
     np.testing.assert_allclose(found[:3], expected[:3], rtol=0.02)
     assert 0.95 < cosine(found[3:], expected[3:]) < 0.99999
-    assert choose(Execution(precision="bf16")).machine.provider == "openvino"
+    assert choose_provider(Execution(precision="bf16")).machine.provider == "openvino"
 
 
 @with_openvino
@@ -318,7 +318,7 @@ def test_openvino_takes_the_whole_graph() -> None:
     [
         ({"device_type": "CPU", "load_config": "no JSON"}, "onnxruntime fell back to CPUExecutionProvider"),
         ({"device_type": "CPU", "no_such": "1"}, "Invalid OpenVINO EP opt"),
-        ({"device_type": "GPU"}, "Device GPU is not available"),
+        ({"device_type": "GPU"}, "DeviceName GPU is not available"),
         ({"device_type": "CPU", "load_config": '{"CPU": {"INFERENCE_PRECISION_HINT": "f99"}}'}, "fp32 although bf16"),
         ({"device_type": "CPU", "load_config": '{"CPU": {"NO_SUCH_KEY": "1"}}'}, "initialization"),
     ],

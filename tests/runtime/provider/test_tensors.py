@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxdream.runtime.provider.machine import Machine
-from onnxdream.runtime.provider.tensors import Place, Tensor
+from onnxdream.runtime.provider.tensors import Device, Tensor
 from onnxdream.runtime.settings.settings import ProviderName
 
 
@@ -14,16 +14,16 @@ from onnxdream.runtime.settings.settings import ProviderName
     ("provider", "device"), [("cpu", "cpu"), ("openvino", "cpu"), ("cuda", "cuda"), ("tensorrt", "cuda")]
 )
 def test_an_aide_works_in_the_same_memory_without_preparation(provider: ProviderName, device: str) -> None:
-    place = Place(Machine(provider, 3, "mixed", 10**9))
+    place = Device(Machine(provider, 3, "mixed", 10**9))
     assert place.device == device
-    assert place.aide == Machine(device, 3, "fp32", 10**9)  # type: ignore[arg-type]
-    assert Place(place.aide).device == device
-    assert (place.patience > 1) == (device == "cuda")
+    assert place.native_machine == Machine(device, 3, "fp32", 10**9)  # type: ignore[arg-type]
+    assert Device(place.native_machine).device == device
+    assert (place.fetch_interval > 1) == (device == "cuda")
 
 
 def test_a_tensor_on_the_host_is_the_array_itself() -> None:
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
-    tensor = Place(Machine("cpu", 1)).tensor(values)
+    tensor = Device(Machine("cpu", 1)).tensor(values)
     values[0, 0] = 9
     assert tensor.value.numpy()[0, 0] == 9
     assert tensor.fetch() is values
@@ -41,6 +41,6 @@ def test_an_array_that_onnxruntime_cannot_write_to_is_copied() -> None:
 
 
 def test_an_empty_tensor_has_its_shape() -> None:
-    tensor = Place(Machine("cpu", 1)).empty((1, 3, 4, 5))
+    tensor = Device(Machine("cpu", 1)).empty((1, 3, 4, 5))
     assert tensor.shape == (1, 3, 4, 5)
     assert tensor.fetch().dtype == np.float32

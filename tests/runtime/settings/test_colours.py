@@ -17,8 +17,8 @@ from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.image.canvas import Canvas
 from onnxdream.runtime.image.files import read_picture, shrink
+from onnxdream.runtime.image.processor import ImageProcessor
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings import colours as colours_module
 from onnxdream.runtime.settings.colours import (
@@ -157,7 +157,7 @@ def test_imagenet_s_are_lucid_s() -> None:
 
 @pytest.mark.parametrize("colours", ["free", "lightness"])
 def test_free_colours_have_no_matrix(colours: str, facts: Metadata) -> None:
-    assert Canvas(noise(40, 50), facts, replace(OWN, colours=colours)).colour_matrix() is None
+    assert ImageProcessor(noise(40, 50), facts, replace(OWN, colours=colours)).colour_matrix() is None
 
 
 @pytest.mark.parametrize("normalization", ["minmax", "backbone"])
@@ -166,19 +166,19 @@ def test_they_are_those_of_the_shrunk_picture_without_its_alpha(
     normalization: Any, channels: int, facts: Metadata
 ) -> None:
     settings = replace(OWN, normalization=normalization, max_size=40, octaves=3, octaves_above=1)
-    canvas = Canvas(noise(80, 100, channels), facts, settings)
-    found = canvas.colour_matrix()
+    processor = ImageProcessor(noise(80, 100, channels), facts, settings)
+    found = processor.colour_matrix()
     assert found is not None
-    assert canvas.size == (32, 40)
-    np.testing.assert_allclose(found, reference(canvas.base((32, 40))), rtol=1e-5)
-    half = Canvas(noise(80, 100, channels), facts, replace(settings, colours="own:0.5")).colour_matrix()
+    assert processor.size == (32, 40)
+    np.testing.assert_allclose(found, reference(processor.base((32, 40))), rtol=1e-5)
+    half = ImageProcessor(noise(80, 100, channels), facts, replace(settings, colours="own:0.5")).colour_matrix()
     np.testing.assert_allclose(half, (found + IDENTITY) / 2, rtol=1e-5)
 
 
 def test_noise_has_none_of_its_own(facts: Metadata) -> None:
     settings = replace(OWN, noise=(50, 40))
-    np.testing.assert_array_equal(Canvas(noise(40, 50), facts, settings).colour_matrix(), IDENTITY)  # type: ignore[arg-type]
-    imagenet = Canvas(noise(40, 50), facts, replace(settings, colours="imagenet")).colour_matrix()
+    np.testing.assert_array_equal(ImageProcessor(noise(40, 50), facts, settings).colour_matrix(), IDENTITY)  # type: ignore[arg-type]
+    imagenet = ImageProcessor(noise(40, 50), facts, replace(settings, colours="imagenet")).colour_matrix()
     np.testing.assert_array_equal(imagenet, imagenet_colours())  # type: ignore[arg-type]
 
 
@@ -209,15 +209,15 @@ def test_a_grey_picture_stays_grey(choices: dict[str, Any], pixels: int | None, 
 
 def test_the_covariance_is_taken_once_and_not_of_the_dream(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Array] = []
-    real = Canvas.colour_matrix
+    real = ImageProcessor.colour_matrix
 
-    def colour_matrix(canvas: Canvas) -> Array | None:
-        found = real(canvas)
+    def colour_matrix(processor: ImageProcessor) -> Array | None:
+        found = real(processor)
         assert found is not None
         taken.append(found)
         return found
 
-    monkeypatch.setattr(Canvas, "colour_matrix", colour_matrix)
+    monkeypatch.setattr(ImageProcessor, "colour_matrix", colour_matrix)
     seen: list[Array] = []
     dream(noise(60, 70), tiny, replace(OWN, octaves=3), lambda step: seen.append(step.fetch_state().colours))  # type: ignore[arg-type,func-returns-value]
     assert len(taken) == 1
@@ -229,8 +229,8 @@ def test_the_covariance_is_taken_once_and_not_of_the_dream(tiny: Bundle, monkeyp
 def test_the_step_is_what_the_matrix_makes_of_the_gradient(tiny: Bundle) -> None:
     """One step of a dream, from the bundle's gradient and numpy's covariance."""
     settings = replace(OWN, steps=1, normalization="backbone", clip=False)
-    canvas = Canvas(noise(40, 53), tiny.metadata, settings)
-    before = canvas.base(canvas.size)
+    processor = ImageProcessor(noise(40, 53), tiny.metadata, settings)
+    before = processor.base(processor.size)
     layers = tiny.metadata.layer_names
     _, gradient = Session(tiny, 40, 53, Machine("cpu", 1)).evaluate(before, np.ones(len(layers), np.float32))
     after: list[Array] = []

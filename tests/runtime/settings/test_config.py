@@ -15,7 +15,7 @@ from pictures_fixture import TINY_BYTES
 
 from onnxdream.cli import app
 from onnxdream.runtime import Execution, Settings
-from onnxdream.runtime.dream.request import Order, take_order
+from onnxdream.runtime.dream.request import DreamRequest, parse_request
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.settings.config import execution_of, read_config, settings_changes
 
@@ -209,18 +209,18 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
 # From the file to the order
 
 
-def order_of(text: str, folder: Path, *words: str) -> Order:
+def request_of(text: str, folder: Path, *words: str) -> DreamRequest:
     """The order in a config file's text and the words of a command line, for the tiny bundle if none is named."""
     bundle, path = folder / "tiny.onnx", folder / "dream.toml"
     bundle.write_bytes(TINY_BYTES)
     path.write_text(text, encoding="utf-8")
     words = (*(() if "model" in text else ("--model", str(bundle))), "--config", str(path), *words)
-    return take_order(options_of(words), with_images=not ("noise" in text or "--noise" in words))
+    return parse_request(options_of(words), with_images=not ("noise" in text or "--noise" in words))
 
 
 def test_options_on_the_command_line_win_over_the_file(tmp_path: Path) -> None:
     text = 'steps = 5\nstep-size = 0.5\noptimizer = "adam"\nclip = false\nthreads = 2\nfilm = "a.mp4"\nevery = 3\n'
-    alone, over = order_of(text, tmp_path), order_of(text, tmp_path, "--steps", "8", "--clip", "--threads", "1")
+    alone, over = request_of(text, tmp_path), request_of(text, tmp_path, "--steps", "8", "--clip", "--threads", "1")
     assert (alone.job.settings.steps, over.job.settings.steps) == (5, 8)
     assert (alone.job.settings.clip, over.job.settings.clip) == (False, True)
     assert (alone.job.settings.execution.threads, over.job.settings.execution.threads) == (2, 1)
@@ -230,7 +230,7 @@ def test_options_on_the_command_line_win_over_the_file(tmp_path: Path) -> None:
 
 
 def test_the_file_wins_over_the_preset(tmp_path: Path) -> None:
-    settings = order_of('preset = "tutorial-octaves"\nsteps = 3\nlayers = "low"\n', tmp_path).job.settings
+    settings = request_of('preset = "tutorial-octaves"\nsteps = 3\nlayers = "low"\n', tmp_path).job.settings
     assert (settings.steps, settings.octaves, settings.octave_rounding) == (3, 5, True)
 
 
@@ -238,7 +238,7 @@ def test_the_file_wins_over_the_preset(tmp_path: Path) -> None:
 def test_a_value_of_the_wrong_type_is_refused_under_its_name(name: str, tmp_path: Path) -> None:
     for wrong in ("1979-05-27", "[[1], [2]]", "{a = {b = 1}}"):
         with pytest.raises(SettingsError) as refusal:
-            order_of(f"{name} = {wrong}\n", tmp_path)
+            request_of(f"{name} = {wrong}\n", tmp_path)
         message = str(refusal.value)
         assert name.replace("_", " ").split()[-1].rstrip("s") in message, message
         assert "\n" not in message
@@ -264,6 +264,6 @@ def test_a_value_of_the_wrong_type_is_refused_under_its_name(name: str, tmp_path
 )  # fmt: skip
 def test_a_value_of_nearly_the_right_type_is_refused_too(text: str, name: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refusal:
-        order_of(text, tmp_path)
+        request_of(text, tmp_path)
     assert name in str(refusal.value)
     assert "\n" not in str(refusal.value)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from onnxdream.cli import app
 from onnxdream.runtime.settings import settings as module
-from onnxdream.runtime.settings.kinds import Choice
+from onnxdream.runtime.settings.kinds import OneOf
 from onnxdream.runtime.settings.options import OPTIONS
 from onnxdream.runtime.settings.settings import Execution, Settings, described
 
@@ -39,7 +39,7 @@ def test_a_choice_s_help_lists_what_the_code_knows() -> None:
         name: one
         for settings in (Settings, Execution)
         for name, one in described(settings).items()
-        if isinstance(one.kind, Choice)
+        if isinstance(one.kind, OneOf)
     }
     assert {"gradient_norm", "optimizer", "detail", "normalization", "provider", "precision"} <= set(choices)
     for one in choices.values():

@@ -124,22 +124,22 @@ def test_settings_do_not_change_once_made() -> None:
 
 
 def test_without_layer_weights_every_layer_weighs_one() -> None:
-    assert Settings().vector(LAYERS) == [1.0, 1.0, 1.0]
+    assert Settings().weights_of(LAYERS) == [1.0, 1.0, 1.0]
 
 
 def test_a_layer_that_is_not_named_weighs_nothing() -> None:
-    assert Settings(layer_weights={"mixed2": -0.5, "mixed0": 2}).vector(LAYERS) == [2.0, 0.0, -0.5]
+    assert Settings(layer_weights={"mixed2": -0.5, "mixed0": 2}).weights_of(LAYERS) == [2.0, 0.0, -0.5]
 
 
 def test_a_layer_that_the_bundle_lacks_is_refused_with_those_it_has() -> None:
     with pytest.raises(SettingsError, match="'mixed9' is not in the bundle: the nearest are mixed2, mixed1, mixed0"):
-        Settings(layer_weights={"mixed9": 1.0}).vector(LAYERS)
+        Settings(layer_weights={"mixed9": 1.0}).weights_of(LAYERS)
 
 
 @pytest.mark.parametrize("weights", [{}, {"mixed0": 0.0}])
 def test_a_sum_of_nothing_is_refused(weights: dict[str, float]) -> None:
     with pytest.raises(SettingsError, match="all layer weights are 0"):
-        Settings(layer_weights=weights).vector(LAYERS)
+        Settings(layer_weights=weights).weights_of(LAYERS)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from onnxdream.runtime.ascent.parts.tv import total_variation_slope
+from onnxdream.runtime.ascent.parts.tv import total_variation_gradient
 
 Array = NDArray[np.float32]
 SHAPES = [(1, 1), (1, 5), (2, 2), (2, 3), (3, 3), (5, 1), (17, 23), (32, 31), (64, 64)]
@@ -35,17 +35,17 @@ def test_the_slope_of_total_variation_is_that_of_finite_differences(shape: tuple
         up[index] += step
         down[index] -= step
         expected[index] = (total_variation(up) - total_variation(down)) / (2 * step)
-    np.testing.assert_allclose(total_variation_slope(image), expected, atol=1e-4)
+    np.testing.assert_allclose(total_variation_gradient(image), expected, atol=1e-4)
 
 
 def test_nothing_pulls_at_a_flat_image() -> None:
-    assert not total_variation_slope(np.full((3, 6, 5), 0.4, np.float32)).any()
+    assert not total_variation_gradient(np.full((3, 6, 5), 0.4, np.float32)).any()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes_are_kept_and_numbers_finite(shape: tuple[int, int]) -> None:
     source = random_gradient(*shape)
-    found = total_variation_slope(source)
+    found = total_variation_gradient(source)
     assert found.shape == source.shape
     assert found.dtype == np.float32
     assert np.isfinite(found).all()

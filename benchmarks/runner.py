@@ -1,4 +1,4 @@
-"""A contest: each system in a process and an environment of its own, all alive at once, and one of them awake."""
+"""A runner: each system in a process and an environment of its own, all alive at once, and one of them awake."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from systems import System
 
 WORKER = Path(__file__).with_name("worker.py")
 # Between two ways of computing the same fp32 gradient; in lower precision it is told, not judged.
-LEAST_COSINE, NORM_SLACK = 0.9999, 1e-3
+MIN_COSINE, NORM_RTOL = 0.9999, 1e-3
 
 
-class ContestError(RuntimeError):
+class BenchmarkError(RuntimeError):
     """A contestant cannot start, or died."""
 
 
-class WrongResultError(ContestError):
+class WrongResultError(BenchmarkError):
     """A contestant computes another gradient than TensorFlow: its time means nothing."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a contest is run: `rounds` in which each system makes `steps` steps, on `threads` CPU threads."""
+class RunPlan:
+    """How a runner is run: `rounds` in which each system makes `steps` steps, on `threads` CPU threads."""
 
     rounds: int
     steps: int
@@ -43,7 +43,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """A system on a case."""
 
     system: System
@@ -65,11 +65,11 @@ class Entry:
 class Worker:
     """A contestant's process, stopped (SIGSTOP, threads that spin included) whenever it is not asked for something.
 
-    Its whole process group is stopped, since a library may have started helpers. Raises ContestError.
+    Its whole process group is stopped, since a library may have started helpers. Raises BenchmarkError.
     """
 
-    def __init__(self, contestant: Contestant, python: Path, threads: int) -> None:
-        self.system, self.case = contestant.system, contestant.case
+    def __init__(self, candidate: Candidate, python: Path, threads: int) -> None:
+        self.system, self.case = candidate.system, candidate.case
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the process ends
         words = (self.system.name, str(self.case.folder), self.case.size_name, str(threads))
         self._process = subprocess.Popen(
@@ -93,7 +93,7 @@ class Worker:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            raise ContestError(f"{self.system.name}: {self._last_words()}")
+            raise BenchmarkError(f"{self.system.name}: {self._stderr_tail()}")
         self._signal(signal.SIGSTOP)
         return json.loads(answer)
 
@@ -109,36 +109,36 @@ class Worker:
         with suppress(ProcessLookupError):  # it died; the next answer says so
             os.killpg(self._process.pid, number)
 
-    def _last_words(self) -> str:
+    def _stderr_tail(self) -> str:
         self._process.wait()
         self._log.seek(0)
         return (self._log.read().strip().splitlines() or ["it died without a word"])[-1][:300]
 
 
-def hold(
-    contestants: Mapping[str, Contestant], pythons: Pythons, plan: Plan, say: Callable[[str], None]
+def run_interleaved(
+    candidates: Mapping[str, Candidate], pythons: Pythons, plan: RunPlan, log: Callable[[str], None]
 ) -> tuple[dict[str, Entry], dict[str, str]]:
     """Checks every contestant's gradient, then times them in turn; also says why a peer could not take part.
 
-    Raises ContestError before anything is timed, where a gradient is wrong or onnxdream itself cannot start.
+    Raises BenchmarkError before anything is timed, where a gradient is wrong or onnxdream itself cannot start.
     """
     entries: dict[str, Entry] = {}
     absent: dict[str, str] = {}
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
-        for name, contestant in contestants.items():
-            python = pythons[contestant.system.environment]
-            worker = stack.enter_context(Worker(contestant, python, plan.threads))
+        for name, candidate in candidates.items():
+            python = pythons[candidate.system.environment]
+            worker = stack.enter_context(Worker(candidate, python, plan.threads))
             try:
-                entries[name] = _admitted(worker)
-            except ContestError as error:
-                if contestant.system.is_ours or isinstance(error, WrongResultError):
+                entries[name] = _checked(worker)
+            except BenchmarkError as error:
+                if candidate.system.is_ours or isinstance(error, WrongResultError):
                     raise
                 absent[name] = str(error)
-                say(f"  {name} is absent: {error}")
+                log(f"  {name} is absent: {error}")
                 continue
             workers[name] = worker
-            say(f"  {name}: {_agreement(entries[name])}")
+            log(f"  {name}: {_agreement(entries[name])}")
         for number in range(plan.rounds):
             for name in _rotated(list(workers), number):
                 _take_turn(workers[name], entries[name], plan.steps)
@@ -147,15 +147,15 @@ def hold(
     return entries, absent
 
 
-def cold_start(contestant: Contestant, python: Path, threads: int) -> float:
-    """Seconds from the start of a fresh process to its first gradient. Raises ContestError."""
+def cold_start(candidate: Candidate, python: Path, threads: int) -> float:
+    """Seconds from the start of a fresh process to its first gradient. Raises BenchmarkError."""
     started = time.perf_counter()
-    with Worker(contestant, python, threads) as worker:
+    with Worker(candidate, python, threads) as worker:
         _gradient(worker)
         return time.perf_counter() - started
 
 
-def _admitted(worker: Worker) -> Entry:
+def _checked(worker: Worker) -> Entry:
     """The entry of a system that computes what TensorFlow does, warmed up."""
     entry = Entry(worker.ask("facts")["versions"])
     if not worker.system.is_floor:
@@ -164,7 +164,7 @@ def _admitted(worker: Worker) -> Entry:
         )
         norms = float(np.linalg.norm(found)), float(np.linalg.norm(expected))
         entry.cosine, entry.norm_ratio = float(found @ expected / (norms[0] * norms[1])), norms[0] / norms[1]
-        right = entry.cosine >= LEAST_COSINE and abs(entry.norm_ratio - 1) <= NORM_SLACK
+        right = entry.cosine >= MIN_COSINE and abs(entry.norm_ratio - 1) <= NORM_RTOL
         if worker.system.precision == "fp32" and not right:
             raise WrongResultError(f"{worker.system.name} at {worker.case.size_name}: {_agreement(entry)}")
     worker.ask("step_seconds", count=2)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contest import Plan
 from machine import physical_cores
 from rows import ROWS, SIZES, Row, Size
+from runner import RunPlan
 from systems import SYSTEMS, System
 
 HERE = Path(__file__).parent
@@ -17,21 +17,21 @@ PARTS = ("steps", "start", "job", "scaling")
 
 
 @dataclass(frozen=True)
-class Order:
+class Arguments:
     """What to run."""
 
     rows: tuple[Row, ...]
     sizes: tuple[Size, ...]
     systems: tuple[System, ...]
     parts: tuple[str, ...]
-    plan: Plan
+    plan: RunPlan
     job_steps: int
     environments: Path
     json: Path
     publish: bool
 
 
-def read_order(words: list[str]) -> Order:
+def parse_arguments(words: list[str]) -> Arguments:
     """The order of a command line."""
     parser = argparse.ArgumentParser(description="Times onnxdream against its peers, interleaved, after checking them.")
     rows, systems = {row.name: row for row in ROWS}, {system.name: system for system in SYSTEMS}
@@ -65,5 +65,5 @@ def read_order(words: list[str]) -> Order:
     )
     parser.add_argument("--publish", action="store_true", help="write the tables into docs/performance.md")
     chosen = vars(parser.parse_args(words))
-    plan = Plan(*(chosen.pop(name) for name in ("rounds", "steps", "threads")))
-    return Order(plan=plan, **chosen)
+    plan = RunPlan(*(chosen.pop(name) for name in ("rounds", "steps", "threads")))
+    return Arguments(plan=plan, **chosen)

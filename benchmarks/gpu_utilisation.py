@@ -1,4 +1,4 @@
-"""How busy the GPU is while dreaming: `python benchmarks/busy.py BUNDLE WIDTHxHEIGHT [PROVIDER]`, 200 steps.
+"""How busy the GPU is while dreaming: `python benchmarks/gpu_utilisation.py BUNDLE WIDTHxHEIGHT [PROVIDER]`, 200 steps.
 
 From onnxruntime's profile of the sessions that a real ascent opens, where that onnxruntime was built to record kernels
 on the GPU; and beside it what nvidia-smi samples, which counts any moment with a kernel on the GPU as busy.
@@ -18,7 +18,7 @@ from typing import Any
 import onnxruntime
 
 from onnxdream.runtime import Bundle, Execution
-from onnxdream.runtime.bench import Climb
+from onnxdream.runtime.bench import StepTimer
 from onnxdream.runtime.image.source import noise_picture
 from onnxdream.runtime.settings.parsing import parse_size
 
@@ -43,14 +43,14 @@ def main(path: str, size: str, provider: str = "cuda") -> None:
         _profile_every_session(Path(folder))
         bundle = Bundle.load(path)
         wish: dict[str, Any] = {"provider": provider}
-        climb = Climb(bundle, Execution(**wish), noise_picture(*parse_size(size), seed=0).pixels)
+        timer = StepTimer(bundle, Execution(**wish), noise_picture(*parse_size(size), seed=0).pixels)
         # A call evaluates once more than it steps.
-        climb.step_seconds(_WARM_UP - 1)
+        timer.step_seconds(_WARM_UP - 1)
         with subprocess.Popen(_SAMPLER, stdout=subprocess.PIPE, text=True) as sampler:
-            wall = sum(climb.step_seconds(_STEPS))
+            wall = sum(timer.step_seconds(_STEPS))
             sampler.terminate()
             samples = [float(line) for line in sampler.communicate()[0].split() if line.strip().isdigit()]
-        del climb
+        del timer
         gc.collect()  # a session writes its profile when it goes
         profiles = [json.loads(file.read_text()) for file in Path(folder).glob("*.json")]
     busy = sum(busy_seconds(events, _WARM_UP) for events in profiles)

@@ -13,10 +13,10 @@ from ..models.contract import Metadata
 from .forms.handlers import PORTABLE
 
 # Smaller tensors are not worth the name that stands for them.
-_LEAST_SHARED = 64
+_MIN_SHARED = 64
 
 
-def packed(models: Mapping[str, onnx.ModelProto], metadata: Metadata) -> bytes:
+def serialize(models: Mapping[str, onnx.ModelProto], metadata: Metadata) -> bytes:
     """The bytes of a bundle: the portable model, its metadata, and the graph of every other form.
 
     Such a graph is a compressed metadata entry; where it has a weight of the portable model it holds the weight's name
@@ -36,7 +36,7 @@ def _bare(graph: onnx.GraphProto, weights: Mapping[str, onnx.TensorProto]) -> on
     bare = onnx.GraphProto()
     bare.CopyFrom(graph)
     for tensor in bare.initializer:
-        if len(tensor.raw_data) >= _LEAST_SHARED and weights.get(tensor.name) == tensor:
+        if len(tensor.raw_data) >= _MIN_SHARED and weights.get(tensor.name) == tensor:
             name = tensor.name
             tensor.Clear()
             tensor.name = name

@@ -22,11 +22,11 @@ Array = NDArray[np.float32]
 Size = tuple[int, int]
 
 # A picture this much longer than it is high has no sensible dream; upscaling its short side would explode it.
-_LONGEST_UPSCALED = 4096
+_MAX_UPSCALED = 4096
 # Lightness of red, green and blue (ITU-R BT.601), as in JPEG's YCbCr.
 _LIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
 # Of white; keeps a level that arithmetic left a little below itself from being cut off to the one before.
-_HAIR = 5e-7
+_EPSILON = 5e-7
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Mask:
         return np.asarray(strength)
 
 
-class Canvas:
+class ImageProcessor:
     """A picture's working size, its scale, its octaves, its alpha, and the way back.
 
     Raises SettingsError for pixels of another shape or type, and for a picture too narrow to dream.
@@ -73,9 +73,9 @@ class Canvas:
         self._original = picture
         self._settings = settings
         self._mask = mask
-        self._white = float(np.iinfo(picture.dtype).max)
+        self._max_value = float(np.iinfo(picture.dtype).max)
         self._small = _working(picture, settings.max_size, bundle.smallest_size)
-        self.scale = Scale.of(self._small[..., :3], self._white, settings.normalization, bundle.input_range)
+        self.scale = Scale.of(self._small[..., :3], self._max_value, settings.normalization, bundle.input_range)
         self.octaves = octave_sizes(
             self.size, bundle.smallest_size, settings.octaves, settings.octaves_above, settings.octave_scale
         )
@@ -119,12 +119,12 @@ class Canvas:
 
     def rounded(self, image: Array) -> Array:
         """The image with only the 256 (65536) levels that a picture has, cut off as TensorFlow's cast does."""
-        hair = np.float32(_HAIR * self._white)
+        hair = np.float32(_EPSILON * self._max_value)
         pixels = (self.scale.to_pixels(plane) + hair for plane in image)
-        levels = np.stack([np.floor(np.clip(plane, 0, self._white)) for plane in pixels])
+        levels = np.stack([np.floor(np.clip(plane, 0, self._max_value)) for plane in pixels])
         return self.scale.to_image(np.moveaxis(levels, 0, 2))
 
-    def develop(self, image: Array) -> Pixels:
+    def postprocess(self, image: Array) -> Pixels:
         """The image, of any octave, as a picture of the result's size."""
         source = self._source()
         height, width = source.shape[:2]
@@ -137,7 +137,7 @@ class Canvas:
                 pixels = self.scale.to_pixels(self._fitted(finite, (height, width)))
             else:
                 pixels = self._changed(source[..., channel], finite - base[channel])
-            result[..., channel] = np.clip(np.rint(pixels, out=pixels), 0, self._white, out=pixels)
+            result[..., channel] = np.clip(np.rint(pixels, out=pixels), 0, self._max_value, out=pixels)
         if parse_colours(self._settings.colours).kind == "lightness":
             self._put_colours_back(result, source)
         if self._settings.blend < 1:
@@ -171,7 +171,7 @@ class Canvas:
     def _put_colours_back(self, result: Pixels, source: Pixels) -> None:
         """Leaves the dream only its lightness; hue and chroma are the picture's."""
         shift = (result[..., :3] @ _LIGHTNESS - source[..., :3] @ _LIGHTNESS)[..., None]
-        result[..., :3] = np.clip(np.rint(source[..., :3] + shift), 0, self._white)
+        result[..., :3] = np.clip(np.rint(source[..., :3] + shift), 0, self._max_value)
 
 
 def _blend(result: Pixels, source: Pixels, share: float) -> None:
@@ -187,7 +187,7 @@ def _working(picture: Pixels, max_size: int | None, smallest: Size) -> Pixels:
     height, width = picture.shape[:2]
     factor = max(smallest[0] / height, smallest[1] / width)
     size = max(smallest[0], round(height * factor)), max(smallest[1], round(width * factor))
-    if max(size) > _LONGEST_UPSCALED:
+    if max(size) > _MAX_UPSCALED:
         raise SettingsError(
             f"a picture of {width}x{height} is too narrow: "
             f"the network needs {smallest[1]}x{smallest[0]} at least, crop it"

@@ -13,11 +13,11 @@ from pictures_fixture import noise
 
 from onnxdream.models.contract import Metadata
 from onnxdream.runtime.bundle.bundle import Bundle
-from onnxdream.runtime.dream.run import Aids, dream
+from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.image.canvas import Canvas, Mask
 from onnxdream.runtime.image.files import resize
 from onnxdream.runtime.image.octaves import octave_sizes
+from onnxdream.runtime.image.processor import ImageProcessor, Mask
 from onnxdream.runtime.settings.settings import Execution, Settings
 
 Array = NDArray[np.float32]
@@ -37,9 +37,9 @@ def facts(tiny: Bundle) -> Metadata:
     return tiny.metadata
 
 
-def dreamed(canvas: Canvas, strength: float = 0.1) -> Array:
+def dreamed(processor: ImageProcessor, strength: float = 0.1) -> Array:
     """The last octave's picture with a little something in it."""
-    base = canvas.base(canvas.largest_octave)
+    base = processor.base(processor.largest_octave)
     change = np.random.default_rng(5).uniform(-strength, strength, base.shape)
     return base + change.astype(np.float32)
 
@@ -66,32 +66,34 @@ def test_the_result_has_the_size_it_is_said_to_have(
         full_size=full_size,
         octave_return=octave_return,
     )
-    canvas = Canvas(noise(80, 120), facts, settings)
+    processor = ImageProcessor(noise(80, 120), facts, settings)
     small = (80, 120) if max_size is None else (40, 60)
-    assert canvas.size == small
-    assert canvas.octaves == octave_sizes(small, facts.smallest_size, *octaves, 1.4)
-    assert canvas.largest_octave == (tuple(int(side * 1.4**2) for side in small) if octaves[1] else small)
-    expected = (80, 120) if full_size else small if octave_return else canvas.largest_octave
-    assert canvas.result_size == expected
-    assert canvas.develop(dreamed(canvas)).shape == (*expected, 3)
+    assert processor.size == small
+    assert processor.octaves == octave_sizes(small, facts.smallest_size, *octaves, 1.4)
+    assert processor.largest_octave == (tuple(int(side * 1.4**2) for side in small) if octaves[1] else small)
+    expected = (80, 120) if full_size else small if octave_return else processor.largest_octave
+    assert processor.result_size == expected
+    assert processor.postprocess(dreamed(processor)).shape == (*expected, 3)
 
 
 def test_every_octave_has_a_base_of_its_size_within_the_range(facts: Metadata) -> None:
     for interpolation in ("area", "linear", "pyramid"):
         settings = replace(PLAIN, octaves=4, octaves_above=1, max_size=100, interpolation=interpolation)
-        canvas = Canvas(noise(140, 200), facts, settings)
-        for size in canvas.octaves:
-            base = canvas.base(size)
+        processor = ImageProcessor(noise(140, 200), facts, settings)
+        for size in processor.octaves:
+            base = processor.base(size)
             assert base.shape == (3, *size)
             assert base.min() >= -1.05  # enlarged cubically, which overshoots
-            assert base.mean() == pytest.approx(canvas.base(canvas.size).mean(), abs=0.02)
+            assert base.mean() == pytest.approx(processor.base(processor.size).mean(), abs=0.02)
 
 
 def test_octaves_above_see_what_the_file_has_more_than_the_small_picture(facts: Metadata) -> None:
     picture = noise(160, 240)
-    canvas = Canvas(picture, facts, replace(PLAIN, max_size=120, octaves=2, octaves_above=1, octave_scale=2.0))
-    assert canvas.octaves == [(80, 120), (160, 240)]
-    np.testing.assert_allclose(canvas.base((160, 240)), canvas.scale.to_image(picture), atol=1e-6)
+    processor = ImageProcessor(
+        picture, facts, replace(PLAIN, max_size=120, octaves=2, octaves_above=1, octave_scale=2.0)
+    )
+    assert processor.octaves == [(80, 120), (160, 240)]
+    np.testing.assert_allclose(processor.base((160, 240)), processor.scale.to_image(picture), atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -102,8 +104,8 @@ def test_what_is_not_dreamed_comes_out_as_it_went_in(
     facts: Metadata, dtype: type, normalization: Any, channels: int, full_size: bool
 ) -> None:
     picture = noise(50, 70, channels, dtype)
-    canvas = Canvas(picture, facts, replace(PLAIN, normalization=normalization, full_size=full_size))
-    result = canvas.develop(canvas.base(canvas.size))
+    processor = ImageProcessor(picture, facts, replace(PLAIN, normalization=normalization, full_size=full_size))
+    result = processor.postprocess(processor.base(processor.size))
     assert result.dtype == dtype
     np.testing.assert_array_equal(result, picture)
 
@@ -112,38 +114,38 @@ def test_what_is_not_dreamed_comes_out_as_it_went_in(
 def test_alpha_stays_while_colours_change(facts: Metadata, dtype: type) -> None:
     picture = noise(60, 80, 4, dtype)
     for choices in ({}, {"full_size": True}, {"colours": "lightness"}, {"blend": 0.5}):
-        canvas = Canvas(picture, facts, replace(PLAIN, **choices))
-        result = canvas.develop(dreamed(canvas))
+        processor = ImageProcessor(picture, facts, replace(PLAIN, **choices))
+        result = processor.postprocess(dreamed(processor))
         np.testing.assert_array_equal(result[..., 3], picture[..., 3])
         assert (result[..., :3] != picture[..., :3]).mean() > 0.5
 
 
 def test_alpha_grows_with_octaves_above(facts: Metadata) -> None:
     picture = noise(60, 80, 4)
-    canvas = Canvas(picture, facts, replace(PLAIN, octaves=2, octaves_above=1))
-    result = canvas.develop(dreamed(canvas))
+    processor = ImageProcessor(picture, facts, replace(PLAIN, octaves=2, octaves_above=1))
+    result = processor.postprocess(dreamed(processor))
     np.testing.assert_array_equal(result[..., 3], resize(picture, 112, 84)[..., 3])
 
 
 def test_a_full_size_result_is_the_original_and_the_change_enlarged(facts: Metadata) -> None:
     picture = noise(160, 240)
-    canvas = Canvas(picture, facts, replace(PLAIN, max_size=60, full_size=True))
-    untouched = canvas.base(canvas.size)
-    np.testing.assert_array_equal(canvas.develop(untouched), picture)
-    brighter = canvas.develop(untouched + np.float32(10 / 127.5))
+    processor = ImageProcessor(picture, facts, replace(PLAIN, max_size=60, full_size=True))
+    untouched = processor.base(processor.size)
+    np.testing.assert_array_equal(processor.postprocess(untouched), picture)
+    brighter = processor.postprocess(untouched + np.float32(10 / 127.5))
     np.testing.assert_array_equal(brighter, picture + 10)
 
 
 @pytest.mark.parametrize("full_size", [False, True])
 def test_values_that_are_too_large_or_none_become_levels(facts: Metadata, full_size: bool) -> None:
-    canvas = Canvas(grey(40, 40, 128), facts, replace(PLAIN, full_size=full_size))
-    image = canvas.base((40, 40))
+    processor = ImageProcessor(grey(40, 40, 128), facts, replace(PLAIN, full_size=full_size))
+    image = processor.base((40, 40))
     image[:, :10], image[:, 10:20] = 1e9, -1e9
-    result = canvas.develop(image)
+    result = processor.postprocess(image)
     assert (result[:10] == 255).mean() > 0.9
     assert (result[10:20] == 0).mean() > 0.8
     image[0, 30, 30] = np.nan
-    canvas.develop(image)
+    processor.postprocess(image)
 
 
 @pytest.mark.parametrize(
@@ -151,25 +153,25 @@ def test_values_that_are_too_large_or_none_become_levels(facts: Metadata, full_s
 )
 def test_what_is_no_picture_is_refused(facts: Metadata, picture: Any) -> None:
     with pytest.raises(SettingsError, match="a picture is uint8 or uint16"):
-        Canvas(picture, facts, PLAIN)
+        ImageProcessor(picture, facts, PLAIN)
 
 
 def test_a_picture_that_is_too_small_is_enlarged_and_one_too_narrow_refused(facts: Metadata) -> None:
-    assert Canvas(noise(10, 20), facts, PLAIN).size == (19, 38)
+    assert ImageProcessor(noise(10, 20), facts, PLAIN).size == (19, 38)
     with pytest.raises(SettingsError, match="5000x10 is too narrow"):
-        Canvas(noise(10, 5000), facts, PLAIN)
+        ImageProcessor(noise(10, 5000), facts, PLAIN)
 
 
 # Levels.
 
 
-@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535)])
-def test_rounding_cuts_off_to_the_levels_of_a_picture(facts: Metadata, dtype: type, white: int) -> None:
-    canvas = Canvas(noise(40, 50, dtype=dtype), facts, PLAIN)
-    pixels = np.random.default_rng(0).uniform(-0.1 * white, 1.1 * white, (40, 50, 3))
-    rounded = canvas.rounded(canvas.scale.to_image(pixels))
-    found = np.stack([canvas.scale.to_pixels(plane) for plane in rounded], axis=2)
-    expected = np.floor(np.clip(pixels, 0, white))
+@pytest.mark.parametrize(("dtype", "max_value"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_rounding_cuts_off_to_the_levels_of_a_picture(facts: Metadata, dtype: type, max_value: int) -> None:
+    processor = ImageProcessor(noise(40, 50, dtype=dtype), facts, PLAIN)
+    pixels = np.random.default_rng(0).uniform(-0.1 * max_value, 1.1 * max_value, (40, 50, 3))
+    rounded = processor.rounded(processor.scale.to_image(pixels))
+    found = np.stack([processor.scale.to_pixels(plane) for plane in rounded], axis=2)
+    expected = np.floor(np.clip(pixels, 0, max_value))
     assert np.abs(found - np.rint(found)).max() < 0.01
     assert (np.rint(found) == expected).mean() > 0.96  # the hair takes 1 in 30 of 65536 levels
     assert np.abs(found - expected).max() < 1.01
@@ -181,10 +183,10 @@ def test_rounding_cuts_off_to_the_levels_of_a_picture(facts: Metadata, dtype: ty
 def test_rounding_leaves_levels_alone(facts: Metadata, normalization: Any) -> None:
     levels = np.arange(256 * 6, dtype=np.uint16).reshape(32, 48, 1) % 256
     picture = np.repeat(levels, 3, axis=2).astype(np.uint8)
-    canvas = Canvas(picture, facts, replace(PLAIN, normalization=normalization))
-    base = canvas.base(canvas.size)
-    np.testing.assert_array_equal(canvas.develop(canvas.rounded(base)), picture)
-    np.testing.assert_allclose(canvas.rounded(base), base, atol=1e-5)
+    processor = ImageProcessor(picture, facts, replace(PLAIN, normalization=normalization))
+    base = processor.base(processor.size)
+    np.testing.assert_array_equal(processor.postprocess(processor.rounded(base)), picture)
+    np.testing.assert_allclose(processor.rounded(base), base, atol=1e-5)
 
 
 # Colours.
@@ -192,9 +194,9 @@ def test_rounding_leaves_levels_alone(facts: Metadata, normalization: Any) -> No
 
 def test_kept_colours_are_the_picture_s_and_the_lightness_is_the_dream_s(facts: Metadata) -> None:
     picture = noise(60, 80) // 2 + 60
-    free, kept = (Canvas(picture, facts, replace(PLAIN, colours=colours)) for colours in ("free", "lightness"))
+    free, kept = (ImageProcessor(picture, facts, replace(PLAIN, colours=colours)) for colours in ("free", "lightness"))
     image = dreamed(free, 0.25)
-    dream_of, result = (canvas.develop(image).astype(np.float64) for canvas in (free, kept))
+    dream_of, result = (processor.postprocess(image).astype(np.float64) for processor in (free, kept))
     assert result.min() > 0
     assert result.max() < 255
     for chroma in (CB, CR):
@@ -208,8 +210,8 @@ def test_blending_mixes_the_dream_with_the_picture(facts: Metadata) -> None:
     picture = noise(60, 80, 4)
     results = {}
     for share in (0.0, 0.25, 0.5, 1.0):
-        canvas = Canvas(picture, facts, replace(PLAIN, blend=share))
-        results[share] = canvas.develop(dreamed(canvas, 0.5)).astype(np.float64)
+        processor = ImageProcessor(picture, facts, replace(PLAIN, blend=share))
+        results[share] = processor.postprocess(dreamed(processor, 0.5)).astype(np.float64)
     np.testing.assert_array_equal(results[0.0], picture)
     assert np.abs(results[1.0] - picture).max() > 20
     for share in (0.25, 0.5):
@@ -266,12 +268,12 @@ def test_a_mask_at_another_size_is_averaged() -> None:
 def test_where_the_mask_is_black_the_picture_stays_as_it_is(tiny: Bundle, choices: dict[str, Any]) -> None:
     picture = noise(60, 80)
     settings = replace(PLAIN, steps=3, step_size=0.05, snapshots=(), **choices)
-    result = dream(picture, tiny, settings, aids=Aids(mask=half_mask(60, 80))).picture
+    result = dream(picture, tiny, settings, mask=half_mask(60, 80)).picture
     np.testing.assert_array_equal(result[:, :40], picture[:, :40])
     assert (result[:, 40:] != picture[:, 40:]).mean() > 0.5
 
 
 def test_a_white_mask_changes_nothing(tiny: Bundle) -> None:
     picture, settings = noise(40, 50), replace(PLAIN, steps=3, octaves=2, snapshots=())
-    with_mask = dream(picture, tiny, settings, aids=Aids(mask=grey(40, 50, 255)))
+    with_mask = dream(picture, tiny, settings, mask=grey(40, 50, 255))
     np.testing.assert_array_equal(with_mask.picture, dream(picture, tiny, settings).picture)

@@ -17,7 +17,7 @@ Evaluate = Callable[[Array], tuple[float, Array]]
 
 
 @dataclass(frozen=True)
-class Stock:
+class ReferenceModel:
     """The stock Keras model and what its layers' losses are: the reference that a bundle is held against."""
 
     model: Any
@@ -47,7 +47,7 @@ class Stock:
         return np.array([float(loss) for loss in losses]), np.stack(gradients).astype(np.float64)
 
     @cached_property
-    def climbed(self) -> Evaluate:
+    def compiled(self) -> Evaluate:
         """The sum of the losses of a picture [height, width, 3] and its gradient, compiled: for many of one size."""
 
         @tf.function

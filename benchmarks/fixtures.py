@@ -1,4 +1,4 @@
-"""What all systems are given: `python benchmarks/material.py FOLDER BACKBONE LAYER_SET WIDTHxHEIGHT...`.
+"""What all systems are given: `python benchmarks/fixtures.py FOLDER BACKBONE LAYER_SET WIDTHxHEIGHT...`.
 
 Runs in the environment `tensorflow`. From one set of seeded random weights it makes the bundle, Keras's weight file,
 and the folded forward graph as a list of operators with an archive of kernels; and for each size an image and
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rows import Case, Size
 
-from onnxdream.export.bundle import Request, make_bundle
+from onnxdream.export.bundle import ExportRequest, make_bundle
 from onnxdream.export.forward import Convolution, Forward, fold
-from onnxdream.export.verification import Stock
+from onnxdream.export.verification import ReferenceModel
 from onnxdream.export.weights import load
 from onnxdream.models.backbones import Backbone, find_backbone
 
@@ -31,7 +31,7 @@ Array = NDArray[np.float32]
 def make(folder: Path, backbone: Backbone, layers: tuple[str, ...], sizes: list[Size]) -> None:
     """Fills the folder of a row."""
     folder.mkdir(parents=True, exist_ok=True)
-    data, _ = make_bundle(Request(backbone, layers, weights="random", seed=SEED))
+    data, _ = make_bundle(ExportRequest(backbone, layers, weights="random", seed=SEED))
     (folder / BUNDLE).write_bytes(data)
     model = load(backbone, "random", SEED).model
     model.save_weights(folder / WEIGHTS)
@@ -43,7 +43,7 @@ def make(folder: Path, backbone: Backbone, layers: tuple[str, ...], sizes: list[
         image = to_image(picture, backbone.input_range)
         np.save(case.picture, picture)
         np.save(case.image, image)
-        np.save(case.gradient, reference(Stock(model, layers, "mean"), image))
+        np.save(case.gradient, reference(ReferenceModel(model, layers, "mean"), image))
     facts = {
         "backbone": backbone.name,
         "builder": backbone.builder,
@@ -73,9 +73,9 @@ def to_image(picture: NDArray[np.uint8], limits: tuple[float, float]) -> Array:
     return np.ascontiguousarray(image, np.float32)
 
 
-def reference(stock: Stock, image: Array) -> Array:
+def reference(reference: ReferenceModel, image: Array) -> Array:
     """Gradient of the sum of the layers' means, [3, height, width], by the tape on the stock model."""
-    _, gradients = stock.losses_and_gradients(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    _, gradients = reference.losses_and_gradients(np.ascontiguousarray(image.transpose(1, 2, 0)))
     return np.ascontiguousarray(gradients.sum(axis=0).transpose(2, 0, 1).astype(np.float32))
 
 

@@ -21,11 +21,11 @@ from onnxdream.export.bundle import ExportRequest, make_bundle
 from onnxdream.export.forward import Convolution, Forward, fold
 from onnxdream.export.verification import ReferenceModel
 from onnxdream.export.weights import load
+from onnxdream.models.arrays import Floats, Image
 from onnxdream.models.backbones import Backbone, find_backbone
 
 SEED = 0
 BUNDLE, WEIGHTS, FORWARD, KERNELS = "bundle.onnx", "keras.weights.h5", "forward.json", "forward.npz"
-Array = NDArray[np.float32]
 
 
 def make(folder: Path, backbone: Backbone, layers: tuple[str, ...], sizes: list[Size]) -> None:
@@ -66,14 +66,14 @@ def draw(size: Size) -> NDArray[np.uint8]:
     return np.rint(255 * (total - total.min()) / (total.max() - total.min())).astype(np.uint8)
 
 
-def to_image(picture: NDArray[np.uint8], limits: tuple[float, float]) -> Array:
+def to_image(picture: NDArray[np.uint8], limits: tuple[float, float]) -> Floats:
     """The picture as the network sees it, [3, height, width]."""
     low, high = limits
     image = low + (high - low) * picture.transpose(2, 0, 1).astype(np.float32) / 255
     return np.ascontiguousarray(image, np.float32)
 
 
-def reference(reference: ReferenceModel, image: Array) -> Array:
+def reference(reference: ReferenceModel, image: Image) -> Floats:
     """Gradient of the sum of the layers' means, [3, height, width], by the tape on the stock model."""
     _, gradients = reference.losses_and_gradients(np.ascontiguousarray(image.transpose(1, 2, 0)))
     return np.ascontiguousarray(gradients.sum(axis=0).transpose(2, 0, 1).astype(np.float32))
@@ -86,7 +86,7 @@ def gflop(forward: Forward, size: Size) -> float:
     return sum(4 * op.kernel.size * sizes[op.name][0] * sizes[op.name][1] for op in convolutions) / 1e9
 
 
-def _arrays(forward: Forward) -> dict[str, Array]:
+def _arrays(forward: Forward) -> dict[str, Floats]:
     convolutions = [op for op in forward.operators if isinstance(op, Convolution)]
     kernels = {f"{op.name}/kernel": np.ascontiguousarray(op.kernel.transpose(3, 2, 0, 1)) for op in convolutions}
     return {**kernels, **{f"{op.name}/bias": op.bias for op in convolutions}}

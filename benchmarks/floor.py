@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from rows import Case
 
-Array = NDArray[np.float32]
+from onnxdream.models.arrays import Floats
+
 Shape = tuple[int, int, int]  # channels, height, width
 # A session's first runs find cold caches and fetch their memory from the system.
 _WARM_UP = 3
@@ -66,7 +66,7 @@ class Floor:
         return {"onnxruntime": ort.__version__}
 
 
-def convolutions(operators: list[dict[str, Any]], arrays: dict[str, Array], size: tuple[int, int]) -> onnx.ModelProto:
+def convolutions(operators: list[dict[str, Any]], arrays: dict[str, Floats], size: tuple[int, int]) -> onnx.ModelProto:
     """A model of every convolution and its gradient, each on a graph input that those of one shape share."""
     graph = _Graph()
     rectified = {op["inputs"][0] for op in operators if op["kind"] == "Relu"}
@@ -96,7 +96,7 @@ class _Graph:
         self.inputs: dict[Shape, str] = {}
         self.outputs: list[str] = []
 
-    def forward(self, op: dict[str, Any], kernel: Array, bias: Array, shape: Shape, relu: bool) -> None:
+    def forward(self, op: dict[str, Any], kernel: Floats, bias: Floats, shape: Shape, relu: bool) -> None:
         names = [
             self._input(shape),
             self._weight(f"{op['name']}/kernel", kernel),
@@ -108,7 +108,7 @@ class _Graph:
             self._add("Relu", [output], f"{output}/relu")
         self.outputs.append(f"{output}/relu" if relu else output)
 
-    def backward(self, op: dict[str, Any], kernel: Array, shape: Shape) -> None:
+    def backward(self, op: dict[str, Any], kernel: Floats, shape: Shape) -> None:
         output = f"{op['name']}/backward"
         if op["strides"] == [1, 1]:
             flipped = np.ascontiguousarray(kernel[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
@@ -133,13 +133,13 @@ class _Graph:
     def _input(self, shape: Shape) -> str:
         return self.inputs.setdefault(shape, "x{}x{}x{}".format(*shape))
 
-    def _weight(self, name: str, array: Array) -> str:
+    def _weight(self, name: str, array: Floats) -> str:
         self.weights.append(numpy_helper.from_array(array, name))
         return name
 
 
 def _shapes(
-    operators: list[dict[str, Any]], arrays: dict[str, Array], size: tuple[int, int]
+    operators: list[dict[str, Any]], arrays: dict[str, Floats], size: tuple[int, int]
 ) -> Iterator[tuple[str, Shape]]:
     """Channels, height and width of every node's output."""
     shapes: dict[str, Shape] = {"image": (3, size[1], size[0])}

@@ -7,18 +7,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rows import Case
 from timing import timed
 
 import onnxdream.cli  # noqa: F401 - what the command `dream` imports first, so that a cold start counts it
+from onnxdream.models.arrays import Floats, Image
 from onnxdream.runtime import Bundle, Execution
 from onnxdream.runtime.batch import dream_all  # noqa: F401 - likewise
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.dream.request import parse_request  # noqa: F401 - likewise
 from onnxdream.runtime.provider.selection import choose_provider
-
-Array = NDArray[np.float32]
 
 
 class Ours:
@@ -29,11 +27,11 @@ class Ours:
         self._execution = Execution(**wish)
         self._bundle = Bundle.load(case.folder / "bundle.onnx")
         self._picture = case.picture
-        self._image: Array = np.load(case.image)
+        self._image: Image = np.load(case.image)
         self._layer_weights = np.ones(len(self._bundle.metadata.layers), np.float32)
         self._session = Session(self._bundle, *self._image.shape[1:], choose_provider(self._execution).machine)
 
-    def gradient(self) -> Array:
+    def gradient(self) -> Floats:
         """Of the sum of the layers' means, [3, height, width], at the case's image."""
         _, gradient = self._session.evaluate(self._image, self._layer_weights)
         return gradient

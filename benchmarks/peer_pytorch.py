@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rows import STEP_SIZE, Case
 from timing import timed
 from torch.nn import functional
 
-Array = NDArray[np.float32]
+from onnxdream.models.arrays import Floats
+
 _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Lifts the gradient of a mean over a million values into the range of fp16; it cancels in the norm.
 _FP16_SCALE = 65536.0
@@ -82,7 +82,7 @@ class PyTorch:
         self._image = image.contiguous(memory_format=torch.channels_last).requires_grad_()
         self._replay = self._captured().replay if form == "graph" else None
 
-    def gradient(self) -> Array:
+    def gradient(self) -> Floats:
         """Of the sum of the layers' means, [3, height, width], at the case's image."""
         _, gradient = self._loss_and_gradient()
         return np.ascontiguousarray(gradient[0].float().cpu().numpy())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from onnxdream.models.arrays import Floats
+
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -14,11 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 from rows import STEP_SIZE, Case
 from timing import timed
-
-Array = NDArray[np.float32]
 
 
 class TensorFlow:
@@ -36,7 +35,7 @@ class TensorFlow:
         self._limits = tuple(facts["range"])
         self._image: Any = tf.constant(np.load(case.image).transpose(1, 2, 0)[None])
 
-    def gradient(self) -> Array:
+    def gradient(self) -> Floats:
         """Of the sum of the layers' means, [3, height, width], at the case's image."""
         _, gradient = self._loss_and_gradient(self._image)
         return np.ascontiguousarray(gradient.numpy()[0].transpose(2, 0, 1))

@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 
 from ..models import contract
+from ..models.arrays import Size
 from ..models.backbones import Backbone
 from ..models.contract import OPSET, Check, Layer, Metadata
 from ..models.files import atomic_write
@@ -206,7 +207,7 @@ def _metadata(request: ExportRequest, forward: Forward, weights: contract.Weight
         objective=request.objective,
         input_range=request.backbone.input_range,
         channel_order="RGB",
-        smallest_size=(side, side),
+        smallest_size=Size(side, side),
         weights=weights,
         precision=request.precision,
         opset=OPSET,

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models.arrays import Size
 from .errors import UnknownLayerError, UnsupportedLayerError
 
 IMAGE = "image"
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,9 @@ class Window(Operator):
     def size(self, size: Size) -> Size:
         """Height and width of the output; below 1 where the input is too small."""
         if self.same:
-            return (-(-size[0] // self.strides[0]), -(-size[1] // self.strides[1]))
-        return (
-            (size[0] - self.window[0]) // self.strides[0] + 1,
-            (size[1] - self.window[1]) // self.strides[1] + 1,
-        )
+            return Size(*(-(-side // stride) for side, stride in zip(size, self.strides, strict=True)))
+        sides = zip(size, self.window, self.strides, strict=True)
+        return Size(*((side - window) // stride + 1 for side, window, stride in sides))
 
     @property
     def padding(self) -> str:
@@ -160,7 +158,7 @@ class Forward:
         """The least height and width at which every node has a pixel, and these layers have one inside a border."""
         side = 1
         while any(
-            min(size) < (2 * border + 1 if name in layers else 1) for name, size in self.sizes((side, side)).items()
+            min(size) < (2 * border + 1 if name in layers else 1) for name, size in self.sizes(Size(side, side)).items()
         ):
             side += 1
         return side

@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Evaluate = Callable[[Array], tuple[float, Array]]
+from ..models.arrays import Floats
+
+Evaluate = Callable[[Floats], tuple[float, Floats]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class ReferenceModel:
         return keras.Model(self.model.input, [self.model.get_layer(layer).output for layer in self.layers])
 
     def losses_and_gradients(
-        self, picture: Array, channel_weights: list[Array] | None = None
+        self, picture: Floats, channel_weights: list[Floats] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Losses [layers] and gradients [layers, height, width, 3] of a picture [height, width, 3], by TensorFlow.
 
@@ -59,13 +60,13 @@ class ReferenceModel:
                 total = tf.add_n([self._loss(activation, None) for activation in activations])
             return total, tape.gradient(total, image)
 
-        def evaluate(picture: Array) -> tuple[float, Array]:
+        def evaluate(picture: Floats) -> tuple[float, Floats]:
             total, gradient = compiled(tf.constant(picture[None]))
             return float(total), gradient.numpy()[0]
 
         return evaluate
 
-    def _loss(self, activation: Any, channel_weights: Array | None) -> Any:
+    def _loss(self, activation: Any, channel_weights: Floats | None) -> Any:
         values = tf.square(activation) if self.objective == "l2" else activation
         inside = values[:, self.border : -self.border, self.border : -self.border] if self.border else values
         if channel_weights is not None:

@@ -13,6 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..models import contract
+from ..models.arrays import Floats, Image
 from ..models.contract import Check
 from .errors import VerificationError
 from .reference_model import Evaluate, ReferenceModel
@@ -22,7 +23,6 @@ _DRAWS = 3
 # The ascent that a lesser precision must follow; its step is that of the preset `paper`.
 _STEPS, _STEP_SIZE = 50, 0.003
 _ASCENT_SAMPLE = 2  # of the samples: noise wider than high
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Sample:
     decide a tie in a pooling."""
 
     name: str
-    draw: Callable[[], Array]
+    draw: Callable[[], Floats]
     flat: bool = False
 
 
@@ -98,7 +98,7 @@ def _open(bundle: bytes) -> Any:
         raise _unsound(error) from error
 
 
-def _run(session: Any, feed: dict[str, Array]) -> tuple[Array, Array]:
+def _run(session: Any, feed: dict[str, Floats]) -> tuple[Floats, Floats]:
     """Losses [batch, layers] and gradient, NCHW, by the bundle."""
     try:
         losses, gradient = session.run([contract.LOSSES, contract.GRADIENT], feed)
@@ -165,7 +165,7 @@ class _Verifier:
         self,
         sample: _Sample,
         climbed: str,
-        feed: dict[str, Array],
+        feed: dict[str, Floats],
         losses: NDArray[np.float64],
         gradients: NDArray[np.float64],
         sizes: NDArray[np.float64],
@@ -209,10 +209,10 @@ def _samples(smallest: int, input_range: tuple[float, float]) -> list[_Sample]:
     rng = np.random.default_rng(0)
     low, high = input_range
 
-    def noise(height: int, width: int) -> Array:
+    def noise(height: int, width: int) -> Floats:
         return rng.uniform(low, high, (height, width, 3)).astype(np.float32)
 
-    def half_flat() -> Array:
+    def half_flat() -> Floats:
         picture = noise(odd, even)
         picture[:, : even // 2] = low + 0.3 * (high - low)
         return picture
@@ -227,12 +227,12 @@ def _samples(smallest: int, input_range: tuple[float, float]) -> list[_Sample]:
     ]
 
 
-def _planes(picture: Array) -> Array:
+def _planes(picture: Floats) -> Floats:
     """A picture [height, width, 3] as the contract's image."""
     return np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
 
 
-def _loss_and_gradient(session: Any, picture: Array) -> tuple[float, Array]:
+def _loss_and_gradient(session: Any, picture: Floats) -> tuple[float, Floats]:
     """The sum of a bundle's losses of a picture [height, width, 3], and its gradient."""
     layers = session.get_inputs()[1].shape[0]
     losses, gradient = _run(
@@ -241,7 +241,7 @@ def _loss_and_gradient(session: Any, picture: Array) -> tuple[float, Array]:
     return float(losses.sum()), gradient[0].transpose(1, 2, 0)
 
 
-def _ascend(evaluate: Evaluate, picture: Array, limits: tuple[float, float]) -> tuple[float, Array]:
+def _ascend(evaluate: Evaluate, picture: Floats, limits: tuple[float, float]) -> tuple[float, Floats]:
     """The loss after the steps of a plain ascent, and the picture's change."""
     image = picture
     for _ in range(_STEPS):
@@ -250,14 +250,14 @@ def _ascend(evaluate: Evaluate, picture: Array, limits: tuple[float, float]) -> 
     return evaluate(image)[0], image - picture
 
 
-def _channel_weights(reference: ReferenceModel) -> list[Array]:
+def _channel_weights(reference: ReferenceModel) -> list[Floats]:
     """Weights of both signs and of the size of the default ones, a layer each."""
     rng = np.random.default_rng(1)
     widths = [reference.model.get_layer(layer).output.shape[-1] for layer in reference.layers]
     return [(rng.uniform(-1, 1, width) / width).astype(np.float32) for width in widths]
 
 
-def _agreement(gradient: Array, expected: NDArray[np.float64]) -> tuple[float, float]:
+def _agreement(gradient: Image, expected: NDArray[np.float64]) -> tuple[float, float]:
     """Cosine and ratio of norms; two all-zero gradients are equal."""
     a, b = gradient.astype(np.float64).ravel(), expected.ravel()
     norm_a, norm_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import Floats
 from .contract import BundleFormatError
 
-Array = NDArray[np.float32]
 Buffer = bytes | memoryview
 
 FOLDER = Path(__file__).parent / "builtin"
@@ -182,22 +182,22 @@ class WeightFile:
         """The names of its blocks, in its order."""
         return tuple(name.removesuffix("/kernel") for name in self._arrays.files if name.endswith("/kernel"))
 
-    def kernel(self, block: str) -> Array:
+    def kernel(self, block: str) -> Floats:
         """The kernel in float32, HWIO. Raises KeyError."""
-        kernel: Array = self._arrays[f"{block}/kernel"]
+        kernel: Floats = self._arrays[f"{block}/kernel"]
         return self._dequantised(block, kernel) if kernel.dtype == np.uint8 else kernel.astype(np.float32)
 
-    def kernel_oihw(self, block: str) -> Array:
+    def kernel_oihw(self, block: str) -> Floats:
         """The kernel in float32, OIHW and contiguous. Raises KeyError."""
         kernel = np.ascontiguousarray(self._arrays[f"{block}/kernel"].transpose(3, 2, 0, 1))
         return self._dequantised(block, kernel) if kernel.dtype == np.uint8 else kernel.astype(np.float32)
 
-    def vector(self, block: str, part: str) -> Array | None:
+    def vector(self, block: str, part: str) -> Floats | None:
         """One of its vectors in float32, None where the block has none of that name."""
         name = f"{block}/{part}"
         return self._arrays[name].astype(np.float32) if name in self._arrays else None
 
-    def _dequantised(self, block: str, kernel: NDArray[Any]) -> Array:
+    def _dequantised(self, block: str, kernel: NDArray[Any]) -> Floats:
         """In place, in float32, multiplied and then added, which rounds the same everywhere."""
         values = kernel.astype(np.float32)
         values *= self._arrays[f"{block}/kernel_scale"]
@@ -205,7 +205,7 @@ class WeightFile:
         return values
 
 
-def convolution_weights(weights: WeightFile, rule: Rule) -> tuple[Array, Array]:
+def convolution_weights(weights: WeightFile, rule: Rule) -> tuple[Floats, Floats]:
     """The kernel, float32 OIHW, and the bias, float32 [O], that a rule makes. Raises KeyError."""
     kernel = weights.kernel_oihw(rule.block)
     bias = weights.vector(rule.block, "bias")
@@ -218,7 +218,7 @@ def convolution_weights(weights: WeightFile, rule: Rule) -> tuple[Array, Array]:
     return kernel, bias
 
 
-def _normalized(weights: WeightFile, block: str, epsilon: float, kernel: Array, bias: Array) -> tuple[Array, Array]:
+def _normalized(weights: WeightFile, block: str, epsilon: float, kernel: Floats, bias: Floats) -> tuple[Floats, Floats]:
     """Folds a BatchNormalization into the convolution before it (Jacob et al. 2018, eq. 14), in float64."""
     gamma, beta, mean, variance = (weights.vector(block, part) for part in ("gamma", "beta", "mean", "variance"))
     if mean is None or variance is None:
@@ -228,7 +228,7 @@ def _normalized(weights: WeightFile, block: str, epsilon: float, kernel: Array, 
     return _scaled(kernel, factor[:, None, None, None]), shift.astype(np.float32)
 
 
-def _scaled(values: Array, factor: NDArray[np.float64] | float) -> Array:
+def _scaled(values: Floats, factor: NDArray[np.float64] | float) -> Floats:
     """In place: multiplied in float64, rounded to float32."""
     return np.multiply(values, factor, out=values, dtype=np.float64, casting="same_kind")
 
@@ -241,7 +241,7 @@ def _read(path: Path, sha256: str) -> bytes:
     return data
 
 
-def _tensor(name: str, array: Array) -> list[Buffer]:
+def _tensor(name: str, array: Floats) -> list[Buffer]:
     """A TensorProto, in pieces."""
     dims = [_number(_DIMS, side) for side in array.shape]
     values = np.ascontiguousarray(array, "<f4").reshape(-1).view(np.uint8).data

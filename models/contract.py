@@ -26,6 +26,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from .arrays import Size
 from .decoding import DecodeError, decoded
 from .errors import OnnxdreamError
 
@@ -137,7 +138,7 @@ class Metadata:
     objective: str
     input_range: tuple[float, float]
     channel_order: str
-    smallest_size: tuple[int, int]
+    smallest_size: Size
     weights: Weights
     precision: str
     opset: int

@@ -28,7 +28,8 @@ def decoded_json(kind: type[Value], text: str | bytes, readers: Readers | None =
 
 
 def decoded(kind: Any, data: Any, readers: Readers | None = None, place: str = "") -> Any:
-    """Data of a JSON file as a value of that type: dataclasses by their fields, no key too many, tuples from lists.
+    """Data of a JSON file as a value of that type: dataclasses by their fields, no key too many, (named) tuples
+    from lists.
 
     `readers` read types that have a way of their own. Numbers are finite, text holds no null, a whole number serves as
     a float, a boolean never as a number. Raises DecodeError, and what readers raise.
@@ -50,6 +51,8 @@ def decoded(kind: Any, data: Any, readers: Readers | None = None, place: str = "
         if not isinstance(data, dict):
             _refuse(place, "an object")
         return {key: decoded(arguments[1], value, readers, f"a value of {place}") for key, value in data.items()}
+    if _is_named_tuple(kind):
+        return kind(*_tuple(tuple(get_type_hints(kind).values()), data, readers, place))
     if is_dataclass(kind):
         return _dataclass(kind, data, readers, place)
     return _plain(kind, data, place)
@@ -66,6 +69,11 @@ def _dataclass(kind: Any, data: Any, readers: Readers, place: str) -> Any:
     for name in sorted(set(data) - set(types)):
         raise DecodeError(f"{prefix}{name[:40]!r} is unknown")
     return kind(**{name: decoded(types[name], value, readers, prefix + name) for name, value in data.items()})
+
+
+def _is_named_tuple(kind: Any) -> bool:
+    """Whether a type is a NamedTuple, which JSON holds as a list."""
+    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
 
 
 def _tuple(arguments: tuple[Any, ...], data: Any, readers: Readers, place: str) -> tuple[Any, ...]:

@@ -15,12 +15,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from ..models.arrays import Pixels, Size
 from ..models.errors import OnnxdreamError
 from .ascent.ascent import State, Step
 from .bundle.bundle import Bundle
@@ -29,15 +29,12 @@ from .bundle.sessions import Sessions
 from .dream.run import dream
 from .errors import ProviderError
 from .footprint import peak_bytes
-from .image.processor import Pixels
 from .image.source import noise_picture
 from .provider.cards import PROVIDERS
 from .provider.machine import Machine
 from .provider.selection import choose_provider
 from .settings.parsing import parse_size
 from .settings.settings import Execution, Precision, ProviderName, Settings
-
-Size = tuple[int, int]
 
 # Steps that are timed: this many, or fewer where they take longer than these seconds, but never fewer than the last.
 _STEPS, _SECONDS, _MIN_STEPS = 20, 5.0, 3
@@ -98,28 +95,41 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Trial:
-    """What to measure: a bundle's file on a machine, at a width and height."""
+    """What to measure: a bundle's file on a machine, on a picture of a size."""
 
     bundle: Path
     machine: Machine
     size: Size
 
     def __str__(self) -> str:
-        return f"{self.machine.provider} {self.machine.precision}, {self.size[0]}x{self.size[1]}"
+        return f"{self.machine.provider} {self.machine.precision}, {self.size_in_words}"
+
+    @property
+    def size_in_words(self) -> str:
+        """As `--size` takes it."""
+        return f"{self.size.width}x{self.size.height}"
 
     def run(self) -> Numbers:
         """Measures in this process, on noise. Raises DreamError and BundleError."""
         execution = Execution(self.machine.provider, self.machine.threads, precision=self.machine.precision)
-        climb = StepTimer(Bundle.load(self.bundle), execution, noise_picture(*self.size, seed=0).pixels)
-        climb.step_seconds(_WARM_UP)
-        first = climb.first_seconds
-        times = climb.step_seconds(_STEPS, _SECONDS, _MIN_STEPS)
+        picture = noise_picture(self.size.width, self.size.height, seed=0).pixels
+        timer = StepTimer(Bundle.load(self.bundle), execution, picture)
+        timer.step_seconds(_WARM_UP)
+        first = timer.first_seconds
+        times = timer.step_seconds(_STEPS, _SECONDS, _MIN_STEPS)
         low, step, high = (float(seconds) for seconds in np.quantile(times, (0.25, 0.5, 0.75)))
         return Numbers(max(0.0, first - step), step, (low, high), len(times), peak_bytes())
 
     def run_apart(self) -> Result:
         """Measures in a process of its own; a failure there becomes the result's problem."""
-        words = (self.bundle, *self.size, self.machine.provider, self.machine.threads, self.machine.precision)
+        words = (
+            self.bundle,
+            self.size.width,
+            self.size.height,
+            self.machine.provider,
+            self.machine.threads,
+            self.machine.precision,
+        )
         command = [sys.executable, "-m", "onnxdream.runtime.bench", *map(str, words)]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         if process.returncode == 0:
@@ -140,7 +150,7 @@ class Result:
 
     def facts(self) -> dict[str, object]:
         """As plain data, with what follows from the numbers."""
-        machine, (width, height) = self.trial.machine, self.trial.size
+        machine, (height, width) = self.trial.machine, self.trial.size
         facts: dict[str, object] = {name: getattr(machine, name) for name in ("provider", "precision", "threads")}
         facts |= {"width": width, "height": height, "problem": self.problem}
         if self.numbers:
@@ -151,7 +161,7 @@ class Result:
     def row(self) -> tuple[str, ...]:
         """As a line of a table, column by column under `HEADER`."""
         machine, numbers = self.trial.machine, self.numbers
-        where = machine.provider, machine.precision, str(machine.threads), "{}x{}".format(*self.trial.size)
+        where = machine.provider, machine.precision, str(machine.threads), self.trial.size_in_words
         if numbers is None:
             return (*where, "failed")
         many = numbers.seconds_for_1000_steps
@@ -173,16 +183,16 @@ def plan_trials(options: Mapping[str, Any], model: str | None, sizes: Sequence[s
 
     Raises DreamError and BundleError.
     """
-    wish = {name: value for name, value in options.items() if value is not None}
-    execution = Execution(**wish)
-    bundle = choose_bundle(model, execution.precision if "precision" in wish else None)
-    if "precision" not in wish:
+    wanted = {name: value for name, value in options.items() if value is not None}
+    execution = Execution(**wanted)
+    bundle = choose_bundle(model, execution.precision if "precision" in wanted else None)
+    if "precision" not in wanted:
         execution = replace(execution, precision=bundle.precision)
     assert bundle.path  # it was chosen from files
     found, notice = machines(execution)
-    pairs = product(found, [parse_size(size, "size") for size in sizes])
+    parsed = [parse_size(size, "size") for size in sizes]
     lines = [describe(bundle)[0], *([notice] if notice else [])]
-    return lines, [Trial(bundle.path, machine, size) for machine, size in pairs]
+    return lines, [Trial(bundle.path, machine, Size(height, width)) for machine in found for width, height in parsed]
 
 
 def machines(execution: Execution) -> tuple[list[Machine], str | None]:
@@ -206,7 +216,7 @@ def main(words: list[str]) -> None:
     bundle, width, height, provider, threads, precision = words
     machine = Machine(cast(ProviderName, provider), int(threads), cast(Precision, precision))
     try:
-        print(json.dumps(asdict(Trial(Path(bundle), machine, (int(width), int(height))).run())))
+        print(json.dumps(asdict(Trial(Path(bundle), machine, Size(int(height), int(width))).run())))
     except OnnxdreamError as error:
         sys.exit(str(error))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
+from ..models.arrays import Size
 from ..runtime.ascent.ascent import Step
 from ..runtime.dream.run import dream
 from ..runtime.errors import DreamError
@@ -17,7 +18,7 @@ _TRIAL_STEPS = 2
 
 def estimate(cells: Iterable[Cell]) -> float:
     """Seconds that the cells take, those that cannot be tried counted as nothing."""
-    known: dict[tuple[str, tuple[int, int]], float] = {}
+    known: dict[tuple[str, Size], float] = {}
     total = 0.0
     for cell in cells:
         size = cell.source.dreamed_size(cell.job.settings.max_size)

@@ -16,6 +16,7 @@ import pytest
 from make_tiny_bundle import TINY_PATH
 from numpy.typing import NDArray
 
+from onnxdream.models.arrays import Size
 from onnxdream.models.contract import Layer, Memory, Metadata, Weights
 
 TINY_BYTES = TINY_PATH.read_bytes()
@@ -125,7 +126,7 @@ def facts(layers: int = 1) -> Metadata:
         objective="mean",
         input_range=(-1.0, 1.0),
         channel_order="RGB",
-        smallest_size=(1, 1),
+        smallest_size=Size(1, 1),
         weights=Weights("random", "", ""),
         precision="fp32",
         opset=17,

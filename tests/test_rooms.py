@@ -163,5 +163,5 @@ def test_contributing_names_the_processes_that_rooms_start_in_others() -> None:
     assert found == set(re.findall(r"`([a-z_/]+\.py)` starts `python -m ([a-z_.]+)`", contributing))
 
 
-def test_in_models_only_the_assembly_computes() -> None:
-    assert [module.name for module in modules("models") if entered(module, {"numpy"})] == ["assembly.py"]
+def test_in_models_only_the_assembly_computes_and_arrays_are_named() -> None:
+    assert [module.name for module in modules("models") if entered(module, {"numpy"})] == ["arrays.py", "assembly.py"]

@@ -7,19 +7,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Floats, Image, Losses, Pixels, Size, size_of
 from ..errors import DivergedError, DreamError, RecordError
 from ..image.octaves import next_octave, with_lost_detail
-from ..image.processor import ImageProcessor, Mask, Pixels
+from ..image.processor import ImageProcessor, Mask
 from ..settings.colours import parse_colours
 from ..settings.settings import Settings
 from .evaluator import Evaluator
 from .stepper import StepConfig, Stepper, new_stepper
 from .update import new_slots, slots_of
-
-Array = NDArray[np.float32]
-Size = tuple[int, int]
 
 StopReason = Literal["finished", "stopped", "diverged"]
 OnStep = Callable[["Step"], bool | None]
@@ -38,15 +35,15 @@ class State:
     from the first step to the last. While an ascent runs, only what a step's `fetch_state` returns is up to date.
     """
 
-    image: Array
-    slots: list[Array]
+    image: Image
+    slots: list[Image]
     number: int = 0
     octave: int = 0
     octave_step: int = 0
     octave_start: int = 0
     last: bool = False
-    history: list[Array] = field(default_factory=list)
-    colours: Array | None = None
+    history: list[Losses] = field(default_factory=list)
+    colours: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Step:
     size: Size
     _ascent: Ascent = field(repr=False, compare=False)
 
-    def fetch_losses(self) -> Array:
+    def fetch_losses(self) -> Losses:
         """The loss of each layer, float32 [layers]; also later, and after the run. Raises DivergedError."""
         return self._ascent.losses_of(self.number)
 
@@ -96,7 +93,7 @@ class Ascent:
         processor: ImageProcessor,
         evaluator: Evaluator,
         settings: Settings,
-        layer_weights: Array,
+        layer_weights: Floats,
         limits: tuple[float, float],
         mask: Mask | None = None,
         state: State | None = None,
@@ -115,7 +112,7 @@ class Ascent:
         self._has_diverged = False
         # What a number that is not finite leads back to: so many rows, and in an octave's first the image before it.
         self._finite_rows = self.state.number
-        self._finite_image: Array | None = None
+        self._finite_image: Image | None = None
 
     def run(self, on_step: OnStep | None) -> StopReason:
         """Climbs until the last octave is done, `on_step` says so, or a number is not finite.
@@ -150,7 +147,7 @@ class Ascent:
         self._stepper = None
         return ending
 
-    def losses_of(self, number: int) -> Array:
+    def losses_of(self, number: int) -> Losses:
         """The losses after so many updates, float32 [layers]. Raises DivergedError where they are not finite."""
         if number >= len(self.state.history):
             self._collect_rows()
@@ -189,7 +186,7 @@ class Ascent:
     @property
     def _size(self) -> Size:
         """Height and width of the octave."""
-        return self.state.image.shape[1], self.state.image.shape[2]
+        return size_of(self.state.image)
 
     def _evaluate(self) -> None:
         while True:
@@ -262,7 +259,7 @@ class Ascent:
             self._stepper.keep()
             self._finite_rows, self._finite_image = len(self.state.history), None
 
-    def _new_rows(self) -> list[Array]:
+    def _new_rows(self) -> list[Floats]:
         return self._stepper.rows() if self._stepper else []
 
     def _fetch_state(self) -> State:
@@ -307,7 +304,7 @@ class Ascent:
             base, smaller = (processor.base(octaves[state.octave - back]) for back in (0, 1))
             state.image = with_lost_detail(state.image, base, smaller)
         if settings.octave_rounding:
-            state.image = processor.rounded(state.image)
+            state.image = processor.quantized(state.image)
         if state.octave + 1 == len(octaves):
             state.last = True
             return

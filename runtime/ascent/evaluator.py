@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...models import contract
+from ...models.arrays import Floats, Image, Losses, Size, size_of
 from ..bundle.sessions import Session, Sessions
 from ..errors import OutOfMemoryError
 from ..provider.budget import Cost, default_budget, tile_shape
@@ -18,9 +18,6 @@ from ..provider.tensors import Bound, Device, Tensor
 from ..settings.settings import Settings
 from .tiles import TilePlan, blended_tiles, tutorial_tiles
 from .update import parts_of
-
-Array = NDArray[np.float32]
-Size = tuple[int, int]
 
 # Tiles that no memory budget asks for: the tutorial's.
 _TUTORIAL_TILE = 512
@@ -41,9 +38,9 @@ class Evaluator:
         sessions: Sessions,
         settings: Settings,
         machine: Machine,
-        layer_weights: Array,
+        layer_weights: Floats,
         largest: Size,
-        channel_weights: Array | None = None,
+        channel_weights: Floats | None = None,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._sessions = sessions
@@ -68,10 +65,10 @@ class Evaluator:
             self._plans[size] = self._new_plan(size)
         return self._plans[size]
 
-    def evaluate(self, image: Array) -> tuple[Array, Array]:
+    def evaluate(self, image: Image) -> tuple[Losses, Image]:
         """Losses [layers] and gradient [3, height, width] of a CHW image; the gradient is the caller's to change."""
         while True:
-            size = image.shape[1], image.shape[2]
+            size = size_of(image)
             try:
                 return self._evaluate(image, self.tile_plan(size))
             except OutOfMemoryError as error:
@@ -87,7 +84,7 @@ class Evaluator:
 
         Raises ComputationError, here and when it runs; where memory ran out, `retreat` makes tiles of it.
         """
-        session = self._session((image.shape[2], image.shape[3]))
+        session = self._session(Size(*image.shape[2:]))
         inputs = {contract.IMAGE: image, **self._weights}
         return session.bind(inputs, {contract.LOSSES: losses, contract.GRADIENT: gradient})
 
@@ -98,38 +95,38 @@ class Evaluator:
         weights = {contract.LAYER_WEIGHTS: self._layer_weights, contract.CHANNEL_WEIGHTS: self._channel_weights}
         return {name: device.tensor(values) for name, values in weights.items() if values is not None}
 
-    def _evaluate(self, image: Array, tile_plan: TilePlan) -> tuple[Array, Array]:
+    def _evaluate(self, image: Image, tile_plan: TilePlan) -> tuple[Losses, Image]:
         session = self._session(tile_plan.tile_size)
-        if self.is_whole((image.shape[1], image.shape[2])):
+        if self.is_whole(size_of(image)):
             return session.evaluate(image, self._layer_weights, self._channel_weights)
         gradient = np.zeros_like(image)
         losses = np.zeros(len(self._layer_weights), np.float64)
         covered = sum(tile.area for tile in tile_plan)
-        share = np.float32(tile_plan.tile_size[0] * tile_plan.tile_size[1] / covered)
+        share = np.float32(tile_plan.tile_size.pixels / covered)
         for tile in tile_plan:
             rows, columns = tile.window
-            found, slope = session.evaluate(
+            tile_losses, tile_gradient = session.evaluate(
                 np.ascontiguousarray(image[:, rows, columns]), self._layer_weights, self._channel_weights
             )
-            losses += found * (tile.area / covered)
-            slope *= tile.rows[:, None]
-            slope *= tile.columns * share
-            gradient[:, rows, columns] += slope
+            losses += tile_losses * (tile.area / covered)
+            tile_gradient *= tile.rows[:, None]
+            tile_gradient *= tile.columns * share
+            gradient[:, rows, columns] += tile_gradient
         return losses.astype(np.float32), gradient
 
     def _session(self, size: Size) -> Session:
         if self._sessions.builds_engine(*size, self.machine):
-            self._log(f"building TensorRT's engine for {size[1]}×{size[0]}, minutes the first time")
+            self._log(f"building TensorRT's engine for {size}, minutes the first time")
         return self._sessions.get(*size, self.machine)
 
     def _new_plan(self, size: Size) -> TilePlan:
         if self._settings.tiling == "tutorial":
-            return tutorial_tiles(*size, _TUTORIAL_TILE)
+            return tutorial_tiles(size, _TUTORIAL_TILE)
         smallest = max(self._bundle.metadata.smallest_size)
         grid = max(layer.stride for layer in self._bundle.metadata.layers)
         tile = tile_shape(self.execution.tile_pixels or 0, size, grid)
-        tile = max(tile[0], min(smallest, size[0])), max(tile[1], min(smallest, size[1]))
-        return blended_tiles(*size, tile, min(self._settings.tile_overlap, min(tile) // 2), grid, smallest)
+        tile = Size(*(max(side, min(smallest, length)) for side, length in zip(tile, size, strict=True)))
+        return blended_tiles(size, tile, min(self._settings.tile_overlap, min(tile) // 2), grid, smallest)
 
     def _affordable_pixels(self, size: Size) -> int:
         """Pixels of a tile that keep a run on a picture of that size within its memory."""
@@ -140,8 +137,8 @@ class Evaluator:
             fixed=memory.fixed,
             per_picture_pixel=_picture_bytes(self._settings),
         )
-        budget = execution.memory or default_budget(Device(self.machine).device)
-        return cost.largest_tile(budget, size[0] * size[1], max(self._bundle.metadata.smallest_size))
+        budget = execution.memory or default_budget(Device(self.machine).name)
+        return cost.largest_tile(budget, size.pixels, max(self._bundle.metadata.smallest_size))
 
     def _cut_into(self, pixels: int) -> None:
         self.execution = replace(self.execution, tile_pixels=pixels)
@@ -149,13 +146,13 @@ class Evaluator:
 
     def shrink_tiles(self, size: Size, error: MemoryError) -> None:
         """Halves the tiles of an image of that size. Raises the error where they are as small as they may be."""
-        height, width = self.tile_plan(size).tile_size
+        tile = self.tile_plan(size).tile_size
         smallest = max(_MIN_TILE, *self._bundle.metadata.smallest_size)
-        if self._settings.tiling == "tutorial" or height * width // 2 < smallest**2:
+        if self._settings.tiling == "tutorial" or tile.pixels // 2 < smallest**2:
             raise error
-        self._cut_into(height * width // 2)
+        self._cut_into(tile.pixels // 2)
         self._sessions.forget()
-        self._log(f"memory ran out with tiles of {width}×{height}: going on with half of that")
+        self._log(f"memory ran out with tiles of {tile}: going on with half of that")
 
 
 def _picture_bytes(settings: Settings) -> float:

@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Floats, Size
 from ..provider.onnx_graph import Graph, Operand
 
-Array = NDArray[np.float32]
 Positions = NDArray[np.int64]
-Size = tuple[int, int]
 
 # Values of the result that one block holds; a wider filter has longer blocks, so that they overlap by half at most.
 _BLOCK = 32
@@ -33,7 +32,7 @@ class AxisFilter:
     """
 
     positions: Positions
-    matrix: Array
+    matrix: Floats
     length: int
 
 
@@ -47,7 +46,7 @@ class Filter:
     @property
     def size(self) -> Size:
         """Height and width of the result."""
-        return self.rows.length, self.columns.length
+        return Size(self.rows.length, self.columns.length)
 
     @classmethod
     def gaussian(cls, size: Size, sigma: float, widest: float = 0.0) -> Filter:
@@ -125,7 +124,7 @@ def _doubling(length: int, result: int) -> AxisFilter:
     return AxisFilter(_mirrored(2 * _runs(starts, matrix), 2 * length) // 2, matrix, result)
 
 
-def _runs(starts: Positions, matrix: Array) -> Positions:
+def _runs(starts: Positions, matrix: Floats) -> Positions:
     return starts[:, None] + np.arange(matrix.shape[1])
 
 

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Floats, Image, size_of
 from ..provider.tensors import Bound, Device
 from ..settings.settings import Settings
 from .evaluator import Evaluator
 from .parts.part import Limits
 from .update import Update
-from .update_graph import GraphUpdate, loss_row, roll, roll_inputs
-
-Array = NDArray[np.float32]
-Shift = tuple[int, int]
+from .update_graph import GraphUpdate, Shift, loss_row, roll, roll_inputs
 
 
 @dataclass(frozen=True)
@@ -30,8 +27,8 @@ class StepConfig:
     evaluator: Evaluator
     settings: Settings
     limits: Limits
-    mask: Array | None = None
-    colours: Array | None = None
+    mask: Floats | None = None
+    colours: Floats | None = None
 
 
 class Stepper(Protocol):
@@ -47,16 +44,16 @@ class Stepper(Protocol):
     def update(self, number: int) -> None:
         """Moves the image by the last evaluation's gradient; `number` counts the octave's updates from 1."""
 
-    def rows(self) -> list[Array]:
+    def rows(self) -> list[Floats]:
         """Those of every evaluation since they were last asked for."""
 
     def keep(self) -> None:
         """Holds on to the image last evaluated, where there is room for it."""
 
-    def kept(self) -> Array | None:
+    def kept(self) -> Image | None:
         """The image held on to, CHW, on the host."""
 
-    def arrays(self) -> tuple[Array, list[Array]]:
+    def arrays(self) -> tuple[Image, list[Image]]:
         """The image and the slots, CHW, on the host: the memory itself where they lie there."""
 
 
@@ -67,9 +64,9 @@ class DeviceStepper:
     ProviderError, ComputationError and BundleError.
     """
 
-    def __init__(self, step_config: StepConfig, image: Array, slots: list[Array]) -> None:
+    def __init__(self, step_config: StepConfig, image: Image, slots: list[Image]) -> None:
         evaluator = step_config.evaluator
-        size, self._shape = (image.shape[1], image.shape[2]), (1, *image.shape)
+        size, self._shape = size_of(image), (1, *image.shape)
         self._evaluator, self._size = evaluator, size
         self._device = device = Device(evaluator.machine)
         # The image is one of these, the one held on to another; which one is told by its place in the list.
@@ -117,7 +114,7 @@ class DeviceStepper:
         update.run()
         self._image, self._side = key[1], 1 - self._side
 
-    def rows(self) -> list[Array]:
+    def rows(self) -> list[Floats]:
         found = [np.array(row.fetch()[0]) for row in self._rows[: self._waiting]]
         self._waiting = 0
         return found
@@ -125,10 +122,10 @@ class DeviceStepper:
     def keep(self) -> None:
         self._kept = self._evaluated
 
-    def kept(self) -> Array | None:
+    def kept(self) -> Image | None:
         return None if self._kept is None else self._images[self._kept].fetch()[0]
 
-    def arrays(self) -> tuple[Array, list[Array]]:
+    def arrays(self) -> tuple[Image, list[Image]]:
         return self._images[self._image].fetch()[0], [slot.fetch()[0] for slot in self._slots[self._side]]
 
     def _bind_gradient(self, at: int) -> Bound:
@@ -156,14 +153,14 @@ class HostStepper:
 
     fetch_interval = 1
 
-    def __init__(self, step_config: StepConfig, image: Array, slots: list[Array]) -> None:
+    def __init__(self, step_config: StepConfig, image: Image, slots: list[Image]) -> None:
         self._evaluator = step_config.evaluator
         self._update = Update(step_config.settings, step_config.limits, step_config.colours)
         self._mask = step_config.mask
         self._image = image
         self._slots = slots
-        self._gradient: Array | None = None
-        self._rows: list[Array] = []
+        self._gradient: Image | None = None
+        self._rows: list[Floats] = []
 
     def evaluate(self, shift: Shift) -> None:
         losses, gradient = self._evaluator.evaluate(_rolled(self._image, shift))
@@ -175,25 +172,25 @@ class HostStepper:
         self._update.apply(self._image, self._gradient, self._slots, number, self._mask)
         self._gradient = None
 
-    def rows(self) -> list[Array]:
+    def rows(self) -> list[Floats]:
         found, self._rows = self._rows, []
         return found
 
     def keep(self) -> None:  # memory is scarce where an image is cut into tiles
         pass
 
-    def kept(self) -> Array | None:
+    def kept(self) -> Image | None:
         return None
 
-    def arrays(self) -> tuple[Array, list[Array]]:
+    def arrays(self) -> tuple[Image, list[Image]]:
         return self._image, self._slots
 
 
-def new_stepper(step_config: StepConfig, image: Array, slots: list[Array]) -> Stepper:
+def new_stepper(step_config: StepConfig, image: Image, slots: list[Image]) -> Stepper:
     """The climb for an image of that size. Raises what it raises."""
-    whole = step_config.evaluator.is_whole((image.shape[1], image.shape[2]))
+    whole = step_config.evaluator.is_whole(size_of(image))
     return (DeviceStepper if whole else HostStepper)(step_config, image, slots)
 
 
-def _rolled(image: Array, shift: Shift) -> Array:
+def _rolled(image: Image, shift: Shift) -> Image:
     return np.roll(image, shift, axis=(1, 2)) if any(shift) else image

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from ...models.arrays import Floats, Size
 
 
 @dataclass(frozen=True)
@@ -17,8 +16,8 @@ class Tile:
 
     top: int
     left: int
-    rows: Array
-    columns: Array
+    rows: Floats
+    columns: Floats
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -35,22 +34,19 @@ class Tile:
 class TilePlan:
     """How a picture is cut: all tiles have one size, so that one session serves them all."""
 
-    height: int
-    width: int
+    size: Size
     tiles: tuple[Tile, ...]
 
     @property
-    def tile_size(self) -> tuple[int, int]:
+    def tile_size(self) -> Size:
         """Height and width of every tile."""
-        return len(self.tiles[0].rows), len(self.tiles[0].columns)
+        return Size(len(self.tiles[0].rows), len(self.tiles[0].columns))
 
     def __iter__(self) -> Iterator[Tile]:
         return iter(self.tiles)
 
 
-def blended_tiles(
-    height: int, width: int, tile: tuple[int, int], overlap: int, grid: int, smallest: int = 1
-) -> TilePlan:
+def blended_tiles(size: Size, tile: Size, overlap: int, grid: int, smallest: int = 1) -> TilePlan:
     """Tiles of equal size, at most `tile` high and wide, that overlap by `overlap` pixels at least and fade into each
     other; cut no narrower than `smallest`.
 
@@ -58,24 +54,22 @@ def blended_tiles(
     together from them has no jump. Tiles start at multiples of `grid`, the deepest layer's stride, so that a layer's
     cells lie where they would lie in the whole picture.
     """
-    rows = _strips(height, min(tile[0], height), overlap, grid, smallest)
-    columns = _strips(width, min(tile[1], width), overlap, grid, smallest)
-    return TilePlan(
-        height, width, tuple(Tile(top, left, down, across) for top, down in rows for left, across in columns)
-    )
+    rows = _strips(size.height, min(tile.height, size.height), overlap, grid, smallest)
+    columns = _strips(size.width, min(tile.width, size.width), overlap, grid, smallest)
+    return TilePlan(size, tuple(Tile(top, left, down, across) for top, down in rows for left, across in columns))
 
 
-def tutorial_tiles(height: int, width: int, side: int) -> TilePlan:
+def tutorial_tiles(size: Size, side: int) -> TilePlan:
     """The tiles of TensorFlow's tutorial: every `side` pixels, without the last row and column of them.
 
     Up to three quarters of a picture get no gradient in a step; only the random roll of each step spreads it.
     """
-    rows, columns = ((range(0, length, side)[:-1] or (0,)) for length in (height, width))
-    whole = [np.ones(min(side, length), np.float32) for length in (height, width)]
-    return TilePlan(height, width, tuple(Tile(top, left, *whole) for top in rows for left in columns))
+    rows, columns = ((range(0, length, side)[:-1] or (0,)) for length in size)
+    whole = [np.ones(min(side, length), np.float32) for length in size]
+    return TilePlan(size, tuple(Tile(top, left, *whole) for top in rows for left in columns))
 
 
-def _strips(length: int, side: int, overlap: int, grid: int, smallest: int) -> list[tuple[int, Array]]:
+def _strips(length: int, side: int, overlap: int, grid: int, smallest: int) -> list[tuple[int, Floats]]:
     """Starts and weights of equal strips that cover an axis, as few and then as narrow as they can be."""
     count = _count(length, side, overlap)
     if count > 1:

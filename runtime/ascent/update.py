@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...models.arrays import Floats, Image
 from ..settings.settings import Settings
 from .parts.adam import ADAM
 from .parts.blur import BLUR
@@ -14,7 +15,7 @@ from .parts.l2 import L2
 from .parts.laplacian import LAPLACIAN
 from .parts.momentum import MOMENTUM
 from .parts.norm import NORM
-from .parts.part import Array, Limits, Part, UpdateContext
+from .parts.part import Limits, Part, UpdateContext
 from .parts.step import STEP
 from .parts.tv import TV
 
@@ -33,7 +34,7 @@ def slots_of(settings: Settings) -> int:
     return sum(part.slots for part in parts_of(settings))
 
 
-def new_slots(settings: Settings, image: Array) -> list[Array]:
+def new_slots(settings: Settings, image: Image) -> list[Image]:
     """What the optimizer remembers before the first step."""
     return [np.zeros_like(image) for _ in range(slots_of(settings))]
 
@@ -49,9 +50,9 @@ class Update:
 
     settings: Settings
     limits: Limits
-    colours: Array | None = None
+    colours: Floats | None = None
 
-    def apply(self, image: Array, gradient: Array, slots: list[Array], number: int, mask: Array | None = None) -> None:
+    def apply(self, image: Image, gradient: Image, slots: list[Image], number: int, mask: Floats | None = None) -> None:
         """Moves the image, CHW, and the slots in place; may overwrite the gradient. `number` counts from 1."""
         direction, first = gradient, 0
         for part in parts_of(self.settings):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Floats, Size
 from ..provider.machine import Machine
 from ..provider.tensors import Bound, Tensor
 from ..settings.settings import Settings
@@ -17,8 +17,6 @@ from .graph_builder import CompiledGraph, ImageGraph, int64
 from .parts.part import Limits, UpdateGraph, slot_name
 from .update import parts_of
 
-Array = NDArray[np.float32]
-Size = tuple[int, int]
 Shift = tuple[int, int]
 
 
@@ -35,8 +33,8 @@ class GraphUpdate:
         limits: Limits,
         size: Size,
         machine: Machine,
-        mask: Array | None = None,
-        colours: Array | None = None,
+        mask: Floats | None = None,
+        colours: Floats | None = None,
     ) -> None:
         self._jitters = bool(settings.jitter)
         self._size = size

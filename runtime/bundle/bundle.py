@@ -8,9 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...models import assembly, contract
 from ...models.assembly import Assembled
 from ...models.contract import BundleError, BundleFormatError, BundleNotFoundError, Metadata
@@ -20,8 +17,6 @@ from .onnx_file import read_model_file
 
 # Larger than any backbone of the table in fp32; what is larger is no bundle.
 _MAX_BYTES = 2**30
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)

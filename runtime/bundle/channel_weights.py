@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Floats
 from ...models.contract import Layer
 from ..errors import SettingsError
 
-Array = NDArray[np.float32]
 Channels = Mapping[str, tuple[tuple[int, float], ...]]
 
 
@@ -47,12 +46,12 @@ def parse_pick(text: str) -> Pick:
     return Pick(which, int(count or 1))
 
 
-def plain_weights(layers: tuple[Layer, ...]) -> Array:
+def plain_weights(layers: tuple[Layer, ...]) -> Floats:
     """Weights that make every layer's loss the mean over its channels, as a bundle has them by default."""
     return np.concatenate([np.full(layer.channels, 1 / layer.channels, np.float32) for layer in layers])
 
 
-def chosen_channels(layers: tuple[Layer, ...], channels: Channels) -> Array:
+def chosen_channels(layers: tuple[Layer, ...], channels: Channels) -> Floats:
     """Weights that make a layer's loss the signed mean over the channels chosen; other layers keep theirs.
 
     Raises SettingsError for a layer or a channel that the bundle does not have.
@@ -70,7 +69,7 @@ def chosen_channels(layers: tuple[Layer, ...], channels: Channels) -> Array:
     return np.concatenate(list(weights.values()))
 
 
-def picked_channels(layers: tuple[Layer, ...], layer_weights: Array, means: Array, pick: Pick) -> Array:
+def picked_channels(layers: tuple[Layer, ...], layer_weights: Floats, means: Floats, pick: Pick) -> Floats:
     """Weights for the channels that a picture excites most or least, given its channel means.
 
     A channel that the picture does not excite at all has no gradient and is never picked. Raises SettingsError where
@@ -89,7 +88,7 @@ def picked_channels(layers: tuple[Layer, ...], layer_weights: Array, means: Arra
     return np.concatenate(parts)
 
 
-def guided_channels(layers: tuple[Layer, ...], layer_weights: Array, guide_means: Array, means: Array) -> Array:
+def guided_channels(layers: tuple[Layer, ...], layer_weights: Floats, guide_means: Floats, means: Floats) -> Floats:
     """Weights that climb what a guide has more of than the picture, and nothing else.
 
     Each layer's weights are the surplus of the guide's channel means over the picture's, with a sum of 1 (after
@@ -105,10 +104,10 @@ def guided_channels(layers: tuple[Layer, ...], layer_weights: Array, guide_means
     return np.concatenate(parts).astype(np.float32)
 
 
-def _is_weighted(parts: list[Array], layer_weights: Array) -> bool:
+def _is_weighted(parts: list[Floats], layer_weights: Floats) -> bool:
     """Whether a layer that has a weight has a channel that has one."""
     return any(weight and part.any() for part, weight in zip(parts, layer_weights, strict=True))
 
 
-def _split(values: Array, layers: tuple[Layer, ...]) -> list[Array]:
+def _split(values: Floats, layers: tuple[Layer, ...]) -> list[Floats]:
     return np.split(values, np.cumsum([layer.channels for layer in layers])[:-1])

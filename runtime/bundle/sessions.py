@@ -7,10 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...models import contract
+from ...models.arrays import Floats, Image, Losses
 from ...models.contract import BundleError, BundleFormatError
 from ..errors import ComputationError, ProviderError
 from ..provider.cards import PROVIDERS
@@ -29,8 +27,6 @@ from ..settings.settings import ProviderName
 from .bundle import Bundle
 from .channel_weights import plain_weights
 from .onnx_file import in_form, without_default
-
-Array = NDArray[np.float32]
 
 _RANKS = {
     contract.IMAGE: 4,
@@ -99,7 +95,9 @@ class Session:
         self._defaults = {name: plain_weights(bundle.metadata.layers) for name in fed}
         self._bound_defaults = {name: Tensor.on_host(values) for name, values in self._defaults.items()}
 
-    def evaluate(self, image: Array, layer_weights: Array, channel_weights: Array | None = None) -> tuple[Array, Array]:
+    def evaluate(
+        self, image: Image, layer_weights: Floats, channel_weights: Floats | None = None
+    ) -> tuple[Losses, Image]:
         """Losses [layers] and the gradient [3, height, width] of their weighted sum, for an image of that shape.
 
         Raises ComputationError, and BundleFormatError where the outputs are not what the contract says.
@@ -119,21 +117,21 @@ class Session:
         """
         return Bound(self._session, {**self._bound_defaults, **inputs}, outputs, self._failure)
 
-    def channel_means(self, image: Array, layer_weights: Array) -> Array:
+    def channel_means(self, image: Image, layer_weights: Floats) -> Floats:
         """The mean objective of every channel of every layer, one behind the other, for an image of that shape."""
         (means,) = self._run([contract.CHANNEL_MEANS], self._feed(image, layer_weights))
-        found: Array = means[0]
+        found: Floats = means[0]
         return found
 
-    def _feed(self, image: Array, layer_weights: Array) -> dict[str, Array]:
+    def _feed(self, image: Image, layer_weights: Floats) -> dict[str, Floats]:
         return {contract.IMAGE: image[None], contract.LAYER_WEIGHTS: layer_weights, **self._defaults}
 
     def _breach(self) -> BundleFormatError:
         return BundleFormatError(f"{self._name}: the shapes of its outputs break the contract: export it again")
 
-    def _run(self, outputs: list[str], feed: dict[str, Array]) -> list[Array]:
+    def _run(self, outputs: list[str], feed: dict[str, Floats]) -> list[Floats]:
         try:
-            found: list[Array] = self._session.run(outputs, feed)
+            found: list[Floats] = self._session.run(outputs, feed)
         except Exception as error:
             raise self._failure(error) from error
         return found

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Image, Losses, Size
 from ...models.decoding import decoded
 from ..bundle.bundle import Bundle
 from ..bundle.sessions import Session
 from ..image.scaling import Scale
 from ..provider.machine import Machine, usable_threads
 from ..settings.settings import Precision
-
-Array = NDArray[np.float32]
 
 # Small, so that a deployment stays small, and with different sides, so that swapped ones show.
 _HEIGHT, _WIDTH = 64, 96
@@ -62,8 +61,8 @@ class Reference:
     """A picture (HWC, uint8), and the losses [layers] and gradient [3, height, width] of it with all layers climbed."""
 
     picture: NDArray[np.uint8]
-    losses: Array
-    gradient: Array
+    losses: Losses
+    gradient: Image
 
     @classmethod
     def of(cls, bundle: Bundle) -> Reference:
@@ -117,13 +116,13 @@ class Reference:
 class _Facts:
     """A reference as it is written: height and width, and arrays as base64."""
 
-    size: tuple[int, int]
+    size: Size
     losses: tuple[float, ...]
     picture: str
     gradient: str
 
 
-def _evaluate(bundle: Bundle, picture: NDArray[np.uint8], machine: Machine) -> tuple[Array, Array]:
+def _evaluate(bundle: Bundle, picture: NDArray[np.uint8], machine: Machine) -> tuple[Losses, Image]:
     image = Scale.of(picture, 255.0, "backbone", bundle.metadata.input_range).to_image(picture)
     height, width = picture.shape[:2]
     weights = np.ones(len(bundle.metadata.layers), np.float32)

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from ...models.arrays import Size
 from ..errors import RecordError
 from ..film import Film
 from ..image.files import Picture, read_picture
@@ -69,15 +70,14 @@ def _with_files(dreamed: Dream, files: SourceFiles, seconds_before: float) -> Dr
 
 def _sizes(picture: Picture, ready: Preparation) -> str:
     """The picture's size and those it is dreamed in, in words."""
-    height, width = picture.pixels.shape[:2]
-    dreamed_height, dreamed_width = ready.ascent.processor.size
-    line = f"{width}×{height} → {dreamed_width}×{dreamed_height}"
-    if dreamed_height > height:
+    size, dreamed = Size(*picture.pixels.shape[:2]), ready.ascent.processor.size
+    line = f"{size} → {dreamed}"
+    if dreamed.height > size.height:
         line += " (enlarged: the network needs as much)"
     if len(ready.octaves) > 1:
-        line += f", octaves {', '.join(f'{w}×{h}' for h, w in ready.octaves)}"
-    tiles, (tile_height, tile_width) = len(ready.tile_plan.tiles), ready.tile_plan.tile_size
-    return line + (f", {tiles} tiles of {tile_width}×{tile_height}" if tiles > 1 else "")
+        line += f", octaves {', '.join(map(str, ready.octaves))}"
+    tiles = len(ready.tile_plan.tiles)
+    return line + (f", {tiles} tiles of {ready.tile_plan.tile_size}" if tiles > 1 else "")
 
 
 def _file_of(path: Path | None, picture: Picture | None) -> SourceFile | None:

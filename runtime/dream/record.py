@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Size
 from ...models.decoding import DecodeError, decoded_json
 from ..ascent.ascent import StopReason
 from ..ascent.tiles import TilePlan
@@ -35,8 +36,8 @@ class SourceFiles:
 class OctaveRecord:
     """How one octave was computed: its height and width, those of its tiles, and how many these were."""
 
-    size: tuple[int, int]
-    tile: tuple[int, int]
+    size: Size
+    tile: Size
     tiles: int
 
 
@@ -86,7 +87,7 @@ class Record:
             layers=bundle.metadata.layer_names,
             settings=settings,
             execution=execution,
-            octaves=tuple(OctaveRecord((p.height, p.width), p.tile_size, len(p.tiles)) for p in plans),
+            octaves=tuple(OctaveRecord(p.size, p.tile_size, len(p.tiles)) for p in plans),
             steps_done=len(losses) - 1,
             first_loss=float(totals[0]),
             last_loss=float(totals[-1]),

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Floats, Losses, Pixels, Size
 from ..ascent.ascent import Ascent, State, Step
 from ..ascent.evaluator import Evaluator
 from ..ascent.tiles import TilePlan
@@ -16,13 +16,11 @@ from ..bundle.bundle import Bundle
 from ..bundle.channel_weights import chosen_channels, guided_channels, parse_channels, parse_pick, picked_channels
 from ..bundle.sessions import Sessions
 from ..errors import SettingsError
-from ..image.processor import ImageProcessor, Mask, Pixels
+from ..image.processor import ImageProcessor, Mask
 from ..provider.machine import Machine
 from ..provider.selection import ProviderChoice, choose_provider
 from ..settings.settings import Execution, Settings
 from .record import Record
-
-Array = NDArray[np.float32]
 
 # Large enough for any channel to show, small enough to be quick: where channels are picked or a guide is read.
 _STATISTICS_SIZE = 512
@@ -33,7 +31,7 @@ class Dream:
     """A finished run: HWC RGB[A] picture, losses [updates + 1, layers] (row n after n updates), and its record."""
 
     picture: Pixels
-    losses: Array
+    losses: Losses
     record: Record
 
 
@@ -50,7 +48,7 @@ class Preparation:
     notices: list[str]
 
     @property
-    def octaves(self) -> list[tuple[int, int]]:
+    def octaves(self) -> list[Size]:
         """Height and width of each octave."""
         return self.ascent.processor.octaves
 
@@ -161,8 +159,8 @@ def _channel_weights(
     sessions: Sessions,
     settings: Settings,
     machine: Machine,
-    layer_weights: Array,
-) -> Array | None:
+    layer_weights: Floats,
+) -> Floats | None:
     """What the run's settings and its guide make of the bundle's channels; None leaves them all equal."""
     metadata = sessions.bundle.metadata
     layers = metadata.layers
@@ -173,7 +171,7 @@ def _channel_weights(
             raise SettingsError("channels and a guide contradict each other: give one of them")
         return chosen_channels(layers, parse_channels(settings.channels))
 
-    def means(pixels: Pixels) -> Array:
+    def means(pixels: Pixels) -> Floats:
         small = Settings(
             max_size=min(_STATISTICS_SIZE, settings.max_size or _STATISTICS_SIZE), normalization=settings.normalization
         )
@@ -190,7 +188,7 @@ def _channel_weights(
     return guided_channels(layers, layer_weights, means(guide), means(picture))
 
 
-def _require_size(guide: Pixels, smallest: tuple[int, int]) -> None:
+def _require_size(guide: Pixels, smallest: Size) -> None:
     height, width = guide.shape[:2]
     if height < smallest[0] or width < smallest[1]:
         raise SettingsError(

@@ -6,12 +6,11 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from ...models.arrays import Image, Size, size_of
+
 Detail = Literal["before", "after", "none"]
 Interpolation = Literal["area", "linear", "pyramid"]
-Size = tuple[int, int]
 
 
 def octave_sizes(size: Size, smallest: Size, octaves: int, above: int, ratio: float) -> list[Size]:
@@ -23,14 +22,15 @@ def octave_sizes(size: Size, smallest: Size, octaves: int, above: int, ratio: fl
     sizes: list[Size] = []
     for exponent in range(above + 1 - octaves, above + 1):
         # The hair keeps 78 / 1.3 at 60, which floats make 59.999….
-        height, width = (int(side * ratio**exponent + 1e-6) for side in size)
-        clamped = max(height, smallest[0]), max(width, smallest[1])
+        clamped = Size(
+            *(max(int(side * ratio**exponent + 1e-6), least) for side, least in zip(size, smallest, strict=True))
+        )
         if not sizes or clamped != sizes[-1]:
             sizes.append(clamped)
     return sizes
 
 
-def resized(image: Array, size: Size, interpolation: Interpolation = "linear") -> Array:
+def resized(image: Image, size: Size, interpolation: Interpolation = "linear") -> Image:
     """A CHW image at another height and width: averaged over areas where it shrinks (`area`), else bilinear."""
     if image.shape[1:] == size:
         return np.array(image)
@@ -39,19 +39,18 @@ def resized(image: Array, size: Size, interpolation: Interpolation = "linear") -
     return np.stack([cv2.resize(plane, (size[1], size[0]), interpolation=method) for plane in image])
 
 
-def next_octave(climbed: Array, base: Array, next_base: Array, detail: Detail) -> Array:
+def next_octave(dreamed: Image, base: Image, next_base: Image, detail: Detail) -> Image:
     """The image that the next octave starts from.
 
-    `before`: the picture at the new size plus what was climbed, enlarged (Caffe's deepdream). Otherwise what was
-    climbed, enlarged as it is (TensorFlow's tutorial; Keras's example, which puts the lost detail back afterwards,
+    `before`: the picture at the new size plus what was dreamed, enlarged (Caffe's deepdream). Otherwise what was
+    dreamed, enlarged as it is (TensorFlow's tutorial; Keras's example, which puts the lost detail back afterwards,
     `with_lost_detail`).
     """
-    size: Size = next_base.shape[1], next_base.shape[2]
     if detail == "before":
-        return next_base + resized(climbed - base, size)
-    return resized(climbed, size)
+        return next_base + resized(dreamed - base, size_of(next_base))
+    return resized(dreamed, size_of(next_base))
 
 
-def with_lost_detail(climbed: Array, base: Array, smaller_base: Array) -> Array:
+def with_lost_detail(dreamed: Image, base: Image, smaller_base: Image) -> Image:
     """Adds what the picture lost by being as small as the octave before (Keras's example)."""
-    return climbed + base - resized(smaller_base, (base.shape[1], base.shape[2]))
+    return dreamed + base - resized(smaller_base, size_of(base))

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Floats, Image, Pixels, Size, size_of
 from ...models.contract import Metadata
 from ..errors import SettingsError
 from ..settings.colours import imagenet_colours, own_colours, parse_colours
@@ -16,10 +17,6 @@ from ..settings.settings import Settings
 from .files import resize, shrink
 from .octaves import octave_sizes, resized
 from .scaling import Scale
-
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-Array = NDArray[np.float32]
-Size = tuple[int, int]
 
 # A picture this much longer than it is high has no sensible dream; upscaling its short side would explode it.
 _MAX_UPSCALED = 4096
@@ -33,7 +30,7 @@ _EPSILON = 5e-7
 class Mask:
     """Where a picture is dreamed: float32 [height, width], 0 not at all, 1 fully."""
 
-    strength: Array
+    strength: Floats
 
     @classmethod
     def of(cls, pixels: Pixels, picture: Pixels, feather: float) -> Mask:
@@ -52,7 +49,7 @@ class Mask:
             strength = cv2.GaussianBlur(strength, (0, 0), feather)
         return cls(np.clip(strength, 0, 1).astype(np.float32))
 
-    def at(self, size: Size) -> Array:
+    def at(self, size: Size) -> Floats:
         """The mask at another size."""
         (strength,) = resized(self.strength[None], size, "area")
         return np.asarray(strength)
@@ -83,7 +80,7 @@ class ImageProcessor:
     @property
     def size(self) -> Size:
         """Height and width of the picture as it is dreamed, before octaves."""
-        return self._small.shape[0], self._small.shape[1]
+        return Size(*self._small.shape[:2])
 
     @property
     def largest_octave(self) -> Size:
@@ -94,10 +91,10 @@ class ImageProcessor:
     def result_size(self) -> Size:
         """Height and width of the dream."""
         if self._settings.full_size:
-            return self._original.shape[0], self._original.shape[1]
+            return Size(*self._original.shape[:2])
         return self.size if self._settings.octave_return else self.octaves[-1]
 
-    def base(self, size: Size) -> Array:
+    def base(self, size: Size) -> Image:
         """The undreamed picture at a size, as a CHW image in the backbone's range."""
         if size == self.size:
             return self.scale.to_image(self._small[..., :3])
@@ -107,7 +104,7 @@ class ImageProcessor:
             return resized(self.base(self.octaves[self.octaves.index(size) + 1]), size)
         return resized(self.scale.to_image(self._small[..., :3]), size, self._settings.interpolation)
 
-    def colour_matrix(self) -> Array | None:
+    def colour_matrix(self) -> Floats | None:
         """What each pixel's gradient is multiplied by, float32 [3, 3]; None where colours have no matrix."""
         colours = parse_colours(self._settings.colours)
         if colours.kind == "imagenet":
@@ -117,24 +114,24 @@ class ImageProcessor:
         # Noise has no colours of its own, only what chance left of some.
         return np.eye(3, dtype=np.float32) if self._settings.noise else own_colours(self.base(self.size), colours.share)
 
-    def rounded(self, image: Array) -> Array:
+    def quantized(self, image: Image) -> Image:
         """The image with only the 256 (65536) levels that a picture has, cut off as TensorFlow's cast does."""
         hair = np.float32(_EPSILON * self._max_value)
         pixels = (self.scale.to_pixels(plane) + hair for plane in image)
         levels = np.stack([np.floor(np.clip(plane, 0, self._max_value)) for plane in pixels])
         return self.scale.to_image(np.moveaxis(levels, 0, 2))
 
-    def postprocess(self, image: Array) -> Pixels:
+    def postprocess(self, image: Image) -> Pixels:
         """The image, of any octave, as a picture of the result's size."""
         source = self._source()
-        height, width = source.shape[:2]
+        size = Size(*source.shape[:2])
         result = np.empty_like(source)
         result[..., 3:] = source[..., 3:]
-        base = self.base((image.shape[1], image.shape[2])) if self._settings.full_size else None
+        base = self.base(size_of(image)) if self._settings.full_size else None
         for channel, plane in enumerate(image):
             finite = np.nan_to_num(plane)
             if base is None:
-                pixels = self.scale.to_pixels(self._fitted(finite, (height, width)))
+                pixels = self.scale.to_pixels(self._fitted(finite, size))
             else:
                 pixels = self._changed(source[..., channel], finite - base[channel])
             result[..., channel] = np.clip(np.rint(pixels, out=pixels), 0, self._max_value, out=pixels)
@@ -143,7 +140,7 @@ class ImageProcessor:
         if self._settings.blend < 1:
             _blend(result, source, self._settings.blend)
         if self._mask is not None:  # octaves and enlarging reach a little beyond it
-            untouched = self._mask.at((height, width)) == 0
+            untouched = self._mask.at(size) == 0
             result[untouched] = source[untouched]
         return result
 
@@ -155,15 +152,15 @@ class ImageProcessor:
             return self._small
         return resize(self._original, self.result_size[1], self.result_size[0])
 
-    def _fitted(self, plane: Array, size: Size) -> Array:
+    def _fitted(self, plane: Floats, size: Size) -> Floats:
         return plane if plane.shape == size else resized(plane[None], size, self._settings.interpolation)[0]
 
-    def _changed(self, pixels: NDArray[Any], change: Array) -> Array:
+    def _changed(self, pixels: NDArray[Any], change: Floats) -> Floats:
         """A colour of the original with what the dream changed in it, enlarged, on top; float pixel values."""
         height, width = pixels.shape
         if change.shape > self.size:
             change = resized(change[None], self.size, "area")[0]
-        enlarged: Array = cv2.resize(change, (width, height), interpolation=cv2.INTER_CUBIC)
+        enlarged: Floats = cv2.resize(change, (width, height), interpolation=cv2.INTER_CUBIC)
         enlarged /= np.float32(self.scale.slope)
         enlarged += pixels
         return enlarged

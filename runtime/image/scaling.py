@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Floats, Image
 from ..settings.settings import Normalization
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Scale:
         """Units of the backbone's range per pixel value."""
         return (self.high - self.low) / (self.x_max - self.x_min)
 
-    def to_image(self, pixels: NDArray[np.generic]) -> Array:
+    def to_image(self, pixels: NDArray[np.generic]) -> Image:
         """HWC pixel values as a CHW float32 image in the backbone's range; takes no more memory than that."""
         image = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
         for plane, values in zip(image, np.moveaxis(pixels, 2, 0), strict=True):
@@ -50,9 +49,9 @@ class Scale:
             plane += np.float32(self.low)
         return image
 
-    def to_pixels(self, plane: Array) -> Array:
+    def to_pixels(self, plane: Floats) -> Floats:
         """One plane of an image back as float32 pixel values, not rounded and not clipped."""
-        pixels: Array = plane - np.float32(self.low)
+        pixels: Floats = plane - np.float32(self.low)
         pixels /= np.float32(self.slope)
         pixels += np.float32(self.x_min)
         return pixels

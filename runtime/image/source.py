@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...models.arrays import Size
 from ..settings.settings import Settings
 from .files import Picture, read_picture
 from .formats import read_container
@@ -48,7 +49,7 @@ class Source:
         """How a record names it."""
         return SourceFile(self.name, picture.sha256, None if self.noise else str(self.path.resolve()))
 
-    def dreamed_size(self, max_size: int | None) -> tuple[int, int]:
+    def dreamed_size(self, max_size: int | None) -> Size:
         """About the height and width it is dreamed in, from its header alone; (0, 0) where that cannot be read."""
         if self.noise:
             width, height = self.noise
@@ -56,12 +57,12 @@ class Source:
             try:
                 container = read_container(self.path.read_bytes())
             except (OSError, ContainerError):
-                return 0, 0
+                return Size(0, 0)
             width, height = container.width, container.height
             if container.orientation > 4:  # lies on its side
                 width, height = height, width
         factor = min(1.0, (max_size or width + height) / max(width, height, 1))
-        return round(height * factor), round(width * factor)
+        return Size(round(height * factor), round(width * factor))
 
 
 def noise_picture(width: int, height: int, seed: int) -> Picture:

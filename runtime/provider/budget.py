@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...models.arrays import Size
 from ..errors import SettingsError
 from .hardware import detect_hardware, machine_memory
 from .machine import DeviceName
@@ -51,13 +52,13 @@ def default_budget(device: DeviceName) -> int:
     return ((gpu and gpu.memory) or machine_memory()) // 2
 
 
-def tile_shape(pixels: int, size: tuple[int, int], grid: int) -> tuple[int, int]:
+def tile_shape(pixels: int, size: Size, grid: int) -> Size:
     """Height and width of the tile to cut a picture into: the whole picture where it fits, else about square.
 
     What is left of the picture beside a tile is a multiple of the grid, so that the last tile, too, starts on it.
     """
     height, width = size
-    if height * width <= pixels:
+    if size.pixels <= pixels:
         return size
     side = int(pixels**0.5)
     tall, wide = min(height, side), min(width, side)
@@ -65,10 +66,8 @@ def tile_shape(pixels: int, size: tuple[int, int], grid: int) -> tuple[int, int]
         wide = min(width, pixels // height)
     elif wide == width:
         tall = min(height, pixels // width)
-    return tuple(
-        max(grid, length - (length - whole) % grid) if length < whole else whole  # type: ignore[return-value]
-        for length, whole in ((tall, height), (wide, width))
-    )
+    sides = ((tall, height), (wide, width))
+    return Size(*(max(grid, side - (side - whole) % grid) if side < whole else whole for side, whole in sides))
 
 
 def _readable(count: float, round_up: bool = False) -> str:

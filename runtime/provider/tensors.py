@@ -49,14 +49,14 @@ class Device:
     machine: Machine
 
     @property
-    def device(self) -> DeviceName:
+    def name(self) -> DeviceName:
         """As onnxruntime calls it."""
         return PROVIDERS[self.machine.provider].device
 
     @property
     def fetch_interval(self) -> int:
         """How many evaluations' losses may wait here until they are fetched together."""
-        return 1 if self.device == "cpu" else _GPU_FETCH_INTERVAL
+        return 1 if self.name == "cpu" else _GPU_FETCH_INTERVAL
 
     @property
     def native_machine(self) -> Machine:
@@ -64,19 +64,19 @@ class Device:
 
         TensorRT would build an engine for each, and OpenVINO has nothing to gain from them.
         """
-        return replace(self.machine, provider=self.device, precision="fp32")
+        return replace(self.machine, provider=self.name, precision="fp32")
 
     def tensor(self, values: NDArray[Any]) -> Tensor:
         """An array here: the one given where that is the host's memory, else a copy."""
-        if self.device == "cpu":
+        if self.name == "cpu":
             return Tensor.on_host(values)
-        return Tensor(ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values), self.device, 0), None)
+        return Tensor(ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values), self.name, 0), None)
 
     def empty(self, shape: Sequence[int]) -> Tensor:
         """A float32 array of any values here."""
-        if self.device == "cpu":
+        if self.name == "cpu":
             return Tensor.on_host(np.empty(shape, np.float32))
-        return Tensor(ort.OrtValue.ortvalue_from_shape_and_type(list(shape), np.float32, self.device, 0), None)
+        return Tensor(ort.OrtValue.ortvalue_from_shape_and_type(list(shape), np.float32, self.name, 0), None)
 
 
 class Bound:

@@ -13,9 +13,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Floats, Image
 from ..errors import SettingsError
 
-Array = NDArray[np.float32]
 ColourSource = Literal["free", "own", "imagenet", "lightness"]
 
 # A square root of the covariance of colours in ImageNet, rows R, G, B: `color_correlation_svd_sqrt` over the greatest
@@ -61,7 +61,7 @@ def parse_colours(text: object) -> Colours:
     return colours
 
 
-def own_colours(image: Array, share: float) -> Array:
+def own_colours(image: Image, share: float) -> Floats:
     """A picture's colour covariance with trace 3, mixed with the identity: `share` of the one, the rest of the other.
 
     `image` is CHW in the backbone's range; the matrix is float32 [3, 3]. One colour all over has no covariance, and
@@ -76,19 +76,19 @@ def own_colours(image: Array, share: float) -> Array:
     for start in range(0, pixels.shape[1], _BLOCK):
         off = pixels[:, start : start + _BLOCK] - mean
         covariance += off @ off.T
-    mixed: Array = (share * _with_trace_3(covariance) + (1 - share) * identity).astype(np.float32)
+    mixed: Floats = (share * _with_trace_3(covariance) + (1 - share) * identity).astype(np.float32)
     return mixed
 
 
-def imagenet_colours() -> Array:
+def imagenet_colours() -> Floats:
     """The colour covariance of ImageNet's pictures with trace 3, float32 [3, 3], as lucid publishes its root."""
-    covariance: Array = _with_trace_3(_IMAGENET @ _IMAGENET.T).astype(np.float32)
+    covariance: Floats = _with_trace_3(_IMAGENET @ _IMAGENET.T).astype(np.float32)
     return covariance
 
 
-def multiplied(gradient: Array, matrix: Array) -> Array:
+def multiplied(gradient: Image, matrix: Floats) -> Image:
     """The CHW gradient with each pixel's RGB multiplied by a matrix [3, 3]."""
-    product: Array = (matrix @ gradient.reshape(3, -1)).reshape(gradient.shape)
+    product: Image = (matrix @ gradient.reshape(3, -1)).reshape(gradient.shape)
     return product
 
 

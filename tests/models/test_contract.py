@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from onnxdream.models.arrays import Size
 from onnxdream.models.contract import (
     SCHEMA,
     BundleError,
@@ -29,7 +30,7 @@ METADATA = Metadata(
     objective="mean",
     input_range=(-1.0, 1.0),
     channel_order="RGB",
-    smallest_size=(19, 21),
+    smallest_size=Size(19, 21),
     weights=Weights("birds.keras", "0" * 64, "CC-BY 4.0"),
     precision="fp32",
     opset=17,

@@ -15,6 +15,7 @@ import pytest
 from pictures_fixture import Command, in_this_process
 from tiny import LAYERS, TINY
 
+from onnxdream.models.arrays import Size
 from onnxdream.runtime import Bundle, Settings, dream
 from onnxdream.runtime.ascent.stepper import DeviceStepper
 from onnxdream.runtime.bench import StepTimer, Trial, machines
@@ -107,7 +108,7 @@ def test_bench_refuses_what_it_cannot_measure(
 
 
 def test_what_fails_in_the_measuring_process_is_a_problem_in_one_line(tmp_path: Path) -> None:
-    result = Trial(tmp_path / "gone.onnx", CPU, SIZE).run_apart()
+    result = Trial(tmp_path / "gone.onnx", CPU, Size(SIZE[1], SIZE[0])).run_apart()
     assert result.numbers is None
     assert "gone.onnx" in str(result.problem)
     assert "\n" not in str(result.problem)

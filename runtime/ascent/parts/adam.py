@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....models.arrays import Floats, Image
 from ...settings.settings import Settings
-from .part import Array, Part, UpdateContext, UpdateGraph
+from .part import Part, UpdateContext, UpdateGraph
 
 _DECAY, _EPSILON = 0.999, 1e-8
 
@@ -14,18 +15,18 @@ def _is_wanted(settings: Settings) -> bool:
     return settings.optimizer == "adam"
 
 
-def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+def _by_numpy(direction: Image, context: UpdateContext) -> Image:
     mean, square = context.slots
     mean += np.float32(1 - context.settings.momentum) * (direction - mean)
     square += np.float32(1 - _DECAY) * (direction * direction - square)
     mean_weight, square_weight = _weights(context.settings, context.number)
     size = np.sqrt(square / np.float32(square_weight))
-    adapted: Array = mean / np.float32(mean_weight) / (size + np.float32(_EPSILON))
+    adapted: Floats = mean / np.float32(mean_weight) / (size + np.float32(_EPSILON))
     return adapted
 
 
 def _as_graph(direction: str, graph: UpdateGraph) -> str:
-    def weights(number: int) -> list[Array]:
+    def weights(number: int) -> list[Floats]:
         return [np.array([weight], np.float32) for weight in _weights(graph.settings, number)]
 
     mean_weight, square_weight = graph.timed(("mean_weight", "square_weight"), weights)

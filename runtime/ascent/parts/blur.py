@@ -5,21 +5,22 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ....models.arrays import Floats, Image
 from ...settings.schedule import largest, scheduled
 from ...settings.settings import Settings
 from ..filters import Filter, filtered
-from .part import Array, Part, UpdateContext, UpdateGraph
+from .part import Part, UpdateContext, UpdateGraph
 
 
 def _is_wanted(settings: Settings) -> bool:
     return largest(settings.blur) > 0
 
 
-def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+def _by_numpy(direction: Image, context: UpdateContext) -> Image:
     return blurred(direction, scheduled(context.settings.blur, context.number, context.settings.steps))
 
 
-def blurred(gradient: Array, sigma: float) -> Array:
+def blurred(gradient: Image, sigma: float) -> Image:
     """The CHW gradient under a Gaussian of that many pixels, edges mirrored; 0 leaves it as it is."""
     if not sigma:
         return gradient
@@ -32,7 +33,7 @@ def _as_graph(direction: str, graph: UpdateGraph) -> str:
     if not isinstance(blur, tuple):
         return filtered(graph, direction, widest)
 
-    def matrices(number: int) -> tuple[Array, Array]:
+    def matrices(number: int) -> tuple[Floats, Floats]:
         now = Filter.gaussian(graph.size, scheduled(blur, number, steps), largest(blur))
         return now.rows.matrix, now.columns.matrix
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from ....models.arrays import Image
 from ...settings.colours import multiplied, parse_colours
 from ...settings.settings import Settings
 from ..graph_builder import int64
-from .part import Array, Part, UpdateContext, UpdateGraph
+from .part import Part, UpdateContext, UpdateGraph
 
 
 def _is_wanted(settings: Settings) -> bool:
     return parse_colours(settings.colours).have_matrix
 
 
-def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+def _by_numpy(direction: Image, context: UpdateContext) -> Image:
     assert context.colours is not None
     return multiplied(direction, context.colours)
 

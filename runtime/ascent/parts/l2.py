@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....models.arrays import Image
 from ...settings.settings import Settings
-from .part import Array, Limits, Part, UpdateContext, UpdateGraph
+from .part import Limits, Part, UpdateContext, UpdateGraph
 
 
 def _is_wanted(settings: Settings) -> bool:
     return settings.l2 > 0
 
 
-def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+def _by_numpy(direction: Image, context: UpdateContext) -> Image:
     direction -= np.float32(context.settings.l2) * (context.image - np.float32(_midpoint(context.limits)))
     return direction
 

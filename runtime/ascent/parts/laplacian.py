@@ -5,9 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ....models.arrays import Floats, Image, Size
 from ...settings.settings import Settings
 from ..filters import Filter, filtered
-from .part import Array, Part, Size, UpdateContext, UpdateGraph
+from .part import Part, UpdateContext, UpdateGraph
 
 # A band weaker than this share of its gradient is rounding, not to be blown up; and no division by 0.
 _MIN_BAND_RMS, _EPSILON = 1e-5, 1e-30
@@ -17,11 +18,11 @@ def _is_wanted(settings: Settings) -> bool:
     return settings.laplacian > 0
 
 
-def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+def _by_numpy(direction: Image, context: UpdateContext) -> Image:
     return laplacian_normalized(direction, context.settings.laplacian)
 
 
-def laplacian_normalized(gradient: Array, levels: int) -> Array:
+def laplacian_normalized(gradient: Image, levels: int) -> Image:
     """The CHW gradient with every band of its Laplacian pyramid at unit strength (TF1's deepdream notebook).
 
     Splits it with 5x5 binomial filters into `levels` bands and a rest, divides each by its root mean square, and puts
@@ -42,12 +43,12 @@ def laplacian_normalized(gradient: Array, levels: int) -> Array:
     return np.ascontiguousarray(merged.transpose(2, 0, 1))
 
 
-def _unit(band: Array, faintest: float) -> Array:
-    unit: Array = band / np.float32(max(_rms(band), faintest))
+def _unit(band: Floats, faintest: float) -> Floats:
+    unit: Floats = band / np.float32(max(_rms(band), faintest))
     return unit
 
 
-def _rms(band: Array) -> float:
+def _rms(band: Floats) -> float:
     return float(np.sqrt(np.mean(np.square(band, dtype=np.float64))))
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....models.arrays import Image
 from ...settings.settings import Settings
-from .part import Array, Part, UpdateContext, UpdateGraph
+from .part import Part, UpdateContext, UpdateGraph
 
 
 def _is_wanted(settings: Settings) -> bool:
     return settings.optimizer == "momentum"
 
 
-def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+def _by_numpy(direction: Image, context: UpdateContext) -> Image:
     (velocity,) = context.slots
     velocity *= np.float32(context.settings.momentum)
     velocity += direction

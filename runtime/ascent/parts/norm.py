@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....models.arrays import Image
 from ...settings.settings import GradientNorm, Settings
-from .part import Array, Part, UpdateContext, UpdateGraph
+from .part import Part, UpdateContext, UpdateGraph
 
 # TensorFlow's tutorial divides by std + 1e-8.
 _EPSILON = 1e-8
@@ -21,12 +22,12 @@ def _is_wanted(settings: Settings) -> bool:
     return settings.gradient_norm != "none"
 
 
-def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+def _by_numpy(direction: Image, context: UpdateContext) -> Image:
     direction *= np.float32(1 / norm(direction, context.settings.gradient_norm))
     return direction
 
 
-def norm(gradient: Array, kind: GradientNorm) -> float:
+def norm(gradient: Image, kind: GradientNorm) -> float:
     """What a gradient is divided by; never 0."""
     flat = gradient.reshape(-1)
     blocks = [flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK)]

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ....models.arrays import Floats, Image, Size
 from ...settings.settings import Settings
 from ..graph_builder import ImageGraph
 
-Array = NDArray[np.float32]
 Limits = tuple[float, float]
-Size = tuple[int, int]
 # The values of some inputs at an octave's update, counted from 1.
-Timing = Callable[[int], Sequence[Array]]
+Timing = Callable[[int], Sequence[Floats]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class Part:
 
     name: str
     is_wanted: Callable[[Settings], bool]
-    by_numpy: Callable[[Array, UpdateContext], Array]
+    by_numpy: Callable[[Image, UpdateContext], Image]
     as_graph: Callable[[str, UpdateGraph], str]
     slots: int = 0
     host_planes: int = 0
@@ -45,18 +41,18 @@ class UpdateContext:
 
     settings: Settings
     limits: Limits
-    image: Array
-    slots: Sequence[Array]
+    image: Image
+    slots: Sequence[Image]
     number: int
-    mask: Array | None = None
-    colours: Array | None = None
+    mask: Floats | None = None
+    colours: Floats | None = None
 
 
 class UpdateGraph(ImageGraph):
     """An update as a graph in the making: what a part reads, and where it puts what it remembers."""
 
     def __init__(
-        self, settings: Settings, limits: Limits, size: Size, mask: Array | None, colours: Array | None
+        self, settings: Settings, limits: Limits, size: Size, mask: Floats | None, colours: Floats | None
     ) -> None:
         super().__init__()
         self.settings = settings

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....models.arrays import Floats, Image
 from ...settings.schedule import scheduled
 from ...settings.settings import Settings
-from .part import Array, Part, UpdateContext, UpdateGraph
+from .part import Part, UpdateContext, UpdateGraph
 
 
 def _is_wanted(_: Settings) -> bool:
     return True
 
 
-def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+def _by_numpy(direction: Image, context: UpdateContext) -> Image:
     settings, image = context.settings, context.image
     direction *= np.float32(scheduled(settings.step_size, context.number, settings.steps))
     if context.mask is not None:
@@ -37,7 +38,7 @@ def _rate(graph: UpdateGraph) -> str:
         rate = np.full((1, 1, 1, 1), step_size, np.float32)
         return graph.constant(rate if mask is None else rate * mask)
 
-    def now(number: int) -> list[Array]:
+    def now(number: int) -> list[Floats]:
         return [np.array([scheduled(step_size, number, steps)], np.float32)]
 
     (rate_now,) = graph.timed(("step_size",), now)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....models.arrays import Image
 from ...settings.settings import Settings
-from .part import Array, Part, UpdateContext, UpdateGraph
+from .part import Part, UpdateContext, UpdateGraph
 
 # Keeps the slope of the total variation finite on flat areas; in squared units of the backbone's range.
 _EPSILON = 1e-6
@@ -15,12 +16,12 @@ def _is_wanted(settings: Settings) -> bool:
     return settings.tv > 0
 
 
-def _by_numpy(direction: Array, context: UpdateContext) -> Array:
+def _by_numpy(direction: Image, context: UpdateContext) -> Image:
     direction -= np.float32(context.settings.tv) * total_variation_gradient(context.image)
     return direction
 
 
-def total_variation_gradient(image: Array) -> Array:
+def total_variation_gradient(image: Image) -> Image:
     """Gradient of the total variation, sum over pixels of sqrt(dx² + dy²), of a CHW image."""
     down = np.diff(image, axis=1, append=image[:, -1:])
     right = np.diff(image, axis=2, append=image[:, :, -1:])

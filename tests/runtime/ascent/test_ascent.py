@@ -140,7 +140,7 @@ def test_a_step_is_a_value() -> None:
     ]
     for step in runs[0]:
         assert step.size == ((28, 37), (40, 53))[step.octave]
-    assert repr(runs[0][0]) == "Step(number=0, octave=0, octave_step=0, size=(28, 37))"
+    assert repr(runs[0][0]) == "Step(number=0, octave=0, octave_step=0, size=Size(height=28, width=37))"
 
 
 @pytest.mark.parametrize(("optimizer", "arrays"), [("momentum", 1), ("adam", 2)])

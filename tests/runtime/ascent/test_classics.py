@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 tf = pytest.importorskip("tensorflow")
 
+from onnxdream.models.arrays import Size  # noqa: E402
 from onnxdream.models.backbones import find_backbone  # noqa: E402
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream, preset  # noqa: E402
 from onnxdream.runtime.ascent import evaluator as evaluator_module  # noqa: E402
 
 Array = NDArray[np.float32]
 Gradient = Callable[[Array], tuple[Array, Array]]
-Size = tuple[int, int]
 Shift = tuple[int, int]
 
 V3 = find_backbone("v3")
@@ -359,5 +359,5 @@ def test_the_skipped_tiles_of_the_tutorial(tmp_path: Path) -> None:
     from onnxdream.runtime.ascent.tiles import tutorial_tiles
 
     for side, share in ((500, 1.0), (650, 0.62), (845, 0.37), (1024, 0.25), (2048, 0.56)):
-        covered = sum(tile.area for tile in tutorial_tiles(side, side, 512)) / side**2
+        covered = sum(tile.area for tile in tutorial_tiles(Size(side, side), 512)) / side**2
         assert covered == pytest.approx(share, abs=0.006)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxdream.models.arrays import Size
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime.ascent.evaluator import Evaluator
 from onnxdream.runtime.bundle.bundle import Bundle
@@ -41,7 +42,7 @@ def settings(tile_pixels: int | None, overlap: int = 32) -> Settings:
 
 
 def evaluator(bundle: Bundle, chosen: Settings, largest: tuple[int, int], channels: Array | None = None) -> Evaluator:
-    return Evaluator(Sessions(bundle), chosen, MACHINE, WEIGHTS, largest, channels)
+    return Evaluator(Sessions(bundle), chosen, MACHINE, WEIGHTS, Size(*largest), channels)
 
 
 def cosine(one: Array, other: Array) -> float:
@@ -63,7 +64,7 @@ def test_a_picture_that_fits_is_the_session_s_bit_for_bit(tiny: Bundle, with_cha
 def test_the_losses_of_tiles_are_their_area_weighted_mean(tiny: Bundle, size: tuple[int, int]) -> None:
     picture, cut = image(*size), evaluator(tiny, settings(100 * 100), size)
     losses, _ = cut.evaluate(picture)
-    tile_plan = cut.tile_plan(size)
+    tile_plan = cut.tile_plan(Size(*size))
     assert len(tile_plan.tiles) > 1
     session = Session(tiny, *tile_plan.tile_size, Machine("cpu", 1))
     expected = np.zeros(3)
@@ -80,7 +81,7 @@ def test_the_gradient_of_tiles_is_theirs_blended_and_of_the_picture_s_scale(tiny
     size = 150, 220
     picture, cut = image(*size), evaluator(tiny, settings(100 * 100), size)
     _, gradient = cut.evaluate(picture)
-    tile_plan = cut.tile_plan(size)
+    tile_plan = cut.tile_plan(Size(*size))
     session = Session(tiny, *tile_plan.tile_size, Machine("cpu", 1))
     expected = np.zeros((3, *size))
     for tile in tile_plan:
@@ -96,7 +97,7 @@ def test_the_gradient_of_tiles_agrees_with_the_whole_picture_s(tiny: Bundle, pat
     bundle = tiny if path == "tiny" else Bundle.built_in()
     picture = image(220, 300)
     cut, whole = (evaluator(bundle, settings(most, 64), (220, 300)) for most in (pixels, 220 * 300))
-    assert (len(cut.tile_plan((220, 300)).tiles) > 3, len(whole.tile_plan((220, 300)).tiles)) == (True, 1)
+    assert (len(cut.tile_plan(Size(220, 300)).tiles) > 3, len(whole.tile_plan(Size(220, 300)).tiles)) == (True, 1)
     (_, tiled), (_, exact) = cut.evaluate(picture), whole.evaluate(picture)
     assert cosine(tiled, exact) > 0.98
     # Above 1: unpadded convolutions leave a small tile fewer cells than its share of the picture's.
@@ -115,8 +116,8 @@ def test_a_gradient_is_the_caller_s_to_change(tiny: Bundle) -> None:
 
 def test_all_tiles_of_a_picture_smaller_than_a_tile_are_the_picture(tiny: Bundle) -> None:
     found = evaluator(tiny, settings(100 * 100), (500, 500))
-    assert found.tile_plan((40, 50)).tile_size == (40, 50)
-    assert found.tile_plan((500, 500)).tile_size[0] <= 100
+    assert found.tile_plan(Size(40, 50)).tile_size == (40, 50)
+    assert found.tile_plan(Size(500, 500)).tile_size[0] <= 100
 
 
 def test_tiles_follow_from_the_budget_and_one_too_small_is_refused(tiny: Bundle) -> None:
@@ -159,11 +160,11 @@ class Scarce(Sessions):
 
 def test_out_of_memory_halves_the_tiles_and_says_so(tiny: Bundle) -> None:
     lines: list[str] = []
-    found = Evaluator(Scarce(tiny, 40_000), settings(10**6), MACHINE, WEIGHTS, (300, 400), None, lines.append)
+    found = Evaluator(Scarce(tiny, 40_000), settings(10**6), MACHINE, WEIGHTS, Size(300, 400), None, lines.append)
     losses, gradient = found.evaluate(image(300, 400))
     assert len(lines) == 2  # 120 000 pixels, then at most 60 000, then at most 30 000
     assert lines[0] == "memory ran out with tiles of 400×300: going on with half of that"
-    assert len(found.tile_plan((300, 400)).tiles) > 1
+    assert len(found.tile_plan(Size(300, 400)).tiles) > 1
     assert (found.execution.tile_pixels or 0) <= 30_000
     again = evaluator(tiny, settings(found.execution.tile_pixels), (300, 400)).evaluate(image(300, 400))
     np.testing.assert_array_equal(losses, again[0])
@@ -172,7 +173,7 @@ def test_out_of_memory_halves_the_tiles_and_says_so(tiny: Bundle) -> None:
 
 def test_below_the_smallest_tile_it_gives_up(tiny: Bundle) -> None:
     lines: list[str] = []
-    found = Evaluator(Scarce(tiny, 100), settings(10**6), MACHINE, WEIGHTS, (300, 400), None, lines.append)
+    found = Evaluator(Scarce(tiny, 100), settings(10**6), MACHINE, WEIGHTS, Size(300, 400), None, lines.append)
     with pytest.raises(OutOfMemoryError, match="no memory for"):
         found.evaluate(image(300, 400))
     assert len(lines) == 2
@@ -195,7 +196,7 @@ def test_a_dream_goes_on_and_its_record_tells(tiny: Bundle) -> None:
 def test_the_tutorial_s_tiles_are_not_halved(tiny: Bundle) -> None:
     lines: list[str] = []
     chosen = replace(settings(None), tiling="tutorial")
-    found = Evaluator(Scarce(tiny, 40_000), chosen, MACHINE, WEIGHTS, (300, 400), None, lines.append)
+    found = Evaluator(Scarce(tiny, 40_000), chosen, MACHINE, WEIGHTS, Size(300, 400), None, lines.append)
     with pytest.raises(OutOfMemoryError, match="no memory for 120000 pixels"):
         found.evaluate(image(300, 400))
     assert not lines
@@ -210,7 +211,7 @@ class Slow(Sessions):
 
 def test_that_an_engine_is_built_is_said_once(tiny: Bundle) -> None:
     lines: list[str] = []
-    evaluator = Evaluator(Slow(tiny), settings(None), MACHINE, WEIGHTS, (96, 80), log=lines.append)
+    evaluator = Evaluator(Slow(tiny), settings(None), MACHINE, WEIGHTS, Size(96, 80), log=lines.append)
     for _ in range(3):
         evaluator.evaluate(image(96, 80))
     assert lines == ["building TensorRT's engine for 80×96, minutes the first time"]

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from pictures_fixture import TINY_BYTES, cliff_bytes, noise
 
+from onnxdream.models.arrays import Size
 from onnxdream.runtime import Bundle, Dream, Execution, Settings, Step, dream
 from onnxdream.runtime.ascent import ascent as ascent_module
 from onnxdream.runtime.ascent.ascent import Ascent, State
@@ -66,7 +67,7 @@ def test_the_kind_of_climb_follows_from_the_tiles() -> None:
     weights = np.ones(3, np.float32)
     for pixels, kind in ((200 * 150, DeviceStepper), (100 * 100, HostStepper)):
         settings = replace(FEW, execution=replace(FEW.execution, tile_pixels=pixels))
-        evaluator = Evaluator(Sessions(TINY), settings, Machine("cpu", 1), weights, (150, 200))
+        evaluator = Evaluator(Sessions(TINY), settings, Machine("cpu", 1), weights, Size(150, 200))
         stepper = ascent_module.new_stepper(
             StepConfig(evaluator, settings, (-1.0, 1.0)), np.zeros((3, 150, 200), np.float32), []
         )
@@ -75,7 +76,7 @@ def test_the_kind_of_climb_follows_from_the_tiles() -> None:
 
 def both_kinds(settings: Settings) -> list[Stepper]:
     image = np.random.default_rng(0).uniform(-1, 1, (3, 40, 53)).astype(np.float32)
-    evaluator = Evaluator(Sessions(TINY), settings, Machine("cpu", 1), np.ones(3, np.float32), (40, 53))
+    evaluator = Evaluator(Sessions(TINY), settings, Machine("cpu", 1), np.ones(3, np.float32), Size(40, 53))
     step_config = StepConfig(evaluator, settings, (-1.0, 1.0), np.ones((40, 53), np.float32))
     slots = [np.zeros_like(image)]
     return [kind(step_config, image.copy(), [slot.copy() for slot in slots]) for kind in (DeviceStepper, HostStepper)]
@@ -351,7 +352,7 @@ def test_memory_that_runs_out_in_an_update_costs_no_step(monkeypatch: pytest.Mon
 
 def test_a_mask_is_one_for_each_octave() -> None:
     processor = ImageProcessor(PICTURE, TINY.metadata, replace(FEW, octaves=2))
-    evaluator = Evaluator(Sessions(TINY), FEW, Machine("cpu", 1), np.ones(3, np.float32), (46, 53))
+    evaluator = Evaluator(Sessions(TINY), FEW, Machine("cpu", 1), np.ones(3, np.float32), Size(46, 53))
     mask = Mask(np.ones((46, 53), np.float32))
     ascent = Ascent(processor, evaluator, FEW, np.ones(3, np.float32), (-1.0, 1.0), mask)
     for size in processor.octaves:

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from pictures_fixture import noise
 
+from onnxdream.models.arrays import Size
 from onnxdream.runtime.ascent.evaluator import Evaluator
 from onnxdream.runtime.ascent.tiles import Tile, TilePlan, blended_tiles, tutorial_tiles
 from onnxdream.runtime.bundle.bundle import Bundle
@@ -26,7 +27,7 @@ CUTS = [((128, 128), 64, 8), ((160, 96), 30, 32), ((64, 256), 0, 1), ((136, 128)
 
 def coverage(tile_plan: TilePlan) -> Array:
     """How much each pixel counts, over all tiles."""
-    total = np.zeros((tile_plan.height, tile_plan.width), np.float32)
+    total = np.zeros(tile_plan.size, np.float32)
     for tile in tile_plan:
         total[tile.window] += tile.rows[:, None] * tile.columns
     return total
@@ -37,7 +38,7 @@ def coverage(tile_plan: TilePlan) -> Array:
 def test_the_weights_of_every_pixel_add_up_to_one(
     size: tuple[int, int], largest: tuple[int, int], overlap: int, grid: int
 ) -> None:
-    tile_plan = blended_tiles(*size, largest, overlap, grid)
+    tile_plan = blended_tiles(Size(*size), Size(*largest), overlap, grid)
     np.testing.assert_allclose(coverage(tile_plan), 1, atol=1e-5)
     assert sum(tile.area for tile in tile_plan) == pytest.approx(size[0] * size[1], rel=1e-5)
     assert all(tile.rows.min() > 0 and tile.columns.min() > 0 for tile in tile_plan)
@@ -48,7 +49,7 @@ def test_the_weights_of_every_pixel_add_up_to_one(
 def test_tiles_are_equal_no_larger_than_allowed_and_inside_the_picture(
     size: tuple[int, int], largest: tuple[int, int], overlap: int, grid: int
 ) -> None:
-    tile_plan = blended_tiles(*size, largest, overlap, grid)
+    tile_plan = blended_tiles(Size(*size), Size(*largest), overlap, grid)
     assert {(len(tile.rows), len(tile.columns)) for tile in tile_plan} == {tile_plan.tile_size}
     assert all(side <= most for side, most in zip(tile_plan.tile_size, largest, strict=True))
     for tile in tile_plan:
@@ -61,7 +62,7 @@ def test_tiles_are_equal_no_larger_than_allowed_and_inside_the_picture(
 def test_all_tiles_but_the_last_start_on_the_grid_and_neighbours_overlap(
     size: tuple[int, int], largest: tuple[int, int], overlap: int, grid: int
 ) -> None:
-    tile_plan = blended_tiles(*size, largest, overlap, grid)
+    tile_plan = blended_tiles(Size(*size), Size(*largest), overlap, grid)
     for starts, side, length in (
         (sorted({tile.top for tile in tile_plan}), tile_plan.tile_size[0], size[0]),
         (sorted({tile.left for tile in tile_plan}), tile_plan.tile_size[1], size[1]),
@@ -76,19 +77,19 @@ def test_all_tiles_but_the_last_start_on_the_grid_and_neighbours_overlap(
 @pytest.mark.parametrize("grid", [8, 32])
 def test_tiles_of_the_memory_s_shape_all_start_on_the_grid(size: tuple[int, int], grid: int) -> None:
     for pixels in (150 * 150, 200 * 200):
-        tile_plan = blended_tiles(*size, tile_shape(pixels, size, grid), 50, grid)
+        tile_plan = blended_tiles(Size(*size), tile_shape(pixels, Size(*size), grid), 50, grid)
         assert len(tile_plan.tiles) > 1
         assert all(tile.top % grid == 0 and tile.left % grid == 0 for tile in tile_plan)
 
 
 def test_tiles_are_not_cut_narrower_than_the_network_allows() -> None:
-    assert blended_tiles(260, 300, (256, 256), 64, 32).tile_size[0] < 203
-    assert min(blended_tiles(260, 300, (256, 256), 64, 32, 203).tile_size) >= 203
-    assert min(blended_tiles(260, 300, (203, 203), 64, 32, 203).tile_size) >= 203
+    assert blended_tiles(Size(260, 300), Size(256, 256), 64, 32).tile_size[0] < 203
+    assert min(blended_tiles(Size(260, 300), Size(256, 256), 64, 32, 203).tile_size) >= 203
+    assert min(blended_tiles(Size(260, 300), Size(203, 203), 64, 32, 203).tile_size) >= 203
 
 
 def test_weights_fade_linearly_across_an_overlap() -> None:
-    first, second = blended_tiles(64, 96, (64, 64), 25, 8)
+    first, second = blended_tiles(Size(64, 96), Size(64, 64), 25, 8)
     assert (first.left, second.left) == (0, 32)
     steps = (np.arange(32) + 0.5) / 32
     np.testing.assert_allclose(second.columns[:32], steps, atol=1e-6)
@@ -96,7 +97,7 @@ def test_weights_fade_linearly_across_an_overlap() -> None:
 
 
 def test_a_picture_that_fits_is_one_whole_tile() -> None:
-    tile_plan = blended_tiles(100, 75, (128, 75), 64, 8)
+    tile_plan = blended_tiles(Size(100, 75), Size(128, 75), 64, 8)
     (tile,) = tile_plan
     assert tile_plan.tile_size == (100, 75)
     np.testing.assert_array_equal(tile.rows[:, None] * tile.columns, 1)
@@ -109,11 +110,11 @@ def test_the_tutorial_s_tiles_are_those_of_its_loop(size: tuple[int, int]) -> No
     for y in ys:
         for x in xs:
             expected[y : y + 512, x : x + 512] = 1
-    np.testing.assert_array_equal(coverage(tutorial_tiles(*size, 512)), expected)
+    np.testing.assert_array_equal(coverage(tutorial_tiles(Size(*size), 512)), expected)
 
 
 def test_the_tutorial_skips_the_last_row_and_column() -> None:
-    tile_plan = tutorial_tiles(1100, 1100, 512)
+    tile_plan = tutorial_tiles(Size(1100, 1100), 512)
     assert {(tile.top, tile.left) for tile in tile_plan} == {(0, 0), (0, 512), (512, 0), (512, 512)}
     assert coverage(tile_plan)[1024:].max() == 0
 
@@ -148,11 +149,12 @@ def gradient_and_plan(bundle: Bundle) -> tuple[Array, TilePlan]:
     return gradient, evaluator.tile_plan(processor.size)
 
 
-def hard_cut(height: int, width: int, *_: object) -> TilePlan:
+def hard_cut(size: Size, *_: object) -> TilePlan:
     """Four tiles that only touch."""
+    height, width = size
     down, across = np.ones(height // 2, np.float32), np.ones(width // 2, np.float32)
     corners = [(top, left) for top in (0, height // 2) for left in (0, width // 2)]
-    return TilePlan(height, width, tuple(Tile(top, left, down, across) for top, left in corners))
+    return TilePlan(size, tuple(Tile(top, left, down, across) for top, left in corners))
 
 
 def seam(image: NDArray[np.generic], tile_plan: TilePlan) -> float:
@@ -186,7 +188,7 @@ def test_tiles_that_only_touch_leave_seams_to_be_seen(embedded: Bundle, monkeypa
 def test_the_picture_after_twenty_steps_has_no_seams(embedded: Bundle) -> None:
     finished = dream(PICTURE, embedded, SETTINGS)
     (octave,) = finished.record.octaves
-    tile_plan = blended_tiles(256, 320, octave.tile, SETTINGS.tile_overlap, 8)
+    tile_plan = blended_tiles(Size(256, 320), octave.tile, SETTINGS.tile_overlap, 8)
     assert octave.tiles == len(tile_plan.tiles) >= 4
     change = finished.picture.astype(np.float64) - PICTURE
     assert np.abs(change).mean() > 5

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxdream.models.arrays import Size
 from onnxdream.runtime.image.octaves import Detail, next_octave, octave_sizes, resized, with_lost_detail
 
 Array = NDArray[np.float32]
@@ -26,20 +27,20 @@ def test_sizes_are_the_size_times_powers_of_the_ratio_cut_off(
 ) -> None:
     exact = Fraction(ratio)
     expected = [(int(size[0] * exact**n), int(size[1] * exact**n)) for n in range(above + 1 - octaves, above + 1)]
-    assert octave_sizes(size, (1, 1), octaves, above, float(ratio)) == expected
+    assert octave_sizes(Size(*size), Size(1, 1), octaves, above, float(ratio)) == expected
 
 
 def test_the_picture_s_own_size_is_among_them() -> None:
-    assert octave_sizes((375, 500), (1, 1), 5, 2, 1.3)[2] == (375, 500)
+    assert octave_sizes(Size(375, 500), Size(1, 1), 5, 2, 1.3)[2] == (375, 500)
 
 
 def test_no_octave_is_smaller_than_the_network_allows_and_none_comes_twice() -> None:
-    assert octave_sizes((100, 200), (75, 75), 8, 0, 2.0) == [(75, 75), (75, 100), (100, 200)]
-    assert octave_sizes((75, 75), (75, 75), 5, 0, 1.4) == [(75, 75)]
+    assert octave_sizes(Size(100, 200), Size(75, 75), 8, 0, 2.0) == [(75, 75), (75, 100), (100, 200)]
+    assert octave_sizes(Size(75, 75), Size(75, 75), 5, 0, 1.4) == [(75, 75)]
 
 
 def test_sizes_grow() -> None:
-    sizes = octave_sizes((90, 130), (80, 27), 30, 3, 1.05)
+    sizes = octave_sizes(Size(90, 130), Size(80, 27), 30, 3, 1.05)
     assert sizes == sorted(set(sizes))
     assert sizes[-1][0] > 90
 

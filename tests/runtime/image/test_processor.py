@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from pictures_fixture import noise
 
+from onnxdream.models.arrays import Size
 from onnxdream.models.contract import Metadata
 from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.dream.run import dream
@@ -69,7 +70,7 @@ def test_the_result_has_the_size_it_is_said_to_have(
     processor = ImageProcessor(noise(80, 120), facts, settings)
     small = (80, 120) if max_size is None else (40, 60)
     assert processor.size == small
-    assert processor.octaves == octave_sizes(small, facts.smallest_size, *octaves, 1.4)
+    assert processor.octaves == octave_sizes(Size(*small), facts.smallest_size, *octaves, 1.4)
     assert processor.largest_octave == (tuple(int(side * 1.4**2) for side in small) if octaves[1] else small)
     expected = (80, 120) if full_size else small if octave_return else processor.largest_octave
     assert processor.result_size == expected
@@ -169,7 +170,7 @@ def test_a_picture_that_is_too_small_is_enlarged_and_one_too_narrow_refused(fact
 def test_rounding_cuts_off_to_the_levels_of_a_picture(facts: Metadata, dtype: type, max_value: int) -> None:
     processor = ImageProcessor(noise(40, 50, dtype=dtype), facts, PLAIN)
     pixels = np.random.default_rng(0).uniform(-0.1 * max_value, 1.1 * max_value, (40, 50, 3))
-    rounded = processor.rounded(processor.scale.to_image(pixels))
+    rounded = processor.quantized(processor.scale.to_image(pixels))
     found = np.stack([processor.scale.to_pixels(plane) for plane in rounded], axis=2)
     expected = np.floor(np.clip(pixels, 0, max_value))
     assert np.abs(found - np.rint(found)).max() < 0.01
@@ -185,8 +186,8 @@ def test_rounding_leaves_levels_alone(facts: Metadata, normalization: Any) -> No
     picture = np.repeat(levels, 3, axis=2).astype(np.uint8)
     processor = ImageProcessor(picture, facts, replace(PLAIN, normalization=normalization))
     base = processor.base(processor.size)
-    np.testing.assert_array_equal(processor.postprocess(processor.rounded(base)), picture)
-    np.testing.assert_allclose(processor.rounded(base), base, atol=1e-5)
+    np.testing.assert_array_equal(processor.postprocess(processor.quantized(base)), picture)
+    np.testing.assert_allclose(processor.quantized(base), base, atol=1e-5)
 
 
 # Colours.

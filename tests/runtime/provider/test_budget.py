@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onnxdream.models.arrays import Size
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.provider.budget import Cost, MemoryBudgetError, default_budget, tile_shape
@@ -77,7 +78,7 @@ SHAPES = [(75, 75), (128, 4000), (4000, 130), (768, 1024), (2000, 3000), (333, 5
 def test_a_tile_has_no_more_pixels_than_it_may_and_is_the_whole_picture_where_that_fits(
     size: tuple[int, int], pixels: int, grid: int
 ) -> None:
-    tile = tile_shape(pixels, size, grid)
+    tile = tile_shape(pixels, Size(*size), grid)
     if size[0] * size[1] <= pixels:
         assert tile == size
         return
@@ -88,8 +89,8 @@ def test_a_tile_has_no_more_pixels_than_it_may_and_is_the_whole_picture_where_th
 
 
 def test_a_narrow_picture_s_tiles_are_as_long_as_the_memory_allows() -> None:
-    assert tile_shape(100_000, (100, 5000), 8) == (100, 1000)
-    assert tile_shape(100_000, (5001, 100), 8) == (993, 100)
+    assert tile_shape(100_000, Size(100, 5000), 8) == (100, 1000)
+    assert tile_shape(100_000, Size(5001, 100), 8) == (993, 100)
 
 
 def test_the_default_budget_is_at_most_half_of_the_machine() -> None:

@@ -65,7 +65,13 @@ def test_openvino_gets_a_precision_and_threads_as_json_text(precision: Any, hint
 
 
 def folder_of(**changes: Any) -> Path:
-    told = {"model": b"model", "sizes": SIZES, "precision": "fp32", "hardware": MACHINE, "onnxruntime_version": "1.31.1"}
+    told = {
+        "model": b"model",
+        "sizes": SIZES,
+        "precision": "fp32",
+        "hardware": MACHINE,
+        "onnxruntime_version": "1.31.1",
+    }
     return engine_folder(**{**told, **changes})
 
 

@@ -1,4 +1,4 @@
-"""Tensors on the host, and what a place says of itself. No GPU is needed: there they are the same calls."""
+"""Tensors on the host, and what a there says of itself. No GPU is needed: there they are the same calls."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from onnxdream.runtime.settings.settings import ProviderName
     ("provider", "device"), [("cpu", "cpu"), ("openvino", "cpu"), ("cuda", "cuda"), ("tensorrt", "cuda")]
 )
 def test_an_aide_works_in_the_same_memory_without_preparation(provider: ProviderName, device: str) -> None:
-    place = Device(Machine(provider, 3, "mixed", 10**9))
-    assert place.device == device
-    assert place.native_machine == Machine(device, 3, "fp32", 10**9)  # type: ignore[arg-type]
-    assert Device(place.native_machine).device == device
-    assert (place.fetch_interval > 1) == (device == "cuda")
+    there = Device(Machine(provider, 3, "mixed", 10**9))
+    assert there.name == device
+    assert there.native_machine == Machine(device, 3, "fp32", 10**9)  # type: ignore[arg-type]
+    assert Device(there.native_machine).name == device
+    assert (there.fetch_interval > 1) == (device == "cuda")
 
 
 def test_a_tensor_on_the_host_is_the_array_itself() -> None:

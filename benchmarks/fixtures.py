@@ -19,7 +19,7 @@ from rows import Case, Size
 
 from onnxdream.export.bundle import ExportRequest, make_bundle
 from onnxdream.export.forward import Convolution, Forward, fold
-from onnxdream.export.verification import ReferenceModel
+from onnxdream.export.reference_model import ReferenceModel
 from onnxdream.export.weights import load
 from onnxdream.models.arrays import Floats, Image
 from onnxdream.models.backbones import Backbone, find_backbone

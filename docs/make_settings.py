@@ -1,4 +1,4 @@
-"""Writes `docs/settings.md`, the list of all settings, from their descriptions: `python docs/make_settings.py`."""
+"""Writes docs/settings.md, the list of all settings, from their descriptions: `python docs/make_settings.py`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from onnxdream.runtime.settings.settings import Execution, Settings, described
 PAGE = Path(__file__).with_name("settings.md")
 _HEAD = """# Settings
 
-Every setting of a dream, with what it accepts and its default (that of the preset `paper`; other presets have their
-own). The names are the same as options of `dream` (`--step-size`), as keys of a config file (`step-size` or
-`step_size`), in records and in Python (`Settings`; those of the last table are `Execution`). [methods.md](methods.md)
-explains what they do. This page follows from the code: `python docs/make_settings.py` writes it.
+All settings of a dream, with the values that each accepts and its default. The defaults are those of the preset
+`paper`; other presets have their own. A setting has the same name as an option of `dream` (`--step-size`), as a key of
+a config file (`step-size` or `step_size`), in records and in Python, where the settings of the last table belong to
+`Execution` and all others to `Settings`. [methods.md](methods.md) explains what they do. `python docs/make_settings.py`
+writes this page from the code.
 """
 
 
 def page() -> str:
-    """The page's text."""
+    """Returns the text of the page."""
     groups: dict[str, list[str]] = {}
     for settings in (Settings, Execution):
-        for name, one in described(settings).items():
-            where = "presets and config files" if settings is Settings else "Python and records"
-            note = f" ({where} only)" if one.of_presets else ""
-            default = _shown(getattr(settings(), name))
-            row = f"| `{name.replace('_', '-')}` | {one.kind} | {default} | {one.sentence.removesuffix('.')}{note} |"
-            groups.setdefault(one.panel or "First of all", []).append(row)
+        for name, setting in described(settings).items():
+            places = "presets and config files" if settings is Settings else "Python and records"
+            note = f" ({places} only)" if setting.of_presets else ""
+            default = _format(getattr(settings(), name))
+            sentence = setting.sentence.removesuffix(".")
+            row = f"| `{name.replace('_', '-')}` | {setting.kind} | {default} | {sentence}{note} |"
+            groups.setdefault(setting.panel or "Basic settings", []).append(row)
     tables = [
         "\n".join([f"## {title}\n", "| setting | accepts | default | |", "|---|---|---|---|", *rows])
         for title, rows in groups.items()
@@ -34,7 +36,7 @@ def page() -> str:
     return "\n".join([_HEAD, "\n\n".join(tables)]) + "\n"
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if value is None or value == ():
         return ""
     if isinstance(value, tuple):

@@ -86,7 +86,7 @@ def webp(*chunks: bytes) -> bytes:
     return b"RIFF" + (4 + len(b"".join(chunks))).to_bytes(4, "little") + b"WEBP" + b"".join(chunks)
 
 
-def webp_canvas(flags: int, width: int = WIDTH, height: int = HEIGHT) -> bytes:
+def vp8x_chunk(flags: int, width: int = WIDTH, height: int = HEIGHT) -> bytes:
     sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     return webp_chunk(b"VP8X", bytes((flags, 0, 0, 0)) + sizes)
 
@@ -107,4 +107,4 @@ def with_exif(data: bytes, block: bytes) -> bytes:
     if kind == "PNG":
         return in_png(data, png_chunk(b"eXIf", block))
     found = read_container(data)
-    return webp(webp_canvas(0x08, found.width, found.height), data[12:], webp_chunk(b"EXIF", block))
+    return webp(vp8x_chunk(0x08, found.width, found.height), data[12:], webp_chunk(b"EXIF", block))

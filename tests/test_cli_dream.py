@@ -256,7 +256,7 @@ def test_a_repetition_needs_the_record_its_bundle_and_its_picture(run: Command, 
     before = listing(folder)
     save(folder / "bears.png", noise(40, 53, seed=1))
     run("dream", "--repeat", "bears-dream.json").refuses(
-        "bears.png is not here, or not as it was: put it beside bears-dream.json"
+        "bears.png is missing or has changed: put the original next to bears-dream.json"
     )
     (folder / "tiny.onnx").write_bytes(cliff_bytes(0.5))
     run("dream", "--repeat", "bears-dream.json").refuses("bundle tiny.onnx (SHA-256")
@@ -275,8 +275,8 @@ def image_of(width: int, height: int) -> bytes:
 
 PICTURES = {
     "empty.png": (b"", "is empty"),
-    "text.jpg": (b"these are only words", "is no picture"),
-    "huge.png": (image_of(100_000, 100_000), "pixels are more than"),
+    "text.jpg": (b"these are only words", "is not a picture"),
+    "huge.png": (image_of(100_000, 100_000), "pixels, more than the limit"),
     "nothing.png": (image_of(0, 0), "nothing.png"),
     "page.jpg": (b"<!DOCTYPE html><html></html>", "web page"),
     "photo.heic": (b"\0\0\0\x18ftypheic" + bytes(40), "magick photo.heic photo-converted.png"),
@@ -312,7 +312,7 @@ def test_a_missing_picture_whose_name_exists_in_the_examples_is_hinted_at(run: C
     examples = Path(cli.__file__).parent / "examples"
     if not examples.is_dir():
         pytest.skip("no examples beside an installed package")
-    run("dream", "bears.jpg", "--model", "tiny.onnx").refuses(f"(there is {examples / 'bears.jpg'})")
+    run("dream", "bears.jpg", "--model", "tiny.onnx").refuses(f"(did you mean {examples / 'bears.jpg'}?)")
 
 
 def test_a_picture_too_narrow_is_refused_and_a_small_one_enlarged(run: Command, folder: Path) -> None:
@@ -322,7 +322,7 @@ def test_a_picture_too_narrow_is_refused_and_a_small_one_enlarged(run: Command, 
     save(folder / "dot.png", noise(5, 5))
     finished = run("dream", "dot.png", "--model", "tiny.onnx", *SHORT)
     finished.succeeds()
-    assert "dot.png: 5×5 → 19×19 (enlarged: the network needs as much)" in finished.err
+    assert "dot.png: 5×5 → 19×19 (enlarged to the smallest size that the network accepts)" in finished.err
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -374,7 +374,7 @@ def test_a_number_that_makes_no_sense_is_refused(option: str, value: str, run: C
         ("--gradient-norm", "l1", "gradient norm must be one of std, l2, mean-abs, none, not 'l1'"),
         ("--provider", "gpu", "provider must be one of auto, cpu, cuda, tensorrt, openvino, not 'gpu'"),
         ("--layer-weights", "mixed0=1", "layer 'mixed0' is not in the bundle: the nearest are mid"),
-        ("--film", "film.gif", "only .mp4 is known"),
+        ("--film", "film.gif", "only .mp4 films can be written"),
         ("--nonsense", "1", "No such option"),
     ],
 )
@@ -564,7 +564,7 @@ def test_without_matplotlib_there_is_a_line_in_place_of_the_plot(folder: Path) -
     )
     finished = Finished(process.returncode, process.stdout, process.stderr)
     finished.succeeds()
-    assert finished.err.count("no loss plot: install matplotlib (onnxdream[report]) to have one") == 1
+    assert finished.err.count("no loss plot: install matplotlib (onnxdream[report]) to get one") == 1
     assert left(folder) == WHOLE - PLOT
 
 

@@ -201,7 +201,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "a mask of another size": (("--mask", "small-mask.png"), ("the mask has 80x30 pixels, the picture 80x60",)),
     "a guide that is too small": (("--guide", "small-guide.png"), ("the guide has 50x18", "needs 19x19")),
     "a mask that is not there": (("--mask", "lost.png"), ("lost.png", "no such picture")),
-    "a guide that is no picture": (("--guide", "tiny.onnx"), ("tiny.onnx", "is no picture")),
+    "a guide that is no picture": (("--guide", "tiny.onnx"), ("tiny.onnx", "is not a picture")),
     "a budget that is too small": (("--memory", "100MB"), ("memory budget of 100MB is too small", "--memory 1")),
     "memory that is none": (("--memory", "lots"), ("memory 'lots'",)),
     "an unknown preset": (("--preset", "caffee"), ("unknown preset 'caffee'", "caffe")),

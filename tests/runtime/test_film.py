@@ -72,7 +72,7 @@ def test_a_film_that_is_broken_off_keeps_what_it_has(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["bears.avi", "bears", "bears.mp4.txt"])
 def test_another_kind_of_film_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"only \.mp4 is known"):
+    with pytest.raises(OutputError, match=r"only \.mp4 films can be written"):
         Film(tmp_path / name)
 
 

@@ -22,7 +22,7 @@ from pictures_fixture import TINY_BYTES, Command, in_this_process, load, noise, 
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step
 from onnxdream.runtime.dream.checkpoint import Checkpoint, read_checkpoint
-from onnxdream.runtime.dream.job import dream_source
+from onnxdream.runtime.dream.job import dream_and_save
 from onnxdream.runtime.dream.writer import Callbacks, Job
 from onnxdream.runtime.errors import RecordError
 from onnxdream.runtime.image.processor import ImageProcessor
@@ -122,7 +122,7 @@ def test_a_killed_run_ends_as_the_unbroken_one(name: str, folder: Path, run: Com
     second = read_checkpoint(checkpoint).state.number
     resumed = run("dream", "--resume", "killed.checkpoint")
     resumed.succeeds()
-    assert f"going on after {second} steps" in resumed.err
+    assert f"resuming after {second} steps" in resumed.err
     assert second >= first
     np.testing.assert_array_equal(load(folder / "killed.png"), load(folder / "unbroken.png"))
     assert (folder / "killed-losses.csv").read_bytes() == (folder / "unbroken-losses.csv").read_bytes()
@@ -148,7 +148,7 @@ def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_go_on(folder: Path, run: Co
     assert process.wait(60) == 130
     (line,) = err.splitlines()[-1:]
     assert line.startswith("bears.png: stopped after ")
-    assert line.endswith("saved as stopped.png; --resume stopped.checkpoint goes on")
+    assert line.endswith("saved as stopped.png; continue with --resume stopped.checkpoint")
     stopped = read_checkpoint(folder / "stopped.checkpoint").state.number
     assert stopped < 400
     run("dream", "--resume", "stopped.checkpoint").succeeds()
@@ -165,7 +165,7 @@ def stopped_job(folder: Path, settings: Settings, after: int, **more: Any) -> Pa
     """Dreams bears.png, stops it after so many steps, and gives its checkpoint."""
     job = Job(Bundle.load(folder / "tiny.onnx"), settings, folder / "bears-dream.png", overwrite=True, **more)
     callbacks = Callbacks(lambda line: None, lambda step: step.number == after)
-    _, results = dream_source(job, Source(folder / "bears.png"), callbacks)
+    _, results = dream_and_save(job, Source(folder / "bears.png"), callbacks)
     return results.checkpoint
 
 
@@ -197,13 +197,13 @@ def test_a_run_may_be_stopped_at_any_step(
     )
     steps: list[Step] = []
     job = Job(Bundle.load(folder / "tiny.onnx"), settings, folder / "whole.png")
-    whole, _ = dream_source(job, Source(folder / "bears.png"), Callbacks(lambda line: None, steps.append))
+    whole, _ = dream_and_save(job, Source(folder / "bears.png"), Callbacks(lambda line: None, steps.append))
     assert len(steps) == 13
     kept = read_checkpoint(stopped_job(folder, settings, after))
     assert kept.state.number == len(kept.state.history) == after
     monkeypatch.setattr(ImageProcessor, "colour_matrix", lambda processor: pytest.fail("colours were computed again"))
     job = Job(job.bundle, kept.settings, folder / "again.png")
-    resumed, results = dream_source(
+    resumed, results = dream_and_save(
         job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None), kept
     )
     np.testing.assert_array_equal(resumed.picture, whole.picture)
@@ -267,7 +267,7 @@ def test_a_film_begins_anew(folder: Path, run: Command) -> None:
     path = stopped_job(folder, SHORT, 4, film=folder / "film.mp4", film_every=2)
     finished = run("dream", "--resume", path)
     finished.succeeds()
-    assert "the film begins anew with this step" in finished.err
+    assert "the film starts over at this step" in finished.err
     assert (folder / "film.mp4").exists()
 
 
@@ -282,9 +282,9 @@ def test_files_that_moved_with_it_are_found(checkpoint: Path, tmp_path: Path, ru
 @pytest.mark.parametrize(("name", "words"), [("bears.png", ["bears.png"]), ("mask.png", ["mask.png"])])
 def test_a_changed_picture_is_refused(name: str, words: list[str], checkpoint: Path, run: Command) -> None:
     save(checkpoint.parent / name, noise(60, 73, seed=1))
-    run("dream", "--resume", checkpoint).refuses(*words, "not as it was")
+    run("dream", "--resume", checkpoint).refuses(*words, "has changed")
     (checkpoint.parent / name).unlink()
-    run("dream", "--resume", checkpoint).refuses(*words, "is not here")
+    run("dream", "--resume", checkpoint).refuses(*words, "is missing")
     assert checkpoint.exists()
 
 
@@ -292,8 +292,8 @@ def test_a_picture_that_changes_meanwhile_is_refused(checkpoint: Path, folder: P
     kept = read_checkpoint(checkpoint)
     save(folder / "bears.png", noise(60, 73, seed=1))
     job = Job(Bundle.load(folder / "tiny.onnx"), kept.settings, folder / "again.png", mask=folder / "mask.png")
-    with pytest.raises(RecordError, match=r"picture of the checkpoint has changed: put bears\.png back"):
-        dream_source(job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None), kept)
+    with pytest.raises(RecordError, match=r"picture has changed since the checkpoint: restore the original bears\.png"):
+        dream_and_save(job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None), kept)
 
 
 def test_a_missing_bundle_is_named(checkpoint: Path, run: Command) -> None:
@@ -371,12 +371,12 @@ FOREIGN: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_foreign_file_is_refused(kind: str, folder: Path, run: Command) -> None:
     (folder / "foreign.checkpoint").write_bytes(FOREIGN[kind]())
-    run("dream", "--resume", "foreign.checkpoint").refuses("foreign.checkpoint is no checkpoint, or a damaged one")
+    run("dream", "--resume", "foreign.checkpoint").refuses("foreign.checkpoint is not a checkpoint, or is damaged")
 
 
 def test_a_folder_is_refused(folder: Path, run: Command) -> None:
     (folder / "folder.checkpoint").mkdir()
-    run("dream", "--resume", "folder.checkpoint").refuses("folder.checkpoint is no checkpoint")
+    run("dream", "--resume", "folder.checkpoint").refuses("folder.checkpoint is not a checkpoint")
 
 
 def changed(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> None:
@@ -442,7 +442,7 @@ def test_colours_that_are_none_are_refused(kind: str, folder: Path) -> None:
     assert kept.state.colours is not None
     assert kept.state.colours.dtype == np.float32
     changed(path, MATRICES[kind])
-    with pytest.raises(RecordError, match="is no checkpoint, or a damaged one"):
+    with pytest.raises(RecordError, match="is not a checkpoint, or is damaged"):
         read_checkpoint(path)
 
 
@@ -472,7 +472,7 @@ def test_checkpoints_come_every_few_seconds_and_not_more_often_than_they_cost(
     monkeypatch.setattr(writer, "time", clock)
     monkeypatch.setattr(Results, "write_checkpoint", write)
     job = Job(Bundle.load(folder / "tiny.onnx"), replace(SHORT, steps=100), folder / "slow.png")
-    dream_source(job, Source(folder / "bears.png"), Callbacks(lambda line: None, on_step))
+    dream_and_save(job, Source(folder / "bears.png"), Callbacks(lambda line: None, on_step))
     assert written == [5.5, 27.0, 48.5]
 
 
@@ -493,5 +493,5 @@ def test_a_disk_that_is_full_ends_the_run_with_its_picture(folder: Path, monkeyp
     monkeypatch.setattr(results, "atomic_file", full)
     job = Job(Bundle.load(folder / "tiny.onnx"), SHORT, folder / "full.png")
     with pytest.raises(OutputError, match="No space left"):
-        dream_source(job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None))
+        dream_and_save(job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None))
     assert (folder / "full.png").exists()

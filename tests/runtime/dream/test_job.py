@@ -18,7 +18,7 @@ from pictures_fixture import TINY_BYTES, cliff_bytes, frames, listing, load, noi
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream
 from onnxdream.runtime.batch import dream_all, gather_pictures
-from onnxdream.runtime.dream.job import dream_source
+from onnxdream.runtime.dream.job import dream_and_save
 from onnxdream.runtime.dream.plot import can_plot
 from onnxdream.runtime.dream.record import read_record
 from onnxdream.runtime.dream.results import Results
@@ -43,7 +43,7 @@ def callbacks(lines: list[str] | None = None, on_step: Callable[[Step], bool | N
 
 
 def dream_file(job: Job, path: Path, callbacks: Callbacks) -> tuple[Dream, Results]:
-    return dream_source(job, Source(path), callbacks)
+    return dream_and_save(job, Source(path), callbacks)
 
 
 def sources(paths: list[Path]) -> list[Source]:
@@ -136,7 +136,7 @@ def test_a_colour_profile_is_carried_into_every_picture(job: Job, tmp_path: Path
     [
         ((60, 80), "bears.png: 80×60 → 40×30"),
         ((30, 40), "bears.png: 40×30 → 40×30"),
-        ((10, 14), "bears.png: 14×10 → 27×19 (enlarged: the network needs as much)"),
+        ((10, 14), "bears.png: 14×10 → 27×19 (enlarged to the smallest size that the network accepts)"),
     ],
 )
 def test_the_user_is_told_the_size(shape: tuple[int, int], line: str, job: Job, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_what_a_format_cannot_hold_is_told_once(job: Job, tmp_path: Path) -> Non
     as_jpeg = replace(job, output=tmp_path / "art.jpg")
     dream_file(as_jpeg, save(tmp_path / "bears.png", noise(40, 53, 4)), callbacks(lines))
     assert [line for line in lines if "alpha" in line] == [
-        "art.jpg: a JPEG holds no alpha, the picture is put on white; use .png to keep it"
+        "art.jpg: a JPEG stores no alpha: the picture is put on white; use .png to keep it"
     ]
 
 
@@ -193,7 +193,9 @@ def test_a_dream_that_leaves_the_numbers_is_saved_and_told(tmp_path: Path) -> No
     settings = replace(SETTINGS, steps=50, step_size=0.3, gradient_norm="none", normalization="backbone", snapshots=())
     job = Job(Bundle.load(cliff_bytes(0.5)), settings, tmp_path / "out")
     path = save(tmp_path / "bears.png", (noise(20, 24) // 2).astype(np.uint8))
-    with pytest.raises(DivergedError, match=r"after step (\d+); the picture before is saved as .*bears-dream\.png"):
+    with pytest.raises(
+        DivergedError, match=r"after step (\d+); the picture before that is saved as .*bears-dream\.png"
+    ):
         dream_file(job, path, callbacks())
     record = read_record((tmp_path / "out" / "bears-dream.json").read_text(), "")
     assert record.ended == "diverged"
@@ -306,7 +308,7 @@ def test_a_missing_picture_whose_name_is_an_example_s_is_hinted_at(tmp_path: Pat
     save(examples / "bears.jpg", noise(9, 9))
     errors: list[str] = []
     gather_pictures([Path("bears.jpg"), Path("x" * 5000 + "/bears.jpg")], errors.append, examples)
-    assert errors[0].endswith(f"(there is {examples / 'bears.jpg'})")
+    assert errors[0].endswith(f"(did you mean {examples / 'bears.jpg'}?)")
     assert "File name too long" in errors[1]
 
 

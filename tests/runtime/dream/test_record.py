@@ -17,7 +17,7 @@ from pictures_fixture import TINY_BYTES, noise, save
 from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.bundle.choice import bundle_of
 from onnxdream.runtime.dream.record import Record, read_record
-from onnxdream.runtime.dream.repeat import find_file, load_record, source_of
+from onnxdream.runtime.dream.repeat import find_file, find_source, load_record
 from onnxdream.runtime.errors import DreamError, RecordError
 from onnxdream.runtime.image.files import write_picture
 from onnxdream.runtime.image.source import SourceFile
@@ -156,7 +156,7 @@ def test_a_value_of_another_type_is_refused_in_one_line(field: str, value: Any, 
     text = json.dumps({**json.loads(record.to_json()), field: value})
     with pytest.raises(RecordError) as refused:
         read_record(text, "bears.json")
-    assert str(refused.value) == "bears.json holds no record of a dream: give the .json or the .png beside it"
+    assert str(refused.value) == "bears.json holds no record of a dream: give the .json or the .png that a dream wrote"
 
 
 def test_a_record_s_refusal_is_ours_and_a_value_error() -> None:
@@ -185,7 +185,7 @@ def test_a_file_without_a_record_is_refused(name: str, tmp_path: Path) -> None:
 def test_the_picture_of_a_record_is_found_where_it_was_or_beside_the_record(record: Record, tmp_path: Path) -> None:
     there, beside = save(tmp_path / "there" / "bears.png", noise(9, 9)), tmp_path / "bears.png"
     source = SourceFile("bears.png", hashlib.sha256(there.read_bytes()).hexdigest(), str(there))
-    assert source_of(record.settings, source, tmp_path / "bears-dream.json").path == there
+    assert find_source(record.settings, source, tmp_path / "bears-dream.json").path == there
     there.rename(beside)
     assert find_file(source, tmp_path / "bears-dream.json") == beside
     assert find_file(replace(source, path=None), tmp_path / "x.json") == beside
@@ -195,13 +195,13 @@ def test_the_picture_of_a_record_is_found_where_it_was_or_beside_the_record(reco
 def test_a_picture_that_is_gone_or_changed_is_asked_for(name: str, tmp_path: Path) -> None:
     save(tmp_path / "bears.png", noise(9, 9))
     (tmp_path / "folder").mkdir()
-    with pytest.raises(RecordError, match="is not here, or not as it was: put it beside"):
+    with pytest.raises(RecordError, match="is missing or has changed: put the original next to"):
         find_file(SourceFile(name, "1" * 64, str(tmp_path / name)), tmp_path / "x.json")
 
 
 def test_a_record_without_a_picture_asks_for_one(record: Record, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="names no picture"):
-        source_of(record.settings, None, tmp_path / "x.json")
+        find_source(record.settings, None, tmp_path / "x.json")
 
 
 def test_the_bundle_of_a_record_is_found_by_its_bytes(record: Record, home: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pictures_fixture import MEAN, TINY_BYTES, bundle_bytes, node, noise, save
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.models.library import bundle_folder
 from onnxdream.runtime import Bundle, Execution, Settings, dream
-from onnxdream.runtime.dream.job import dream_source
+from onnxdream.runtime.dream.job import dream_and_save
 from onnxdream.runtime.dream.request import DreamRequest, parse_request
 from onnxdream.runtime.dream.writer import Callbacks, Job
 from onnxdream.runtime.errors import ProviderError, RecordError, SettingsError
@@ -73,7 +73,7 @@ def test_a_named_bundle_brings_its_precision_along(folder: Path) -> None:
     name = of_precision(folder / "half.onnx", "fp16")
     request = request_of(model=name, **CPU)
     assert request.job.settings.execution == Execution("cpu", 1, precision="fp16")
-    assert request.lines[-1] == "a bundle of fp16 is slower than one of fp32 on the provider cpu"
+    assert request.lines[-1] == "on the provider cpu, bundles of fp16 are slower than bundles of fp32"
     assert request_of(model=name, precision="fp16", **CPU).job.settings == request.job.settings
     with pytest.raises(SettingsError, match=r"half.onnx is a bundle of fp16, fp32 takes one of fp32"):
         request_of(model=name, precision="fp32", **CPU)
@@ -246,7 +246,7 @@ def test_no_picture_is_refused() -> None:
 def dreamed(settings: Settings, source: Source | None = None, **more: Any) -> Path:
     """The record of a dream of bears.png."""
     job = Job(Bundle.load("tiny.onnx"), replace(settings, steps=2, snapshots=(), execution=Execution("cpu", 1)), **more)
-    _, results = dream_source(job, source or Source(Path("bears.png")), SILENT)
+    _, results = dream_and_save(job, source or Source(Path("bears.png")), SILENT)
     return results.record
 
 
@@ -275,7 +275,7 @@ def test_repeated_noise_is_the_same_noise() -> None:
     record = dreamed(settings, Source.of_noise((40, 30)))
     request = parse_request({"repeat": record, "output": Path("again")}, with_images=False)
     (source,) = request.sources
-    again, _ = dream_source(request.job, source, SILENT)
+    again, _ = dream_and_save(request.job, source, SILENT)
     first = dream(source.read(settings).pixels, Bundle.load(TINY_PATH), request.job.settings)
     assert (again.picture == first.picture).all()
     assert (again.losses == first.losses).all()
@@ -301,7 +301,7 @@ def test_other_options_beside_repeat_are_refused(more: dict[str, Any]) -> None:
 def test_a_lost_file_of_a_record_is_named(lost: str) -> None:
     record = dreamed(Settings(), mask=Path("mask.png"), guide=Path("guide.png"))
     Path(lost).unlink()
-    with pytest.raises(RecordError, match=f"{lost} is not here, or not as it was"):
+    with pytest.raises(RecordError, match=f"{lost} is missing or has changed"):
         parse_request({"repeat": record}, with_images=False)
 
 

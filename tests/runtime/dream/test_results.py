@@ -17,7 +17,7 @@ BEARS = Path("pictures/bears.jpg")
 
 
 def test_results_lie_beside_each_other(tmp_path: Path) -> None:
-    results = Results.place(BEARS, tmp_path, overwrite=False)
+    results = Results.for_source(BEARS, tmp_path, overwrite=False)
     assert results.picture == tmp_path / "bears-dream.png"
     assert results.snapshot(100) == tmp_path / "bears-dream-step0100.png"
     assert results.snapshot(12345) == tmp_path / "bears-dream-step12345.png"
@@ -29,11 +29,11 @@ def test_results_lie_beside_each_other(tmp_path: Path) -> None:
 
 def test_without_an_output_they_lie_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Results.place(BEARS, None, overwrite=False).picture == Path("bears-dream.png")
+    assert Results.for_source(BEARS, None, overwrite=False).picture == Path("bears-dream.png")
 
 
 def test_an_output_that_names_a_picture_is_the_picture(tmp_path: Path) -> None:
-    results = Results.place(BEARS, tmp_path / "new" / "art.webp", overwrite=False)
+    results = Results.for_source(BEARS, tmp_path / "new" / "art.webp", overwrite=False)
     assert results.picture == tmp_path / "new" / "art.webp"
     assert results.snapshot(5) == tmp_path / "new" / "art-step0005.webp"
     assert results.record == tmp_path / "new" / "art.json"
@@ -52,21 +52,23 @@ def test_a_folder_that_is_called_like_a_picture_is_a_folder(tmp_path: Path) -> N
     assert not is_picture_path(tmp_path / "a.png")
     assert not is_picture_path(None)
     assert not is_picture_path(Path("x" * 5000))
-    assert Results.place(BEARS, tmp_path / "a.png", overwrite=False).picture == tmp_path / "a.png" / "bears-dream.png"
+    assert (
+        Results.for_source(BEARS, tmp_path / "a.png", overwrite=False).picture == tmp_path / "a.png" / "bears-dream.png"
+    )
 
 
 @pytest.mark.parametrize("taken", ["bears-dream.png", "bears-dream.json"])
 def test_earlier_results_are_kept(taken: str, tmp_path: Path) -> None:
     (tmp_path / taken).write_bytes(b"")
-    assert Results.place(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-2.png"
+    assert Results.for_source(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-2.png"
     (tmp_path / "bears-dream-2.png").write_bytes(b"")
-    assert Results.place(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-3.png"
-    assert Results.place(BEARS, tmp_path, overwrite=True).picture == tmp_path / "bears-dream.png"
+    assert Results.for_source(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-3.png"
+    assert Results.for_source(BEARS, tmp_path, overwrite=True).picture == tmp_path / "bears-dream.png"
 
 
 def test_a_named_picture_that_exists_is_kept_too(tmp_path: Path) -> None:
     (tmp_path / "art.jpg").write_bytes(b"")
-    assert Results.place(BEARS, tmp_path / "art.jpg", overwrite=False).picture == tmp_path / "art-2.jpg"
+    assert Results.for_source(BEARS, tmp_path / "art.jpg", overwrite=False).picture == tmp_path / "art-2.jpg"
     assert free_name(tmp_path / "art.jpg", ".jpg") == tmp_path / "art-2.jpg"
     assert free_name(tmp_path / "art.jpg", ".mp4") == tmp_path / "art.jpg"
 
@@ -75,7 +77,7 @@ def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None
     (tmp_path / "file").write_bytes(b"")
     for output in (tmp_path / "file", tmp_path / "file" / "deeper", tmp_path / "file" / "a.png"):
         with pytest.raises(OutputError, match=r"cannot write .*: choose another --output"):
-            Results.place(BEARS, output, overwrite=False)
+            Results.for_source(BEARS, output, overwrite=False)
     assert listing(tmp_path) == {"file"}
 
 
@@ -85,7 +87,7 @@ def test_a_name_too_long_for_any_of_the_files_is_refused_before_the_first_step(
     length: int, overwrite: bool, tmp_path: Path
 ) -> None:
     with pytest.raises(OutputError, match="File name too long"):
-        Results.place(BEARS, tmp_path / ("x" * length + ".png"), overwrite)
+        Results.for_source(BEARS, tmp_path / ("x" * length + ".png"), overwrite)
     assert listing(tmp_path) == set()
 
 

@@ -282,8 +282,8 @@ def test_a_transparent_grey_that_opencv_does_not_read_is_told(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "data", "line"),
     [
-        ("empty.jpg", b"", "is empty; copy it again from where it came"),
-        ("notes.txt", b"bears\n", "is no picture; give a JPEG, PNG, WebP, TIFF or BMP file"),
+        ("empty.jpg", b"", "is empty; copy it again from its source"),
+        ("notes.txt", b"bears\n", "is not a picture; give a JPEG, PNG, WebP, TIFF or BMP file"),
         ("b.jpg", b"<!DOCTYPE html><html>", "is a web page, not a picture; download the picture itself"),
         (
             "my bears.heic",
@@ -305,14 +305,14 @@ def test_a_transparent_grey_that_opencv_does_not_read_is_told(tmp_path: Path) ->
         (
             "b.png",
             encoded(".png", blocks())[:-5],
-            "it is cut short or damaged; copy it again from where it came, or save what is left: "
+            "it is cut short or damaged; copy it again from its source, or save what is left: "
             "magick {path} b-converted.png",
         ),
         (
             "b.tif",
             tiff_picture(blocks())[:-5],
-            f"OpenCV {cv2.__version__} cannot decode this TIFF, which may be damaged; copy it again from where it "
-            "came, or convert it: magick {path} b-converted.png",
+            f"OpenCV {cv2.__version__} cannot decode this TIFF, which may be damaged; copy it again from its "
+            "source, or convert it: magick {path} b-converted.png",
         ),
     ],
 )
@@ -345,7 +345,7 @@ def test_an_absurd_size_is_refused_before_anything_is_decoded(tmp_path: Path, mo
         read_picture(stored(tmp_path, "huge.png", beyond))
     path = tmp_path / "huge.png"
     assert str(caught.value) == (
-        f"{path}: 16384 by 16385 pixels are more than 268435456; "
+        f"{path}: has 16384 by 16385 pixels, more than the limit of 268435456; "
         f"shrink it first: magick {path} -resize 8000x8000 huge-converted.png"
     )
     with pytest.raises(PictureFormatError):
@@ -363,7 +363,7 @@ def test_a_file_too_long_for_opencv_is_not_even_read(tmp_path: Path) -> None:
     path = tmp_path / "long.png"
     with path.open("wb") as file:
         os.truncate(file.fileno(), 2**31 + 1)  # sparse
-    with pytest.raises(PictureTooLargeError, match=r"is too long with 2\.1 GB; give a smaller picture$"):
+    with pytest.raises(PictureTooLargeError, match=r"is too large with 2\.1 GB; give a smaller picture$"):
         read_picture(path)
 
 
@@ -433,22 +433,22 @@ def test_opencv_s_own_warnings_are_kept_back_and_its_level_is_restored(
 @pytest.mark.parametrize(
     ("name", "pixels", "line"),
     [
-        ("d.bmp", blocks(), "'.bmp' is no picture suffix; use one of .png, .jpg, .jpeg, .webp, .tif, .tiff"),
-        ("d", blocks(), "'' is no picture suffix; use one of .png, .jpg, .jpeg, .webp, .tif, .tiff"),
+        ("d.bmp", blocks(), "'.bmp' is not a picture suffix; use one of .png, .jpg, .jpeg, .webp, .tif, .tiff"),
+        ("d", blocks(), "'' is not a picture suffix; use one of .png, .jpg, .jpeg, .webp, .tif, .tiff"),
         (
             "d.webp",
             np.zeros((1, 16384, 3), np.uint8),
-            "16384 by 1 pixels are too many, a WebP has at most 16383 pixels a side; use .tif or shrink it",
+            "16384 by 1 pixels are too many: a WebP has at most 16383 pixels per side; use .tif or shrink it",
         ),
         (
             "d.png",
             np.zeros((2, 2), np.uint8),
-            "uint8 of shape (2, 2) is no picture; give uint8 or uint16, height by width by RGB or RGBA",
+            "uint8 of shape (2, 2) is not a picture; give uint8 or uint16 [height, width, 3 or 4]",
         ),
         (
             "d.png",
             np.zeros((2, 2, 3), np.float32),
-            "float32 of shape (2, 2, 3) is no picture; give uint8 or uint16, height by width by RGB or RGBA",
+            "float32 of shape (2, 2, 3) is not a picture; give uint8 or uint16 [height, width, 3 or 4]",
         ),
         ("d.png", np.zeros((0, 2, 3), np.uint8), f"OpenCV {cv2.__version__} cannot encode this PNG; use .png"),
     ],
@@ -511,7 +511,7 @@ def test_a_folder_without_pictures_and_a_missing_path_are_told(tmp_path: Path) -
     with pytest.raises(NoPicturesError) as caught:
         find_pictures([tmp_path])
     assert str(caught.value) == (
-        f"{tmp_path}: has no pictures (.png, .jpg, .jpeg, .webp, .tif, .tiff, .jfif, .bmp) besides hidden ones and "
+        f"{tmp_path}: has no pictures (.png, .jpg, .jpeg, .webp, .tif, .tiff, .jfif, .bmp) other than hidden ones and "
         "earlier dreams; name another folder, or the files"
     )
     with pytest.raises(PictureNotFoundError, match="no such picture"):

@@ -22,8 +22,8 @@ from picture_bytes import (
     png_chunk,
     tiff,
     tiff_picture,
+    vp8x_chunk,
     webp,
-    webp_canvas,
     webp_chunk,
     with_exif,
 )
@@ -48,7 +48,7 @@ def test_the_size_is_read_before_the_pixels(name: str) -> None:
     container = read_container(SOUND[name])
     assert (container.kind, container.width, container.height) == (formats.recognise(SOUND[name]), WIDTH, HEIGHT)
     assert (container.orientation, container.icc, container.warnings) == (1, None, ())
-    np.testing.assert_array_equal(decoded(container.bare), decoded(SOUND[name]))
+    np.testing.assert_array_equal(decoded(container.decodable), decoded(SOUND[name]))
 
 
 def test_a_bmp_may_count_its_rows_from_the_top() -> None:
@@ -97,7 +97,7 @@ def test_orientation_from_exif(name: str, order: ByteOrder) -> None:
 def test_orientation_of_a_tiff_is_taken_out_of_what_is_decoded(order: ByteOrder) -> None:
     container = read_container(tiff_picture(PICTURE[..., :3], order, _274=6))
     assert (container.orientation, container.width, container.height) == (6, WIDTH, HEIGHT)
-    assert decoded(container.bare).shape == (HEIGHT, WIDTH, 3)
+    assert decoded(container.decodable).shape == (HEIGHT, WIDTH, 3)
 
 
 def test_a_second_exif_block_and_the_header_that_some_webp_writers_add_do_no_harm() -> None:
@@ -177,7 +177,7 @@ def test_only_our_own_note_is_read() -> None:
 
 def test_a_png_is_decoded_without_the_chunks_that_pixels_do_not_need() -> None:
     extra = (png_chunk(b"eXIf", exif_block(6)), png_chunk(b"iCCP", b"x\0\0junk"), png_chunk(b"tEXt", b"a\0b"))
-    assert read_container(in_png(SOUND["PNG"], *extra)).bare == read_container(SOUND["PNG"]).bare
+    assert read_container(in_png(SOUND["PNG"], *extra)).decodable == read_container(SOUND["PNG"]).decodable
 
 
 def test_a_wrong_checksum_matters_where_the_pixels_need_the_chunk() -> None:
@@ -201,9 +201,9 @@ def test_of_an_animation_the_first_frame_is_decoded() -> None:
     sizes = (WIDTH - 1).to_bytes(3, "little") + (HEIGHT - 1).to_bytes(3, "little")
     header = bytes(6) + sizes + (100).to_bytes(3, "little") + b"\0"
     animation = [webp_chunk(b"ANMF", header + frame[12:]) for frame in frames]
-    container = read_container(webp(webp_canvas(0x02), webp_chunk(b"ANIM", bytes(6)), *animation))
+    container = read_container(webp(vp8x_chunk(0x02), webp_chunk(b"ANIM", bytes(6)), *animation))
     assert (container.width, container.height) == (WIDTH, HEIGHT)
-    np.testing.assert_array_equal(decoded(container.bare)[..., :3], PICTURE[..., :3])
+    np.testing.assert_array_equal(decoded(container.decodable)[..., :3], PICTURE[..., :3])
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_of_an_animation_the_first_frame_is_decoded() -> None:
         ({"_258": 12}, "rare kind"),
         ({"_262": 8}, "rare kind"),
         ({"_277": 2}, "grey and alpha"),
-        ({"_284": 2}, "planes lie apart"),
+        ({"_284": 2}, "separate colour planes"),
         ({"_258": 16, "_262": 5}, "rare colours"),
         ({"_254": 1}, "camera's raw"),
         ({"_256": 0}, "no size"),

@@ -67,7 +67,7 @@ def left(folder: Path) -> set[str]:
 # What is made
 
 
-def test_a_fall_to_the_cpu_is_said_once_and_recorded_with_every_picture(
+def test_a_fallback_to_the_cpu_is_reported_once_and_recorded_with_every_picture(
     run: Command, folder: Path, broken_cuda: str
 ) -> None:
     save(folder / "cats.png", noise(30, 41))
@@ -79,7 +79,7 @@ def test_a_fall_to_the_cpu_is_said_once_and_recorded_with_every_picture(
         assert (record.execution.provider, record.notices) == ("cpu", (broken_cuda,))
 
 
-def test_a_dream_leaves_its_files_and_says_so(run: Command, folder: Path) -> None:
+def test_a_dream_writes_its_files_and_reports_them(run: Command, folder: Path) -> None:
     finished = run("dream", "bears.png", "--model", "tiny.onnx", "--snapshots", "1,2,900", *SHORT)
     finished.succeeds()
     assert left(folder) == WHOLE | {"bears-dream-step0001.png", "bears-dream-step0002.png"}
@@ -172,7 +172,7 @@ def test_a_film_is_made_on_request(run: Command, folder: Path) -> None:
     assert "bears.png: film saved as film.mp4" in finished.err
 
 
-def test_without_a_model_the_first_built_in_bundle_dreams_and_a_look_is_named_at_the_end(
+def test_without_a_model_the_first_built_in_bundle_is_used_and_a_preset_is_suggested(
     run: Command, folder: Path
 ) -> None:
     finished = run("dream", "bears.png", "--steps", "1", "--threads", "1")
@@ -216,7 +216,7 @@ def test_a_record_can_be_repeated_with_another_picture(run: Command, folder: Pat
     assert record.picture.name == "penguins.png"
 
 
-def test_the_record_in_the_picture_does_not_tell_folders(run: Command, folder: Path) -> None:
+def test_the_record_in_the_picture_does_not_reveal_folders(run: Command, folder: Path) -> None:
     run("dream", folder / "bears.png", "--model", folder / "tiny.onnx", *SHORT).succeeds()
     note = read_note(folder / "bears-dream.png")
     assert note is not None
@@ -244,7 +244,7 @@ def test_the_record_in_the_picture_does_not_tell_folders(run: Command, folder: P
         ("--threads", "0"),
     ],
 )
-def test_a_repetition_takes_no_setting_besides(option: tuple[str, ...], run: Command, folder: Path) -> None:
+def test_a_repetition_takes_no_other_setting(option: tuple[str, ...], run: Command, folder: Path) -> None:
     run("dream", "--repeat", "bears-dream.json", *option).refuses("--repeat takes every setting from the record")
     assert left(folder) == set()
 
@@ -285,7 +285,7 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_file_that_is_no_picture_is_refused(name: str, run: Command, folder: Path) -> None:
+def test_a_file_that_is_not_a_picture_is_refused(name: str, run: Command, folder: Path) -> None:
     data, words = PICTURES[name]
     (folder / name).write_bytes(data)
     run("dream", name, "--model", "tiny.onnx", *SHORT).refuses(name, words)
@@ -299,7 +299,7 @@ def test_a_truncated_picture_is_refused(run: Command, folder: Path) -> None:
     assert left(folder) == {"cut.jpg"}
 
 
-def test_a_picture_that_is_not_there_is_refused(run: Command, folder: Path) -> None:
+def test_a_missing_picture_is_refused(run: Command, folder: Path) -> None:
     run("dream", "lost.jpg", "--model", "tiny.onnx").refuses("lost.jpg: no such picture")
     run("dream", "x" * 5000 + ".jpg", "--model", "tiny.onnx").refuses("File name too long")
     run("dream", "--model", "tiny.onnx").refuses("no picture given: name one, as in onnxdream dream bears.jpg")
@@ -308,7 +308,7 @@ def test_a_picture_that_is_not_there_is_refused(run: Command, folder: Path) -> N
     assert left(folder) == {"empty"}
 
 
-def test_a_missing_picture_whose_name_exists_in_the_examples_is_hinted_at(run: Command, folder: Path) -> None:
+def test_a_missing_picture_with_the_name_of_an_example_causes_a_hint(run: Command, folder: Path) -> None:
     examples = Path(cli.__file__).parent / "examples"
     if not examples.is_dir():
         pytest.skip("no examples beside an installed package")
@@ -326,7 +326,7 @@ def test_a_picture_too_narrow_is_refused_and_a_small_one_enlarged(run: Command, 
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_file_that_is_no_bundle_is_refused(name: str, run: Command, folder: Path) -> None:
+def test_a_file_that_is_not_a_bundle_is_refused(name: str, run: Command, folder: Path) -> None:
     data, words = FOREIGN[name]
     (folder / "tiny.onnx").write_bytes(data)
     run("dream", "bears.png", "--model", "tiny.onnx", *SHORT).refuses("tiny.onnx: ", words)
@@ -340,7 +340,7 @@ def test_a_bundle_that_breaks_the_contract_is_refused(name: str, run: Command, f
     assert left(folder) == set()
 
 
-def test_a_bundle_that_is_not_there_is_refused(run: Command, folder: Path) -> None:
+def test_a_missing_bundle_is_refused(run: Command, folder: Path) -> None:
     run("dream", "bears.png", "--model", "lost.onnx").refuses("no model 'lost.onnx'", "`info` lists the bundles")
     run("dream", "bears.png", "--model", ".").refuses("model '.' is a folder")
     assert left(folder) == set()
@@ -359,7 +359,7 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize(("option", "value"), [(option, value) for option in NUMBERS for value in NUMBERS[option]])
-def test_a_number_that_makes_no_sense_is_refused(option: str, value: str, run: Command, folder: Path) -> None:
+def test_an_invalid_number_is_refused(option: str, value: str, run: Command, folder: Path) -> None:
     finished = run("dream", "bears.png", "--model", "tiny.onnx", *SHORT, "--film", "a.mp4", option, value)
     finished.refuses()
     assert option.split("-")[-1].rstrip("s") in finished.errors[0]
@@ -378,7 +378,7 @@ def test_a_number_that_makes_no_sense_is_refused(option: str, value: str, run: C
         ("--nonsense", "1", "No such option"),
     ],
 )
-def test_a_word_that_is_unknown_is_refused_with_those_that_are_known(
+def test_an_unknown_word_is_refused_with_the_known_ones(
     option: str, value: str, words: str, run: Command, folder: Path
 ) -> None:
     run("dream", "bears.png", "--model", "tiny.onnx", "--steps", "2", option, value).refuses(words)
@@ -413,7 +413,7 @@ def test_one_output_for_several_pictures_is_refused(run: Command, folder: Path) 
     assert left(folder) == {"more.png"}
 
 
-def test_a_dream_that_leaves_the_numbers_is_told_and_saved(run: Command, folder: Path) -> None:
+def test_a_dream_that_diverges_is_reported_and_saved(run: Command, folder: Path) -> None:
     (folder / "cliff.onnx").write_bytes(cliff_bytes(0.5))
     save(folder / "dark.png", noise(20, 24) // 2)
     options = ("--steps", "50", "--step-size", "0.3", "--gradient-norm", "none", "--normalization", "backbone")
@@ -435,7 +435,7 @@ def test_bad_input_ends_a_real_process_with_one_line(folder: Path) -> None:
     assert left(folder) == {"broken.onnx"}
 
 
-def test_a_full_disk_is_told_in_one_line_and_leaves_nothing_half_written(folder: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line_and_leaves_nothing_half_written(folder: Path) -> None:
     pytest.importorskip("resource")
     save(folder / "large.png", noise(120, 160))
     words = ("dream", "large.png", "--model", "tiny.onnx", "--snapshots", "1", *SHORT)
@@ -468,7 +468,7 @@ def as_an_ordinary_user() -> None:
         (("--repeat", "secret.json"), "cannot read record secret.json"),
     ],
 )
-def test_what_may_not_be_read_or_written_is_told(words: tuple[str, ...], refusal: str, folder: Path) -> None:
+def test_denied_access_is_reported(words: tuple[str, ...], refusal: str, folder: Path) -> None:
     closed = folder / "closed"
     (closed / "deeper").mkdir(parents=True)
     for name in ("secret.png", "secret.onnx", "secret.json"):
@@ -504,7 +504,7 @@ def begun(process: subprocess.Popen[str], first: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
-def test_ctrl_c_saves_what_there_is_and_says_so(folder: Path) -> None:
+def test_ctrl_c_saves_the_picture_so_far_and_reports_it(folder: Path) -> None:
     save(folder / "more.png", noise(60, 80))
     words = ("dream", "bears.png", "more.png", "--model", "tiny.onnx", "--steps", "1000000", "--snapshots", "1")
     process = subprocess.Popen(
@@ -556,7 +556,7 @@ def test_a_dream_imports_neither_tensorflow_nor_onnx_and_matplotlib_only_at_the_
     assert told["seen"] == {"matplotlib": True}  # looked for when the picture was written, not before
 
 
-def test_without_matplotlib_there_is_a_line_in_place_of_the_plot(folder: Path) -> None:
+def test_without_matplotlib_a_line_replaces_the_plot(folder: Path) -> None:
     program = "import sys; sys.modules['matplotlib'] = None; from onnxdream.cli import app; app()"
     words = ("dream", "bears.png", "--model", "tiny.onnx", *SHORT)
     process = subprocess.run(
@@ -568,7 +568,7 @@ def test_without_matplotlib_there_is_a_line_in_place_of_the_plot(folder: Path) -
     assert left(folder) == WHOLE - PLOT
 
 
-def test_there_is_a_progress_bar_on_a_terminal_and_none_elsewhere(folder: Path) -> None:
+def test_a_progress_bar_is_shown_only_on_a_terminal(folder: Path) -> None:
     pty = pytest.importorskip("pty")
     words = ("dream", "bears.png", "--model", "tiny.onnx", "--steps", "1000", "--threads", "1")
     ours, theirs = pty.openpty()
@@ -597,7 +597,7 @@ def test_there_is_a_progress_bar_on_a_terminal_and_none_elsewhere(folder: Path) 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a stream with a shell")
-def test_a_closed_standard_error_is_no_terminal(folder: Path) -> None:
+def test_a_closed_standard_error_is_not_a_terminal(folder: Path) -> None:
     words = [sys.executable, "-m", "onnxdream.cli", "dream", "bears.png", "--model", "tiny.onnx", *SHORT]
     process = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *words], capture_output=True, text=True, timeout=100)
     Finished(process.returncode, process.stdout, process.stderr).succeeds()

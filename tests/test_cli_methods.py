@@ -106,7 +106,7 @@ def test_a_method_changes_the_picture_and_is_in_the_record(name: str, run: Comma
     np.testing.assert_array_equal(load(Path("again.png")), after)
 
 
-def test_the_steps_of_octaves_are_counted_through(run: Command) -> None:
+def test_steps_are_counted_across_octaves(run: Command) -> None:
     finished = run("dream", "bears.png", "--octaves", "3", "--snapshots", "2,5,9", *SHORT)
     finished.succeeds()
     assert "bears.png: 80×60 → 80×60, octaves 40×30, 57×42, 80×60" in finished.err
@@ -118,14 +118,14 @@ def test_the_steps_of_octaves_are_counted_through(run: Command) -> None:
     assert sizes == {(60, 80, 3)}
 
 
-def test_a_mask_leaves_its_black_half_bit_by_bit(run: Command) -> None:
+def test_the_black_half_of_a_mask_keeps_the_picture_bit_for_bit(run: Command) -> None:
     run("dream", "bears.png", "--mask", "mask.png", "--octaves", "2", *SHORT).succeeds()
     dreamed, picture = load(Path("bears-dream.png")), noise(60, 80)
     np.testing.assert_array_equal(dreamed[:, 40:], picture[:, 40:])
     assert np.abs(dreamed[:, :40].astype(int) - picture[:, :40]).mean() > 1
 
 
-def test_kept_colours_are_those_of_the_picture(run: Command) -> None:
+def test_lightness_keeps_the_colours_of_the_picture(run: Command) -> None:
     run("dream", "bears.png", "--colours", "lightness", *SHORT).succeeds()
     before, after = (cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb) for p in (noise(60, 80), load(Path("bears-dream.png"))))
     assert np.abs(after[..., 1:].astype(int) - before[..., 1:]).max() <= 2
@@ -137,7 +137,7 @@ def test_blend_0_is_the_picture(run: Command) -> None:
     np.testing.assert_array_equal(load(Path("bears-dream.png")), noise(60, 80))
 
 
-def test_noise_is_dreamed_under_its_size_and_follows_its_seed(run: Command) -> None:
+def test_noise_is_named_after_its_size_and_depends_on_its_seed(run: Command) -> None:
     for output, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         finished = run("dream", "--noise", "48x40", "--seed", seed, "--output", output, *SHORT)
         finished.succeeds()
@@ -148,7 +148,7 @@ def test_noise_is_dreamed_under_its_size_and_follows_its_seed(run: Command) -> N
     assert (first != other).any()
 
 
-def test_sixteen_bits_and_alpha_come_through_every_method(run: Command) -> None:
+def test_every_method_keeps_sixteen_bits_and_alpha(run: Command) -> None:
     picture = noise(60, 80, channels=4, dtype=np.uint16)
     picture[:20, :, 3] = 0
     save(Path("deep.png"), picture)
@@ -161,7 +161,7 @@ def test_sixteen_bits_and_alpha_come_through_every_method(run: Command) -> None:
     assert (dreamed[:, :40, :3] % 257 != 0).mean() > 0.9  # really 16 bits
 
 
-def test_a_run_from_a_file_is_the_run_of_its_options(run: Command) -> None:
+def test_a_run_from_a_config_file_equals_the_run_of_its_options(run: Command) -> None:
     Path("run.toml").write_text(
         """
         model = "tiny.onnx"
@@ -225,7 +225,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_is_refused_in_one_line(name: str, run: Command, folder: Path) -> None:
+def test_invalid_options_are_refused_in_one_line(name: str, run: Command, folder: Path) -> None:
     options, words = REFUSED[name]
     before = set(folder.iterdir())
     finished = run("dream", "bears.png", *SHORT, *options)
@@ -236,7 +236,7 @@ def test_what_cannot_be_is_refused_in_one_line(name: str, run: Command, folder: 
 
 
 @pytest.mark.parametrize("size", ["", "40", "40x", "0x40", "40x-30", "99999999x2", "4.5x3", "axb"])
-def test_a_size_that_is_none_is_refused(size: str, run: Command) -> None:
+def test_an_invalid_size_is_refused(size: str, run: Command) -> None:
     run("dream", "--noise", size, *SHORT).refuses("noise", "512x384")
 
 
@@ -256,7 +256,7 @@ CONFIGS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_bad_file_is_refused_in_one_line(name: str, run: Command, folder: Path) -> None:
+def test_an_invalid_config_file_is_refused_in_one_line(name: str, run: Command, folder: Path) -> None:
     text, words = CONFIGS[name]
     Path("run.toml").write_text(text)
     before = set(folder.iterdir())
@@ -266,7 +266,7 @@ def test_a_bad_file_is_refused_in_one_line(name: str, run: Command, folder: Path
     assert set(folder.iterdir()) == before
 
 
-def test_the_least_budget_named_is_enough(run: Command) -> None:
+def test_the_minimum_budget_in_the_message_is_enough(run: Command) -> None:
     refused = run("dream", "bears.png", *SHORT, "--memory", "100MB")
     least = re.search(r"give --memory (\d+MB) at least", refused.err)
     assert least
@@ -302,7 +302,7 @@ def test_the_first_group_of_the_help_is_short_and_every_option_has_a_group() -> 
     assert {"--model", "--preset", "--steps", "--output", "--resume"} <= first
 
 
-def test_every_setting_has_an_option_but_what_makes_a_preset_a_classic_s_copy() -> None:
+def test_every_setting_has_an_option_except_those_that_only_presets_need() -> None:
     command = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]
     options = {one.name for one in command.get_params(command.make_context("dream", [], resilient_parsing=True))}
     settings = {setting.name for setting in fields(Settings)} - {"execution"}

@@ -112,7 +112,7 @@ def killed(checkpoint: Path, *arguments: str, after: float) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
 @pytest.mark.parametrize("name", RUNS)
-def test_a_killed_run_ends_as_the_unbroken_one(name: str, folder: Path, run: Command) -> None:
+def test_a_killed_run_ends_like_an_uninterrupted_one(name: str, folder: Path, run: Command) -> None:
     run(*words(name, "unbroken.png")).succeeds()
     checkpoint = folder / "killed.checkpoint"
     moments = random.Random()
@@ -136,7 +136,7 @@ def test_a_killed_run_ends_as_the_unbroken_one(name: str, folder: Path, run: Com
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="stops by signal")
-def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_go_on(folder: Path, run: Command) -> None:
+def test_ctrl_c_keeps_the_checkpoint_and_shows_how_to_continue(folder: Path, run: Command) -> None:
     run(*words("plain", "unbroken.png")).succeeds()
     command = [sys.executable, "-m", "onnxdream.cli", *words("plain", "stopped.png")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -212,7 +212,7 @@ def test_a_run_may_be_stopped_at_any_step(
     assert not results.checkpoint.exists()
 
 
-def test_it_holds_all_that_the_run_needs(checkpoint: Path, folder: Path) -> None:
+def test_a_checkpoint_contains_all_that_the_run_needs(checkpoint: Path, folder: Path) -> None:
     kept = read_checkpoint(checkpoint)
     assert kept.settings.execution.threads == 1
     assert kept.settings.execution.tile_pixels is not None
@@ -249,21 +249,21 @@ def write(kept: Checkpoint, path: Path) -> None:
         kept.write(file)
 
 
-def test_snapshots_from_before_stay_and_those_due_follow(checkpoint: Path, folder: Path, run: Command) -> None:
+def test_earlier_snapshots_stay_and_later_ones_follow(checkpoint: Path, folder: Path, run: Command) -> None:
     (folder / "bears-dream-step0099.png").write_bytes(b"of an older dream")
     run("dream", "--resume", checkpoint).succeeds()
     snapshots = sorted(path.name for path in folder.glob("bears-dream-step*"))
     assert snapshots == [f"bears-dream-step000{number}.png" for number in (2, 5, 6)]
 
 
-def test_the_time_it_took_is_counted_on(checkpoint: Path, folder: Path, run: Command) -> None:
+def test_the_time_before_resuming_is_added(checkpoint: Path, folder: Path, run: Command) -> None:
     kept = read_checkpoint(checkpoint)
     write(replace(kept, seconds=1000.0), checkpoint)
     run("dream", "--resume", checkpoint).succeeds()
     assert 1000 < json.loads((folder / "bears-dream.json").read_text())["seconds"] < 1100
 
 
-def test_a_film_begins_anew(folder: Path, run: Command) -> None:
+def test_a_film_starts_over(folder: Path, run: Command) -> None:
     path = stopped_job(folder, SHORT, 4, film=folder / "film.mp4", film_every=2)
     finished = run("dream", "--resume", path)
     finished.succeeds()
@@ -271,7 +271,7 @@ def test_a_film_begins_anew(folder: Path, run: Command) -> None:
     assert (folder / "film.mp4").exists()
 
 
-def test_files_that_moved_with_it_are_found(checkpoint: Path, tmp_path: Path, run: Command) -> None:
+def test_files_that_moved_with_the_checkpoint_are_found(checkpoint: Path, tmp_path: Path, run: Command) -> None:
     other = tmp_path / "elsewhere"
     other.mkdir()
     for name in ("bears.png", "mask.png", "bears-dream.checkpoint"):
@@ -288,7 +288,7 @@ def test_a_changed_picture_is_refused(name: str, words: list[str], checkpoint: P
     assert checkpoint.exists()
 
 
-def test_a_picture_that_changes_meanwhile_is_refused(checkpoint: Path, folder: Path) -> None:
+def test_a_picture_that_changes_after_the_check_is_refused(checkpoint: Path, folder: Path) -> None:
     kept = read_checkpoint(checkpoint)
     save(folder / "bears.png", noise(60, 73, seed=1))
     job = Job(Bundle.load(folder / "tiny.onnx"), kept.settings, folder / "again.png", mask=folder / "mask.png")
@@ -302,22 +302,22 @@ def test_a_missing_bundle_is_named(checkpoint: Path, run: Command) -> None:
 
 
 @pytest.mark.parametrize("more", [["bears.png"], ["--steps", "3"], ["--output", "x.png"], ["--config", "run.toml"]])
-def test_nothing_stands_beside_resume(more: list[str], checkpoint: Path, run: Command) -> None:
+def test_resume_takes_no_other_option(more: list[str], checkpoint: Path, run: Command) -> None:
     run("dream", "--resume", checkpoint, *more).refuses("--resume takes everything from the checkpoint")
 
 
-def test_it_is_written_whole_or_not_at_all(checkpoint: Path) -> None:
+def test_a_checkpoint_leaves_no_temporary_file(checkpoint: Path) -> None:
     assert {path.name for path in checkpoint.parent.iterdir() if path.name.startswith(".")} == set()
 
 
 # What is no checkpoint
 
 
-def test_no_such_checkpoint(run: Command) -> None:
+def test_a_missing_checkpoint_is_refused(run: Command) -> None:
     run("dream", "--resume", "none.checkpoint").refuses("no checkpoint none.checkpoint")
 
 
-def test_a_truncated_one_is_refused_at_any_length(checkpoint: Path, folder: Path) -> None:
+def test_a_truncated_checkpoint_is_refused_at_any_length(checkpoint: Path, folder: Path) -> None:
     data = checkpoint.read_bytes()
     lengths = {*range(64), *range(64, len(data), len(data) // 150), *range(len(data) - 64, len(data))}
     for length in sorted(lengths):
@@ -326,7 +326,7 @@ def test_a_truncated_one_is_refused_at_any_length(checkpoint: Path, folder: Path
         assert "\n" not in str(refusal.value)
 
 
-def test_a_damaged_one_is_refused_or_read_as_it_was(checkpoint: Path, folder: Path) -> None:
+def test_a_damaged_checkpoint_is_refused_or_read_unchanged(checkpoint: Path, folder: Path) -> None:
     """Not every byte of a zip archive matters; those that do have a CRC."""
     data = checkpoint.read_bytes()
     whole = contents(read_checkpoint(checkpoint))
@@ -389,7 +389,7 @@ def changed(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], objec
     path.write_bytes(archive(**arrays))
 
 
-def test_one_of_another_version_is_refused(checkpoint: Path, run: Command) -> None:
+def test_a_checkpoint_of_another_version_is_refused(checkpoint: Path, run: Command) -> None:
     changed(checkpoint, lambda facts, arrays: facts.update(format=2))
     run("dream", "--resume", checkpoint).refuses("another version of onnxdream")
 
@@ -421,7 +421,7 @@ ODD: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_one_that_does_not_fit_is_refused(kind: str, checkpoint: Path, run: Command) -> None:
+def test_a_checkpoint_whose_parts_do_not_fit_is_refused(kind: str, checkpoint: Path, run: Command) -> None:
     changed(checkpoint, ODD[kind])
     run("dream", "--resume", checkpoint).refuses()
 
@@ -436,7 +436,7 @@ MATRICES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("kind", MATRICES)
-def test_colours_that_are_none_are_refused(kind: str, folder: Path) -> None:
+def test_an_invalid_colour_matrix_is_refused(kind: str, folder: Path) -> None:
     path = stopped_job(folder, replace(SHORT, colours="own"), 4)
     kept = read_checkpoint(path)
     assert kept.state.colours is not None
@@ -446,7 +446,7 @@ def test_colours_that_are_none_are_refused(kind: str, folder: Path) -> None:
         read_checkpoint(path)
 
 
-def test_checkpoints_come_every_few_seconds_and_not_more_often_than_they_cost(
+def test_checkpoints_are_written_every_few_seconds_or_less_often_where_they_are_slow(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a clock that runs a second per look: due after 5 s, then after 20 times what writing one took."""
@@ -476,7 +476,7 @@ def test_checkpoints_come_every_few_seconds_and_not_more_often_than_they_cost(
     assert written == [5.5, 27.0, 48.5]
 
 
-def test_a_disk_that_is_full_ends_the_run_with_its_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_ends_the_run_and_its_picture_is_saved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from onnxdream.runtime.dream import results, writer
     from onnxdream.runtime.errors import OutputError
 

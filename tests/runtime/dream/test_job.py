@@ -60,7 +60,7 @@ def names(stem: str, *steps: int) -> set[str]:
     return {f"{stem}.png", f"{stem}.json"} | beside
 
 
-def test_a_dream_leaves_its_picture_snapshots_losses_plot_and_record(job: Job, tmp_path: Path) -> None:
+def test_a_dream_writes_its_picture_snapshots_losses_plot_and_record(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 53))
     dreamed, results = dream_file(job, path, callbacks())
     assert listing(tmp_path / "out") == names("bears-dream", 2, 4, 5)
@@ -84,7 +84,7 @@ def test_the_losses_are_those_of_the_dream(job: Job, tmp_path: Path) -> None:
     np.testing.assert_allclose(values[:, 0], 2 * dreamed.losses[:, 0] - dreamed.losses[:, 2], rtol=1e-5)
 
 
-def test_the_record_is_beside_the_picture_and_in_it_without_folders(job: Job, tmp_path: Path) -> None:
+def test_the_record_is_next_to_the_picture_and_in_it_without_paths(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "secret" / "bears.png", noise(40, 53))
     dreamed, results = dream_file(job, path, callbacks())
     beside = read_record(results.record.read_text(), "beside")
@@ -112,7 +112,7 @@ def test_the_plot_is_a_picture_whatever_the_file_is_called(name: str, job: Job, 
 
 
 @pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 4), (np.uint16, 3), (np.uint16, 4)])
-def test_depth_and_alpha_of_the_file_are_those_of_the_result(
+def test_the_result_has_the_bit_depth_and_alpha_of_the_file(
     dtype: type, channels: int, job: Job, tmp_path: Path
 ) -> None:
     pixels = noise(40, 53, channels, dtype)
@@ -139,14 +139,14 @@ def test_a_colour_profile_is_carried_into_every_picture(job: Job, tmp_path: Path
         ((10, 14), "bears.png: 14×10 → 27×19 (enlarged to the smallest size that the network accepts)"),
     ],
 )
-def test_the_user_is_told_the_size(shape: tuple[int, int], line: str, job: Job, tmp_path: Path) -> None:
+def test_the_sizes_are_reported(shape: tuple[int, int], line: str, job: Job, tmp_path: Path) -> None:
     lines: list[str] = []
     small = replace(job, settings=replace(SETTINGS, max_size=40))
     dream_file(small, save(tmp_path / "bears.png", noise(*shape)), callbacks(lines))
     assert lines[0] == line
 
 
-def test_what_a_format_cannot_hold_is_told_once(job: Job, tmp_path: Path) -> None:
+def test_a_feature_that_the_format_cannot_store_is_reported_once(job: Job, tmp_path: Path) -> None:
     lines: list[str] = []
     as_jpeg = replace(job, output=tmp_path / "art.jpg")
     dream_file(as_jpeg, save(tmp_path / "bears.png", noise(40, 53, 4)), callbacks(lines))
@@ -173,14 +173,14 @@ def test_overwriting_replaces_the_picture_and_removes_stale_snapshots(job: Job, 
     assert json.loads(results.record.read_text())["steps_done"] == 3
 
 
-def test_a_second_dream_stands_beside_the_first(job: Job, tmp_path: Path) -> None:
+def test_a_second_dream_is_written_next_to_the_first(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 53))
     for _ in range(2):
         dream_file(job, path, callbacks())
     assert listing(tmp_path / "out") == names("bears-dream", 2, 4, 5) | names("bears-dream-2", 2, 4, 5)
 
 
-def test_a_stopped_dream_leaves_everything(job: Job, tmp_path: Path) -> None:
+def test_a_stopped_dream_writes_everything(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 53))
     dreamed, results = dream_file(job, path, callbacks(on_step=lambda step: step.number == 3))
     assert dreamed.record.ended == "stopped"
@@ -189,7 +189,7 @@ def test_a_stopped_dream_leaves_everything(job: Job, tmp_path: Path) -> None:
     assert len(results.losses.read_text().splitlines()) == 1 + 4
 
 
-def test_a_dream_that_leaves_the_numbers_is_saved_and_told(tmp_path: Path) -> None:
+def test_a_dream_that_diverges_is_saved_and_reported(tmp_path: Path) -> None:
     settings = replace(SETTINGS, steps=50, step_size=0.3, gradient_norm="none", normalization="backbone", snapshots=())
     job = Job(Bundle.load(cliff_bytes(0.5)), settings, tmp_path / "out")
     path = save(tmp_path / "bears.png", (noise(20, 24) // 2).astype(np.uint8))
@@ -237,14 +237,14 @@ def test_a_film_that_fails_at_the_end_does_not_take_the_dream_with_it(job: Job, 
     }
 
 
-def test_a_film_that_cannot_be_is_refused_before_the_first_step(job: Job, tmp_path: Path) -> None:
+def test_a_film_that_cannot_be_written_is_refused_before_the_first_step(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 54))
     with pytest.raises(OutputError, match="cannot write film"):
         dream_file(replace(job, film=path / "bears.mp4"), path, callbacks(on_step=lambda step: pytest.fail("a step")))
     assert listing(tmp_path / "out") == set()
 
 
-def test_where_there_is_no_more_room_the_dream_ends_and_is_saved_elsewhere(
+def test_a_full_disk_ends_the_dream_which_is_saved_elsewhere(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder that becomes a file while the picture is dreamed stands for a disk that becomes full."""
@@ -285,7 +285,7 @@ def test_a_picture_on_its_side_is_ordered_by_its_upright_size(tmp_path: Path) ->
     assert [path.stem for path in by_dreamed_size([side, *paths], None)] == ["a", "c", "b"]
 
 
-def test_a_picture_without_pixels_does_not_upset_the_order(tmp_path: Path) -> None:
+def test_a_picture_without_pixels_is_ordered_first(tmp_path: Path) -> None:
     path, empty = save(tmp_path / "a.png", noise(9, 9)), tmp_path / "empty.png"
     data = path.read_bytes()
     empty.write_bytes(data[:8] + png_chunk(b"IHDR", bytes(8) + data[24:29]) + data[33:])
@@ -303,7 +303,7 @@ def test_pictures_are_gathered_from_files_and_folders_each_once(tmp_path: Path) 
     assert "c.png: no such picture" in errors[0]
 
 
-def test_a_missing_picture_whose_name_is_an_example_s_is_hinted_at(tmp_path: Path) -> None:
+def test_a_missing_picture_with_the_name_of_an_example_causes_a_hint(tmp_path: Path) -> None:
     examples = tmp_path / "examples"
     save(examples / "bears.jpg", noise(9, 9))
     errors: list[str] = []
@@ -324,7 +324,7 @@ def test_one_bad_file_is_reported_and_the_rest_go_on(job: Job, tmp_path: Path) -
     assert sum("saved as" in line for line in lines) == 2
 
 
-def test_of_two_pictures_of_one_name_neither_replaces_the_other(job: Job, tmp_path: Path) -> None:
+def test_two_pictures_of_the_same_name_do_not_replace_each_other(job: Job, tmp_path: Path) -> None:
     pictures = [save(tmp_path / folder / "bears.png", noise(40, 53, seed=n)) for n, folder in enumerate("ab")]
     for _ in range(2):
         dream_all(replace(job, overwrite=True), sources(pictures), [].append, pytest.fail)
@@ -341,7 +341,7 @@ def test_one_file_cannot_hold_several_dreams(change: dict[str, Path], job: Job, 
         dream_all(replace(job, **change), sources(pictures), pytest.fail, pytest.fail)  # type: ignore[arg-type]
 
 
-def test_ctrl_c_ends_the_picture_at_hand_and_the_batch(job: Job, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_current_picture_and_the_batch(job: Job, tmp_path: Path) -> None:
     pictures = [save(tmp_path / f"{name}.png", noise(40, 53)) for name in "ab"]
     lines: list[str] = []
 

@@ -33,7 +33,7 @@ def record(tiny_path: Path) -> Record:
     return replace(run, picture=SourceFile("bears.png", "0" * 64, "/somewhere/private/bears.png"))
 
 
-def test_a_record_tells_how_the_picture_was_made(record: Record, tiny_path: Path) -> None:
+def test_a_record_states_how_the_picture_was_made(record: Record, tiny_path: Path) -> None:
     assert record.bundle == SourceFile("tiny.onnx", hashlib.sha256(TINY_BYTES).hexdigest(), str(tiny_path.resolve()))
     assert record.layers == ("low", "mid", "high")
     assert record.settings == SETTINGS
@@ -52,7 +52,7 @@ def test_a_record_survives_json(record: Record) -> None:
     assert read_record(record.to_json(), "bears.json") == record
 
 
-def test_without_paths_a_record_tells_nothing_of_the_machine_s_folders(record: Record, tiny_path: Path) -> None:
+def test_without_paths_a_record_does_not_reveal_the_machine_s_folders(record: Record, tiny_path: Path) -> None:
     text = record.to_json(with_paths=False)
     assert "private" not in text
     assert str(tiny_path.parent) not in text
@@ -62,7 +62,7 @@ def test_without_paths_a_record_tells_nothing_of_the_machine_s_folders(record: R
     assert replace(bare, bundle=record.bundle, picture=record.picture) == record
 
 
-def test_a_repetition_has_the_provider_and_the_threads_that_the_run_really_had(record: Record) -> None:
+def test_a_repetition_has_the_provider_and_the_threads_that_the_run_used(record: Record) -> None:
     assert record.settings_to_repeat() == replace(SETTINGS, execution=record.execution)
     on_its_own = dream(noise(30, 40), Bundle.load(TINY_BYTES), replace(SETTINGS, execution=Execution("cpu"))).record
     repeated = on_its_own.settings_to_repeat().execution
@@ -71,14 +71,14 @@ def test_a_repetition_has_the_provider_and_the_threads_that_the_run_really_had(r
     assert repeated.tile_pixels is not None
 
 
-def test_a_fall_to_the_cpu_is_told_and_recorded(broken_cuda: str) -> None:
+def test_a_fallback_to_the_cpu_is_reported_and_recorded(broken_cuda: str) -> None:
     said: list[str] = []
     fallen = dream(noise(20, 20), Bundle.load(TINY_BYTES), replace(SETTINGS, steps=1), log=said.append).record
     assert (fallen.execution.provider, fallen.settings.execution.provider) == ("cpu", "auto")
     assert list(fallen.notices) == said == [broken_cuda]
 
 
-def test_a_notice_that_the_user_has_heard_is_recorded_and_not_repeated(broken_cuda: str) -> None:
+def test_a_notice_that_was_shown_is_recorded_and_not_repeated(broken_cuda: str) -> None:
     said: list[str] = []
     settings = replace(SETTINGS, steps=1)
     choice = choose_provider(settings.execution)
@@ -143,7 +143,7 @@ WRONG: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_no_record_is_refused_in_one_line_that_names_the_file(name: str, record: Record) -> None:
+def test_an_invalid_record_is_refused_in_one_line_that_names_the_file(name: str, record: Record) -> None:
     text = BROKEN[name](json.loads(record.to_json()))
     with pytest.raises(RecordError) as refused:
         read_record(text, "bears.json")
@@ -159,7 +159,7 @@ def test_a_value_of_another_type_is_refused_in_one_line(field: str, value: Any, 
     assert str(refused.value) == "bears.json holds no record of a dream: give the .json or the .png that a dream wrote"
 
 
-def test_a_record_s_refusal_is_ours_and_a_value_error() -> None:
+def test_a_record_error_is_a_dream_error_and_a_value_error() -> None:
     assert issubclass(RecordError, DreamError)
     assert issubclass(RecordError, ValueError)
 
@@ -182,7 +182,7 @@ def test_a_file_without_a_record_is_refused(name: str, tmp_path: Path) -> None:
         load_record(tmp_path / name)
 
 
-def test_the_picture_of_a_record_is_found_where_it_was_or_beside_the_record(record: Record, tmp_path: Path) -> None:
+def test_the_picture_of_a_record_is_found_where_it_was_or_next_to_the_record(record: Record, tmp_path: Path) -> None:
     there, beside = save(tmp_path / "there" / "bears.png", noise(9, 9)), tmp_path / "bears.png"
     source = SourceFile("bears.png", hashlib.sha256(there.read_bytes()).hexdigest(), str(there))
     assert find_source(record.settings, source, tmp_path / "bears-dream.json").path == there
@@ -192,7 +192,7 @@ def test_the_picture_of_a_record_is_found_where_it_was_or_beside_the_record(reco
 
 
 @pytest.mark.parametrize("name", ["bears.png", "x" * 5000, "folder"])
-def test_a_picture_that_is_gone_or_changed_is_asked_for(name: str, tmp_path: Path) -> None:
+def test_a_missing_or_changed_picture_is_reported(name: str, tmp_path: Path) -> None:
     save(tmp_path / "bears.png", noise(9, 9))
     (tmp_path / "folder").mkdir()
     with pytest.raises(RecordError, match="is missing or has changed: put the original next to"):
@@ -216,7 +216,7 @@ def test_the_bundle_of_a_record_is_found_by_its_bytes(record: Record, home: Path
     assert bundle_of(moved.bundle).path == list_bundles / "renamed.onnx"
 
 
-def test_a_bundle_of_that_name_with_other_bytes_does_not_serve(record: Record, tiny_path: Path) -> None:
+def test_a_bundle_of_the_same_name_with_other_bytes_is_not_used(record: Record, tiny_path: Path) -> None:
     other = replace(record, bundle=replace(record.bundle, sha256=hashlib.sha256(b"").hexdigest()))
     assert Path(str(other.bundle.path)) == tiny_path.resolve()
     with pytest.raises(RecordError, match="is not here"):

@@ -47,7 +47,7 @@ def request_of(with_images: bool = True, **options: Any) -> DreamRequest:
 # A new dream
 
 
-def test_without_options_it_is_the_paper_on_the_first_built_in_bundle() -> None:
+def test_without_options_the_job_is_the_paper_on_the_first_built_in_bundle() -> None:
     request = parse_request({}, with_images=True)
     assert request.job.bundle.path == DEFAULT.path
     assert request.job == Job(request.job.bundle, Settings())
@@ -69,7 +69,7 @@ def of_precision(path: Path, precision: str) -> str:
     return str(path)
 
 
-def test_a_named_bundle_brings_its_precision_along(folder: Path) -> None:
+def test_a_named_bundle_determines_the_precision(folder: Path) -> None:
     name = of_precision(folder / "half.onnx", "fp16")
     request = request_of(model=name, **CPU)
     assert request.job.settings.execution == Execution("cpu", 1, precision="fp16")
@@ -79,11 +79,11 @@ def test_a_named_bundle_brings_its_precision_along(folder: Path) -> None:
         request_of(model=name, precision="fp32", **CPU)
 
 
-def test_of_fp32_on_the_cpu_nothing_is_warned() -> None:
+def test_fp32_on_the_cpu_causes_no_warning() -> None:
     assert not [line for line in request_of(**CPU).lines if "slower" in line]
 
 
-def test_a_precision_that_no_provider_here_has_is_refused() -> None:
+def test_a_precision_that_no_provider_supports_is_refused() -> None:
     with pytest.raises(ProviderError, match="provider cpu has no bf16"):
         request_of(precision="bf16", **CPU)
     with pytest.raises(SettingsError, match="precision must be one of fp32, bf16, fp16, mixed"):
@@ -127,7 +127,7 @@ def test_options_become_settings_files_and_execution() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "keras"])
-def test_a_preset_alone_brings_its_bundle_and_its_layers(name: str) -> None:
+def test_a_preset_alone_determines_its_bundle_and_its_layers(name: str) -> None:
     request = parse_request({"preset": name, "seed": 5}, with_images=True)
     chosen, settings = PRESETS[name], request.job.settings
     assert settings == replace(chosen.changed({"seed": 5}))
@@ -139,7 +139,7 @@ def test_a_preset_alone_brings_its_bundle_and_its_layers(name: str) -> None:
     assert request.hint is None
 
 
-def test_a_preset_whose_layers_the_bundle_lacks_is_refused_but_with_layers_of_its_own() -> None:
+def test_a_preset_whose_layers_the_bundle_lacks_is_refused_unless_layers_are_given() -> None:
     with pytest.raises(SettingsError, match="preset paper climbs mixed0, mixed1, mixed2, and the bundle has no mixed0"):
         request_of(preset="paper")
     assert request_of(preset="tutorial", layers="mid").job.settings == replace(
@@ -152,19 +152,19 @@ def test_a_preset_whose_layers_the_bundle_lacks_is_refused_but_with_layers_of_it
     ]
 
 
-def test_a_guide_takes_the_place_of_a_preset_s_channels_and_keeps_its_layers() -> None:
+def test_a_guide_replaces_the_channels_of_a_preset_and_keeps_its_layers() -> None:
     settings = parse_request({"preset": "feathers", "guide": "guide.png"}, with_images=True).job.settings
     assert PRESETS["feathers"].settings.channels
     assert (settings.channels, settings.layer_weights) == ((), {"mixed3": 1.0})
 
 
-def test_a_bundle_of_another_objective_is_noticed() -> None:
+def test_a_bundle_of_another_objective_causes_a_notice() -> None:
     lines = parse_request({"preset": "tutorial", "model": "v3-mid-l2"}, with_images=True).lines
     command = "onnxdream export --model v3 --layers mixed3,mixed5"
     assert lines[-1] == f"preset tutorial is made for another objective; for its own: {command}"
 
 
-def test_layers_weigh_one_and_the_others_nothing() -> None:
+def test_the_named_layers_have_weight_1_and_the_others_0() -> None:
     names = ("low", "mid", "high")
     for given in ("high, low", ["high", "low"]):
         assert request_of(layers=given).job.settings.weights_of(names) == [1, 0, 1]
@@ -173,7 +173,7 @@ def test_layers_weigh_one_and_the_others_nothing() -> None:
     assert both.weights_of(names) == [1, -2, 0]
 
 
-def test_a_config_file_is_taken_and_the_command_line_wins() -> None:
+def test_a_config_file_is_read_and_the_command_line_overrides_it() -> None:
     Path("run.toml").write_text(
         'preset = "tutorial"\nsteps = 5\njitter = 3\nmodel = "tiny.onnx"\noutput = "out"\nlayers = ["low"]\n'
     )
@@ -184,7 +184,7 @@ def test_a_config_file_is_taken_and_the_command_line_wins() -> None:
     assert request.job.bundle.metadata.backbone == "tiny"
 
 
-def test_noise_is_a_subject_of_its_own() -> None:
+def test_noise_is_a_source() -> None:
     request = request_of(with_images=False, noise="64x48", seed=3)
     (source,) = request.sources
     assert source == Source.of_noise((64, 48))
@@ -193,7 +193,7 @@ def test_noise_is_a_subject_of_its_own() -> None:
     assert parse_request({"model": "tiny.onnx", "config": "noise.toml"}, with_images=False).sources == request.sources
 
 
-def test_a_provider_that_was_passed_over_is_said(broken_cuda: str) -> None:
+def test_a_provider_that_does_not_work_is_reported(broken_cuda: str) -> None:
     request = request_of()
     assert request.lines[-1] == request.job.choice.notice == broken_cuda
 
@@ -281,7 +281,7 @@ def test_repeated_noise_is_the_same_noise() -> None:
     assert (again.losses == first.losses).all()
 
 
-def test_the_settings_of_noise_on_a_picture_are_no_longer_of_noise() -> None:
+def test_repeating_noise_on_a_picture_removes_noise_from_the_settings() -> None:
     record = dreamed(Settings(noise=(40, 30)), Source.of_noise((40, 30)))
     request = parse_request({"repeat": record}, with_images=True)
     assert request.job.settings.noise is None
@@ -306,7 +306,7 @@ def test_a_lost_file_of_a_record_is_named(lost: str) -> None:
 
 
 @pytest.mark.parametrize("noise_size", [[3], [3, 4, 5], [0, 4], "64x48", [4.5, 3]])
-def test_a_record_with_nonsense_for_noise_is_refused(noise_size: Any) -> None:
+def test_a_record_with_an_invalid_noise_size_is_refused(noise_size: Any) -> None:
     record = dreamed(Settings())
     data = json.loads(record.read_text())
     data["settings"]["noise"] = noise_size
@@ -319,7 +319,7 @@ def test_a_record_with_nonsense_for_noise_is_refused(noise_size: Any) -> None:
 
 
 @pytest.mark.parametrize("more", [{"steps": 3}, {"repeat": Path("x.json")}, {"output": Path("x")}, {"overwrite": True}])
-def test_nothing_stands_beside_resume(more: dict[str, Any]) -> None:
+def test_resume_takes_no_other_option(more: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="--resume takes everything from the checkpoint"):
         parse_request({"resume": Path("x.checkpoint"), **more}, with_images=False)
     with pytest.raises(SettingsError, match="--resume takes everything from the checkpoint"):

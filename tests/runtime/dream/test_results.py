@@ -16,7 +16,7 @@ from onnxdream.runtime.errors import OutputError
 BEARS = Path("pictures/bears.jpg")
 
 
-def test_results_lie_beside_each_other(tmp_path: Path) -> None:
+def test_results_lie_next_to_each_other(tmp_path: Path) -> None:
     results = Results.for_source(BEARS, tmp_path, overwrite=False)
     assert results.picture == tmp_path / "bears-dream.png"
     assert results.snapshot(100) == tmp_path / "bears-dream-step0100.png"
@@ -47,7 +47,7 @@ def test_an_output_is_a_picture_by_its_suffix(name: str, is_picture: bool, tmp_p
     assert is_picture_path(tmp_path / name) is is_picture
 
 
-def test_a_folder_that_is_called_like_a_picture_is_a_folder(tmp_path: Path) -> None:
+def test_a_folder_named_like_a_picture_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.png").mkdir()
     assert not is_picture_path(tmp_path / "a.png")
     assert not is_picture_path(None)
@@ -73,7 +73,7 @@ def test_a_named_picture_that_exists_is_kept_too(tmp_path: Path) -> None:
     assert free_name(tmp_path / "art.jpg", ".mp4") == tmp_path / "art.jpg"
 
 
-def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for output in (tmp_path / "file", tmp_path / "file" / "deeper", tmp_path / "file" / "a.png"):
         with pytest.raises(OutputError, match=r"cannot write .*: choose another --output"):
@@ -116,7 +116,7 @@ def test_stale_snapshots_are_removed_and_nothing_else(tmp_path: Path) -> None:
     assert listing(tmp_path) == kept | {"a b-dream-step0100.png"}
 
 
-def test_a_picture_that_its_format_cannot_hold_is_told_of(tmp_path: Path) -> None:
+def test_a_picture_that_loses_features_in_its_format_causes_warnings(tmp_path: Path) -> None:
     deep = noise(20, 30, 4, np.uint16)
     warnings = Results(tmp_path / "art.jpg").write_picture(deep, None, "{}")
     assert [line.split(":")[0] for line in warnings] == ["art.jpg"] * 2
@@ -124,7 +124,7 @@ def test_a_picture_that_its_format_cannot_hold_is_told_of(tmp_path: Path) -> Non
     np.testing.assert_array_equal(load(tmp_path / "art.png"), deep)
 
 
-def test_a_picture_that_its_format_can_never_hold_is_a_failed_output(tmp_path: Path) -> None:
+def test_a_picture_that_its_format_cannot_store_is_a_failed_output(tmp_path: Path) -> None:
     wide = np.zeros((1, 16384, 3), np.uint8)
     for write in (
         lambda results: results.write_picture(wide, None, "{}"),
@@ -135,7 +135,7 @@ def test_a_picture_that_its_format_can_never_hold_is_a_failed_output(tmp_path: P
     assert listing(tmp_path) == set()
 
 
-def test_where_there_is_no_room_the_picture_goes_to_the_temporary_folder(
+def test_a_picture_that_cannot_be_written_goes_to_the_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder that became a file while the picture was dreamed stands for a disk that became full."""

@@ -458,7 +458,7 @@ def test_an_invalid_colour_matrix_is_refused(kind: str, folder: Path) -> None:
 def test_checkpoints_are_written_every_few_seconds_or_less_often_where_they_are_slow(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a clock of half a second per step and a second per checkpoint: due after 5 s, then after 20 times that second."""
+    """The clock adds 0.5 s per step and 1 s per checkpoint: one is due after 5 s, then after 20 times that second."""
     from onnxdream.runtime.dream import writer
     from onnxdream.runtime.dream.results import Results
 

@@ -222,7 +222,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
         found = diagnose()
         if as_json:
-            typer.echo(json.dumps(asdict(found), indent=2))
+            typer.echo(json.dumps(found.facts(), indent=2))
         else:
             for line in found.lines():
                 typer.echo(line)

@@ -268,7 +268,7 @@ def test_a_bad_file_is_refused_in_one_line(name: str, run: Command, folder: Path
 
 def test_the_least_budget_named_is_enough(run: Command) -> None:
     refused = run("dream", "bears.png", *SHORT, "--memory", "100MB")
-    least = re.search(r"give --memory (\d+MB) at least", refused.err)
+    least = re.search(r"give at least --memory (\d+MB)", refused.err)
     assert least
     below = f"{int(least[1][:-2]) - 2}MB"
     run("dream", "bears.png", *SHORT, "--memory", below).refuses(least[1])

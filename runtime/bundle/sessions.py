@@ -15,14 +15,14 @@ from ..provider.cards import PROVIDERS
 from ..provider.machine import Machine
 from ..provider.session import (
     builds_engine,
-    failure,
+    computation_error,
     first_line,
     is_out_of_memory,
     open_session,
-    out_of_memory,
+    out_of_memory_error,
     placement,
 )
-from ..provider.tensors import Bound, Tensor
+from ..provider.tensors import BoundSession, Tensor
 from ..settings.settings import ProviderName
 from .bundle import Bundle
 from .channel_weights import plain_weights
@@ -83,7 +83,7 @@ class Session:
             raise
         except Exception as error:  # onnxruntime's failures have no common base
             if is_out_of_memory(error):
-                raise out_of_memory(error) from error
+                raise out_of_memory_error(error) from error
             advice = "copy or export it again" + ("" if machine.provider == "cpu" else ", or choose --provider cpu")
             raise BundleFormatError(
                 f"{bundle.name}: onnxruntime cannot load it ({first_line(error)}): {advice}"
@@ -110,12 +110,12 @@ class Session:
             raise self._breach()
         return losses[0], gradient[0]
 
-    def bind(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> Bound:
+    def bind(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> BoundSession:
         """The same from tensors into tensors, in the shapes of the contract and under its names, as often as it is run.
 
         Raises ComputationError and BundleFormatError, here and when it runs.
         """
-        return Bound(self._session, {**self._bound_defaults, **inputs}, outputs, self._failure)
+        return BoundSession(self._session, {**self._bound_defaults, **inputs}, outputs, self._failure)
 
     def channel_means(self, image: Image, layer_weights: Floats) -> Floats:
         """The mean objective of every channel of every layer, one behind the other, for an image of that shape."""
@@ -137,7 +137,7 @@ class Session:
         return found
 
     def _failure(self, error: Exception) -> ComputationError | BundleFormatError:
-        return self._breach() if _OTHER_SHAPE.search(str(error)) else failure(error)
+        return self._breach() if _OTHER_SHAPE.search(str(error)) else computation_error(error)
 
 
 def model_for(bundle: Bundle, machine: Machine) -> bytes:

@@ -91,7 +91,7 @@ def test_info_lists_every_bundle(run: Command, library: Path) -> None:
     assert lines[1].split() == [*("v3-low", "mixed0,", "mixed1,", "mixed2", "mean", "ImageNet", "(8-bit)", "4.0", "MB")]
     shown = {line.split()[0]: line for line in lines[1:]}
     assert "low, mid, high" in shown["tiny-all-random"]
-    assert "no ONNX file" in shown["broken"]
+    assert "not an ONNX file" in shown["broken"]
 
 
 def test_info_lists_every_bundle_as_json(run: Command, library: Path) -> None:

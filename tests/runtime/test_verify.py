@@ -267,7 +267,7 @@ def replace_bundle(folder: Path, data: bytes) -> None:
 def test_a_bundle_against_the_contract_is_told(folder: Path) -> None:
     replace_bundle(folder, b"no bundle")
     (problem,) = problems(folder)
-    assert "it is no ONNX file" in problem
+    assert "it is not an ONNX file" in problem
     replace_bundle(folder, bundle_bytes([*MEAN, node("Identity", "losses", "gradient")]))
     (problem,) = problems(folder)
     assert "break the contract" in problem

@@ -254,7 +254,7 @@ def bench(
         with Console(stderr=True).status("") as status:
             for trial in trials:
                 status.update(f"measuring {trial}")
-                results.append(trial.run_apart())
+                results.append(trial.run_in_subprocess())
         if as_json:
             typer.echo(json.dumps([result.facts() for result in results], indent=2))
         else:

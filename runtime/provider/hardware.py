@@ -15,7 +15,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-# The distributions that `known_issues` and the command `doctor` look at.
+# The distributions that `known_issues` and the command `doctor` report on.
 PACKAGES = (
     "onnxdream",
     "onnxruntime",

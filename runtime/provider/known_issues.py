@@ -124,7 +124,7 @@ def _cudnn_missing(hardware: Hardware) -> KnownIssue:
 
 
 def _cuda_missing(needed: int | None, hardware: Hardware) -> KnownIssue:
-    """The issue behind a missing CUDA library, of the major version `needed` where the failure names one."""
+    """Returns the issue of a missing CUDA library; `needed` is its major version where the failure names one."""
     installed = hardware.majors_of("cudart") | hardware.majors_of("cublas")
     if needed is None or not installed or needed in installed:
         fix = "sudo apt install nvidia-jetpack" if hardware.jetson else _GPU_LIBRARIES

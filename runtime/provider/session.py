@@ -127,7 +127,7 @@ def first_line(error: Exception) -> str:
 
 
 def computation_error(error: Exception) -> ComputationError:
-    """Returns the error for the user that stands for onnxruntime's failure at a step."""
+    """Turns onnxruntime's failure at a step into an error for the user."""
     if is_out_of_memory(error):
         return out_of_memory_error(error)
     return ComputationError(
@@ -137,12 +137,12 @@ def computation_error(error: Exception) -> ComputationError:
 
 
 def out_of_memory_error(error: Exception) -> OutOfMemoryError:
-    """Returns the error for the user that stands for onnxruntime's failure to allocate memory."""
+    """Turns onnxruntime's failure to allocate memory into an error for the user."""
     return OutOfMemoryError(
         f"not enough memory for the gradient ({first_line(error)}): give a smaller --memory or --max-size"
     )
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether onnxruntime failed because memory is used up, judged by the text of its error."""
+    """Whether onnxruntime failed because memory is used up, recognised by the text of its error."""
     return bool(_OUT_OF_MEMORY.search(str(error)))

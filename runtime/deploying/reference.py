@@ -42,7 +42,8 @@ class Tolerance:
     cosine: float
 
 
-# fp32 is as in the export's verification. Lower precisions need only keep the gradient's direction, which shapes a dream.
+# fp32 is as in the export's verification. Lower precisions need only keep the gradient's direction, which shapes a
+# dream.
 TOLERANCES: dict[Precision, Tolerance] = {
     "fp32": Tolerance(1e-4, 0.9999),
     "mixed": Tolerance(2e-2, 0.98),

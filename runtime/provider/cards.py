@@ -34,8 +34,8 @@ class Provider:
     A provider with `folds_defaults` compiles an input's default value into the graph as a constant, and would ignore
     any other value. A provider with `optimizes` optimizes graphs itself: onnxruntime leaves them unchanged for it.
     `auto` tries the providers that have an `auto_rank`, the lowest first. `libraries` are shared libraries that pip may
-    have installed where the linker does not search; {cuda} is replaced by CUDA's major version. `known_issues` recognises
-    known issues in the text of a failure.
+    have installed where the linker does not search; {cuda} is replaced by CUDA's major version. `known_issues`
+    recognises known issues in the text of a failure.
     """
 
     name: ProviderName

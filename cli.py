@@ -238,7 +238,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
         found = diagnose()
         if as_json:
-            typer.echo(json.dumps(asdict(found), indent=2))
+            typer.echo(json.dumps(found.facts(), indent=2))
         else:
             for line in found.lines():
                 typer.echo(line)
@@ -270,7 +270,7 @@ def bench(
         with Console(stderr=True).status("") as status:
             for trial in trials:
                 status.update(f"measuring {trial}")
-                results.append(trial.run_apart())
+                results.append(trial.run_in_subprocess())
         if as_json:
             typer.echo(json.dumps([result.facts() for result in results], indent=2))
         else:

@@ -1,8 +1,8 @@
-# onnxdream on a Jetson with JetPack 6. Its context is a deployed folder, and it is built on the Jetson:
+# onnxdream on a Jetson with JetPack 6. The build context is a deployed folder, and the image is built on the Jetson:
 #   onnxdream deploy v3-low --target jetson-orin
 #   docker build --file jetson.Dockerfile --tag onnxdream v3-low-jetson-orin
 #   docker run --rm --runtime nvidia onnxdream verify
-# Not yet built: no Jetson has been at hand.
+# Untested: this image has not been built yet, because no Jetson was available.
 ARG BASE=nvcr.io/nvidia/l4t-jetpack:r36.4.0
 FROM ${BASE}
 
@@ -12,10 +12,10 @@ RUN apt-get update \
 
 WORKDIR /opt/onnxdream
 COPY SHA256SUMS *.json *.onnx *.sh *.txt *.whl ./
-# Any command installs; this one needs no GPU.
+# Any command of run.sh installs onnxdream; this one does not need a GPU.
 RUN PIP_NO_CACHE_DIR=1 ./run.sh info
 
-# /data keeps bundles and caches, /pictures is where pictures are read and written. Group video: the GPU's devices.
+# Bundles and caches are kept in /data, pictures are read and written in /pictures. Group video may use the GPU.
 RUN useradd --create-home --groups video dreamer && mkdir /data /pictures && chown dreamer: /data /pictures
 ENV ONNXDREAM_HOME=/data
 VOLUME /data

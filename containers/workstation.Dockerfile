@@ -1,11 +1,11 @@
-# onnxdream on an x86-64 machine with an NVIDIA GPU. Its context is a deployed folder:
+# onnxdream on an x86-64 machine with an NVIDIA GPU. The build context is a deployed folder:
 #   onnxdream deploy v3-low --target workstation
 #   docker build --file containers/workstation.Dockerfile --tag onnxdream v3-low-workstation
 #   docker run --rm --gpus all onnxdream verify
-# Not yet built: its steps have been run one by one in a plain Debian 12, without a GPU.
+# Untested: this image has not been built yet; its steps were run one by one in a plain Debian 12, without a GPU.
 FROM debian:bookworm-slim
 
-# CUDA and cuDNN come with the Python packages; the driver, and who may use the GPU, with NVIDIA's container toolkit.
+# CUDA and cuDNN come with the Python packages; NVIDIA's container toolkit provides the driver and access to the GPU.
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
@@ -15,10 +15,10 @@ RUN apt-get update \
 
 WORKDIR /opt/onnxdream
 COPY SHA256SUMS *.json *.onnx *.sh *.txt *.whl ./
-# Any command installs; this one needs no GPU.
+# Any command of run.sh installs onnxdream; this one does not need a GPU.
 RUN PIP_NO_CACHE_DIR=1 ./run.sh info
 
-# /data keeps bundles and caches, /pictures is where pictures are read and written.
+# Bundles and caches are kept in /data, pictures are read and written in /pictures.
 RUN useradd --create-home dreamer && mkdir /data /pictures && chown dreamer: /data /pictures
 ENV ONNXDREAM_HOME=/data
 VOLUME /data

@@ -1,4 +1,4 @@
-"""From a bundle and a picture to a dream. Needs numpy, onnxruntime and OpenCV, nothing else heavy.
+"""Dreams a picture with a bundle. The only heavy packages it needs are numpy, onnxruntime and OpenCV.
 
 from onnxdream.runtime import Bundle, dream, preset
 result = dream(picture, Bundle.built_in("v3-mid-l2"), preset("eyes"))

@@ -1,4 +1,7 @@
-"""Making a folder that is copied to a device and runs there: the bundle, onnxdream itself, what to install, checks."""
+"""The command `deploy`: writes a folder that is copied to a device and runs there.
+
+It contains the bundle, onnxdream itself, the list of what to install, and the data for checks.
+"""
 
 from __future__ import annotations
 
@@ -37,21 +40,21 @@ _RUN_TEMPLATE = Path(__file__).parent / "deploying" / "templates" / RUN
 
 _README = """\
 {bundle}, deployed by onnxdream {version} for {target} ({title}).
-Copy this folder to the device as it is; there, `sha256sum --check {manifest}` tells whether all of it arrived.
-Set up and check:  ./{run} verify    (the first call installs into {environment} here, from the network)
-Dream:             ./{run} dream bears.jpg --steps 200
-Ask the machine:   ./{run} doctor
+Copy this folder to the device unchanged; there, `sha256sum --check {manifest}` checks that all of it has arrived.
+Set up and check:    ./{run} verify    (the first call installs into {environment} here, from the network)
+Dream:               ./{run} dream bears.jpg --steps 200
+Show what can run:   ./{run} doctor
 """
 
 
 def deploy(bundle: Bundle, target: str, output: Path | None = None, overwrite: bool = False) -> Path:
-    """Writes the folder, whole or not at all, and returns its path; `output` is `<bundle>-<target>` if it is None.
+    """Writes the folder, completely or not at all, and returns its path; `output` defaults to `<bundle>-<target>`.
 
-    An existing folder is replaced with `overwrite`, and only if there is nothing in it that `deploy` did not write.
+    An existing folder is replaced only with `overwrite`, and only if it contains nothing that `deploy` did not write.
     Raises SettingsError, DeploymentError, DreamError and BundleError.
     """
     if target not in TARGETS:
-        raise SettingsError(f"no target {target!r}: choose {', '.join(TARGETS)}")
+        raise SettingsError(f"unknown target {target!r}: choose one of {', '.join(TARGETS)}")
     stem = bundle.path.stem if bundle.path else "bundle"
     folder = output or Path(f"{stem}-{target}")
     try:
@@ -61,7 +64,7 @@ def deploy(bundle: Bundle, target: str, output: Path | None = None, overwrite: b
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:100]}."))
         try:
             _write(temporary / "new", files)
-            _put(temporary, folder)
+            _replace(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
@@ -74,11 +77,14 @@ def deploy(bundle: Bundle, target: str, output: Path | None = None, overwrite: b
 
 
 def deployed_files(bundle: Bundle, name: str, target: str) -> dict[str, bytes]:
-    """Every file of a deployed folder, the manifest last. Raises DeploymentError, DreamError and BundleError."""
+    """Returns the files of a deployed folder, bytes by name, the manifest last.
+
+    `name` is the bundle's file name in the folder. Raises DeploymentError, DreamError and BundleError.
+    """
     wheel, wheel_bytes = pack_wheel()
     reference = Reference.of(bundle)
     if not reference.is_sound():
-        raise DeploymentError(f"{bundle.name}: its gradient is no direction to climb: export it again")
+        raise DeploymentError(f"{bundle.name}: its gradient is zero or not finite: export it again")
     version, device = wheel.split("-")[1], TARGETS[target]
     script = _RUN_TEMPLATE.read_text(encoding="utf-8").replace("@bundle", name).replace("@python", device.python)
     files = {
@@ -101,55 +107,56 @@ def deployed_files(bundle: Bundle, name: str, target: str) -> dict[str, bytes]:
 
 
 def requirements(target: Target, wheel: str) -> dict[str, str]:
-    """The files that say what pip installs on a device, beside the wheel."""
+    """Returns the requirements files for pip on a device, text by name; `wheel` is the wheel's file name."""
     if target.extra:
         return {REQUIREMENTS: f"./{wheel}[{target.extra}]\n"}
     return {
         # JetPack's OpenCV, and perhaps its onnxruntime, are built for numpy 1.
         REQUIREMENTS: f"./{wheel}\nnumpy>=1.26,<2\n",
         JETSON_REQUIREMENTS: (
-            "# From this index alone, without dependencies: the public index has a newer onnxruntime-gpu for ARM,\n"
-            "# whose CUDA code is not for a Jetson's GPU.\n"
+            "# Only from this index and without dependencies: the public index has a newer onnxruntime-gpu for ARM,\n"
+            "# but its CUDA code is not for a Jetson's GPU.\n"
             f"--index-url {target.jetson_index}\n"
             "onnxruntime-gpu>=1.18\n"
         ),
-        OPENCV_REQUIREMENTS: "# Where JetPack's OpenCV is not installed.\nopencv-python-headless>=4.8,<4.12\n",
+        OPENCV_REQUIREMENTS: "# Only where JetPack's OpenCV is not installed.\nopencv-python-headless>=4.8,<4.12\n",
     }
 
 
 def _require_free(folder: Path, overwrite: bool) -> None:
-    """Raises DeploymentWriteError where something is in the way that may not be replaced."""
+    """Raises DeploymentWriteError where the folder exists already and may not be replaced."""
     if not os.path.lexists(folder):
         return
     shown = repr(str(folder))
     if folder.is_symlink() or not folder.is_dir():
-        raise DeploymentWriteError(f"{shown} is there and is no folder: choose another --output")
+        raise DeploymentWriteError(f"{shown} exists and is not a folder: choose another --output")
     found = {path.name for path in folder.iterdir()}
     try:
         listed = set(read_manifest(folder)) if found else set()
     except DeploymentError:
-        raise DeploymentWriteError(f"{shown} is there and is no deployed folder: choose another --output") from None
+        raise DeploymentWriteError(f"{shown} exists and is not a deployed folder: choose another --output") from None
     if found and not overwrite:
-        raise DeploymentWriteError(f"{shown} is there: give --overwrite, or another --output")
+        raise DeploymentWriteError(f"{shown} exists: give --overwrite, or choose another --output")
     foreign = sorted(found - listed - {MANIFEST, ENVIRONMENT})
     if foreign:
-        raise DeploymentWriteError(f"{shown} holds {foreign[0]!r}, which was not deployed: move that away first")
+        raise DeploymentWriteError(f"{shown} contains {foreign[0]!r}, which was not deployed: move it away first")
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """Writes the files into a new folder, and reads them back as a device will."""
     folder.mkdir()
     for name, data in files.items():
         atomic_write(folder / name, data)
     script = folder / RUN
-    script.chmod(script.stat().st_mode | (script.stat().st_mode & 0o444) >> 2)  # whoever may read it may run it
-    listed = read_manifest(folder)  # as a device will read it
+    script.chmod(script.stat().st_mode | (script.stat().st_mode & 0o444) >> 2)  # everyone who may read it may run it
+    listed = read_manifest(folder)
     read_deployment(folder, listed)
     for name in listed:
         read_listed(folder, name, listed)
 
 
-def _put(temporary: Path, folder: Path) -> None:
-    """Puts the new folder in its place; the one that was there goes when the new one is in it."""
+def _replace(temporary: Path, folder: Path) -> None:
+    """Moves `temporary / "new"` to `folder`; an old folder there is moved aside first, and back if that fails."""
     if os.path.lexists(folder):
         os.replace(folder, temporary / "old")
     try:

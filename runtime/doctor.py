@@ -1,9 +1,9 @@
-"""What this machine can run: versions, providers that really work, and the traps it is in."""
+"""The command `doctor`: the versions on this machine, the providers that really work, and its known issues."""
 
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import onnxruntime as ort
@@ -21,17 +21,19 @@ from .provider.selection import self_test
 from .provider.session import first_line
 from .settings.settings import ProviderName
 
+# The CPU flags that are shown, since they decide how fast a CPU computes and in which precisions.
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
-# Height and width at which a bundle's kernels are counted.
-_PROBE_SIZE = 192
+# The height and width, in pixels, of the picture for which a bundle's kernels are counted.
+_PROBE_SIDE = 192
 
 
 @dataclass(frozen=True)
 class ProviderReport:
-    """A provider of this onnxruntime; `problem` is None if its self-test passed.
+    """A provider of this onnxruntime; `problem` is a line on why it does not work, None if it works.
 
-    `kernels` and `elsewhere` count what it runs, and what others run for it, of the bundle that `dream` would use;
-    None where that was not counted. `bf16` says whether it passed the self-test in that precision, too.
+    `kernels` and `elsewhere` count the kernels (compiled operators) of the bundle that `dream` would use: those that
+    the provider runs, and those that other providers run for it; None where they were not counted. `bf16` states
+    whether the provider works in that precision, too.
     """
 
     name: ProviderName
@@ -41,24 +43,26 @@ class ProviderReport:
     bf16: bool = False
 
     def line(self) -> str:
-        """The provider in words."""
+        """Returns the line for the user."""
         if self.problem:
             return f"provider {self.name:<14}fails: {self.problem}"
-        words = ["works"] + ["bf16 too"] * self.bf16
-        if self.kernels is not None:
-            words.append(f"{self.kernels} kernel{'s' * (self.kernels != 1)}")
-        if self.elsewhere:
-            words.append(f"{self.elsewhere} more fell to other providers")
-        return f"provider {self.name:<14}{', '.join(words)}"
+        text = "works, also in bf16" if self.bf16 else "works"
+        if self.kernels is not None and self.elsewhere:
+            total = self.kernels + self.elsewhere
+            text += f", but leaves {self.elsewhere} of the gradient's {total} operations to other providers"
+        elif self.kernels is not None:
+            text += ", runs the whole gradient"
+        return f"provider {self.name:<14}{text}"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The state of this machine; memory is in bytes, `budget` what a dream takes of it at most by default.
+    """The state of this machine.
 
-    `cores` and `quota` are the physical cores and the CPU time, in cores, that may be used; `cpu_flags` those that
-    matter. `versions` maps packages to versions. `cuda`, `cudnn` and `tensorrt` are versions found of each library.
-    `bundle` is what `dream` would choose.
+    `memory` is in bytes, and so is `budget`, the most that a dream takes of it by default. `cores` and `quota` are the
+    physical cores and the CPU time, in cores, that may be used; `cpu_flags` are those of `_FLAGS` that the CPU has.
+    `versions` maps packages to versions; `cuda`, `cudnn` and `tensorrt` are the versions found of each library.
+    `bundles` counts the exported bundles, and `bundle` is the one that `dream` would choose.
     """
 
     python: str
@@ -85,28 +89,43 @@ class Diagnosis:
     problems: tuple[KnownIssue, ...]
 
     def lines(self) -> list[str]:
-        """The diagnosis in words, one screen."""
+        """Returns the diagnosis as lines for the user, no more than fit on one screen."""
         threads = f"{self.threads} CPU threads by default, of {self.logical_cpus} logical CPUs"
         quota = f", a quota of {self.quota:g} cores" if self.quota else ""
-        libraries = {"CUDA": self.cuda, "cuDNN": self.cudnn, "TensorRT": self.tensorrt}
-        found = ", ".join(f"{name} {' and '.join(versions) or 'not found'}" for name, versions in libraries.items())
         return [
             f"Python {self.python} on {self.machine}, {threads}",
             f"CPU         {self.cpu or 'unknown'}, {self.cores} cores{quota}: {' '.join(self.cpu_flags) or 'no flags'}",
             f"memory      {self.memory / 1e9:.1f} GB, of which a dream takes {self.budget / 1e9:.1f} GB at most",
             f"GPU         {_gpu_line(self.gpu)}",
             *([f"board       {self.jetson.model}, L4T {self.jetson.l4t or 'unknown'}"] if self.jetson else []),
-            f"libraries   {found}",
+            f"libraries   {self._libraries()}",
             f"packages    {', '.join(f'{package} {version}' for package, version in self.versions.items())}",
             *(provider.line() for provider in self.providers),
-            *(f"provider {name:<14}not in this onnxruntime" for name in self.not_in_this_build),
-            f"bundles     {self.bundles} in {self.bundle_folder}; dream uses {self.bundle}",
+            *(
+                f"provider {name:<14}not in this onnxruntime (to add it, {PROVIDERS[name].install})"
+                for name in self.not_in_this_build
+            ),
+            f"bundles     {self.bundles} exported, in {self.bundle_folder}; dream uses {self.bundle}",
             *(f"problem: {problem}" for problem in self.problems),
         ]
 
+    def facts(self) -> dict[str, object]:
+        """Returns the diagnosis as plain data, as `--json` prints it."""
+        problems = [{"name": issue.name, "what": issue.description, "fix": issue.fix} for issue in self.problems]
+        return {**asdict(self), "problems": problems}
+
+    def _libraries(self) -> str:
+        libraries = {"CUDA": self.cuda, "cuDNN": self.cudnn, "TensorRT": self.tensorrt}
+        parts = [f"{name} {' and '.join(versions)}" for name, versions in libraries.items() if versions]
+        missing = [name for name, versions in libraries.items() if not versions]
+        if missing:
+            user = "--provider tensorrt" if missing == ["TensorRT"] else "an NVIDIA GPU"
+            parts.append(f"{', '.join(missing)} not found (only needed for {user})")
+        return ", ".join(parts)
+
 
 def diagnose() -> Diagnosis:
-    """Looks at the machine and tries every provider that this onnxruntime offers."""
+    """Detects the machine's hardware and software, and tries every provider that this onnxruntime has."""
     available, hardware, bundle = ort.get_available_providers(), detect_hardware(), choose_bundle(None)
     return Diagnosis(
         python=platform.python_version(),
@@ -135,20 +154,22 @@ def diagnose() -> Diagnosis:
 
 
 def _provider(name: ProviderName, bundle: Bundle, hardware: Hardware) -> ProviderReport:
+    """Tries a provider: the self-test, then a gradient of the bundle that `dream` would use."""
     problem = self_test(name)
-    if problem or name == "tensorrt":  # whose engine would take minutes
+    if problem or name == "tensorrt":  # TensorRT would build an engine first, which takes minutes
         return ProviderReport(name, problem)
     bf16 = name == "openvino" and hardware.has_bf16 and self_test(name, "bf16") is None
     try:
-        counts = kernel_counts(bundle, _PROBE_SIZE, _PROBE_SIZE, Machine(name, usable_threads()))
-    except Exception as error:  # onnxruntime's and the drivers' failures have no common base
-        return ProviderReport(name, f"a convolution works, {bundle.name} does not ({first_line(error)})", bf16=bf16)
-    own = counts.pop(name, 0)
-    return ProviderReport(name, None, own, sum(counts.values()), bf16)
+        counts = kernel_counts(bundle, _PROBE_SIDE, _PROBE_SIDE, Machine(name, usable_threads()))
+    except Exception as error:  # onnxruntime's and the drivers' errors have no common base class
+        problem = f"a small convolution works, but {bundle.name} does not ({first_line(error)})"
+        return ProviderReport(name, problem, bf16=bf16)
+    kernels = counts.pop(name, 0)
+    return ProviderReport(name, None, kernels, sum(counts.values()), bf16)
 
 
 def _gpu_line(gpu: Gpu | None) -> str:
     if gpu is None:
-        return "none that nvidia-smi shows"
+        return "no NVIDIA GPU found (nvidia-smi lists none)"
     memory = "memory shared with the CPU" if gpu.memory is None else f"{gpu.memory / 1e9:.1f} GB"
     return f"{gpu.name}, {memory}, compute capability {gpu.capability}, driver {gpu.driver}"

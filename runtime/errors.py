@@ -1,10 +1,10 @@
-"""What can go wrong while dreaming, apart from bundles (`models.contract`)."""
+"""The errors of the runtime; those of bundles are in `models.contract`."""
 
 from ..models.errors import OnnxdreamError
 
 
 class DreamError(OnnxdreamError):
-    """Base of everything that the dreaming stage refuses or fails at."""
+    """Base class of the runtime's errors."""
 
 
 class SettingsError(DreamError, ValueError):
@@ -14,7 +14,7 @@ class SettingsError(DreamError, ValueError):
 
 
 class ProviderError(DreamError, RuntimeError):
-    """An execution provider was asked for that is not there or does not work."""
+    """The execution provider asked for is not available or does not work."""
 
 
 class ComputationError(DreamError, RuntimeError):
@@ -26,7 +26,7 @@ class DivergedError(DreamError, ArithmeticError):
 
 
 class RecordError(DreamError, ValueError):
-    """A record cannot be repeated: unreadable, or its bundle or picture is not to be found."""
+    """A record cannot be repeated: it is unreadable, or its bundle or picture cannot be found."""
 
 
 class OutOfMemoryError(ComputationError, MemoryError):
@@ -34,4 +34,4 @@ class OutOfMemoryError(ComputationError, MemoryError):
 
 
 class OutputError(DreamError, OSError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to its output path."""

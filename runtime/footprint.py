@@ -1,7 +1,7 @@
-"""How much memory a bundle takes: `python -m onnxdream.runtime.footprint BUNDLE SIDE` prints bytes, as JSON.
+"""Measures a bundle's memory: `python -m onnxdream.runtime.footprint BUNDLE SIDE` prints bytes, as JSON.
 
-Run in a process of its own, since a process never gets smaller than it once was. The exporter runs it for two sizes
-and keeps what a pixel costs in the bundle.
+It runs in a process of its own, since a process's peak memory never falls again. The exporter runs it for two sizes,
+and stores the cost of a pixel in the bundle.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from .provider.machine import Machine, usable_threads
 
 
 def footprint(path: str, side: int) -> dict[str, int]:
-    """Peak memory before the bundle is loaded and after two gradients of a square picture, on the CPU."""
+    """Returns the peak memory in bytes before a bundle is loaded and after two gradients of a picture, on the CPU.
+
+    `side` is the height and width of the picture in pixels.
+    """
     before = peak_bytes()
     bundle = Bundle.load(path)
     session = Session(bundle, side, side, Machine("cpu", usable_threads()))
@@ -31,9 +34,9 @@ def footprint(path: str, side: int) -> dict[str, int]:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has had so far, in bytes."""
+    """Returns this process's peak memory so far, in bytes."""
     try:
-        # Not ru_maxrss, which a child inherits from the process that started it.
+        # ru_maxrss would not do: a child inherits it from the process that started it.
         status = Path("/proc/self/status").read_text()
         return int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0]) * 1024
     except (OSError, IndexError):

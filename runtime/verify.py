@@ -1,4 +1,4 @@
-"""Whether a deployed folder is whole, and whether this machine computes with it what was computed where it was made."""
+"""The command `verify`: checks a deployed folder's files, and that this machine reproduces the reference results."""
 
 from __future__ import annotations
 
@@ -22,73 +22,75 @@ from .settings.settings import Execution
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One thing that was looked at, and what was found; `problem` is a line with what to do, None if all is well."""
+    """The result of one check: its name and what was found; `problem` is an error with a remedy, None if it passed."""
 
     name: str
     found: str
     problem: str | None = None
 
     def row(self) -> tuple[str, ...]:
-        """The check as a line of a table."""
+        """Returns the result as a row of a table: name, ok or fails, what was found."""
         return self.name, "fails" if self.problem else "ok", self.found
 
 
 def verify(folder: Path, provider: str = "auto", precision: str | None = None) -> list[CheckResult]:
-    """Looks at a folder's files, the bundle's contract, and at each provider: whether it works, and what it computes.
+    """Checks a folder's files, its bundle, and each provider: whether it works, and what it computes.
 
-    `auto` means the providers that the folder's target must have; the precision is the bundle's own if it is None.
-    What rests on a failed check is left out. Raises SettingsError, and DeploymentError for a folder that `deploy` did
-    not make.
+    `auto` means the providers that the folder's target must have; without a `precision` it is the bundle's own.
+    Checks that depend on a failed one are left out. Raises SettingsError, and DeploymentError for a folder that
+    `deploy` did not make.
     """
-    wish: dict[str, Any] = {"provider": provider, "precision": precision or "fp32"}
-    execution = Execution(**wish)
+    options: dict[str, Any] = {"provider": provider, "precision": precision or "fp32"}
+    execution = Execution(**options)
     listed = read_manifest(folder)
-    checks = list(_files(folder, listed))
+    checks = list(_check_files(folder, listed))
     if any(check.problem for check in checks):
         return checks
-    deployed = read_deployment(folder, listed)
+    deployment = read_deployment(folder, listed)
     try:
-        bundle = replace(Bundle.load(read_listed(folder, deployed.bundle, listed)), path=folder / deployed.bundle)
+        bundle = replace(Bundle.load(read_listed(folder, deployment.bundle, listed)), path=folder / deployment.bundle)
     except BundleError as error:
-        return [*checks, CheckResult("bundle", "against the contract", str(error))]
+        return [*checks, CheckResult("bundle", "breaks the contract", str(error))]
     layers = ", ".join(bundle.metadata.layer_names)
-    checks.append(CheckResult("bundle", f"{deployed.bundle}: {bundle.metadata.backbone}, {layers}"))
-    providers = TARGETS[deployed.target].providers if execution.provider == "auto" else (execution.provider,)
-    chosen = execution.precision if precision else bundle.precision
+    checks.append(CheckResult("bundle", f"{deployment.bundle}: {bundle.metadata.backbone}, {layers}"))
+    providers = TARGETS[deployment.target].providers if execution.provider == "auto" else (execution.provider,)
+    run_precision = execution.precision if precision else bundle.precision
     for name in providers:
-        checks.extend(_machine(bundle, deployed.reference, Machine(name, usable_threads(), chosen)))
+        checks.extend(_check_machine(bundle, deployment.reference, Machine(name, usable_threads(), run_precision)))
     return checks
 
 
-def _files(folder: Path, listed: dict[str, str]) -> Iterator[CheckResult]:
-    """One check of all files, or one for each that is amiss."""
-    size, sound = 0, True
+def _check_files(folder: Path, listed: dict[str, str]) -> Iterator[CheckResult]:
+    """Yields one result for all files, or one for each file that is missing or has changed."""
+    size, is_sound = 0, True
     for name in listed:
         try:
             size += len(read_listed(folder, name, listed))
         except DeploymentError as error:
-            sound = False
+            is_sound = False
             yield CheckResult("files", name, str(error))
-    if sound:
-        yield CheckResult("files", f"{len(listed)} as deployed, {size / 1e6:.1f} MB")
+    if is_sound:
+        yield CheckResult("files", f"{len(listed)} files as deployed, {size / 1e6:.1f} MB")
 
 
-def _machine(bundle: Bundle, reference: Reference, machine: Machine) -> Iterator[CheckResult]:
-    """The provider's self-test and, if it works, what it computes."""
+def _check_machine(bundle: Bundle, reference: Reference, machine: Machine) -> Iterator[CheckResult]:
+    """Yields the result of the provider's self-test and, if it passed, of the comparison with the reference."""
     title = f"provider {machine.provider}"
     try:
         bundle.require_precision(machine.precision)
         candidates(machine.provider, ort.get_available_providers(), machine.precision)
     except (ProviderError, SettingsError) as error:
-        yield CheckResult(title, "not to be had", str(error))
+        yield CheckResult(title, "not available", str(error))
         return
     failure = self_test(machine.provider, machine.precision)
     if failure:
         yield CheckResult(
-            title, "self-test", f"{title} does not work here ({failure}): the command `doctor` tells more"
+            title,
+            "a small test model fails",
+            f"{title} does not work here ({failure}): the command `doctor` shows more",
         )
         return
-    yield CheckResult(title, "self-test")
+    yield CheckResult(title, "a small test model works")
     title, tolerance = f"gradient on {machine.provider} in {machine.precision}", TOLERANCES[machine.precision]
     try:
         found = reference.agreement(bundle, machine)
@@ -96,8 +98,8 @@ def _machine(bundle: Bundle, reference: Reference, machine: Machine) -> Iterator
         yield CheckResult(title, "no result", str(error))
         return
     numbers = (
-        f"losses within {found.loss_error:.1e} ({tolerance.loss_error:.0e} allowed), "
-        f"cosine {found.cosine:.7f} ({tolerance.cosine:g} needed)"
+        f"largest relative loss error {found.loss_error:.1e} ({tolerance.loss_error:.0e} allowed), "
+        f"cosine of the gradients {found.cosine:.7f} ({tolerance.cosine:g} needed)"
     )
-    problem = f"the {title} is not what it was where it was deployed ({numbers}): choose another --provider"
+    problem = f"the {title} differs from the reference in the folder ({numbers}): choose another --provider"
     yield CheckResult(title, numbers, None if found.meets(tolerance) else problem)

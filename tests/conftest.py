@@ -1,4 +1,4 @@
-"""Fixtures that all tests share. Neither TensorFlow nor onnx is imported before a test asks for it."""
+"""Fixtures that all tests share. TensorFlow and onnx are imported only when a test needs them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty data folder of each test's own, so that none sees or touches the user's bundles."""
+    """An empty data folder for each test, so that no test reads or changes the user's bundles."""
     folder = tmp_path / "onnxdream-home"
     monkeypatch.setenv("ONNXDREAM_HOME", str(folder))
     return folder
@@ -41,13 +41,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def broken_cuda(monkeypatch: pytest.MonkeyPatch) -> str:
-    """An onnxruntime that offers CUDA, which does not work here; the notice of `auto`, which takes the CPU then."""
+    """Makes onnxruntime list CUDA, which does not work here; returns the notice of `auto`, which then uses the CPU."""
     from onnxdream.runtime.provider.cards import PROVIDERS
     from onnxdream.runtime.provider.selection import choose_provider
     from onnxdream.runtime.settings.settings import Execution
 
     if PROVIDERS["cuda"].ort_name in onnxruntime.get_available_providers():
-        pytest.skip("CUDA is there")
+        pytest.skip("this onnxruntime has CUDA")
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: [PROVIDERS["cuda"].ort_name, PROVIDERS["cpu"].ort_name]
     )
@@ -59,19 +59,19 @@ def broken_cuda(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="session")
 def tiny_backbone() -> Backbone:
-    """The tiny net's card."""
+    """The backbone card of the tiny net."""
     return TINY
 
 
 @pytest.fixture(scope="session")
 def tiny_path() -> Path:
-    """The committed tiny bundle: needs neither TensorFlow nor onnx."""
+    """The path of the committed tiny bundle, which needs neither TensorFlow nor onnx."""
     return TINY_PATH
 
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_backbone: Backbone) -> bytes:
-    """A tiny bundle exported now, with random weights of seed 0; skips where TensorFlow is not installed."""
+    """The bytes of a freshly exported tiny bundle, with random weights of seed 0; skips the test without TensorFlow."""
     pytest.importorskip("tensorflow")
     from onnxdream.export.bundle import ExportRequest, make_bundle
 
@@ -81,7 +81,7 @@ def tiny_bundle(tiny_backbone: Backbone) -> bytes:
 
 @pytest.fixture(scope="session")
 def tiny_bundle_path(tiny_bundle: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The freshly exported tiny bundle as a file."""
+    """The path of a file with the freshly exported tiny bundle."""
     path = tmp_path_factory.mktemp("bundles") / "tiny.onnx"
     path.write_bytes(tiny_bundle)
     return path
@@ -89,7 +89,7 @@ def tiny_bundle_path(tiny_bundle: bytes, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def reference(tiny_backbone: Backbone) -> Callable[[str], Any]:
-    """Stock Keras models with random weights of seed 0 by backbone name, each built once: `reference("v3").model`."""
+    """Returns reference Keras models with random weights of seed 0, each built once: `reference("v3").model`."""
     pytest.importorskip("tensorflow")
     from onnxdream.export.weights import load
 

@@ -116,12 +116,15 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
         altered(lambda m: nested(m, 2).node.add(op_type="Run", domain="ai.onnx.ml")),
         "'ai.onnx.ml'",
     ),
-    "domain that is not text": (TINY_BYTES + message((8, message((1, b"\xff\xfe"), (2, 1)))), "plain ONNX ones only"),
+    "domain that is not text": (
+        TINY_BYTES + message((8, message((1, b"\xff\xfe"), (2, 1)))),
+        "plain ONNX operators only",
+    ),
     "functions": (altered(lambda m: m.functions.add().node.add(op_type="Relu")), "functions of its own"),
     "newer IR": (altered(lambda m: setattr(m, "ir_version", 10)), "IR version 10 is above 9"),
     "newer opset": (altered(lambda m: setattr(m.opset_import[0], "version", 19)), "opset 19 is above 18"),
-    "no metadata": (altered(lambda m: m.ClearField("metadata_props")), "no bundle"),
-    "metadata of another program": (altered(lambda m: setattr(m.metadata_props[0], "key", "names")), "no bundle"),
+    "no metadata": (altered(lambda m: m.ClearField("metadata_props")), "not a bundle"),
+    "metadata of another program": (altered(lambda m: setattr(m.metadata_props[0], "key", "names")), "not a bundle"),
     "metadata that is not JSON": (altered(lambda m: text(m, "{")), "not JSON"),
     "metadata that is not an object": (altered(lambda m: text(m, "[1]")), "not a JSON object"),
     "metadata that is not text": (
@@ -150,10 +153,10 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "newer contract": (altered(lambda m: entry(m, lambda d: d.update(schema="1.1"))), "update onnxdream"),
     "older contract": (altered(lambda m: entry(m, lambda d: d.update(schema="0.9"))), "export the bundle again"),
     "a contract without a version": (altered(lambda m: entry(m, lambda d: d.update(schema="new"))), "not a version"),
-    "an empty file": (b"", "no ONNX file"),
-    "an empty graph": (message((1, 8), (7, b"")), "no ONNX file"),
-    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "no ONNX file"),
-    "a page": (b"<!DOCTYPE html><html><body>404</body></html>", "no ONNX file"),
+    "an empty file": (b"", "not an ONNX file"),
+    "an empty graph": (message((1, 8), (7, b"")), "not an ONNX file"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not an ONNX file"),
+    "a page": (b"<!DOCTYPE html><html><body>404</body></html>", "not an ONNX file"),
 }
 
 
@@ -165,7 +168,7 @@ def endlessly_nested() -> bytes:
     return message((1, 8), (7, graph))
 
 
-FOREIGN["endlessly nested graphs"] = endlessly_nested(), "no ONNX file"
+FOREIGN["endlessly nested graphs"] = endlessly_nested(), "not an ONNX file"
 
 
 GRADIENT_NODE = node("Mul", "image layer_weights", "gradient")

@@ -268,7 +268,7 @@ def test_an_invalid_config_file_is_refused_in_one_line(name: str, run: Command, 
 
 def test_the_minimum_budget_in_the_message_is_enough(run: Command) -> None:
     refused = run("dream", "bears.png", *SHORT, "--memory", "100MB")
-    minimum = re.search(r"give --memory (\d+MB) at least", refused.err)
+    minimum = re.search(r"give at least --memory (\d+MB)", refused.err)
     assert minimum
     below = f"{int(minimum[1][:-2]) - 2}MB"
     run("dream", "bears.png", *SHORT, "--memory", below).refuses(minimum[1])

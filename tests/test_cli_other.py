@@ -1,4 +1,4 @@
-"""The commands besides `dream`, and what is said where a part of the installation is missing."""
+"""The commands other than `dream`, and their errors where a part of the installation is missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 @pytest.fixture
 def library(home: Path) -> Path:
-    """The user's folder of bundles, with the tiny one in it."""
+    """The user's folder of bundles, with the tiny bundle in it."""
     folder = home / "bundles"
     folder.mkdir(parents=True)
     (folder / "tiny-all-random.onnx").write_bytes(TINY_BYTES)
@@ -67,7 +67,7 @@ def test_without_a_command_the_help_is_shown(run: Command) -> None:
         ("verify", ["--provider", "--json"]),
     ],
 )
-def test_every_command_explains_itself(command: str, options: list[str], run: Command) -> None:
+def test_every_command_has_a_help_with_its_options(command: str, options: list[str], run: Command) -> None:
     finished = run(command, "--help")
     finished.succeeds()
     for option in options:
@@ -75,7 +75,7 @@ def test_every_command_explains_itself(command: str, options: list[str], run: Co
 
 
 @pytest.mark.parametrize("words", [["draem"], ["info", "--verbose"], ["doctor", "me"], ["info", "a", "b"]])
-def test_a_command_line_that_means_nothing_is_refused_in_one_line(words: list[str], run: Command) -> None:
+def test_an_invalid_command_line_is_refused_in_one_line(words: list[str], run: Command) -> None:
     finished = run(*words)
     finished.refuses("(see --help)")
     assert finished.code == 2
@@ -91,7 +91,7 @@ def test_info_lists_every_bundle(run: Command, library: Path) -> None:
     assert lines[1].split() == [*("v3-low", "mixed0,", "mixed1,", "mixed2", "mean", "ImageNet", "(8-bit)", "4.0", "MB")]
     shown = {line.split()[0]: line for line in lines[1:]}
     assert "low, mid, high" in shown["tiny-all-random"]
-    assert "no ONNX file" in shown["broken"]
+    assert "not an ONNX file" in shown["broken"]
 
 
 def test_info_lists_every_bundle_as_json(run: Command, library: Path) -> None:
@@ -111,7 +111,7 @@ def test_info_lists_every_bundle_as_json(run: Command, library: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny-all-random", "tiny"])
-def test_info_tells_all_facts_of_a_bundle(name: str, run: Command, library: Path) -> None:
+def test_info_shows_all_metadata_of_a_bundle(name: str, run: Command, library: Path) -> None:
     finished = run("info", name)
     finished.succeeds()
     bundle = Bundle.load(TINY_BYTES)
@@ -128,14 +128,14 @@ def test_info_tells_all_facts_of_a_bundle(name: str, run: Command, library: Path
     assert finished.out.count("mixed signs") == len({check.picture for check in bundle.metadata.verification})
 
 
-def test_info_tells_all_facts_of_a_bundle_as_json(run: Command, tiny_path: Path) -> None:
+def test_info_shows_all_metadata_of_a_bundle_as_json(run: Command, tiny_path: Path) -> None:
     finished = run("info", tiny_path, "--json")
     finished.succeeds()
-    told = json.loads(finished.out)
+    shown = json.loads(finished.out)
     bundle = Bundle.load(tiny_path)
-    assert told.pop("path") == str(tiny_path)
-    assert told.pop("sha256") == bundle.sha256
-    assert {"schema": "{}.{}".format(*SCHEMA), **told} == json.loads(bundle.metadata.to_json())
+    assert shown.pop("path") == str(tiny_path)
+    assert shown.pop("sha256") == bundle.sha256
+    assert {"schema": "{}.{}".format(*SCHEMA), **shown} == json.loads(bundle.metadata.to_json())
 
 
 def test_info_writes_a_bundle_as_a_file(run: Command, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_info_writes_a_bundle_as_a_file(run: Command, tmp_path: Path) -> None:
     run("info", "v3-low", "--output", "copy.onnx/under.onnx").refuses("cannot write")
 
 
-def test_presets_lists_all_with_what_one_sees(run: Command) -> None:
+def test_presets_lists_all_presets_with_their_descriptions(run: Command) -> None:
     finished = run("presets")
     finished.succeeds()
     lines = {line.split()[0]: line for line in finished.out.splitlines()[1:]}
@@ -155,11 +155,11 @@ def test_presets_lists_all_with_what_one_sees(run: Command) -> None:
     for name, preset in PRESETS.items():
         assert preset.sentence in lines[name]
         assert lines[name].rstrip().endswith(preset.made_for)
-    told = json.loads(run("presets", "--json").out)
-    assert [row["name"] for row in told] == list(PRESETS)
+    rows = json.loads(run("presets", "--json").out)
+    assert [row["name"] for row in rows] == list(PRESETS)
 
 
-def test_info_shows_names_as_they_are(run: Command, library: Path) -> None:
+def test_info_does_not_interpret_markup_in_names(run: Command, library: Path) -> None:
     metadata = facts().to_json().replace("layer0", "[red]layer[/blue]")
     (library / "[bold]odd.onnx").write_bytes(bundle_bytes([b"\x22\x04Relu"], metadata=metadata))
     one, several = run("info", "[bold]odd"), run("info")
@@ -171,7 +171,7 @@ def test_info_shows_names_as_they_are(run: Command, library: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["newer contract", "external initializer", "no metadata", "an empty file"])
-def test_info_refuses_what_is_no_bundle(name: str, run: Command, tmp_path: Path) -> None:
+def test_info_refuses_a_file_that_is_not_a_bundle(name: str, run: Command, tmp_path: Path) -> None:
     data, words = FOREIGN[name]
     (tmp_path / "here" / "a.onnx").write_bytes(data)
     run("info", "a.onnx").refuses("a.onnx: ", words)
@@ -179,7 +179,7 @@ def test_info_refuses_what_is_no_bundle(name: str, run: Command, tmp_path: Path)
     run("info", "lost").refuses("no model 'lost'", "`export` makes one")
 
 
-def test_doctor_tells_what_this_machine_can_run(run: Command) -> None:
+def test_doctor_shows_what_this_machine_can_run(run: Command) -> None:
     finished = run("doctor")
     assert not finished.errors
     assert finished.out.startswith(f"Python {sys.version.split()[0]} on ")
@@ -189,21 +189,21 @@ def test_doctor_tells_what_this_machine_can_run(run: Command) -> None:
     assert finished.code == (1 if "problem: " in finished.out else 0)
 
 
-def test_doctor_tells_it_as_json(run: Command) -> None:
+def test_doctor_shows_it_as_json(run: Command) -> None:
     finished = run("doctor", "--json")
-    told = json.loads(finished.out)
-    assert [row["problem"] for row in told["providers"] if row["name"] == "cpu"] == [None]
-    assert told["threads"] == usable_threads()
-    assert told["versions"]["numpy"]
-    assert told["problems"] == [] or finished.code == 1
-    assert set(told) == {
+    shown = json.loads(finished.out)
+    assert [row["problem"] for row in shown["providers"] if row["name"] == "cpu"] == [None]
+    assert shown["threads"] == usable_threads()
+    assert shown["versions"]["numpy"]
+    assert shown["problems"] == [] or finished.code == 1
+    assert set(shown) == {
         "python", "machine", "logical_cpus", "threads", "cores", "quota", "cpu", "cpu_flags", "memory", "budget",
         "gpu", "jetson", "cuda", "cudnn", "tensorrt", "versions", "providers", "not_in_this_build", "bundle_folder",
         "bundles", "bundle", "problems",
     }  # fmt: skip
 
 
-def test_an_unknown_backbone_is_answered_with_the_known_ones(run: Command) -> None:
+def test_the_refusal_of_an_unknown_backbone_lists_the_known_ones(run: Command) -> None:
     for command in ("export", "layers"):
         run(command, "--model", "v4").refuses("unknown model 'v4'", "v3 or inception-v3; inception-resnet-v2 or irv2")
 
@@ -216,7 +216,7 @@ def test_exporting_without_its_extra_names_the_extra(words: tuple[str, ...], hom
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")
-def test_exporting_names_what_is_really_missing(run: Command) -> None:
+def test_exporting_names_the_missing_package(run: Command) -> None:
     run("export").refuses("exporting needs tensorflow")
 
 

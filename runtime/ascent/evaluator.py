@@ -14,7 +14,7 @@ from ..bundle.sessions import Session, Sessions
 from ..errors import OutOfMemoryError
 from ..provider.budget import Cost, default_budget, tile_shape
 from ..provider.machine import Machine
-from ..provider.tensors import Bound, Device, Tensor
+from ..provider.tensors import BoundSession, Device, Tensor
 from ..settings.settings import Settings
 from .tiles import TilePlan, blended_tiles, tutorial_tiles
 from .update import parts_of
@@ -79,7 +79,7 @@ class Evaluator:
         tile_plan = self.tile_plan(size)
         return len(tile_plan.tiles) == 1 and tile_plan.tile_size == size
 
-    def bind(self, image: Tensor, losses: Tensor, gradient: Tensor) -> Bound:
+    def bind(self, image: Tensor, losses: Tensor, gradient: Tensor) -> BoundSession:
         """The same for an image in one piece, [1, 3, h, w], into tensors [1, layers] and [1, 3, h, w] of its place.
 
         Raises ComputationError, here and when it runs; where memory ran out, `retreat` makes tiles of it.

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ..errors import ProviderError
 from ..provider.machine import Machine
 from ..provider.onnx_graph import Graph
-from ..provider.session import failure, open_session
-from ..provider.tensors import Bound, Tensor
+from ..provider.session import computation_error, open_session
+from ..provider.tensors import BoundSession, Tensor
 
 _END = np.iinfo(np.int64).max
 
@@ -55,11 +55,11 @@ class CompiledGraph:
         except ProviderError:
             raise
         except Exception as error:  # onnxruntime's failures have no common base
-            raise failure(error) from error
+            raise computation_error(error) from error
 
-    def bind(self, inputs: Mapping[str, Tensor], *outputs: Tensor) -> Bound:
+    def bind(self, inputs: Mapping[str, Tensor], *outputs: Tensor) -> BoundSession:
         """Bound to the outputs, in their order; inputs may be fed later. Raises ComputationError."""
-        return Bound(self._session, inputs, dict(zip(self._outputs, outputs, strict=True)))
+        return BoundSession(self._session, inputs, dict(zip(self._outputs, outputs, strict=True)))
 
 
 def int64(*values: int) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from ...models.arrays import Floats, Image, size_of
-from ..provider.tensors import Bound, Device
+from ..provider.tensors import BoundSession, Device
 from ..settings.settings import Settings
 from .evaluator import Evaluator
 from .parts.part import Limits
@@ -89,8 +89,8 @@ class DeviceStepper:
         self._update = GraphUpdate(
             step_config.settings, step_config.limits, size, device.native_machine, step_config.mask, step_config.colours
         )
-        self._gradients: dict[int, Bound] = {}
-        self._updates: dict[tuple[int, int, int], Bound] = {}
+        self._gradients: dict[int, BoundSession] = {}
+        self._updates: dict[tuple[int, int, int], BoundSession] = {}
 
     @property
     def fetch_interval(self) -> int:
@@ -128,12 +128,12 @@ class DeviceStepper:
     def arrays(self) -> tuple[Image, list[Image]]:
         return self._images[self._image].fetch()[0], [slot.fetch()[0] for slot in self._slots[self._side]]
 
-    def _bind_gradient(self, at: int) -> Bound:
+    def _bind_gradient(self, at: int) -> BoundSession:
         image = self._rolled or self._images[at]
         self._gradients[at] = self._evaluator.bind(image, self._losses, self._gradient)
         return self._gradients[at]
 
-    def _bind_update(self, key: tuple[int, int, int]) -> Bound:
+    def _bind_update(self, key: tuple[int, int, int]) -> BoundSession:
         old, new, side = key
         outputs = [self._images[new], *self._slots[1 - side]]
         self._updates[key] = self._update.bind(self._images[old], self._gradient, self._slots[side], outputs)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...models.arrays import Floats, Size
 from ..provider.machine import Machine
-from ..provider.tensors import Bound, Tensor
+from ..provider.tensors import BoundSession, Tensor
 from ..settings.settings import Settings
 from .graph_builder import CompiledGraph, ImageGraph, int64
 from .parts.part import Limits, UpdateGraph, slot_name
@@ -48,7 +48,7 @@ class GraphUpdate:
         self.changes = self._jitters or bool(self._timings)
         self._program = CompiledGraph(graph, dict.fromkeys((direction, *graph.next_slots), graph.picture), machine)
 
-    def bind(self, image: Tensor, gradient: Tensor, slots: Sequence[Tensor], outputs: Sequence[Tensor]) -> Bound:
+    def bind(self, image: Tensor, gradient: Tensor, slots: Sequence[Tensor], outputs: Sequence[Tensor]) -> BoundSession:
         """Bound to an image, a gradient and slots, and to `outputs`, which become the next image and the next slots.
 
         These must be other tensors; all are [1, 3, h, w]. Raises ComputationError.

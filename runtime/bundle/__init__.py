@@ -1,1 +1,1 @@
-"""A bundle: its file, the facts it states of itself, which one a run takes, and the weights of its channels."""
+"""Bundles: reading their files, choosing one for a run, their sessions, and the weights of their channels."""

@@ -1,4 +1,4 @@
-"""A bundle in memory, and the session that computes its losses and gradient."""
+"""A bundle in memory: its bytes and its metadata."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ..errors import SettingsError
 from ..settings.settings import Precision
 from .onnx_file import read_model_file
 
-# Larger than any backbone of the table in fp32; what is larger is no bundle.
+# Larger than a bundle of any known backbone in fp32.
 _MAX_BYTES = 2**30
 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A bundle with the facts it states of itself; `path` is None if it came as bytes.
+    """A bundle with its metadata; `path` is None if it came as bytes.
 
-    `source` is its bytes, or what a built-in one was assembled to.
+    `source` is the bytes of its file, or the assembled parts of a built-in bundle.
     """
 
     source: bytes | Assembled
@@ -32,35 +32,35 @@ class Bundle:
 
     @classmethod
     def load(cls, source: Path | str | bytes) -> Bundle:
-        """Reads and judges a bundle from a file, a built-in bundle's recipe, or bytes. Raises BundleError."""
+        """Reads and checks a bundle from a file, a built-in bundle's recipe, or bytes. Raises BundleError."""
         path = None if isinstance(source, bytes) else Path(source)
-        read = source if isinstance(source, bytes) else _read(Path(source))
+        data = source if isinstance(source, bytes) else _read(Path(source))
         name = path.name if path else "bundle"
         try:
-            entries = read_model_file(read.bare if isinstance(read, Assembled) else read).metadata
+            entries = read_model_file(data.bare if isinstance(data, Assembled) else data).metadata
             if contract.METADATA_KEY not in entries:
-                raise BundleFormatError("it is an ONNX file but no bundle: make one with the command `export`")
-            return cls(read, Metadata.from_json(entries[contract.METADATA_KEY]), path)
+                raise BundleFormatError("it is an ONNX file, but not a bundle: make one with the command `export`")
+            return cls(data, Metadata.from_json(entries[contract.METADATA_KEY]), path)
         except BundleError as error:
             raise type(error)(f"{name}: {error}") from None
 
     @classmethod
     def built_in(cls, name: str = assembly.DEFAULT.name) -> Bundle:
-        """The built-in bundle of that name. Raises BundleNotFoundError."""
-        for one in assembly.BUILT_IN:
-            if one.name == name:
-                return cls.load(one.path)
-        known = ", ".join(one.name for one in assembly.BUILT_IN)
-        raise BundleNotFoundError(f"no built-in bundle is called {name!r}: choose one of {known}")
+        """Loads the built-in bundle of that name. Raises BundleNotFoundError."""
+        for recipe in assembly.BUILT_IN:
+            if recipe.name == name:
+                return cls.load(recipe.path)
+        names = ", ".join(recipe.name for recipe in assembly.BUILT_IN)
+        raise BundleNotFoundError(f"there is no built-in bundle {name!r}: choose one of {names}")
 
     @property
     def is_built_in(self) -> bool:
-        """Whether it comes with the package."""
+        """Whether the bundle comes with the package."""
         return self.path is not None and assembly.is_built_in(self.path)
 
     @property
     def name(self) -> str:
-        """The file's name, or a built-in bundle's, for messages and records."""
+        """The name in messages and records: the file's name, a built-in bundle's name, or "bundle" for bytes."""
         if self.path is None:
             return "bundle"
         return self.path.stem if self.is_built_in else self.path.name
@@ -72,7 +72,7 @@ class Bundle:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the bundle's bytes."""
+        """The SHA-256 of the bundle's bytes, as hexadecimal digits."""
         digest = hashlib.sha256()
         for piece in self.source.pieces if isinstance(self.source, Assembled) else [self.source]:
             digest.update(piece)
@@ -80,29 +80,33 @@ class Bundle:
 
     @property
     def export_command(self) -> str:
-        """What exports such a bundle again."""
+        """The command that exports a bundle of the same backbone and layers."""
         return f"onnxdream export --model {self.metadata.backbone} --layers {','.join(self.metadata.layer_names)}"
 
     @property
     def precision(self) -> Precision:
-        """The precision of a run with this bundle, where none is asked for. Raises BundleFormatError."""
+        """The default precision of a run with this bundle. Raises BundleFormatError where it is unknown."""
         for known in ("fp32", "fp16", "mixed"):
             if self.metadata.precision == known:
                 return cast(Precision, known)
         raise BundleFormatError(f"{self.name}: its precision {self.metadata.precision!r} is unknown: update onnxdream")
 
     def require_precision(self, precision: Precision) -> None:
-        """Raises SettingsError where the bundle is not what a run in that precision takes."""
-        own, wanted = self.precision, precision_of_bundle(precision)
-        if own != wanted:
+        """Raises SettingsError unless the bundle has the precision that a run in `precision` needs."""
+        own, needed = self.precision, precision_of_bundle(precision)
+        if own != needed:
             raise SettingsError(
-                f"{self.name} is a bundle of {own}, {precision} takes one of {wanted}: choose --precision {own}, "
-                f"or export it: {self.export_command}{'' if wanted == 'fp32' else f' --precision {wanted}'}"
+                f"{self.name} is a bundle in {own}, but a run in {precision} needs one in {needed}: "
+                f"choose --precision {own}, or export one: "
+                f"{self.export_command}{'' if needed == 'fp32' else f' --precision {needed}'}"
             )
 
 
 def precision_of_bundle(precision: Precision) -> Precision:
-    """The precision that a bundle must have for a run in that one: bf16 is a provider's way with fp32."""
+    """Returns the precision that a bundle must have for a run in `precision`.
+
+    A run in bf16 needs a bundle in fp32, which the provider computes in bf16.
+    """
     return "fp32" if precision == "bf16" else precision
 
 
@@ -114,6 +118,6 @@ def _read(path: Path) -> bytes | Assembled:
             raise BundleFormatError(f"{path.name}: it is larger than any bundle: give the .onnx file of an export")
         return path.read_bytes()
     except FileNotFoundError:
-        raise BundleNotFoundError(f"no bundle {path}: the command `info` lists the bundles there are") from None
+        raise BundleNotFoundError(f"there is no bundle {path}: the command `info` lists all bundles") from None
     except OSError as error:
         raise BundleFormatError(f"{path.name}: it cannot be read ({error.strerror}): check the path") from None

@@ -1,4 +1,8 @@
-"""What a dream climbs: layers with signs, and within a layer single channels, picked ones, or a guide's."""
+"""The weights of channels in a layer's loss: single channels, those picked by their activation, or a guide's.
+
+In this module, channel weights and channel means are float32 [channels]: all layers' channels, one layer after another
+in the bundle's order.
+"""
 
 from __future__ import annotations
 
@@ -12,34 +16,41 @@ from ...models.arrays import Floats
 from ...models.contract import Layer
 from ..errors import SettingsError
 
+# layer -> (channel, sign) of each chosen channel
 Channels = Mapping[str, tuple[tuple[int, float], ...]]
 
 
 @dataclass(frozen=True)
 class Pick:
-    """The `count` channels of each layer that the picture excites most (`strongest`) or least (`weakest`)."""
+    """The choice of the `count` channels of each layer that a picture activates most or least.
+
+    `which` is `strongest` or `weakest`.
+    """
 
     which: str
     count: int
 
 
 def parse_channels(texts: Sequence[str]) -> Channels:
-    """Reads `mixed2:12,-40` (channel 12 up, channel 40 down), one layer a text. Raises SettingsError."""
+    """Parses texts such as `mixed2:12,-40` (raise channel 12, lower channel 40), one for each layer.
+
+    Raises SettingsError.
+    """
     channels: dict[str, tuple[tuple[int, float], ...]] = {}
     for text in texts:
         layer, _, numbers = text.partition(":")
         parts = [part.strip() for part in numbers.split(",")]
         if not layer or layer in channels or not all(re.fullmatch(r"[+-]?\d{1,6}", part) for part in parts):
-            raise SettingsError(f"channels {text!r}: write a layer once, as in mixed2:12,-40")
-        # The sign is read as text, so that -0 lowers channel 0.
+            raise SettingsError(f"channels {text!r}: write each layer once, as in mixed2:12,-40")
+        # The sign is taken from the text, so that -0 lowers channel 0.
         channels[layer] = tuple((int(part.lstrip("+-")), -1.0 if part[0] == "-" else 1.0) for part in parts)
         if len({channel for channel, _ in channels[layer]}) < len(parts):
-            raise SettingsError(f"channels {text!r}: write a channel once, as in mixed2:12,-40")
+            raise SettingsError(f"channels {text!r}: write each channel once, as in mixed2:12,-40")
     return channels
 
 
 def parse_pick(text: str) -> Pick:
-    """Reads `strongest:5` or `weakest:1`. Raises SettingsError."""
+    """Parses `strongest:5` or `weakest:1`; the count defaults to 1. Raises SettingsError."""
     which, _, count = text.partition(":")
     if which not in ("strongest", "weakest") or not re.fullmatch(r"[1-9]\d{0,5}", count or "1"):
         raise SettingsError(f"pick {text!r}: write strongest:5 or weakest:5")
@@ -47,14 +58,15 @@ def parse_pick(text: str) -> Pick:
 
 
 def plain_weights(layers: tuple[Layer, ...]) -> Floats:
-    """Weights that make every layer's loss the mean over its channels, as a bundle has them by default."""
+    """Returns weights [channels] that make every layer's loss the mean over its channels: a bundle's default."""
     return np.concatenate([np.full(layer.channels, 1 / layer.channels, np.float32) for layer in layers])
 
 
 def chosen_channels(layers: tuple[Layer, ...], channels: Channels) -> Floats:
-    """Weights that make a layer's loss the signed mean over the channels chosen; other layers keep theirs.
+    """Returns weights [channels] that make a layer's loss the signed mean over its chosen channels.
 
-    Raises SettingsError for a layer or a channel that the bundle does not have.
+    Layers without chosen channels keep the mean over all their channels. Raises SettingsError for a layer or a channel
+    that the bundle does not have.
     """
     weights = dict(zip([layer.name for layer in layers], _split(plain_weights(layers), layers), strict=True))
     for name, members in channels.items():
@@ -70,44 +82,50 @@ def chosen_channels(layers: tuple[Layer, ...], channels: Channels) -> Floats:
 
 
 def picked_channels(layers: tuple[Layer, ...], layer_weights: Floats, means: Floats, pick: Pick) -> Floats:
-    """Weights for the channels that a picture excites most or least, given its channel means.
+    """Returns weights [channels] for the channels that a picture activates most or least.
 
-    A channel that the picture does not excite at all has no gradient and is never picked. Raises SettingsError where
-    no layer that has a weight has such a channel.
+    `means` [channels] are the picture's channel means, and `layer_weights` [layers] those of the run. A channel that
+    the picture does not activate at all has no gradient and is never picked. Raises SettingsError where that is the
+    case for every channel of the layers with a weight.
     """
     parts = []
-    for layer, excited in zip(layers, _split(means, layers), strict=True):
-        order = np.argsort(excited, kind="stable")
-        alive = order[excited[order] > 0]
-        members = alive[: -pick.count - 1 : -1] if pick.which == "strongest" else alive[: pick.count]
+    for layer, activations in zip(layers, _split(means, layers), strict=True):
+        order = np.argsort(activations, kind="stable")
+        active = order[activations[order] > 0]
+        members = active[: -pick.count - 1 : -1] if pick.which == "strongest" else active[: pick.count]
         part = np.zeros(layer.channels, np.float32)
         part[members] = 1 / max(1, len(members))
         parts.append(part)
-    if not _is_weighted(parts, layer_weights):
-        raise SettingsError("the picture excites no channel of these layers: choose other layers, or no --pick")
+    if not _has_weight(parts, layer_weights):
+        raise SettingsError(
+            "the picture activates no channel of these layers: choose other layers, or leave out --pick"
+        )
     return np.concatenate(parts)
 
 
 def guided_channels(layers: tuple[Layer, ...], layer_weights: Floats, guide_means: Floats, means: Floats) -> Floats:
-    """Weights that climb what a guide has more of than the picture, and nothing else.
+    """Returns weights [channels] for the channels that a guide activates more than the picture does.
 
-    Each layer's weights are the surplus of the guide's channel means over the picture's, with a sum of 1 (after
-    crowsonkb's deep_dream, which takes the guide's sums alone). Raises SettingsError where that is nothing in the
-    layers that have a weight.
+    Each layer's weights are proportional to the surplus of the guide's channel means [channels] over the picture's, and
+    sum to 1 (after crowsonkb's deep_dream, which takes the guide's sums alone). Raises SettingsError where there is no
+    surplus in any layer with a weight; `layer_weights` are those of the run, [layers].
     """
     parts = []
     for guide, own in zip(_split(guide_means, layers), _split(means, layers), strict=True):
         surplus = np.maximum(guide - own, 0)
         parts.append(surplus / max(float(surplus.sum()), 1e-12))
-    if not _is_weighted(parts, layer_weights):
-        raise SettingsError("the guide has nothing more than the picture in these layers: choose another guide")
+    if not _has_weight(parts, layer_weights):
+        raise SettingsError(
+            "the guide activates no channel of these layers more than the picture does: choose another guide"
+        )
     return np.concatenate(parts).astype(np.float32)
 
 
-def _is_weighted(parts: list[Floats], layer_weights: Floats) -> bool:
-    """Whether a layer that has a weight has a channel that has one."""
+def _has_weight(parts: list[Floats], layer_weights: Floats) -> bool:
+    """Whether some channel has a weight, within a layer that has a weight itself."""
     return any(weight and part.any() for part, weight in zip(parts, layer_weights, strict=True))
 
 
 def _split(values: Floats, layers: tuple[Layer, ...]) -> list[Floats]:
+    """Splits an array [channels] into one array for each layer."""
     return np.split(values, np.cumsum([layer.channels for layer in layers])[:-1])

@@ -1,4 +1,4 @@
-"""Which bundle a dream uses when the user names one, a preset, or nothing."""
+"""The choice of the bundle that a dream uses: by name, by preset, or by default; and the list of all bundles."""
 
 from __future__ import annotations
 
@@ -14,45 +14,49 @@ from ..settings.presets import Preset
 from ..settings.settings import Precision
 from .bundle import Bundle, precision_of_bundle
 
-_IMAGENET = "for ImageNet weights: onnxdream export --model {backbone} (needs onnxdream[export])"
+_IMAGENET_HINT = "for ImageNet weights: onnxdream export --model {backbone} (needs onnxdream[export])"
 
 
 def choose_bundle(
     name: str | None, precision: Precision | None = None, preset: Preset | None = None, layers: Collection[str] = ()
 ) -> Bundle:
-    """The bundle of that path or name; without one the one that a preset takes; without either the newest exported.
+    """Returns the bundle of that path or name, else the one for the preset, else the default one.
 
-    A look takes the built-in bundle that it is made for; any other preset the newest exported bundle that has its
-    layers, objective and border, else a built-in one. Without a name and a preset it is the newest exported bundle of
-    other than random weights, else the first built-in one; where some `layers` are asked for, the first of these that
-    has them, if there is one. A bundle that is not named has the precision that a run in `precision` takes (None:
-    fp32).
+    A look (a preset made for photographs) uses the built-in bundle that it is made for. Any other preset uses the
+    newest exported bundle that has its layers, objective and border, else such a built-in one. The default is the
+    newest exported bundle whose weights are not random, else the first built-in one; `layers` restricts that choice to
+    bundles that have all of these layers, where there are any. A bundle chosen without a name has the precision that a
+    run in `precision` needs (None: fp32).
 
-    Raises BundleError, and SettingsError where `precision` and a bundle that is named do not fit, or no bundle has
-    what the preset needs.
+    Raises BundleError, and SettingsError where a named bundle does not fit `precision`, or no bundle fits the preset.
     """
     if name is not None:
         bundle = Bundle.load(library.find_bundle(name))
         if precision:
             bundle.require_precision(precision)
         return bundle
-    wanted = precision_of_bundle(precision or "fp32")
+    needed = precision_of_bundle(precision or "fp32")
     if preset is not None:
-        return _of_preset(preset, wanted)
-    first = None
-    for bundle in _by_preference(wanted):
-        first = first or bundle
+        return _bundle_for_preset(preset, needed)
+    default = None
+    for bundle in _default_bundles(needed):
+        default = default or bundle
         if set(layers) <= set(bundle.metadata.layer_names):
             return bundle
-    if first is None:
-        raise BundleNotFoundError(f"no bundle of {wanted} is here: make one with onnxdream export --precision {wanted}")
-    return first
+    if default is None:
+        raise BundleNotFoundError(
+            f"there is no bundle in {needed}: make one with onnxdream export --precision {needed}"
+        )
+    return default
 
 
-def _by_preference(precision: Precision) -> Iterator[Bundle]:
-    """The bundles of a precision: exported ones, newest first, the built-in ones, and those of random weights."""
+def _default_bundles(precision: Precision) -> Iterator[Bundle]:
+    """Yields the bundles of a precision, the preferred ones first.
+
+    Exported bundles come first, the newest before older ones, then the built-in ones, then those with random weights.
+    """
     random = []
-    for bundle in _exported():
+    for bundle in _exported_bundles():
         if bundle.metadata.precision == precision and bundle.metadata.weights.source == "random":
             random.append(bundle)
         elif bundle.metadata.precision == precision:
@@ -62,44 +66,45 @@ def _by_preference(precision: Precision) -> Iterator[Bundle]:
     yield from random
 
 
-def _of_preset(preset: Preset, precision: Precision) -> Bundle:
+def _bundle_for_preset(preset: Preset, precision: Precision) -> Bundle:
     if preset.bundle is not None and precision == "fp32":
         return Bundle.built_in(preset.bundle)
-    for bundle in (*_exported(), *map(Bundle.load, library.built_in_bundles())):
+    for bundle in (*_exported_bundles(), *map(Bundle.load, library.built_in_bundles())):
         if bundle.metadata.precision == precision and preset.is_made_for(bundle.metadata):
             return bundle
     command = preset.export_command + ("" if precision == "fp32" else f" --precision {precision}")
-    raise SettingsError(f"no bundle here has what preset {preset.name} climbs: make one with {command}")
+    raise SettingsError(f"no bundle fits preset {preset.name}: make one with {command}")
 
 
-def _exported() -> Iterator[Bundle]:
-    """The bundles of the library that can be used, newest first."""
+def _exported_bundles() -> Iterator[Bundle]:
+    """Yields the usable bundles of the user's library, the newest first."""
     for path in library.bundle_paths():
         try:
             yield Bundle.load(path)
         except BundleError:
-            continue  # `info` shows what is wrong with it
+            continue  # the command `info` shows what is wrong with it
 
 
 def display_name(bundle: Bundle) -> str:
-    """What the user knows a bundle as."""
+    """Returns a bundle's name as it is shown to the user."""
     return f"{bundle.name}, built in" if bundle.is_built_in else bundle.name
 
 
 def describe(bundle: Bundle) -> list[str]:
-    """Lines for the user: which bundle it is, and what to know of random weights."""
-    facts = bundle.metadata
-    kind = f"{facts.weights.title} weights" + ("" if facts.precision == "fp32" else f", {facts.precision}")
-    lines = [f"model: {display_name(bundle)} ({facts.backbone}, {', '.join(facts.layer_names)}; {kind})"]
-    if facts.weights.source == "random":
-        hint = _IMAGENET.format(backbone=facts.backbone)
+    """Returns lines for the user: what the bundle is, and a warning where its weights are random."""
+    metadata = bundle.metadata
+    weights = f"{metadata.weights.title} weights" + ("" if metadata.precision == "fp32" else f", {metadata.precision}")
+    layers = ", ".join(metadata.layer_names)
+    lines = [f"model: {display_name(bundle)} ({metadata.backbone}, {layers}; {weights})"]
+    if metadata.weights.source == "random":
+        hint = _IMAGENET_HINT.format(backbone=metadata.backbone)
         lines.append(f"its weights are random: it dreams textures that mean nothing; {hint}")
     return lines
 
 
 @dataclass(frozen=True)
 class BundleEntry:
-    """A line of the list of bundles; `problem` says why one cannot be used."""
+    """An entry in the list of bundles; `problem` is the reason why it cannot be used, else empty."""
 
     name: str
     path: str
@@ -110,7 +115,7 @@ class BundleEntry:
     problem: str = ""
 
     def row(self) -> tuple[str, ...]:
-        """The line's text, column by column."""
+        """Returns the entry as a row of a table: name, layers or problem, objective, weights, size."""
         return (
             self.name,
             ", ".join(self.layers) or self.problem,
@@ -121,7 +126,7 @@ class BundleEntry:
 
 
 def list_bundles() -> list[BundleEntry]:
-    """Every bundle at hand: the built-in ones, and those of the library, newest first."""
+    """Lists every bundle: the built-in ones, then those of the user's library, the newest first."""
     return [_entry(path) for path in (*library.built_in_bundles(), *library.bundle_paths())]
 
 
@@ -130,17 +135,18 @@ def _entry(path: Path) -> BundleEntry:
         bundle = Bundle.load(path)
     except BundleError as error:
         return BundleEntry(path.stem, str(path), problem=str(error))
-    facts, megabytes = bundle.metadata, round(len(bundle.data) / 1e6, 1)
-    return BundleEntry(path.stem, str(path), facts.layer_names, facts.objective, facts.weights.title, megabytes)
+    metadata, megabytes = bundle.metadata, round(len(bundle.data) / 1e6, 1)
+    weights = metadata.weights.title
+    return BundleEntry(path.stem, str(path), metadata.layer_names, metadata.objective, weights, megabytes)
 
 
 def bundle_of(source: SourceFile) -> Bundle:
-    """The very bundle of a record, looked for where it was, among the built-in ones and in the library.
+    """Returns the bundle that a record names by its hash.
 
-    Raises RecordError.
+    It is looked for at its recorded path, among the built-in bundles and in the user's library. Raises RecordError.
     """
-    places = [Path(source.path)] if source.path else []
-    for path in [*places, *library.built_in_bundles(), *library.bundle_paths()]:
+    recorded = [Path(source.path)] if source.path else []
+    for path in [*recorded, *library.built_in_bundles(), *library.bundle_paths()]:
         try:
             bundle = Bundle.load(path)
         except BundleError:
@@ -148,6 +154,6 @@ def bundle_of(source: SourceFile) -> Bundle:
         if bundle.sha256 == source.sha256:
             return bundle
     raise RecordError(
-        f"the bundle {source.name} (SHA-256 {source.sha256[:12]}…) is not here: put the file into "
+        f"the bundle {source.name} (SHA-256 {source.sha256[:12]}…) was not found: copy its file into "
         f"{library.bundle_folder()}"
     )

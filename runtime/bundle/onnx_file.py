@@ -1,6 +1,6 @@
-"""What an ONNX file says of itself, read without the onnx package and before onnxruntime sees it.
+"""Reading, checking and changing ONNX files without the onnx package, before onnxruntime loads them.
 
-Only what decides whether a file is a safe bundle is judged; the weights stay the bytes that they are.
+Only what decides whether a file is a safe bundle is checked; the bytes of the weights are left unchanged.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from ..provider.onnx_graph import EXTERNAL, UNDEFINED, message_class
 
 _MAX_IR = 9
 _MAX_OPSET = 18
-_OWN_DOMAINS = ("", "ai.onnx")
-# Of a graph without its weights; well above the largest backbone's.
+# The names of the domain of ONNX's own operators.
+_ONNX_DOMAINS = ("", "ai.onnx")
+# The largest graph without its weights; well above the largest backbone's.
 _MAX_GRAPH_BYTES = 2**26
+_NOT_ONNX = "it is not an ONNX file, or it is cut short: copy or export it again"
 
 
 @dataclass(frozen=True)
@@ -33,27 +35,27 @@ class ModelFile:
 
 
 def read_model_file(data: bytes) -> ModelFile:
-    """Reads and judges an ONNX file: plain operators, no external data, versions that onnxruntime 1.18 loads.
+    """Reads an ONNX file, and checks that it is safe and that onnxruntime 1.18 can load it.
 
-    Raises BundleFormatError.
+    It must have plain ONNX operators only, no external data, and supported versions. Raises BundleFormatError.
     """
     model = _parsed(data)
     if not model.ir_version or not model.graph.node:
-        raise BundleFormatError("it is no ONNX file, or cut short: copy or export it again")
+        raise BundleFormatError(_NOT_ONNX)
     if model.ir_version > _MAX_IR:
         raise BundleFormatError(f"its IR version {model.ir_version} is above {_MAX_IR}: export it again")
     for opset in model.opset_import:
-        _refuse_foreign(opset.domain)
+        _require_onnx_domain(opset.domain)
         if opset.version > _MAX_OPSET:
             raise BundleFormatError(f"its opset {opset.version} is above {_MAX_OPSET}: export it again")
     if model.functions:
         raise BundleFormatError("it defines functions of its own, which a bundle never does: export it again")
-    _refuse_unsafe(model.graph)
+    _require_safe(model.graph)
     return ModelFile({entry.key: entry.value for entry in model.metadata_props})
 
 
 def in_form(source: bytes | Assembled, form: str) -> bytes:
-    """The ONNX file with its graph in another form, as `contract` describes; as it is where it has no such form.
+    """Returns the ONNX file with its graph in another form, as `contract` describes; unchanged if it has no such form.
 
     Raises BundleFormatError.
     """
@@ -61,22 +63,22 @@ def in_form(source: bytes | Assembled, form: str) -> bytes:
     entries = {entry.key: entry.value for entry in model.metadata_props}
     if form_key(form) not in entries:
         return source.whole if isinstance(source, Assembled) else source
-    formed = message_class("Model")(ir_version=model.ir_version, opset_import=model.opset_import)
-    _parse(formed.graph, _decompressed(entries[form_key(form)]))
-    _refuse_unsafe(formed.graph)
+    result = message_class("Model")(ir_version=model.ir_version, opset_import=model.opset_import)
+    _parse(result.graph, _decompressed(entries[form_key(form)]))
+    _require_safe(result.graph)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     if not isinstance(source, Assembled):
-        _fill_in(formed.graph, weights)
-        return bytes(formed.SerializeToString())
-    _leave_out(formed.graph, source.names)
-    _fill_in(formed.graph, weights)
-    graph = formed.graph.SerializeToString()
-    formed.ClearField("graph")
-    return source.with_graph(formed.SerializeToString(), graph)
+        _fill_in(result.graph, weights)
+        return bytes(result.SerializeToString())
+    _leave_out(result.graph, source.names)
+    _fill_in(result.graph, weights)
+    graph = result.graph.SerializeToString()
+    result.ClearField("graph")
+    return source.with_graph(result.SerializeToString(), graph)
 
 
 def without_default(data: bytes, name: str) -> bytes:
-    """The ONNX file without the initializer that gives an input its default: it must be fed from now on.
+    """Returns the ONNX file without an input's default value, an initializer; the input must then always be fed.
 
     Raises BundleFormatError.
     """
@@ -98,24 +100,25 @@ def _parsed(data: bytes) -> Any:
 def _parse(message: Any, data: bytes) -> None:
     try:
         message.ParseFromString(data)
-    except (DecodeError, UnicodeDecodeError):  # the second from protobuf's pure Python form only
-        raise BundleFormatError("it is no ONNX file, or cut short: copy or export it again") from None
+    except (DecodeError, UnicodeDecodeError):  # only protobuf's pure Python version raises UnicodeDecodeError
+        raise BundleFormatError(_NOT_ONNX) from None
 
 
 def _decompressed(text: str) -> bytes:
+    """Returns the bytes of a graph from base64 of their zlib compression. Raises BundleFormatError."""
     try:
-        packed = base64.b64decode(text, validate=True)
+        compressed = base64.b64decode(text, validate=True)
         inflater = zlib.decompressobj()
-        found = inflater.decompress(packed, _MAX_GRAPH_BYTES)
+        graph = inflater.decompress(compressed, _MAX_GRAPH_BYTES)
     except (binascii.Error, ValueError, zlib.error):
         raise BundleFormatError("a form of its graph is damaged: copy or export it again") from None
     if not inflater.eof:
         raise BundleFormatError("a form of its graph is cut short or far too large: copy or export it again")
-    return found
+    return graph
 
 
 def _fill_in(graph: Any, weights: Mapping[str, Any]) -> None:
-    """Puts the weights where only their names are."""
+    """Fills in the initializers that are only named in the graph, from tensors by their names."""
     for tensor in graph.initializer:
         if tensor.data_type == UNDEFINED:
             if tensor.name not in weights:
@@ -124,35 +127,38 @@ def _fill_in(graph: Any, weights: Mapping[str, Any]) -> None:
 
 
 def _leave_out(graph: Any, names: Collection[str]) -> None:
-    """Takes away what only names a weight that lies beside the graph."""
+    """Removes the initializers that are only named in the graph, and whose weights are stored beside it."""
     kept = [tensor for tensor in graph.initializer if tensor.data_type != UNDEFINED or tensor.name not in names]
     del graph.initializer[:]
     graph.initializer.extend(kept)
 
 
-def _refuse_unsafe(graph: Any) -> None:
+def _require_safe(graph: Any) -> None:
+    """Raises BundleFormatError where a graph, or one within it, has external data or operators other than ONNX's."""
     for tensor in graph.initializer:
-        _refuse_external(tensor)
+        _require_internal(tensor)
     for sparse in graph.sparse_initializer:
-        _refuse_external(sparse.values)
-        _refuse_external(sparse.indices)
+        _require_internal(sparse.values)
+        _require_internal(sparse.indices)
     for node in graph.node:
-        _refuse_foreign(node.domain)
+        _require_onnx_domain(node.domain)
         for attribute in node.attribute:
             for tensor in (attribute.t, *attribute.tensors):
-                _refuse_external(tensor)
+                _require_internal(tensor)
             for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                _refuse_external(sparse.values)
-                _refuse_external(sparse.indices)
+                _require_internal(sparse.values)
+                _require_internal(sparse.indices)
             for inner in (attribute.g, *attribute.graphs):
-                _refuse_unsafe(inner)
+                _require_safe(inner)
 
 
-def _refuse_external(tensor: Any) -> None:
+def _require_internal(tensor: Any) -> None:
     if tensor.external_data or tensor.data_location == EXTERNAL:
         raise BundleFormatError("it keeps data in other files, which a bundle never does: export it again")
 
 
-def _refuse_foreign(domain: str) -> None:
-    if domain not in _OWN_DOMAINS:
-        raise BundleFormatError(f"it needs operators of {domain!r}, a bundle has plain ONNX ones only: export it again")
+def _require_onnx_domain(domain: str) -> None:
+    if domain not in _ONNX_DOMAINS:
+        raise BundleFormatError(
+            f"it uses operators of {domain!r}, but a bundle has plain ONNX operators only: export it again"
+        )

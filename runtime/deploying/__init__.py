@@ -1,1 +1,1 @@
-"""A folder for a device: what is in it, and how it is checked there."""
+"""The folder that is deployed to a device: its files, and the checks that are made there."""

@@ -1,6 +1,6 @@
-"""A deployed folder: what lies in it, and how it is read on a machine that does not trust it.
+"""The format of a deployed folder, and reading such a folder without trusting it.
 
-Its files lie flat beside each other. `SHA256SUMS` lists all of them, as sha256sum does; `deployment.json` tells the
+The folder has no subfolders. `SHA256SUMS` lists all its files in the format of sha256sum; `deployment.json` states the
 target, the bundle's name, and what the bundle computes on a reference picture.
 """
 
@@ -30,18 +30,17 @@ _FORMAT = 1
 _MAX_MANIFEST_BYTES = 2**16
 _MAX_FACTS_BYTES = 2**24
 _MAX_BYTES = 2**30  # of any file; no bundle is larger
-_CHUNK = 2**20
-# No folders, nothing hidden, nothing that a terminal or a shell takes for more than a name.
+# Excludes folders, hidden files, and characters with a meaning to a shell or a terminal.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,200}")
 _LINE = re.compile(rf"([0-9a-f]{{64}}) [ *]({_NAME.pattern})")
 
 
 class DeploymentError(DreamError):
-    """Base of what is wrong with a deployed folder."""
+    """Base class of errors about a deployed folder."""
 
 
 class DeploymentFormatError(DeploymentError, ValueError):
-    """The folder is none that `deploy` made, or no longer as it was made."""
+    """The folder was not made by `deploy`, or has changed since."""
 
 
 class DeploymentReadError(DeploymentError, OSError):
@@ -54,10 +53,11 @@ class DeploymentWriteError(DeploymentError, OSError):
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of device: what it has, the Python it needs as an expression, and what to install there.
+    """A kind of device that a folder is deployed for.
 
-    `extra` is onnxdream's own where the public index has all of it. A Jetson has none: `jetson_index` has its
-    onnxruntime. `providers` are those that must work.
+    `title` describes it, `python` is a Python expression that is true for the versions it supports, and `providers`
+    are those that must work there. `extra` is the extra of onnxdream to install where the public package index has
+    everything; for a Jetson, `jetson_index` is the index that has its onnxruntime.
     """
 
     title: str
@@ -90,7 +90,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Deployment:
-    """What `deployment.json` tells: the onnxdream that deployed, for which target, and the reference."""
+    """The content of `deployment.json`: onnxdream's version, the target, the bundle's file name, and the reference."""
 
     version: str
     target: str
@@ -98,28 +98,31 @@ class Deployment:
     reference: Reference
 
     def to_json(self) -> str:
+        """Returns the text of `deployment.json`."""
         facts = {"format": _FORMAT, "onnxdream": self.version, "target": self.target, "bundle": self.bundle}
         return json.dumps({**facts, "reference": self.reference.to_facts()}, indent=1)
 
     @classmethod
     def from_json(cls, data: bytes) -> Deployment:
-        """Raises DeploymentFormatError."""
+        """Reads and checks the bytes of `deployment.json`. Raises DeploymentFormatError."""
         damaged = DeploymentFormatError(f"{FACTS} is damaged: copy the folder again, or deploy it again")
         try:
             facts = decoded_json(_Facts, data, {Reference: Reference.from_facts})
         except ValueError:
             raise damaged from None
         if facts.format > _FORMAT:
-            raise DeploymentFormatError(f"{FACTS} is of a newer onnxdream: run the one in the folder, by {RUN}")
-        names = _NAME.fullmatch(facts.bundle) and _NAME.fullmatch(facts.onnxdream)
-        if facts.format != _FORMAT or facts.target not in TARGETS or not names:
+            raise DeploymentFormatError(
+                f"{FACTS} was written by a newer onnxdream: run the one in the folder with {RUN}"
+            )
+        has_names = _NAME.fullmatch(facts.bundle) and _NAME.fullmatch(facts.onnxdream)
+        if facts.format != _FORMAT or facts.target not in TARGETS or not has_names:
             raise damaged
         return cls(facts.onnxdream, facts.target, facts.bundle, facts.reference)
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """`deployment.json` as it is written."""
+    """The fields of `deployment.json` as they are written."""
 
     format: int
     onnxdream: str
@@ -129,18 +132,18 @@ class _Facts:
 
 
 def manifest(files: Mapping[str, bytes]) -> bytes:
-    """The text that `sha256sum --check` reads."""
+    """Returns the content of `SHA256SUMS`, which `sha256sum --check` reads, for files by their names."""
     return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items())).encode()
 
 
 def plain_name(name: str) -> str:
-    """A file's name in a deployed folder: that name, its odd characters replaced."""
+    """Returns a file's name for a deployed folder, with special characters replaced."""
     plain = re.sub(r"[^A-Za-z0-9._+-]", "_", name)[-200:].lstrip("._+-")
     return plain if _NAME.fullmatch(plain) else f"bundle-{plain}"
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
-    """Names and SHA-256 of a folder's files. Raises DeploymentFormatError and DeploymentReadError."""
+    """Returns the names and SHA-256 of a folder's files. Raises DeploymentFormatError and DeploymentReadError."""
     try:
         text = _read_regular(folder, MANIFEST, _MAX_MANIFEST_BYTES).decode("ascii")
     except UnicodeDecodeError:
@@ -162,17 +165,20 @@ def read_manifest(folder: Path) -> dict[str, str]:
 
 
 def read_deployment(folder: Path, listed: Mapping[str, str]) -> Deployment:
-    """What a folder with these files tells of itself. Raises DeploymentFormatError and DeploymentReadError."""
-    deployed = Deployment.from_json(read_listed(folder, FACTS, listed, _MAX_FACTS_BYTES))
-    if deployed.bundle not in listed:
-        raise DeploymentFormatError(f"{MANIFEST} does not list {deployed.bundle}: copy the folder again")
-    return deployed
+    """Reads `deployment.json` of a folder with the listed files, SHA-256 by name.
+
+    Raises DeploymentFormatError and DeploymentReadError.
+    """
+    deployment = Deployment.from_json(read_listed(folder, FACTS, listed, _MAX_FACTS_BYTES))
+    if deployment.bundle not in listed:
+        raise DeploymentFormatError(f"{MANIFEST} does not list {deployment.bundle}: copy the folder again")
+    return deployment
 
 
-def read_listed(folder: Path, name: str, listed: Mapping[str, str], most_bytes: int = _MAX_BYTES) -> bytes:
-    """A file's bytes, if they are as listed. Raises DeploymentFormatError and DeploymentReadError."""
+def read_listed(folder: Path, name: str, listed: Mapping[str, str], max_bytes: int = _MAX_BYTES) -> bytes:
+    """Returns a file's bytes if they have the listed SHA-256. Raises DeploymentFormatError and DeploymentReadError."""
     try:
-        data = _read_regular(folder, name, most_bytes)
+        data = _read_regular(folder, name, max_bytes)
     except (FileNotFoundError, NotADirectoryError):
         raise DeploymentFormatError(f"{name} is missing: copy the folder again") from None
     if hashlib.sha256(data).hexdigest() != listed[name]:
@@ -180,25 +186,25 @@ def read_listed(folder: Path, name: str, listed: Mapping[str, str], most_bytes: 
     return data
 
 
-def _read_regular(folder: Path, name: str, most_bytes: int) -> bytes:
-    """The bytes of a plain file, never those that a link points to, nor of a pipe or a device.
+def _read_regular(folder: Path, name: str, max_bytes: int) -> bytes:
+    """Returns the bytes of a plain file; refuses links, pipes and devices.
 
     Raises FileNotFoundError, NotADirectoryError, DeploymentFormatError and DeploymentReadError.
     """
     path = folder / name
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):  # before it is opened: a device may act on that
-            raise DeploymentFormatError(f"{name} is no plain file, but a link or a device: copy the folder again")
+        if not stat.S_ISREG(path.lstat().st_mode):  # before it is opened, since opening a device may act on it
+            raise DeploymentFormatError(f"{name} is not a plain file, but a link or a device: copy the folder again")
         with open(os.open(path, flags), "rb") as file:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode):
-                raise DeploymentFormatError(f"{name} is no plain file: copy the folder again")
-            if state.st_size > most_bytes:
-                raise DeploymentFormatError(f"{name} is larger than any that is deployed: copy the folder again")
-            return file.read(most_bytes + 1)
+                raise DeploymentFormatError(f"{name} is not a plain file: copy the folder again")
+            if state.st_size > max_bytes:
+                raise DeploymentFormatError(f"{name} is larger than any file that is deployed: copy the folder again")
+            return file.read(max_bytes + 1)
     except (FileNotFoundError, NotADirectoryError, DeploymentError):
         raise
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "the path holds a zero byte"
+        reason = getattr(error, "strerror", None) or "the path contains a zero byte"
         raise DeploymentReadError(f"{name} cannot be read ({reason}): check the folder's permissions") from None

@@ -1,4 +1,7 @@
-"""What a bundle computes on a picture that is kept, so that another machine's results can be compared with it."""
+"""The reference of a deployment: a picture with the losses and the gradient that a bundle computed on it.
+
+A device computes them again and compares, so that a machine or a provider that computes wrongly is found.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +22,28 @@ from ..image.scaling import Scale
 from ..provider.machine import Machine, usable_threads
 from ..settings.settings import Precision
 
-# Small, so that a deployment stays small, and with different sides, so that swapped ones show.
+# In pixels: small, so that a deployment stays small, and with different sides, so that swapped sides are noticed.
 _HEIGHT, _WIDTH = 64, 96
 _MAX_SIDE = 4096
 _MAX_LAYERS = 1000
-# A loss of nothing differs from another by no more than this.
+# Added to a reference loss before an error is divided by it, so that a loss of 0 can be compared, too.
 _ATOL = 1e-6
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a machine may be off: |a - b| / |b| of each layer's loss at most, the gradients' cosine at least."""
+    """How far a machine's results may differ from the reference.
+
+    `loss_error` is the largest relative error |a - b| / |b| of a layer's loss, `cosine` the smallest cosine of the
+    angle between the gradients.
+    """
 
     loss_error: float
     cosine: float
 
 
-# fp32 as the export's own verification has it. The others keep what a dream's look follows: the gradient's direction.
+# fp32 is as in the export's verification. Lower precisions need only keep the gradient's direction, which shapes a
+# dream.
 TOLERANCES: dict[Precision, Tolerance] = {
     "fp32": Tolerance(1e-4, 0.9999),
     "mixed": Tolerance(2e-2, 0.98),
@@ -46,19 +54,19 @@ TOLERANCES: dict[Precision, Tolerance] = {
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a machine is off: the largest relative error of a loss, and the gradients' cosine."""
+    """How far a machine's results differ: the largest relative error of a loss, and the cosine of the gradients."""
 
     loss_error: float
     cosine: float
 
     def meets(self, tolerance: Tolerance) -> bool:
-        """False for what is no number, too."""
+        """Whether the difference is within a tolerance; False for NaN, too."""
         return self.loss_error <= tolerance.loss_error and self.cosine >= tolerance.cosine
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A picture (HWC, uint8), and the losses [layers] and gradient [3, height, width] of it with all layers climbed."""
+    """A picture, uint8 [height, width, 3], and its losses and gradient with a weight of 1 for every layer."""
 
     picture: NDArray[np.uint8]
     losses: Losses
@@ -66,30 +74,30 @@ class Reference:
 
     @classmethod
     def of(cls, bundle: Bundle) -> Reference:
-        """The reference of a bundle, computed here by the CPU provider. Raises DreamError and BundleError."""
+        """Computes the reference of a bundle with the CPU provider. Raises DreamError and BundleError."""
         smallest_height, smallest_width = bundle.metadata.smallest_size
-        picture = _picture(max(_HEIGHT, smallest_height), max(_WIDTH, smallest_width))
+        picture = _test_picture(max(_HEIGHT, smallest_height), max(_WIDTH, smallest_width))
         losses, gradient = _evaluate(bundle, picture, Machine("cpu", usable_threads(), bundle.precision))
         return cls(picture, losses, gradient)
 
     @classmethod
     def from_facts(cls, facts: Any) -> Reference:
-        """Reads what `to_facts` gave. Raises ValueError for anything else."""
+        """Reads what `to_facts` returned. Raises ValueError for anything else."""
         read = decoded(_Facts, facts)
         (height, width), count = read.size, len(read.losses)
         if not (1 <= height <= _MAX_SIDE and 1 <= width <= _MAX_SIDE and 1 <= count <= _MAX_LAYERS):
             raise ValueError("a reference of an impossible size")
         with np.errstate(over="ignore"):
             losses = np.array(read.losses, np.float32)
-        picture = _unpacked(read.picture, np.dtype(np.uint8), (height, width, 3))
-        gradient = _unpacked(read.gradient, np.dtype("<f4"), (3, height, width))
+        picture = _decoded_array(read.picture, np.dtype(np.uint8), (height, width, 3))
+        gradient = _decoded_array(read.gradient, np.dtype("<f4"), (3, height, width))
         reference = cls(picture, losses, gradient)
         if not reference.is_sound():
             raise ValueError("a reference that nothing can agree with")
         return reference
 
     def to_facts(self) -> dict[str, Any]:
-        """The reference as JSON takes it: the arrays' bytes as base64, the gradient's little-endian."""
+        """Returns the reference as plain data for JSON: arrays as base64, the gradient as little-endian float32."""
         return {
             "size": list(self.picture.shape[:2]),
             "losses": [float(loss) for loss in self.losses],
@@ -98,11 +106,11 @@ class Reference:
         }
 
     def is_sound(self) -> bool:
-        """Whether another result can be compared with it: finite, and with a gradient that points somewhere."""
+        """Whether other results can be compared with it: it is finite, and its gradient is not zero."""
         return bool(np.isfinite(self.losses).all() and np.isfinite(self.gradient).all() and self.gradient.any())
 
     def agreement(self, bundle: Bundle, machine: Machine) -> Agreement:
-        """Compares what that machine computes. Raises DreamError and BundleError."""
+        """Computes losses and gradient on a machine and compares them. Raises DreamError and BundleError."""
         losses, gradient = _evaluate(bundle, self.picture, machine)
         if losses.shape != self.losses.shape:
             return Agreement(math.inf, 0.0)
@@ -114,7 +122,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class _Facts:
-    """A reference as it is written: height and width, and arrays as base64."""
+    """The fields of a reference as they are written: height and width, the losses, and arrays as base64."""
 
     size: Size
     losses: tuple[float, ...]
@@ -123,14 +131,15 @@ class _Facts:
 
 
 def _evaluate(bundle: Bundle, picture: NDArray[np.uint8], machine: Machine) -> tuple[Losses, Image]:
+    """Returns the losses and the gradient of a picture, uint8 [height, width, 3], on a machine."""
     image = Scale.of(picture, 255.0, "backbone", bundle.metadata.input_range).to_image(picture)
     height, width = picture.shape[:2]
     weights = np.ones(len(bundle.metadata.layers), np.float32)
     return Session(bundle, height, width, machine).evaluate(image, weights)
 
 
-def _picture(height: int, width: int) -> NDArray[np.uint8]:
-    """Waves of several lengths under grain: something for every layer to answer to."""
+def _test_picture(height: int, width: int) -> NDArray[np.uint8]:
+    """Returns waves of several lengths with noise, uint8 [height, width, 3]: a picture that activates every layer."""
     y, x = np.mgrid[:height, :width].astype(np.float64)
     waves = [np.sin(x / 3 + y / 7), np.sin(y / 4 - x / 11), np.sin(np.hypot(x - width / 2, y - height / 2) / 2)]
     grain = np.random.default_rng(0).uniform(-1, 1, (height, width, 3))
@@ -140,9 +149,10 @@ def _picture(height: int, width: int) -> NDArray[np.uint8]:
     return picture
 
 
-def _unpacked(text: Any, kind: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def _decoded_array(text: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Returns an array of that dtype and shape from its bytes in base64. Raises ValueError."""
     try:
         data = base64.b64decode(text, validate=True)
     except binascii.Error:
-        raise ValueError("an array that is no base64") from None
-    return np.frombuffer(data, kind).reshape(shape)
+        raise ValueError("an array is not base64") from None
+    return np.frombuffer(data, dtype).reshape(shape)

@@ -1,1 +1,1 @@
-"""What a run computes on: the hardware, onnxruntime's providers and sessions, memory on the device."""
+"""The hardware, the onnxruntime providers and sessions, and the device memory that a run computes with."""

@@ -1,4 +1,4 @@
-"""The execution providers: one card for each, with all that tells it from the others."""
+"""onnxruntime's execution providers: one card for each, with everything in which it differs from the others."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .known_issues import KnownIssue, nvidia_issues
 from .machine import DeviceName, Machine
 from .options import Options, cuda_options, engine_folder, openvino_options, private_folder, tensorrt_options
 
-# onnxruntime's names of a provider and of those that take what it leaves, with their options.
-Chain = list[tuple[str, Options]]
+# onnxruntime's names of a provider and of those that run the operators it cannot, in that order, with their options.
+ProviderList = list[tuple[str, Options]]
 
 
 def _no_issues(failure: str, hardware: Hardware) -> Iterable[KnownIssue]:
@@ -27,18 +27,21 @@ def _no_issues(failure: str, hardware: Hardware) -> Iterable[KnownIssue]:
 class Provider:
     """An execution provider of onnxruntime.
 
-    `ort_name` is what onnxruntime calls it, `install` what to do where this onnxruntime lacks it, `chain` what a
-    session of a model in given sizes is opened with. `device` is where its tensors lie. `form` is the form of a
-    bundle's graph that it runs fastest (None: the portable one), on `processors` (none named: on all). One that
-    `folds_defaults` takes an input's default for a constant, and so would not hear of another value; one that
-    `optimizes` a graph itself is given it as it is. `auto` tries those of a rank, the lowest first.
-    `libraries` are those that pip may have put where the linker does not look; {cuda} stands for CUDA's major version.
+    `ort_name` is onnxruntime's name for it, and `install` says what to do where this onnxruntime lacks it.
+    `session_providers` returns the providers that a session is opened with, for a model, a machine and the sizes of the
+    model's symbolic dimensions. `device` is the memory that its tensors lie in. `form` is the form of a bundle's graph
+    that it runs fastest (None: the portable form), on `processors` as `platform.machine` names them (empty: on all).
+    A provider with `folds_defaults` compiles an input's default value into the graph as a constant, and would ignore
+    any other value. A provider with `optimizes` optimizes graphs itself: onnxruntime leaves them unchanged for it.
+    `auto` tries the providers that have an `auto_rank`, the lowest first. `libraries` are shared libraries that pip may
+    have installed where the linker does not search; {cuda} is replaced by CUDA's major version. `known_issues`
+    recognises known issues in the text of a failure.
     """
 
     name: ProviderName
     ort_name: str
     install: str
-    chain: Callable[[bytes, Machine, Mapping[str, int]], Chain]
+    session_providers: Callable[[bytes, Machine, Mapping[str, int]], ProviderList]
     device: DeviceName = "cpu"
     form: str | None = None
     processors: tuple[str, ...] = ()
@@ -49,26 +52,26 @@ class Provider:
     known_issues: Callable[[str, Hardware], Iterable[KnownIssue]] = _no_issues
 
 
-def _cpu_chain(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> Chain:
+def _cpu_providers(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> ProviderList:
     return [("CPUExecutionProvider", {})]
 
 
-def _openvino_chain(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> Chain:
+def _openvino_providers(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> ProviderList:
     return [("OpenVINOExecutionProvider", openvino_options(machine.precision, machine.threads))]
 
 
-def _cuda_chain(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> Chain:
+def _cuda_providers(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> ProviderList:
     budget = (machine.memory or default_budget("cuda")) if detect_hardware().shares_memory else None
     return [("CUDAExecutionProvider", cuda_options(machine.precision, budget))]
 
 
-def _tensorrt_chain(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> Chain:
+def _tensorrt_providers(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> ProviderList:
     folder = private_folder(engine_folder(model, sizes, machine.precision, detect_hardware(), ort.__version__))
-    own = "TensorrtExecutionProvider", tensorrt_options(machine.precision, folder)
-    return [own, *_cuda_chain(model, machine, sizes)]
+    tensorrt = "TensorrtExecutionProvider", tensorrt_options(machine.precision, folder)
+    return [tensorrt, *_cuda_providers(model, machine, sizes)]
 
 
-# What onnxruntime's CUDA provider is linked to or opens; what needs another library comes behind it.
+# The libraries that onnxruntime's CUDA provider is linked to or opens; each comes after those that it needs itself.
 _CUDA_LIBRARIES = (
     "libcudart.so.{cuda}",
     "libcublasLt.so.{cuda}",
@@ -83,8 +86,8 @@ _ALL = (
         name="cpu",
         ort_name="CPUExecutionProvider",
         install="install onnxruntime again",
-        chain=_cpu_chain,
-        # Elsewhere not all versions of onnxruntime keep activations in blocks of channels.
+        session_providers=_cpu_providers,
+        # On other processors, some versions of onnxruntime do not keep activations in blocks of channels.
         form=contract.BLOCKED,
         processors=("x86_64", "AMD64"),
         auto_rank=2,
@@ -93,7 +96,7 @@ _ALL = (
         name="cuda",
         ort_name="CUDAExecutionProvider",
         install="install onnxdream[gpu] on a machine with an NVIDIA GPU",
-        chain=_cuda_chain,
+        session_providers=_cuda_providers,
         device="cuda",
         auto_rank=1,
         libraries=_CUDA_LIBRARIES,
@@ -103,7 +106,7 @@ _ALL = (
         name="tensorrt",
         ort_name="TensorrtExecutionProvider",
         install="install onnxdream[tensorrt] on a machine with an NVIDIA GPU",
-        chain=_tensorrt_chain,
+        session_providers=_tensorrt_providers,
         device="cuda",
         folds_defaults=True,
         libraries=(*_CUDA_LIBRARIES, "libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10"),
@@ -113,7 +116,7 @@ _ALL = (
         name="openvino",
         ort_name="OpenVINOExecutionProvider",
         install="install onnxdream[openvino] instead of onnxdream[cpu]",
-        chain=_openvino_chain,
+        session_providers=_openvino_providers,
         form=contract.CHANNELS_LAST,
         folds_defaults=True,
         optimizes=True,
@@ -123,5 +126,5 @@ PROVIDERS: dict[ProviderName, Provider] = {card.name: card for card in _ALL}
 
 
 def offered(available: Collection[str]) -> list[ProviderName]:
-    """The providers among onnxruntime's names of what it has."""
+    """Returns our names of the providers that this onnxruntime has; `available` are its own names of them."""
     return [card.name for card in _ALL if card.ort_name in available]

@@ -1,4 +1,7 @@
-"""The facts of a machine that decide what it can run; looked up once, then judged as plain data."""
+"""The hardware and installed software that decide what a machine can run: detected once, then passed on as plain data.
+
+Parsing is separate from reading files and running commands, so that tests can parse the text of any machine.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-# Distributions that the traps and the doctor know.
+# The distributions that `known_issues` and the command `doctor` report on.
 PACKAGES = (
     "onnxdream",
     "onnxruntime",
@@ -34,7 +37,7 @@ PACKAGES = (
 _LIBRARY = re.compile(r"lib(cudart|cublas|cudnn|nvinfer)\.so\.\d[\d.]*")
 _PROC_FLAGS = re.compile(r"^(?:flags|Features)\s*:\s*(.*)$", re.MULTILINE)
 _PROC_NAME = re.compile(r"^(?:model name|Model)\s*:\s*(.*)$", re.MULTILINE)
-# A cgroup's limit of memory in bytes, in version 2 and in version 1.
+# The files with a cgroup's memory limit in bytes, in version 2 and in version 1.
 _CGROUP_MEMORY = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -44,7 +47,7 @@ _L4T = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
 
 @dataclass(frozen=True)
 class Gpu:
-    """The first NVIDIA GPU; `memory` is in bytes, None where it shares the machine's; `capability` as in 8.7."""
+    """The first NVIDIA GPU; `memory` is in bytes, None where it shares the machine's; `capability` is such as 8.7."""
 
     name: str
     driver: str
@@ -54,7 +57,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Jetson:
-    """An NVIDIA board; `l4t` is its system's release as in 36.4.3, empty where no file tells."""
+    """An NVIDIA Jetson board; `l4t` is the release of its system, such as 36.4.3, empty where no file states it."""
 
     model: str
     l4t: str
@@ -62,11 +65,11 @@ class Jetson:
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a machine is and has.
+    """A machine's hardware, and the software installed on it.
 
-    `cores` and `quota` are the physical cores and the CPU time (in cores) that this process may use, and `memory` the
-    bytes. `packages` maps installed distributions to versions, `libraries` are the files of CUDA, cuDNN and TensorRT,
-    `public_gpu_wheel` says that onnxruntime-gpu came from the public index.
+    `cores` and `quota` are the physical cores and the CPU time (in cores; None: no limit) that this process may use,
+    `memory` the bytes. `packages` maps installed distributions to versions, `libraries` are the file names of CUDA's,
+    cuDNN's and TensorRT's libraries, and `public_gpu_wheel` states that onnxruntime-gpu came from the public index.
     """
 
     system: str = "Linux"
@@ -85,7 +88,7 @@ class Hardware:
 
     @property
     def shares_memory(self) -> bool:
-        """Whether the GPU takes its memory out of the machine's."""
+        """Whether the GPU shares the machine's memory."""
         return self.jetson is not None or (self.gpu is not None and self.gpu.memory is None)
 
     @property
@@ -94,49 +97,49 @@ class Hardware:
         return bool(self.cpu_flags & {"avx512_bf16", "amx_bf16"})
 
     def versions_of(self, library: str) -> tuple[str, ...]:
-        """The versions of a library found: `cudart`, `cublas`, `cudnn` or `nvinfer`."""
+        """Returns the versions that were found of a library: `cudart`, `cublas`, `cudnn` or `nvinfer`."""
         start = f"lib{library}.so."
         return tuple(name[len(start) :] for name in self.libraries if name.startswith(start))
 
     def majors_of(self, library: str) -> set[int]:
-        """The major versions of a library found."""
+        """Returns the major versions that were found of a library."""
         return {int(version.split(".")[0]) for version in self.versions_of(library)}
 
 
 @cache
 def detect_hardware() -> Hardware:
-    """The facts of this machine, looked up once."""
+    """Detects this machine's hardware and software, once per process."""
     cpuinfo = _read(Path("/proc/cpuinfo"))
     return Hardware(
         system=platform.system(),
         architecture=platform.machine(),
         cpu=next(iter(_PROC_NAME.findall(cpuinfo)), platform.processor()).strip(),
-        cpu_flags=flags_in(cpuinfo),
+        cpu_flags=parse_cpu_flags(cpuinfo),
         logical_cpus=os.cpu_count() or 1,
         cores=physical_cores(),
         quota=cpu_quota(),
         memory=machine_memory(),
         gpu=_gpu(),
-        jetson=jetson_in(_read(Path("/proc/device-tree/model")), _read(Path("/etc/nv_tegra_release"))),
+        jetson=parse_jetson(_read(Path("/proc/device-tree/model")), _read(Path("/etc/nv_tegra_release"))),
         packages=package_versions(PACKAGES),
         libraries=tuple(sorted({*_system_libraries(), *_pip_libraries()})),
         public_gpu_wheel="manylinux" in _wheel_tags("onnxruntime-gpu"),
     )
 
 
-def flags_in(cpuinfo: str) -> frozenset[str]:
-    """The CPU flags in the text of /proc/cpuinfo, x86 or ARM."""
+def parse_cpu_flags(cpuinfo: str) -> frozenset[str]:
+    """Returns the first core's flags in the text of /proc/cpuinfo, on x86 or ARM."""
     return frozenset(" ".join(_PROC_FLAGS.findall(cpuinfo)[:1]).split())
 
 
-def quota_in(cpu_max: str) -> float | None:
-    """The cores' worth of time that the text of a cgroup's cpu.max grants; None for no limit."""
+def parse_cpu_quota(cpu_max: str) -> float | None:
+    """Returns the CPU time, in cores, that the text of a cgroup's cpu.max grants; None for no limit."""
     words = cpu_max.split()
     return int(words[0]) / int(words[1]) if len(words) == 2 and words[0].isdigit() else None
 
 
-def jetson_in(device_tree: str, release: str) -> Jetson | None:
-    """The board that the device tree's model and /etc/nv_tegra_release tell of; None where neither does."""
+def parse_jetson(device_tree: str, release: str) -> Jetson | None:
+    """Returns the board that the device tree's model and /etc/nv_tegra_release name; None where neither does."""
     model = device_tree.strip("\0\n ")
     match = _L4T.search(release)
     if not match and "jetson" not in model.lower():
@@ -144,46 +147,51 @@ def jetson_in(device_tree: str, release: str) -> Jetson | None:
     return Jetson(model or "a Jetson", f"{match[1]}.{match[2]}" if match else "")
 
 
-def gpu_in(answer: str) -> Gpu | None:
-    """The first GPU in nvidia-smi's answer to `name,driver_version,memory.total,compute_cap` as bare CSV."""
-    lines = answer.strip().splitlines()
-    words = [word.strip() for word in lines[0].split(",")] if lines else []
-    if len(words) != 4:
+def parse_gpu(csv: str) -> Gpu | None:
+    """Returns the first GPU in the bare CSV that nvidia-smi prints for name,driver_version,memory.total,compute_cap.
+
+    Returns None where there is none. nvidia-smi's unit of memory is MiB.
+    """
+    lines = csv.strip().splitlines()
+    values = [value.strip() for value in lines[0].split(",")] if lines else []
+    if len(values) != 4:
         return None
-    return Gpu(words[0], words[1], int(words[2]) * 2**20 if words[2].isdigit() else None, words[3])
+    name, driver, mebibytes, capability = values
+    return Gpu(name, driver, int(mebibytes) * 2**20 if mebibytes.isdigit() else None, capability)
 
 
-def libraries_in(files: Iterable[str]) -> frozenset[str]:
-    """The names of the libraries that count among some paths of files."""
+def nvidia_libraries(files: Iterable[str]) -> frozenset[str]:
+    """Returns the names of CUDA's, cuDNN's and TensorRT's main libraries among the paths of files."""
     return frozenset(name for name in (Path(file).name for file in files) if _LIBRARY.fullmatch(name))
 
 
 def nvidia_folders() -> list[Path]:
-    """Where pip puts the libraries of CUDA, cuDNN and TensorRT."""
+    """Returns the folders into which pip has installed the libraries of CUDA, cuDNN and TensorRT."""
     folders: list[Path] = []
     for package, pattern in (("nvidia", "*/lib"), ("tensorrt_libs", ".")):
         spec = find_spec(package)
-        for place in (spec.submodule_search_locations or []) if spec else []:
-            folders += Path(place).glob(pattern) if pattern != "." else [Path(place)]
+        for location in (spec.submodule_search_locations or []) if spec else []:
+            folders += Path(location).glob(pattern) if pattern != "." else [Path(location)]
     return folders
 
 
 def _pip_libraries() -> frozenset[str]:
-    return libraries_in(str(file) for folder in nvidia_folders() for file in folder.glob("lib*.so.*"))
+    return nvidia_libraries(str(file) for folder in nvidia_folders() for file in folder.glob("lib*.so.*"))
 
 
 def _system_libraries() -> frozenset[str]:
-    """Under their whole version, which is the name of the file that a linker's name leads to."""
-    lines = _answer(["ldconfig", "-p"]) or _answer(["/sbin/ldconfig", "-p"])
-    return libraries_in(os.path.realpath(line.split(" => ")[-1]) for line in lines.splitlines() if " => " in line)
+    """Returns the linker's libraries by the names of the files that its links lead to, which have the full version."""
+    lines = _output_of(["ldconfig", "-p"]) or _output_of(["/sbin/ldconfig", "-p"])
+    return nvidia_libraries(os.path.realpath(line.split(" => ")[-1]) for line in lines.splitlines() if " => " in line)
 
 
 def _gpu() -> Gpu | None:
     query = "--query-gpu=name,driver_version,memory.total,compute_cap"
-    return gpu_in(_answer(["nvidia-smi", query, "--format=csv,noheader,nounits"]))
+    return parse_gpu(_output_of(["nvidia-smi", query, "--format=csv,noheader,nounits"]))
 
 
-def _answer(command: list[str]) -> str:
+def _output_of(command: list[str]) -> str:
+    """Runs a command and returns its standard output, empty where it is missing or fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
@@ -191,8 +199,8 @@ def _answer(command: list[str]) -> str:
 
 
 def package_versions(names: Iterable[str]) -> dict[str, str]:
-    """The versions of those packages that are installed."""
-    import importlib.metadata  # slow to import, and needed after the first step only
+    """Returns the versions of those of the named packages that are installed."""
+    import importlib.metadata  # here, because it is slow to import and a dream needs it only after the first step
 
     found = {}
     for name in names:
@@ -204,6 +212,7 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
 
 
 def _wheel_tags(package: str) -> str:
+    """Returns the text of an installed wheel's WHEEL file, empty where the package is not installed."""
     import importlib.metadata
 
     try:
@@ -213,7 +222,7 @@ def _wheel_tags(package: str) -> str:
 
 
 def physical_cores() -> int:
-    """Physical cores that this process may use at this moment."""
+    """Returns the number of physical cores that this process may use at this moment."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     allowed = os.sched_getaffinity(0)
@@ -222,9 +231,9 @@ def physical_cores() -> int:
 
 
 def machine_memory() -> int:
-    """The memory, in bytes, that this process may use: the machine's, or its cgroup's limit where that is less.
+    """Returns the bytes of memory that this process may use: the machine's, or its cgroup's limit where that is less.
 
-    4 GB where the system does not tell.
+    Assumes 4 GB where the system does not report its memory.
     """
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4 * 10**9
     limits = [_read(file) for file in _CGROUP_MEMORY]
@@ -232,11 +241,12 @@ def machine_memory() -> int:
 
 
 def cpu_quota() -> float | None:
-    """The CPU time, in cores, that this process's cgroup grants; None for no limit."""
-    return quota_in(_read(Path("/sys/fs/cgroup/cpu.max")))
+    """Returns the CPU time, in cores, that this process's cgroup grants; None for no limit."""
+    return parse_cpu_quota(_read(Path("/sys/fs/cgroup/cpu.max")))
 
 
 def _read(path: Path) -> str:
+    """Returns a file's stripped text, empty where it cannot be read."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:

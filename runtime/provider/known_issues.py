@@ -1,4 +1,7 @@
-"""Known ways in which a machine keeps a provider from working, recognised from facts and failures, with the fix."""
+"""Known reasons why a provider does not work on a machine, and their fixes.
+
+They are recognised by the machine's hardware and software, or by the text of a failure.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass
 
 from .hardware import Hardware
 
-# Distributions that put different builds of one module into the same folder.
+# Distributions that install different builds of one module into the same folder.
 _CLASHES = (
     ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
     (
@@ -28,103 +31,107 @@ _JETSON_WHEEL = (
 
 @dataclass(frozen=True)
 class KnownIssue:
-    """A known trap by name, what is the matter, and what to do."""
+    """A known issue of a machine: its name, a description of what is wrong, and how to fix it."""
 
     name: str
-    what: str
+    description: str
     fix: str
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.what}: {self.fix}"
+        return f"{self.name}: {self.description}: {self.fix}"
 
 
 def clashes(packages: Mapping[str, str]) -> list[KnownIssue]:
-    """A trap for each set of installed distributions that overwrite each other."""
-    found = [[name for name in family if name in packages] for family in _CLASHES]
+    """Returns an issue for each set of installed distributions that overwrite each other."""
+    installed = [[name for name in family if name in packages] for family in _CLASHES]
     return [
         KnownIssue(
             "clashing packages",
             f"{' and '.join(names)} overwrite each other",
             "uninstall all of them, then install the one you need",
         )
-        for names in found
+        for names in installed
         if len(names) > 1
     ]
 
 
 def detect_issues(hardware: Hardware, available: Sequence[str]) -> list[KnownIssue]:
-    """The traps that a machine is in before anything is tried; `available` are onnxruntime's names of providers."""
-    found = clashes(hardware.packages)
+    """Returns the issues that are known before any provider is tried; `available` are onnxruntime's provider names."""
+    issues = clashes(hardware.packages)
     has_cuda, has_tensorrt = (f"{name}ExecutionProvider" in available for name in ("CUDA", "Tensorrt"))
     if hardware.jetson and not has_cuda:
-        found.append(_jetson("this onnxruntime has no CUDA", hardware))
+        issues.append(_jetson_wheel("this onnxruntime has no CUDA", hardware))
     elif hardware.jetson and hardware.public_gpu_wheel:
-        found.append(_jetson("the public index's onnxruntime-gpu has no code for a Jetson's GPU", hardware))
+        issues.append(_jetson_wheel("the public index's onnxruntime-gpu has no code for a Jetson's GPU", hardware))
     elif hardware.gpu and not has_cuda and "onnxruntime" in hardware.packages:
-        what = f"{hardware.gpu.name} is here, but this onnxruntime computes on the CPU only"
-        found.append(KnownIssue("GPU unused", what, "uninstall onnxruntime, then install onnxdream[gpu]"))
-    if has_tensorrt and (trap := _tensorrt_11(hardware)):
-        found.append(trap)
-    return found
+        description = f"this machine has the GPU {hardware.gpu.name}, but this onnxruntime computes on the CPU only"
+        issues.append(KnownIssue("GPU unused", description, "uninstall onnxruntime, then install onnxdream[gpu]"))
+    if has_tensorrt and (issue := _tensorrt_11(hardware)):
+        issues.append(issue)
+    return issues
 
 
 def nvidia_issues(failure: str, hardware: Hardware) -> Iterator[KnownIssue]:
-    """The known traps that a failure of CUDA or TensorRT, as onnxruntime and the drivers word it, may come from.
+    """Yields the known issues that may have caused a failure of CUDA or TensorRT, the likeliest first.
 
-    Likeliest first: a missing library may itself be named in the failure of another.
+    `failure` is the text of onnxruntime's or the driver's error. The order matters because the failure of one library
+    may name another that is missing.
     """
     if re.search(r"libcuda\.so|driver version is insufficient|CUDA failure 35\b", failure):
         yield KnownIssue(
-            "NVIDIA driver", "it is missing, or older than this onnxruntime's CUDA", "install a newer driver"
+            "NVIDIA driver", "it is missing, or too old for this onnxruntime's CUDA", "install a newer driver"
         )
     if re.search(r"libnv(infer|onnxparser)", failure):
         yield _tensorrt_11(hardware) or KnownIssue("TensorRT missing", "its libraries cannot be loaded", _TENSORRT_10)
     if "libcudnn" in failure:
-        yield _cudnn(hardware)
+        yield _cudnn_missing(hardware)
     if match := re.search(r"lib(?:cudart|cublas(?:Lt)?|nvrtc)\.so\.(\d+)|lib(?:cufft|curand|nvJitLink)", failure):
-        yield _cuda(int(match[1]) if match[1] else None, hardware)
+        yield _cuda_missing(int(match[1]) if match[1] else None, hardware)
     if re.search(r"no kernel image|cudaErrorNoKernelImageForDevice|CUDA failure 209\b", failure, re.IGNORECASE):
-        yield _no_kernels(hardware)
+        yield _gpu_unsupported(hardware)
     if re.search(r"no CUDA-capable device|CUDA failure 100\b", failure):
-        yield KnownIssue("no GPU", "the driver shows no NVIDIA GPU", "look at nvidia-smi, and at CUDA_VISIBLE_DEVICES")
+        yield KnownIssue("no GPU", "the driver shows no NVIDIA GPU", "check nvidia-smi and CUDA_VISIBLE_DEVICES")
 
 
-def _jetson(what: str, hardware: Hardware) -> KnownIssue:
+def _jetson_wheel(description: str, hardware: Hardware) -> KnownIssue:
     board = f"{hardware.jetson.model}, L4T {hardware.jetson.l4t or 'unknown'}" if hardware.jetson else "this board"
-    return KnownIssue("Jetson wheel", f"{what} ({board})", _JETSON_WHEEL)
+    return KnownIssue("Jetson wheel", f"{description} ({board})", _JETSON_WHEEL)
 
 
-def _no_kernels(hardware: Hardware) -> KnownIssue:
+def _gpu_unsupported(hardware: Hardware) -> KnownIssue:
     if hardware.jetson:
-        return _jetson("this onnxruntime-gpu has no code for a Jetson's GPU", hardware)
+        return _jetson_wheel("this onnxruntime-gpu has no code for a Jetson's GPU", hardware)
     gpu = f"{hardware.gpu.name}, compute capability {hardware.gpu.capability}" if hardware.gpu else "this GPU"
-    fix = "for one older than Turing (7.5) pip install 'onnxruntime-gpu<1.27', for a newer one the latest"
+    fix = "for a GPU older than Turing (7.5) pip install 'onnxruntime-gpu<1.27', for a newer one install the latest"
     return KnownIssue("GPU without code", f"this onnxruntime-gpu has no code for {gpu}", fix)
 
 
 def _tensorrt_11(hardware: Hardware) -> KnownIssue | None:
-    majors = hardware.majors_of("nvinfer")
-    if not majors or 10 in majors:
+    installed = hardware.majors_of("nvinfer")
+    if not installed or 10 in installed:
         return None
-    there = ", ".join(map(str, sorted(majors)))
-    return KnownIssue("TensorRT 11", f"TensorRT {there} is here, onnxruntime needs TensorRT 10", _TENSORRT_10)
+    versions = ", ".join(map(str, sorted(installed)))
+    description = f"TensorRT {versions} is installed, but onnxruntime needs TensorRT 10"
+    return KnownIssue("TensorRT 11", description, _TENSORRT_10)
 
 
-def _cudnn(hardware: Hardware) -> KnownIssue:
+def _cudnn_missing(hardware: Hardware) -> KnownIssue:
     if hardware.jetson:
         return KnownIssue("cuDNN missing", "CUDA's convolutions need it", "sudo apt install nvidia-jetpack")
-    there = ", ".join(hardware.versions_of("cudnn"))
-    what = f"onnxruntime does not find its own among cuDNN {there}" if there else "CUDA's convolutions need it"
-    return KnownIssue("cuDNN missing", what, _GPU_LIBRARIES)
+    versions = ", ".join(hardware.versions_of("cudnn"))
+    found = f"onnxruntime does not find the cuDNN that it needs, only cuDNN {versions}"
+    return KnownIssue("cuDNN missing", found if versions else "CUDA's convolutions need it", _GPU_LIBRARIES)
 
 
-def _cuda(needed: int | None, hardware: Hardware) -> KnownIssue:
-    there = hardware.majors_of("cudart") | hardware.majors_of("cublas")
-    if needed is None or not there or needed in there:
+def _cuda_missing(needed: int | None, hardware: Hardware) -> KnownIssue:
+    """Returns the issue of a missing CUDA library; `needed` is its major version where the failure names one."""
+    installed = hardware.majors_of("cudart") | hardware.majors_of("cublas")
+    if needed is None or not installed or needed in installed:
         fix = "sudo apt install nvidia-jetpack" if hardware.jetson else _GPU_LIBRARIES
         return KnownIssue("CUDA libraries missing", f"onnxruntime does not find CUDA {needed or ''}".rstrip(), fix)
-    what = f"CUDA {', '.join(map(str, sorted(there)))} is here, this onnxruntime needs CUDA {needed}"
+    versions = ", ".join(map(str, sorted(installed)))
+    description = f"CUDA {versions} is installed, but this onnxruntime needs CUDA {needed}"
     if hardware.jetson:
-        return KnownIssue(f"CUDA {needed} wanted", what, _JETSON_WHEEL)
-    other = "pip install 'onnxruntime-gpu<1.27' for CUDA 12" if needed > 12 else "the latest for CUDA 13"
-    return KnownIssue(f"CUDA {needed} wanted", what, f"{_GPU_LIBRARIES} brings its own, or {other}")
+        return KnownIssue(f"CUDA {needed} needed", description, _JETSON_WHEEL)
+    other = "pip install 'onnxruntime-gpu<1.27' for CUDA 12" if needed > 12 else "install the latest for CUDA 13"
+    return KnownIssue(f"CUDA {needed} needed", description, f"{_GPU_LIBRARIES} brings its own, or {other}")

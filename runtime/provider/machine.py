@@ -1,4 +1,4 @@
-"""What a run computes on."""
+"""The provider, CPU threads, precision and memory that a run gets on this machine."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Literal
 from ..settings.settings import Execution, Precision, ProviderName
 from .hardware import cpu_quota, physical_cores
 
-# Where tensors lie, as onnxruntime calls it.
+# onnxruntime's name of the device whose memory tensors lie in.
 DeviceName = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run really computes on: a provider that works here, its CPU threads, and the precision it computes in.
+    """What a run really computes on: a provider that works here, its CPU threads and its precision.
 
-    `memory` is the run's budget in bytes, None for the default one.
+    `memory` is the run's budget in bytes, None for the default budget.
     """
 
     provider: ProviderName
@@ -26,10 +26,13 @@ class Machine:
 
 
 def usable_threads() -> int:
-    """CPU threads worth starting: the physical cores this process may use, within its cgroup's quota."""
+    """Returns the number of CPU threads worth starting.
+
+    These are the physical cores that this process may use, within its cgroup's quota.
+    """
     return int(max(1, min(physical_cores(), cpu_quota() or float("inf"))))
 
 
 def threads_of(execution: Execution) -> int:
-    """The number of CPU threads that a run really gets."""
+    """Returns the number of CPU threads that a run really gets."""
     return execution.threads or usable_threads()

@@ -1,7 +1,7 @@
-"""ONNX without the onnx package: the one schema of its messages, and small graphs that are made at run time.
+"""ONNX without the onnx package: a schema of its messages, and small graphs that are built at run time.
 
-The schema declares the fields that the runtime writes, reads or judges; protobuf keeps all others as the bytes that
-they are. Names and numbers are those of onnx.proto.
+The schema declares the fields that the runtime writes, reads or checks; protobuf keeps the bytes of all other fields
+unchanged. Names and numbers are those of onnx.proto.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...models.contract import IR_VERSION, OPSET
 
-# The name of an input, a constant or an operator's output; an array; or a number, which becomes float32 [1].
+# The name of an input, of a constant or of an operator's output; an array; or a number, which becomes float32 [1].
 Operand = str | float | NDArray[Any]
 # TensorProto.DataType
 UNDEFINED, FLOAT32, INT64 = 0, 1, 7
@@ -25,7 +25,7 @@ EXTERNAL = 1
 # AttributeProto.AttributeType
 INT, INTS = 2, 7
 
-# message -> field -> (number, type, repeated); a type is a scalar's or another message's name
+# message -> field -> (number, type, repeated); the type names a scalar or another message
 _SCHEMA: dict[str, dict[str, tuple[int, str, bool]]] = {
     "Model": {
         "ir_version": (1, "int64", False),
@@ -83,7 +83,7 @@ _SCHEMA: dict[str, dict[str, tuple[int, str, bool]]] = {
 
 
 class Graph:
-    """A graph in the making. All sizes are known and written into it, so that onnxruntime can plan its memory."""
+    """A graph that is being built. All its sizes are known and written into it, so that onnxruntime can plan memory."""
 
     def __init__(self) -> None:
         self._model = message_class("Model")(ir_version=IR_VERSION)
@@ -92,26 +92,26 @@ class Graph:
         self._graph.name = "onnxdream"
 
     def input(self, name: str, shape: Sequence[int], int64: bool = False) -> str:
-        """Declares an input of that shape, float32 or of whole numbers, int64; gives its name."""
+        """Declares an input of that shape, float32 or int64, and returns its name."""
         _declare(self._graph.input.add(name=name), shape, INT64 if int64 else FLOAT32)
         return name
 
     def constant(self, values: NDArray[Any]) -> str:
-        """Keeps an array in the model, as int64 if it is of whole numbers, else as float32; gives its name."""
+        """Stores an array of any shape, as int64 if its dtype is an integer's, else as float32; returns its name."""
         int64 = np.issubdtype(values.dtype, np.integer)
         name = f"constant{len(self._graph.initializer)}"
-        little = np.ascontiguousarray(values, "<i8" if int64 else "<f4")
+        little_endian = np.ascontiguousarray(values, "<i8" if int64 else "<f4")
         self._graph.initializer.add(
-            name=name, dims=values.shape, data_type=INT64 if int64 else FLOAT32, raw_data=little.tobytes()
+            name=name, dims=values.shape, data_type=INT64 if int64 else FLOAT32, raw_data=little_endian.tobytes()
         )
         return name
 
-    def add(self, operator: str, *sources: Operand, **attributes: int | Sequence[int]) -> str:
-        """Adds an operator of one output; gives that output's name."""
+    def add(self, operator: str, *operands: Operand, **attributes: int | Sequence[int]) -> str:
+        """Adds an operator with one output, and returns that output's name."""
         number = len(self._graph.node)
-        # onnxruntime 1.18 names fused nodes after those they are made of, and needs every name to be another.
+        # onnxruntime 1.18 names a fused node after the nodes it is made of, so every node needs a unique name.
         node = self._graph.node.add(op_type=operator, name=f"node{number}", output=[f"{operator.lower()}{number}"])
-        node.input.extend(self._name_of(source) for source in sources)
+        node.input.extend(self._name_of(operand) for operand in operands)
         for name, value in attributes.items():
             if isinstance(value, int):
                 node.attribute.add(name=name, type=INT, i=value)
@@ -120,28 +120,28 @@ class Graph:
         return str(node.output[0])
 
     def model(self, outputs: Mapping[str, Sequence[int]]) -> bytes:
-        """The bytes of an ONNX model with those outputs, float32 of those shapes."""
+        """Returns the bytes of an ONNX model with these outputs; `outputs` maps names to shapes, all are float32."""
         del self._graph.output[:]
         for name, shape in outputs.items():
             _declare(self._graph.output.add(name=name), shape, FLOAT32)
         return bytes(self._model.SerializeToString())
 
-    def _name_of(self, source: Operand) -> str:
-        if isinstance(source, str):
-            return source
-        return self.constant(source if isinstance(source, np.ndarray) else np.array([source], np.float32))
+    def _name_of(self, operand: Operand) -> str:
+        if isinstance(operand, str):
+            return operand
+        return self.constant(operand if isinstance(operand, np.ndarray) else np.array([operand], np.float32))
 
 
-def _declare(value: Any, shape: Sequence[int], kind: int) -> None:
+def _declare(value: Any, shape: Sequence[int], data_type: int) -> None:
     tensor = value.type.tensor_type
-    tensor.elem_type = kind
-    tensor.shape.SetInParent()  # also where it has no sides
-    for side in shape:
-        tensor.shape.dim.add(dim_value=side)
+    tensor.elem_type = data_type
+    tensor.shape.SetInParent()  # so that a scalar, which has no dimensions, has a shape as well
+    for length in shape:
+        tensor.shape.dim.add(dim_value=length)
 
 
 def message_class(name: str) -> Any:
-    """The class of a message."""
+    """Returns the protobuf class of a message of the schema, such as `Model`."""
     return _classes()(name)
 
 

@@ -1,4 +1,4 @@
-"""onnxruntime's sessions: opened on one provider and no lesser one, with the libraries that it needs."""
+"""onnxruntime's sessions: opened on the chosen provider, never on a fallback, with the libraries that it needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .hardware import detect_hardware, nvidia_folders
 from .machine import Machine
 from .options import engine_folder
 
-# How onnxruntime, its arenas and CUDA say that memory is used up.
+# The words of onnxruntime, its arenas and CUDA for memory that is used up.
 _OUT_OF_MEMORY = re.compile(r"alloc|out of memory|OOM", re.IGNORECASE)
 
 
@@ -35,47 +35,48 @@ def open_session(
     profile: Path | None = None,
     spins: bool = True,
 ) -> Any:
-    """An onnxruntime session on the machine's provider and no lesser one, its symbolic dimensions pinned to `sizes`.
+    """Opens an onnxruntime session on the machine's provider, its symbolic dimensions pinned to `sizes`.
 
-    `profile` is the beginning of a path that onnxruntime writes its profile to. Threads that do not spin sleep between
-    operators: for small graphs beside a large one. Raises ProviderError.
+    `profile` is the start of the path that onnxruntime writes its profile to. With `spins` false, threads sleep between
+    operators instead of waiting in a loop, which suits small graphs that run beside a large one. Raises ProviderError
+    where onnxruntime falls back to another provider, and onnxruntime's own errors.
     """
     card = PROVIDERS[machine.provider]
-    providers = card.chain(model, machine, sizes or {})
+    providers = card.session_providers(model, machine, sizes or {})
     options = _session_options(machine, sizes or {})
     if not spins:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
-    with contextlib.redirect_stdout(io.StringIO()):  # onnxruntime prints there what it says again when it raises
+    with contextlib.redirect_stdout(io.StringIO()):  # onnxruntime prints its errors there before it raises them
         _load_libraries(machine)
         session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
-    session.disable_fallback()  # a step that fails must not be done elsewhere in silence
+    session.disable_fallback()  # a step that fails must not be silently repeated on another provider
     if session.get_providers()[0] != card.ort_name:
         raise ProviderError(f"onnxruntime fell back to {session.get_providers()[0]} from {card.ort_name}")
     return session
 
 
 def builds_engine(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> bool:
-    """Whether a session on TensorRT would first have to build its engine, which takes minutes."""
+    """Whether a session on TensorRT would have to build its engine first, which takes minutes."""
     folder = engine_folder(model, sizes, machine.precision, detect_hardware(), ort.__version__)
     return not any(folder.glob("*.engine"))
 
 
 def _load_libraries(machine: Machine) -> None:
-    """Finds the libraries that pip installed, which the system's linker does not know."""
+    """Loads a provider's libraries where pip has installed them, since the system's linker does not find them there."""
     card = PROVIDERS[machine.provider]
     if not card.libraries:
         return
     if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # from the folder that onnxruntime itself is installed in, and from no other
+        ort.preload_dlls()  # looks only in the folder that onnxruntime itself is installed in
     if card.name == "tensorrt" and machine.precision == "fp32":
-        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT has no other switch
+        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # the only way to turn TF32 off in TensorRT
     _load_from_pip([library.format(cuda=_cuda_major()) for library in card.libraries])
 
 
 def _load_from_pip(libraries: Sequence[str]) -> None:
-    """Loads those libraries that pip has installed; the session says what is missing."""
+    """Loads those of the libraries that pip has installed; a session reports those that are missing."""
     for library in libraries:
         for file in [folder / library for folder in nvidia_folders() if (folder / library).is_file()]:
             with contextlib.suppress(OSError):
@@ -83,21 +84,21 @@ def _load_from_pip(libraries: Sequence[str]) -> None:
 
 
 def _cuda_major() -> str:
-    """The major version of the CUDA that this onnxruntime was built with; 12 where it does not say."""
+    """Returns the major version of the CUDA that this onnxruntime was built with; 12 where it does not state it."""
     return str(getattr(ort, "cuda_version", "") or "12").split(".")[0]
 
 
 def _session_options(machine: Machine, sizes: Mapping[str, int]) -> Any:
     options = ort.SessionOptions()
-    options.log_severity_level = 4  # its failures reach the user as our own one line
+    options.log_severity_level = 4  # fatal only: its failures reach the user as one line of our own
     options.intra_op_num_threads = machine.threads
     if PROVIDERS[machine.provider].optimizes:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    # Else every tensor has its place in one block that is planned from the first run, beside what that run took.
+    # A memory pattern would put all tensors into one block after the first run, on top of the memory of that run.
     options.enable_mem_pattern = False
-    # Gradients hold denormals, which some CPUs compute a hundred times slower.
+    # Gradients contain denormal numbers, with which some CPUs compute a hundred times slower.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    # Else they go on spinning for a while after a run, and another session's threads find no core.
+    # Threads that keep spinning after a run would occupy the cores that another session's threads need.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     for dimension, size in sizes.items():
         options.add_free_dimension_override_by_name(dimension, size)
@@ -105,40 +106,43 @@ def _session_options(machine: Machine, sizes: Mapping[str, int]) -> Any:
 
 
 def placement(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> dict[ProviderName, int]:
-    """How many kernels of a model each provider really runs, counted in onnxruntime's profile of one run on ones.
+    """Counts the kernels (compiled operators) of a model that each provider really runs.
 
-    An engine, or a graph that OpenVINO has taken whole, counts as one. Raises ProviderError.
+    They are counted in onnxruntime's profile of one run on ones. A TensorRT engine, or a graph that OpenVINO runs as a
+    whole, counts as one. Raises ProviderError.
     """
     with tempfile.TemporaryDirectory() as folder:
         session = open_session(model, machine, sizes, Path(folder) / "profile")
-        inputs = {value.name: [sizes.get(side, side) for side in value.shape] for value in session.get_inputs()}
-        session.run(None, {name: np.ones(shape, np.float32) for name, shape in inputs.items()})
+        shapes = {value.name: [sizes.get(length, length) for length in value.shape] for value in session.get_inputs()}
+        session.run(None, {name: np.ones(shape, np.float32) for name, shape in shapes.items()})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    ours = {card.ort_name: name for name, card in PROVIDERS.items()}
-    places = (event.get("args", {}).get("provider") for event in events if event.get("cat") == "Node")
-    return dict(Counter(ours[place] for place in places if place in ours))
+    names = {card.ort_name: name for name, card in PROVIDERS.items()}
+    ort_names = (event.get("args", {}).get("provider") for event in events if event.get("cat") == "Node")
+    return dict(Counter(names[ort_name] for ort_name in ort_names if ort_name in names))
 
 
 def first_line(error: Exception) -> str:
-    """What an error of a library says, short enough for a line of our own."""
+    """Returns the first line of a library's error, cut to 300 characters so that it fits into a message of ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
-def failure(error: Exception) -> ComputationError:
-    """What onnxruntime's failure at a step is to the user."""
+def computation_error(error: Exception) -> ComputationError:
+    """Turns onnxruntime's failure at a step into an error for the user."""
     if is_out_of_memory(error):
-        return out_of_memory(error)
+        return out_of_memory_error(error)
     return ComputationError(
         f"onnxruntime cannot compute the gradient ({first_line(error)}): choose a smaller --max-size, "
         "or export the bundle again"
     )
 
 
-def out_of_memory(error: Exception) -> OutOfMemoryError:
-    """A failure that says so, as the user reads it."""
-    return OutOfMemoryError(f"no memory for the gradient ({first_line(error)}): give a smaller --memory or --max-size")
+def out_of_memory_error(error: Exception) -> OutOfMemoryError:
+    """Turns onnxruntime's failure to allocate memory into an error for the user."""
+    return OutOfMemoryError(
+        f"not enough memory for the gradient ({first_line(error)}): give a smaller --memory or --max-size"
+    )
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a failure of onnxruntime says that memory is used up."""
+    """Whether onnxruntime failed because memory is used up, recognised by the text of its error."""
     return bool(_OUT_OF_MEMORY.search(str(error)))

@@ -1,4 +1,4 @@
-"""Arrays that lie where a run is computed, in the host's memory or in a GPU's, and how onnxruntime is given them."""
+"""Arrays in the memory of the device that a run computes on, the host's or a GPU's, and sessions bound to them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from numpy.typing import NDArray
 
 from .cards import PROVIDERS
 from .machine import DeviceName, Machine
-from .session import failure
+from .session import computation_error
 
-# Evaluations whose losses may lie on a GPU until they are fetched together; on the host they are there at once.
+# How many evaluations' losses stay on a GPU until they are fetched together; on the host they need no fetching.
 _GPU_FETCH_INTERVAL = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A float32 or int64 array in one place; `memory` is the same one as numpy sees it, None on a GPU."""
+    """A float32 or int64 array of any shape on a device.
+
+    `value` is onnxruntime's OrtValue, and `memory` the same memory as a numpy array, None on a GPU.
+    """
 
     value: Any
     memory: NDArray[Any] | None
 
     @classmethod
     def on_host(cls, values: NDArray[Any]) -> Tensor:
-        """An array as it lies in the host's memory, not a copy."""
-        own = np.require(values, requirements=["C", "A", "W"])
-        return cls(ort.OrtValue.ortvalue_from_numpy(own), own)
+        """Wraps an array in the host's memory; copies it only if it is not contiguous, aligned and writeable."""
+        memory = np.require(values, requirements=["C", "A", "W"])
+        return cls(ort.OrtValue.ortvalue_from_numpy(memory), memory)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -37,53 +40,53 @@ class Tensor:
         return tuple(self.value.shape())
 
     def fetch(self) -> NDArray[Any]:
-        """The values on the host: a copy from a GPU, else the memory itself."""
-        found: NDArray[Any] = self.value.numpy() if self.memory is None else self.memory
-        return found
+        """Returns the values on the host, of the same shape and dtype: a copy from a GPU, else the memory itself."""
+        values: NDArray[Any] = self.value.numpy() if self.memory is None else self.memory
+        return values
 
 
 @dataclass(frozen=True)
 class Device:
-    """The memory that a machine computes in."""
+    """The device whose memory a machine computes in: the host or a GPU."""
 
     machine: Machine
 
     @property
     def name(self) -> DeviceName:
-        """As onnxruntime calls it."""
+        """onnxruntime's name of the device."""
         return PROVIDERS[self.machine.provider].device
 
     @property
     def fetch_interval(self) -> int:
-        """How many evaluations' losses may wait here until they are fetched together."""
+        """The number of evaluations whose losses stay on the device until they are fetched together."""
         return 1 if self.name == "cpu" else _GPU_FETCH_INTERVAL
 
     @property
     def native_machine(self) -> Machine:
-        """The machine for small graphs in the same memory: onnxruntime's own provider there, in fp32.
+        """The machine that runs small graphs in the same memory: onnxruntime's own provider for the device, in fp32.
 
-        TensorRT would build an engine for each, and OpenVINO has nothing to gain from them.
+        TensorRT would build an engine for each of them, and OpenVINO would not run them faster.
         """
         return replace(self.machine, provider=self.name, precision="fp32")
 
     def tensor(self, values: NDArray[Any]) -> Tensor:
-        """An array here: the one given where that is the host's memory, else a copy."""
+        """Returns an array, float32 or int64 of any shape, on this device: wrapped on the host, copied to a GPU."""
         if self.name == "cpu":
             return Tensor.on_host(values)
         return Tensor(ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values), self.name, 0), None)
 
     def empty(self, shape: Sequence[int]) -> Tensor:
-        """A float32 array of any values here."""
+        """Allocates a float32 tensor of that shape on this device, with arbitrary values."""
         if self.name == "cpu":
             return Tensor.on_host(np.empty(shape, np.float32))
         return Tensor(ort.OrtValue.ortvalue_from_shape_and_type(list(shape), np.float32, self.name, 0), None)
 
 
-class Bound:
-    """A session bound to tensors: every run reads and writes them where they lie, and copies nothing.
+class BoundSession:
+    """A session bound to tensors: every run reads and writes them in place, without copies.
 
-    onnxruntime waits for a device at the end of each run, so that sessions may follow each other in the same memory.
-    `failure` says what an error of onnxruntime is to the user; it is raised here and when it runs.
+    onnxruntime waits for the device at the end of each run, so sessions can use each other's results in its memory.
+    `to_error` turns an error of onnxruntime into the error for the user, which is raised when binding and running.
     """
 
     def __init__(
@@ -91,27 +94,27 @@ class Bound:
         session: Any,
         inputs: Mapping[str, Tensor],
         outputs: Mapping[str, Tensor],
-        failure: Callable[[Exception], Exception] = failure,
+        to_error: Callable[[Exception], Exception] = computation_error,
     ) -> None:
-        self._session, self._binding, self._failure = session, session.io_binding(), failure
-        self._tensors = {**inputs, **outputs}  # onnxruntime holds on to none of them
+        self._session, self._binding, self._to_error = session, session.io_binding(), to_error
+        self._tensors = {**inputs, **outputs}  # keeps them alive, which onnxruntime does not
         try:
             for name, tensor in inputs.items():
                 self._binding.bind_ortvalue_input(name, tensor.value)
             for name, tensor in outputs.items():
                 self._binding.bind_ortvalue_output(name, tensor.value)
         except Exception as error:
-            raise failure(error) from error
+            raise to_error(error) from error
 
     def feed(self, inputs: Mapping[str, Tensor]) -> None:
-        """Takes other tensors for some inputs, from the next run on."""
+        """Binds other tensors to some inputs, from the next run on."""
         self._tensors.update(inputs)
         for name, tensor in inputs.items():
             self._binding.bind_ortvalue_input(name, tensor.value)
 
     def run(self) -> None:
-        """Computes the outputs."""
+        """Computes the outputs into their tensors. Raises the error that `to_error` returns."""
         try:
             self._session.run_with_iobinding(self._binding)
-        except Exception as error:  # onnxruntime's failures have no common base
-            raise self._failure(error) from error
+        except Exception as error:  # onnxruntime's errors have no common base class
+            raise self._to_error(error) from error

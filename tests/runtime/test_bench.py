@@ -1,4 +1,4 @@
-"""The command `bench`, and the benchmark in benchmarks/: what they measure is judged, never how fast it was."""
+"""The command `bench`, and the benchmark in benchmarks/: the tests check what is measured, never how fast it was."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from pictures_fixture import Command, in_this_process
 from tiny import LAYERS, TINY
 
-from onnxdream.models.arrays import Size
+from onnxdream.models.arrays import Image, Size
 from onnxdream.runtime import Bundle, Settings, dream
 from onnxdream.runtime.ascent.stepper import DeviceStepper
 from onnxdream.runtime.bench import StepTimer, Trial, machines
@@ -49,10 +49,10 @@ def part(monkeypatch: pytest.MonkeyPatch) -> Any:
         del sys.modules[name]
 
 
-# The command
+# The command.
 
 
-def test_bench_tells_what_was_measured(run: Command, tiny_path: Path) -> None:
+def test_bench_prints_what_was_measured(run: Command, tiny_path: Path) -> None:
     finished = run("bench", "--model", tiny_path, "--size", "48x40", "--size", "32x32", "--threads", 1, "--json")
     finished.succeeds()
     first, second = [facts for facts in json.loads(finished.out) if facts["provider"] == "cpu"]
@@ -71,7 +71,7 @@ def test_bench_tells_what_was_measured(run: Command, tiny_path: Path) -> None:
         assert facts["problem"] is None
 
 
-def test_bench_in_words_is_a_line_for_each_provider_and_size(run: Command, tiny_path: Path) -> None:
+def test_bench_prints_a_line_for_each_provider_and_size(run: Command, tiny_path: Path) -> None:
     finished = run("bench", "--model", tiny_path, "--size", "40x40", "--provider", "cpu")
     finished.succeeds()
     header, line = finished.out.splitlines()
@@ -82,7 +82,7 @@ def test_bench_in_words_is_a_line_for_each_provider_and_size(run: Command, tiny_
     assert "tiny.onnx" in finished.err
 
 
-def test_bench_tells_of_a_fall_to_the_cpu_once(run: Command, tiny_path: Path, broken_cuda: str) -> None:
+def test_bench_reports_a_fallback_to_the_cpu_once(run: Command, tiny_path: Path, broken_cuda: str) -> None:
     finished = run("bench", "--model", tiny_path, "--size", "40x40", "--size", "32x32", "--threads", 1)
     finished.succeeds()
     assert finished.err.splitlines().count(broken_cuda) == 1
@@ -107,9 +107,9 @@ def test_bench_refuses_what_it_cannot_measure(
     assert finished.out == ""
 
 
-def test_what_fails_in_the_measuring_process_is_a_problem_in_one_line(tmp_path: Path) -> None:
-    result = Trial(tmp_path / "gone.onnx", CPU, Size(SIZE[1], SIZE[0])).run_apart()
-    assert result.numbers is None
+def test_a_failure_in_the_measuring_process_is_a_problem_in_one_line(tmp_path: Path) -> None:
+    result = Trial(tmp_path / "gone.onnx", CPU, Size(SIZE[1], SIZE[0])).run_in_subprocess()
+    assert result.measurement is None
     assert "gone.onnx" in str(result.problem)
     assert "\n" not in str(result.problem)
     assert result.facts()["problem"] == result.problem
@@ -123,17 +123,17 @@ def test_auto_means_every_provider_that_works() -> None:
         machines(Execution("cpu", precision="bf16"))
 
 
-def test_what_is_timed_are_steps_of_the_real_ascent(tiny_path: Path) -> None:
+def test_the_timed_steps_are_those_of_the_real_ascent(tiny_path: Path) -> None:
     bundle, picture = Bundle.load(tiny_path), noise_picture(*SIZE, seed=0).pixels
-    climb = StepTimer(bundle, EXECUTION, picture)
-    assert len(climb.step_seconds(3)) == 3
-    assert len(climb.step_seconds(2)) == 2
-    assert climb.state is not None
-    assert climb.state.number == 5
-    seen: list[np.ndarray[Any, Any]] = []
+    timer = StepTimer(bundle, EXECUTION, picture)
+    assert len(timer.step_seconds(3)) == 3
+    assert len(timer.step_seconds(2)) == 2
+    assert timer.state is not None
+    assert timer.state.number == 5
+    images: list[Image] = []
     settings = Settings(max_size=None, steps=5, execution=EXECUTION)
-    dream(picture, bundle, settings, lambda step: seen.append(step.fetch_state().image.copy()))
-    np.testing.assert_allclose(climb.state.image, seen[5], atol=1e-5)
+    dream(picture, bundle, settings, lambda step: images.append(step.fetch_state().image.copy()))
+    np.testing.assert_allclose(timer.state.image, images[5], atol=1e-5)
 
 
 def test_a_picture_on_a_device_is_not_fetched_while_its_steps_are_timed(
@@ -144,34 +144,34 @@ def test_a_picture_on_a_device_is_not_fetched_while_its_steps_are_timed(
     for name in fetched:
         real = getattr(DeviceStepper, name)
 
-        def counted(climb: DeviceStepper, name: str = name, real: Any = real) -> Any:
+        def counted(stepper: DeviceStepper, name: str = name, real: Any = real) -> Any:
             fetched[name] += 1
-            return real(climb)
+            return real(stepper)
 
         monkeypatch.setattr(DeviceStepper, name, counted)
-    climb = StepTimer(Bundle.load(tiny_path), EXECUTION, noise_picture(*SIZE, seed=0).pixels)
-    climb.step_seconds(3)
-    few = dict(fetched)
-    climb.step_seconds(16)
-    assert {name: count - few[name] for name, count in fetched.items()} == few
-    assert few["arrays"] <= 2  # for the state, and at the run's end
+    timer = StepTimer(Bundle.load(tiny_path), EXECUTION, noise_picture(*SIZE, seed=0).pixels)
+    timer.step_seconds(3)
+    after_few_steps = dict(fetched)
+    timer.step_seconds(16)
+    assert {name: count - after_few_steps[name] for name, count in fetched.items()} == after_few_steps
+    assert after_few_steps["arrays"] <= 2  # for the state, and at the end of the run
 
 
-def test_timing_ends_early_at_its_limit_but_not_before_the_least(tiny_path: Path) -> None:
-    climb = StepTimer(Bundle.load(tiny_path), EXECUTION, noise_picture(*SIZE, seed=0).pixels)
-    assert len(climb.step_seconds(50, limit=0.0, least=4)) == 4
+def test_timing_ends_early_at_its_limit_but_not_before_the_minimum(tiny_path: Path) -> None:
+    timer = StepTimer(Bundle.load(tiny_path), EXECUTION, noise_picture(*SIZE, seed=0).pixels)
+    assert len(timer.step_seconds(50, limit=0.0, min_count=4)) == 4
 
 
-# The benchmark
+# The benchmark.
 
 
 @of_a_checkout
-def test_systems_without_an_environment_are_skipped_by_name(tmp_path: Path, part: Any) -> None:
+def test_systems_without_an_environment_are_skipped_with_the_reason(tmp_path: Path, part: Any) -> None:
     environments, systems = part("environments"), part("systems").SYSTEMS
     file = tmp_path / "environments.toml"
     file.write_text(f'tensorflow = "{sys.executable}"\nruntime = "{sys.executable}"\npytorch = "{tmp_path}/gone"\n')
-    here, skipped = environments.select_available(systems, environments.read_environments(file))
-    assert {system.name for system in here} == {"cpu", "tf-function", "floor"}
+    available, skipped = environments.select_available(systems, environments.read_environments(file))
+    assert {system.name for system in available} == {"cpu", "tf-function", "floor"}
     assert {system.name for system in systems} == {"cpu", "tf-function", "floor"} | set(skipped)
     assert skipped["cuda"] == "no environment cuda"
     assert "has no Python" in skipped["torch-eager"]
@@ -215,14 +215,14 @@ def test_a_ratio_compares_systems_within_a_round(part: Any) -> None:
     entries = {name: runner.Measurement({}, rounds=seconds) for name, seconds in rounds.items()}
     found = summarise(entries, list(systems))
     assert found["cpu"]["ratio"] == pytest.approx(0.5)
-    assert found["torch-eager"]["ratio"] == 1.0  # the best peer in fp32; bf16 and the floor are none
+    assert found["torch-eager"]["ratio"] == 1.0  # the best peer in fp32; bf16 and the floor do not count
     assert found["cpu"]["median_ms"] == pytest.approx(300)
     assert (found["cpu"]["low_ms"], found["cpu"]["high_ms"]) == pytest.approx((200, 800))
 
 
 @pytest.fixture(scope="session")
 def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the benchmark makes of the tiny net."""
+    """The files that the benchmark makes for the tiny net."""
     pytest.importorskip("tensorflow")
     folder = tmp_path_factory.mktemp("fixtures")
     with pytest.MonkeyPatch.context() as patch:
@@ -233,14 +233,14 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def case(fixtures: Path, tmp_path: Path, part: Any) -> Any:
-    """A case of the tiny net; its reference gradient may be spoilt."""
+    """A case of the tiny net, whose reference gradient a test may change."""
     for file in fixtures.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return part("rows").Case(tmp_path, SIZE)
 
 
 @of_a_checkout
-def test_the_floor_holds_every_convolution_there_and_back(case: Any, part: Any) -> None:
+def test_the_floor_has_every_convolution_forward_and_backward(case: Any, part: Any) -> None:
     floor, facts = part("floor"), json.loads((case.folder / "forward.json").read_text())
     with np.load(case.folder / "forward.npz") as arrays:
         model = floor.build_model(facts["operators"], dict(arrays), SIZE)
@@ -259,7 +259,7 @@ def test_the_floor_holds_every_convolution_there_and_back(case: Any, part: Any) 
 
 @of_a_checkout
 def test_the_floor_computes_on_the_real_sizes(case: Any, part: Any) -> None:
-    """Multiplications and additions of its model, counted by what onnxruntime puts out, are those of the network."""
+    """The multiplications and additions of its model, counted from its outputs' shapes, are those of the network."""
     import onnxruntime as ort
 
     floor, facts = part("floor"), json.loads((case.folder / "forward.json").read_text())
@@ -289,14 +289,14 @@ def test_the_floor_is_timed_by_its_kernels(case: Any, part: Any) -> None:
 
 
 @of_a_checkout
-def test_a_contest_checks_times_and_reports(case: Any, part: Any, tmp_path: Path) -> None:
+def test_a_benchmark_checks_times_and_reports(case: Any, part: Any, tmp_path: Path) -> None:
     runner, summary, report = part("runner"), part("summary"), part("report")
     systems = [system for system in part("systems").SYSTEMS if system.name in ("cpu", "floor")]
     pythons = dict.fromkeys(("runtime", "tensorflow"), Path(sys.executable))
     candidates = {system.name: runner.Candidate(system, case) for system in systems}
-    said: list[str] = []
+    lines: list[str] = []
     entries, absent = runner.run_interleaved(
-        candidates, pythons, runner.RunPlan(rounds=2, steps=3, threads=1), said.append
+        candidates, pythons, runner.RunPlan(rounds=2, steps=3, threads=1), lines.append
     )
     assert absent == {}
     assert entries["cpu"].cosine >= 0.9999
@@ -339,33 +339,31 @@ def test_a_wrong_gradient_ends_the_benchmark_without_a_time(
     environments, results = tmp_path / "environments.toml", tmp_path / "results.json"
     environments.write_text(f'tensorflow = "{sys.executable}"\nruntime = "{sys.executable}"\n')
     run, benchmark = part("run"), part("benchmark")
-    monkeypatch.setattr(
-        benchmark.Benchmark, "_prepare_case", lambda self, row, size: case
-    )  # instead of minutes with v3
+    monkeypatch.setattr(benchmark.Benchmark, "_prepare_case", lambda self, row, size: case)  # v3 would take minutes
     words = ["--rows", "v3-low", "--sizes", "256x256", "--systems", "cpu", "--parts", "steps", "--threads", "1"]
     code = run.main([*words, "--environments", str(environments), "--json", str(results)])
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     assert code == 1
-    assert said.out == ""
-    assert "error: cpu at 48x40: gradient cosine" in said.err
+    assert printed.out == ""
+    assert "error: cpu at 48x40: gradient cosine" in printed.err
     assert not results.exists()
 
 
 @of_a_checkout
-@pytest.mark.skipif(find_spec("torch") is not None, reason="PyTorch is here")
-def test_a_peer_that_cannot_start_is_told_and_left_out(case: Any, part: Any) -> None:
+@pytest.mark.skipif(find_spec("torch") is not None, reason="PyTorch is installed")
+def test_a_peer_that_cannot_start_is_reported_and_left_out(case: Any, part: Any) -> None:
     runner, systems = part("runner"), {system.name: system for system in part("systems").SYSTEMS}
-    plan, said = runner.RunPlan(rounds=1, steps=1, threads=1), []
+    plan, lines = runner.RunPlan(rounds=1, steps=1, threads=1), []
     candidates = {name: runner.Candidate(systems[name], case) for name in ("torch-eager", "floor")}
     pythons = dict.fromkeys(("pytorch", "tensorflow"), Path(sys.executable))
-    entries, absent = runner.run_interleaved(candidates, pythons, plan, said.append)
+    entries, absent = runner.run_interleaved(candidates, pythons, plan, lines.append)
     assert set(entries) == {"floor"}
     assert "No module named 'torch'" in absent["torch-eager"]
-    assert absent["torch-eager"] in said[0]
+    assert absent["torch-eager"] in lines[0]
 
 
 @of_a_checkout
-def test_onnxdream_itself_must_start(case: Any, part: Any) -> None:
+def test_the_benchmark_fails_where_onnxdream_itself_cannot_start(case: Any, part: Any) -> None:
     runner, systems = part("runner"), {system.name: system for system in part("systems").SYSTEMS}
     (case.folder / "bundle.onnx").unlink()
     candidates = {"cpu": runner.Candidate(systems["cpu"], case)}
@@ -375,7 +373,7 @@ def test_onnxdream_itself_must_start(case: Any, part: Any) -> None:
 
 
 @of_a_checkout
-def test_a_whole_dream_is_held_against_its_steps(case: Any, part: Any) -> None:
+def test_a_whole_dream_is_compared_with_its_steps_alone(case: Any, part: Any) -> None:
     runner, job = part("runner"), part("job")
     (system,) = [system for system in part("systems").SYSTEMS if system.name == "cpu"]
     found = job.time_whole_job(runner.Candidate(system, case), {"runtime": Path(sys.executable)}, steps=3, threads=1)

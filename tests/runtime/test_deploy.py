@@ -1,4 +1,4 @@
-"""Folders for devices: what is in them, that they install and run, and what is never overwritten."""
+"""Deployed folders: their files, installing and running them, and what `deploy` never overwrites."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tiny() -> Bundle:
 
 
 def run_script(folder: Path, *words: str, here: Path | None = None, **environment: str) -> tuple[int, str, str]:
-    """Runs run.sh in a folder of its own, as a user does."""
+    """Runs run.sh as a user does, in the folder `here`."""
     finished = subprocess.run(
         [str(folder / "run.sh"), *words],
         capture_output=True,
@@ -57,7 +57,7 @@ def run_script(folder: Path, *words: str, here: Path | None = None, **environmen
 
 
 def installed(folder: Path) -> Path:
-    """The folder with an environment as run.sh would have made it, whose Python is the one that runs here."""
+    """The folder with an environment as run.sh would make it, but with the Python that runs the tests."""
     python = folder / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
@@ -89,15 +89,15 @@ def test_the_folder_of_every_target(target: str, tiny: Bundle, tmp_path: Path) -
     assert requirements.startswith(f"./{WHEEL}")
     assert ("numpy>=1.26,<2" in requirements) == jetson
     if jetson:
-        theirs = (folder / "requirements-jetson.txt").read_text()
-        assert f"--index-url {TARGETS[target].jetson_index}\n" in theirs
-        assert "onnxruntime-gpu" in theirs
+        from_jetson_index = (folder / "requirements-jetson.txt").read_text()
+        assert f"--index-url {TARGETS[target].jetson_index}\n" in from_jetson_index
+        assert "onnxruntime-gpu" in from_jetson_index
         assert "onnxruntime" not in requirements
     else:
         assert requirements == f"./{WHEEL}[{TARGETS[target].extra}]\n"
 
 
-def test_the_same_bundle_gives_the_same_folder(tiny: Bundle, tmp_path: Path) -> None:
+def test_the_same_bundle_makes_the_same_folder(tiny: Bundle, tmp_path: Path) -> None:
     first, second = (deploy(tiny, "cpu", tmp_path / name) for name in ("first", "second"))
     assert (first / "SHA256SUMS").read_bytes() == (second / "SHA256SUMS").read_bytes()
 
@@ -127,7 +127,8 @@ def test_a_bundle_gets_a_name_that_no_shell_misreads(name: str, plain: str) -> N
 
 
 def test_an_unknown_target_is_refused(tiny: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no target 'jetson': choose jetson-orin, jetson-thor, workstation, cpu"):
+    targets = "jetson-orin, jetson-thor, workstation, cpu"
+    with pytest.raises(SettingsError, match=f"unknown target 'jetson': choose one of {targets}"):
         deploy(tiny, "jetson", tmp_path / "device")
     assert not listing(tmp_path) - {"onnxdream-home"}
 
@@ -135,7 +136,7 @@ def test_an_unknown_target_is_refused(tiny: Bundle, tmp_path: Path) -> None:
 # The wheel.
 
 
-def test_the_wheel_holds_what_the_package_holds() -> None:
+def test_the_wheel_has_the_files_of_the_package() -> None:
     with zipfile.ZipFile(io.BytesIO(pack_wheel()[1])) as wheel:
         packed = {name for name in wheel.namelist() if name.startswith("onnxdream/")}
         metadata = wheel.read(next(name for name in wheel.namelist() if name.endswith("METADATA"))).decode()
@@ -190,7 +191,7 @@ def test_a_requirement_of_an_extra_keeps_its_own_marker(
         assert not Requirement(expected).marker.evaluate({"extra": "cpu", "python_version": "3.12"})
 
 
-def test_the_wheels_record_is_true() -> None:
+def test_the_wheel_s_record_has_the_hashes_and_sizes_of_its_files() -> None:
     with zipfile.ZipFile(io.BytesIO(pack_wheel()[1])) as wheel:
         record = next(name for name in wheel.namelist() if name.endswith("RECORD"))
         rows = {name: (hashed, size) for name, hashed, size in csv.reader(io.StringIO(wheel.read(record).decode()))}
@@ -204,8 +205,8 @@ def test_the_wheels_record_is_true() -> None:
 def test_pip_installs_the_wheel_and_it_runs(tmp_path: Path) -> None:
     name, data = pack_wheel()
     (tmp_path / name).write_bytes(data)
-    place = tmp_path / "place"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", place]
+    packages = tmp_path / "packages"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", packages]
     if subprocess.run([*pip[:3], "--version"], capture_output=True, check=False).returncode:
         pytest.skip("no pip in this environment")
     subprocess.run([*pip, tmp_path / name], check=True, capture_output=True, cwd=tmp_path)
@@ -215,9 +216,9 @@ def test_pip_installs_the_wheel_and_it_runs(tmp_path: Path) -> None:
         text=True,
         check=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(place)},
+        env={**os.environ, "PYTHONPATH": str(packages)},
     )
-    assert Path(json.loads(ran.stdout)["path"]).is_relative_to(place)
+    assert Path(json.loads(ran.stdout)["path"]).is_relative_to(packages)
 
 
 # run.sh.
@@ -244,7 +245,7 @@ def test_the_script_verifies_and_dreams_from_anywhere(tiny: Bundle, tmp_path: Pa
     assert run_script(folder, "info", "--json", here=here)[0] == 0
 
 
-def test_the_script_passes_on_what_verify_finds(tiny: Bundle, tmp_path: Path) -> None:
+def test_the_script_returns_the_result_of_verify(tiny: Bundle, tmp_path: Path) -> None:
     folder = installed(deploy(tiny, "cpu", tmp_path / "device"))
     with (folder / "tiny.onnx").open("ab") as file:
         file.write(b"x")
@@ -262,7 +263,7 @@ def test_the_script_refuses_another_python(tiny: Bundle, tmp_path: Path) -> None
     assert not (folder / ".venv").exists()
 
 
-def test_the_script_installs_anew_where_the_folder_has_changed(tiny: Bundle, tmp_path: Path) -> None:
+def test_the_script_installs_again_where_the_folder_has_changed(tiny: Bundle, tmp_path: Path) -> None:
     folder = installed(deploy(tiny, "cpu", tmp_path / "device"))
     (folder / ".venv" / "installed").write_text("another folder's", encoding="utf-8")
     code, _, err = run_script(folder, PYTHON="false")
@@ -270,12 +271,12 @@ def test_the_script_installs_anew_where_the_folder_has_changed(tiny: Bundle, tmp
     assert "is not the Python this folder was made for" in err
 
 
-# What may be overwritten.
+# Overwriting.
 
 
 def test_a_deployed_folder_is_replaced_only_when_asked(tiny: Bundle, tmp_path: Path) -> None:
     folder = installed(deploy(tiny, "workstation", tmp_path / "device"))
-    with pytest.raises(DeploymentWriteError, match="is there: give --overwrite"):
+    with pytest.raises(DeploymentWriteError, match="exists: give --overwrite"):
         deploy(tiny, "cpu", folder)
     assert "workstation" in (folder / "README.txt").read_text()
     deploy(tiny, "cpu", folder, overwrite=True)
@@ -283,7 +284,7 @@ def test_a_deployed_folder_is_replaced_only_when_asked(tiny: Bundle, tmp_path: P
     assert listing(tmp_path) - {f"device/{name}" for name in listing(folder)} == {"device"}
 
 
-def test_an_empty_folder_is_taken(tiny: Bundle, tmp_path: Path) -> None:
+def test_an_empty_folder_is_used(tiny: Bundle, tmp_path: Path) -> None:
     (tmp_path / "device").mkdir()
     assert (deploy(tiny, "cpu", tmp_path / "device") / "run.sh").is_file()
 
@@ -307,13 +308,13 @@ def test_what_deploy_did_not_write_is_never_replaced(overwrite: bool, tiny: Bund
 def test_dreams_beside_a_deployed_bundle_are_kept(tiny: Bundle, tmp_path: Path) -> None:
     folder = deploy(tiny, "cpu", tmp_path / "device")
     (folder / "bears-dream.png").write_text("a dream")
-    with pytest.raises(DeploymentWriteError, match=r"holds 'bears-dream\.png', which was not deployed"):
+    with pytest.raises(DeploymentWriteError, match=r"contains 'bears-dream\.png', which was not deployed"):
         deploy(tiny, "cpu", folder, overwrite=True)
     assert (folder / "bears-dream.png").read_text() == "a dream"
 
 
-def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
-    """Nor does it take away what was there."""
+def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
+    """No new folder is left behind, and an existing folder is kept."""
     output = tmp_path / "device"
     words = (sys.executable, "-m", "onnxdream.cli", "deploy", "v3-low", "--target", "cpu", "--output", output)
     for existing in (False, True):

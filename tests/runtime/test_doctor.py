@@ -1,10 +1,10 @@
-"""What the doctor tells of a machine."""
+"""The diagnosis of the command `doctor`."""
 
 from __future__ import annotations
 
 import json
 import platform
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from onnxdream.runtime.provider.selection import self_test
 
 @pytest.fixture(scope="module")
 def found() -> Diagnosis:
-    """The diagnosis of this machine, with no bundle but the embedded one."""
+    """The diagnosis of this machine, with the built-in bundles only."""
     return diagnose()
 
 
@@ -51,19 +51,21 @@ def test_every_provider_of_this_onnxruntime_is_tried(found: Diagnosis) -> None:
         assert provider.name == "tensorrt" or (provider.kernels or 0) > 0 or provider.problem
 
 
-def test_on_the_cpu_nothing_falls_elsewhere(found: Diagnosis) -> None:
+def test_the_cpu_leaves_nothing_to_other_providers(found: Diagnosis) -> None:
     cpu = next(provider for provider in found.providers if provider.name == "cpu")
     assert cpu.elsewhere == 0
     assert cpu.kernels is not None
     assert cpu.kernels > 100
-    assert cpu.line() == f"provider cpu           works, {cpu.kernels} kernels"
+    assert cpu.line() == "provider cpu           works, runs the whole gradient"
 
 
 def test_the_diagnosis_is_plain_data(found: Diagnosis) -> None:
-    data = json.loads(json.dumps(asdict(found)))
+    issue = KnownIssue("clash", "a and b clash", "uninstall a")
+    data = json.loads(json.dumps(replace(found, problems=(issue,)).facts()))
     assert data["versions"] == found.versions
     assert data["providers"][0]["name"] == "cpu"
     assert data["providers"][0]["problem"] is None
+    assert data["problems"] == [{"name": "clash", "what": "a and b clash", "fix": "uninstall a"}]
 
 
 def test_it_names_the_bundle_that_dream_would_use(home: Path, found: Diagnosis) -> None:
@@ -71,42 +73,43 @@ def test_it_names_the_bundle_that_dream_would_use(home: Path, found: Diagnosis) 
     path = home / "bundles" / "mine.onnx"
     path.parent.mkdir(parents=True)
     path.write_bytes(TINY_PATH.read_bytes())
-    told = diagnose()
-    assert (told.bundle, told.bundles, told.bundle_folder) == ("v3-low, built in", 1, str(path.parent))
+    diagnosis = diagnose()
+    bundles = diagnosis.bundle, diagnosis.bundles, diagnosis.bundle_folder
+    assert bundles == ("v3-low, built in", 1, str(path.parent))
     path.write_bytes(
         bundle_bytes([b"\x22\x04Relu"], metadata=replace(facts(), weights=Weights("mine.h5", "", "")).to_json())
     )
-    told = diagnose()
-    assert told.bundle == "mine.onnx"
-    assert told.providers[0].problem is not None
-    assert "a convolution works, mine.onnx does not" in told.providers[0].problem
+    diagnosis = diagnose()
+    assert diagnosis.bundle == "mine.onnx"
+    assert diagnosis.providers[0].problem is not None
+    assert "a small convolution works, but mine.onnx does not" in diagnosis.providers[0].problem
 
 
-def test_the_traps_of_the_machine_are_its_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_known_issues_of_the_machine_are_its_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     board = Jetson("NVIDIA Jetson Orin Nano", "36.4.3")
     packages = {"onnxruntime": "1", "onnxruntime-gpu": "1"}
     monkeypatch.setattr(doctor, "detect_hardware", lambda: replace(detect_hardware(), jetson=board, packages=packages))
-    told = diagnose()
-    names = [problem.name for problem in told.problems]
+    diagnosis = diagnose()
+    names = [problem.name for problem in diagnosis.problems]
     assert names[0] == "clashing packages"
     assert "Jetson wheel" in names or "CUDAExecutionProvider" in ort.get_available_providers()
-    assert "board       NVIDIA Jetson Orin Nano, L4T 36.4.3" in told.lines()
+    assert "board       NVIDIA Jetson Orin Nano, L4T 36.4.3" in diagnosis.lines()
 
 
-def test_in_a_container_the_doctor_tells_the_memory_that_a_dream_plans_with(
+def test_in_a_container_the_memory_is_the_one_that_a_dream_plans_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "memory.max").write_text("400000000\n")
     monkeypatch.setattr(hardware_module, "_CGROUP_MEMORY", (tmp_path / "memory.max",))
-    here = detect_hardware.__wrapped__()
-    monkeypatch.setattr(doctor, "detect_hardware", lambda: here)
-    told = diagnose()
-    assert (told.memory, told.budget) == (400 * 10**6, 200 * 10**6)
-    assert "memory      0.4 GB, of which a dream takes 0.2 GB at most" in told.lines()
+    hardware = detect_hardware.__wrapped__()
+    monkeypatch.setattr(doctor, "detect_hardware", lambda: hardware)
+    diagnosis = diagnose()
+    assert (diagnosis.memory, diagnosis.budget) == (400 * 10**6, 200 * 10**6)
+    assert "memory      0.4 GB, of which a dream takes 0.2 GB at most" in diagnosis.lines()
 
 
-def test_the_diagnosis_in_words(found: Diagnosis) -> None:
-    told = replace(
+def test_the_diagnosis_as_lines(found: Diagnosis) -> None:
+    diagnosis = replace(
         found,
         python="3.12.1",
         machine="Linux aarch64",
@@ -134,24 +137,27 @@ def test_the_diagnosis_in_words(found: Diagnosis) -> None:
         bundle="v3.onnx",
         problems=(KnownIssue("clash", "a and b clash", "uninstall a"),),
     )
-    lines = told.lines()
+    lines = diagnosis.lines()
     assert lines == [
         "Python 3.12.1 on Linux aarch64, 4 CPU threads by default, of 8 logical CPUs",
         "CPU         Cortex, 6 cores, a quota of 4.5 cores: asimd bf16",
         "memory      8.0 GB, of which a dream takes 4.0 GB at most",
         "GPU         RTX, 12.0 GB, compute capability 8.9, driver 580.65",
         *(line for line in lines if line.startswith("board")),
-        "libraries   CUDA 12.6.68 and 13, cuDNN 9, TensorRT not found",
+        "libraries   CUDA 12.6.68 and 13, cuDNN 9, TensorRT not found (only needed for --provider tensorrt)",
         "packages    numpy 2.0",
-        "provider cpu           works, 257 kernels",
+        "provider cpu           works, runs the whole gradient",
         "provider cuda          fails: no device",
-        "provider openvino      works, bf16 too, 3 kernels, 2 more fell to other providers",
-        "provider tensorrt      not in this onnxruntime",
-        "bundles     2 in /home/bundles; dream uses v3.onnx",
+        "provider openvino      works, also in bf16, but leaves 2 of the gradient's 5 operations to other providers",
+        "provider tensorrt      not in this onnxruntime (to add it, install onnxdream[tensorrt] on a machine with an "
+        "NVIDIA GPU)",
+        "bundles     2 exported, in /home/bundles; dream uses v3.onnx",
         "problem: clash: a and b clash: uninstall a",
     ]
     assert (
         "GPU         Orin, memory shared with the CPU, compute capability 8.7, driver 540"
-        in replace(told, gpu=Gpu("Orin", "540", None, "8.7")).lines()
+        in replace(diagnosis, gpu=Gpu("Orin", "540", None, "8.7")).lines()
     )
-    assert "GPU         none that nvidia-smi shows" in replace(told, gpu=None).lines()
+    without = replace(diagnosis, gpu=None, cuda=(), cudnn=()).lines()
+    assert "GPU         no NVIDIA GPU found (nvidia-smi lists none)" in without
+    assert "libraries   CUDA, cuDNN, TensorRT not found (only needed for an NVIDIA GPU)" in without

@@ -1,6 +1,6 @@
-"""Bundles and pictures that are damaged at random, always in the same way: each works or is refused in one clean line.
+"""Bundles and pictures that are damaged at random, from a fixed seed: each works or is refused in one clean line.
 
-They are read in a process of its own, by this file run as a script, since what is damaged may crash native code.
+They are read in a process of its own, by this file run as a script, since damaged data may crash native code.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from onnxdream.runtime.image.files import read_picture
 from onnxdream.runtime.image.tiff import HEIGHT, WIDTH, Directory
 from onnxdream.runtime.provider.machine import Machine
 
-# Of the whole process: a damaged size must neither fill the memory nor keep it busy.
+# The limits of the whole process, in bytes and seconds: a damaged size must not use up memory or time.
 _MAX_MEMORY, _MAX_SECONDS = 6 * 2**30, 100
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -46,20 +46,20 @@ _ODD_VALUES = (
 )
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where every value within a JSON value stands."""
+def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths, as keys and indices, to every value within a JSON value."""
     yield path
     keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for key in keys:
-        yield from places(value[key], (*path, key))
+        yield from paths_in(value[key], (*path, key))
 
 
 def odd_facts(dice: random.Random) -> str:
-    """A bundle's facts of which one or two are replaced, lost or renamed, or whose text is damaged."""
+    """A bundle's metadata of which one or two values are replaced, lost or renamed, or whose text is damaged."""
     facts = json.loads(json.dumps(_FACTS))
     for _ in range(dice.randint(1, 2)):
-        part = dice.choice(list(facts))  # first, since most places are in the many checks
-        *above, last = dice.choice([(part, *place) for place in places(facts[part])])
+        part = dice.choice(list(facts))  # chosen first, since most of the values are in the many checks
+        *above, last = dice.choice([(part, *path) for path in paths_in(facts[part])])
         holder = facts
         for key in above:
             holder = holder[key]
@@ -78,7 +78,7 @@ def odd_facts(dice: random.Random) -> str:
 
 
 def with_facts(text: str) -> bytes:
-    """The tiny bundle with other facts."""
+    """The tiny bundle with that text as its metadata."""
     sound = message((14, message((1, METADATA_KEY), (2, read_model_file(TINY_BYTES).metadata[METADATA_KEY]))))
     assert TINY_BYTES.count(sound) == 1
     other = message((14, message((1, METADATA_KEY), (2, text.encode(errors="surrogatepass")))))
@@ -86,9 +86,9 @@ def with_facts(text: str) -> bytes:
 
 
 def damaged(data: bytes, dice: random.Random, head: int, in_place: float = 0.6) -> bytes:
-    """Some bytes flipped, most of them among the first `head`, or replaced by extremes, doubled, lost, or cut off.
+    """Damages bytes, mostly among the first `head`: flips, replaces by extreme values, doubles, removes or cuts off.
 
-    `in_place` is the share of what leaves all others where they were.
+    `in_place` is the share of cases in which all other bytes keep their positions.
     """
     changed, kinds = bytearray(data), 3 if dice.random() < in_place else 5
     for _ in range(dice.choice([1, 1, 2, 4, 16])):
@@ -112,7 +112,7 @@ def damaged(data: bytes, dice: random.Random, head: int, in_place: float = 0.6) 
 
 
 def pictures() -> dict[str, bytes]:
-    """A small sound picture of every kind that is read, some in several forms."""
+    """A small sound picture in every format that is read, some in several variants."""
     grey, colour, clear, deep = noise(24, 32, 3)[..., 0], noise(24, 32), noise(24, 32, 4), noise(24, 32, 3, np.uint16)
     progressive = (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
     forms: dict[str, tuple[str, Any, tuple[int, ...]]] = {
@@ -132,7 +132,7 @@ def pictures() -> dict[str, bytes]:
 
 
 def absurd_pictures() -> dict[str, bytes]:
-    """Sound headers that promise more pixels than any memory holds."""
+    """Pictures whose sound headers state more pixels than any memory can hold."""
     sound = pictures()
     huge = {"huge PNG": bytearray(sound["PNG"]), "flat PNG": bytearray(sound["PNG"])}
     huge["huge PNG"][16:24] = b"\x7f\xff\xff\xff" * 2
@@ -145,30 +145,30 @@ def absurd_pictures() -> dict[str, bytes]:
         jpeg[start + 5 : start + 9] = b"\xff\xff\xff\xff"
     huge["huge BMP"] = bytearray(sound["BMP"])
     huge["huge BMP"][18:26] = b"\xff\xff\xff\x7f" * 2
-    huge["huge clear WebP"] = bytearray(sound["WebP"])  # VP8X has the sides, less one, in 24 bits
+    huge["huge clear WebP"] = bytearray(sound["WebP"])  # VP8X stores each side minus one, in 24 bits
     huge["huge clear WebP"][24:30] = b"\xff" * 6
     huge["huge TIFF"] = bytearray(Directory(sound["TIFF"]).with_numbers({WIDTH: 65535, HEIGHT: 65535}))
-    # Few enough pixels to be decoded, but they are not there.
+    # Few enough pixels to be decoded, but their data are missing.
     huge["half a huge PNG"] = bytearray(sound["PNG"])
     huge["half a huge PNG"][16:24] = b"\0\0\x3f\xff" * 2
     huge["half a huge PNG"][29:33] = zlib.crc32(huge["half a huge PNG"][12:29]).to_bytes(4, "big")
-    huge["half a huge WebP"] = bytearray(sound["lossless WebP"])  # the sides, less one, in 14 bits each
+    huge["half a huge WebP"] = bytearray(sound["lossless WebP"])  # it stores each side minus one, in 14 bits
     huge["half a huge WebP"][21:25] = b"\xff\xff\xff\x0f"
     return {name: bytes(data) for name, data in huge.items()}
 
 
-# What is done with the cases, in the process of its own.
+# The functions that run in the separate process.
 
 
 def read_facts(text: str) -> None:
-    """Reads facts; those that are taken end up in terminals."""
-    taken = asdict(Metadata.from_json(text))
-    if any(_CONTROL.search(value) for value in values(taken) if isinstance(value, str)):
-        raise ValueError("it took control characters")
+    """Reads metadata, which must not contain control characters, since they are printed in terminals."""
+    accepted = asdict(Metadata.from_json(text))
+    if any(_CONTROL.search(value) for value in values(accepted) if isinstance(value, str)):
+        raise ValueError("it accepted control characters")
 
 
 def values(holder: Any) -> Iterator[Any]:
-    """Every key and value within a dataclass as a dictionary."""
+    """Every key and value within a dataclass that was turned into a dictionary."""
     if isinstance(holder, dict):
         yield from holder
         yield from (inner for value in holder.values() for inner in values(value))
@@ -179,7 +179,7 @@ def values(holder: Any) -> Iterator[Any]:
 
 
 def compute(data: bytes) -> None:
-    """Loads a bundle, and computes a gradient with it where it does not ask for large pictures."""
+    """Loads a bundle, and computes a gradient with it unless it needs large pictures."""
     bundle = Bundle.load(data)
     height, width = bundle.metadata.smallest_size
     if max(height, width) <= 64:
@@ -196,7 +196,7 @@ def read_pixels(data: bytes) -> None:
 
 
 def cases(kind: str, count: int, dice: random.Random) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Names of cases, and what to do for each."""
+    """The names of the cases, each with the function that runs it."""
     sound = pictures()
     for name, data in absurd_pictures().items() if kind == "pictures" else ():
         yield name, lambda data=data: read_pixels(data)  # type: ignore[misc]
@@ -214,7 +214,7 @@ def cases(kind: str, count: int, dice: random.Random) -> Iterator[tuple[str, Cal
 
 
 def run(kind: str, count: int, seed: int) -> None:
-    """Goes through the cases, and tells of each how it ended."""
+    """Runs the cases, and prints for each how it ended."""
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
     for name, act in cases(kind, count, random.Random(seed)):
         print(f"case {name}:", end=" ", flush=True)
@@ -227,12 +227,12 @@ def run(kind: str, count: int, seed: int) -> None:
             print(f"unclean {type(error).__name__}: {error!s:.300}".replace("\n", " "))
 
 
-# name -> how many cases, and how many of these must still work and be refused, lest the damage is all of one kind
+# name -> the number of cases, and how many must work and be refused at least, so that the damage is of both kinds
 KINDS = {"facts": (2000, 50, 1000), "bundles": (300, 20, 100), "pictures": (1000, 100, 300)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_is_damaged_works_or_is_refused_in_one_clean_line(kind: str) -> None:
+def test_damaged_data_works_or_is_refused_in_one_clean_line(kind: str) -> None:
     count, working, refused = KINDS[kind]
     child = subprocess.run(
         [sys.executable, __file__, kind, str(count), "0"],
@@ -251,7 +251,7 @@ def test_whatever_is_damaged_works_or_is_refused_in_one_clean_line(kind: str) ->
 
 
 def test_sound_pictures_are_read(tmp_path: Path) -> None:
-    """So that what is refused above is refused for its damage."""
+    """This shows that the test above refuses pictures because of their damage."""
     for name, data in pictures().items():
         (tmp_path / name).write_bytes(data)
         assert read_picture(tmp_path / name).pixels.shape[:2] == (24, 32), name

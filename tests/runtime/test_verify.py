@@ -1,4 +1,4 @@
-"""What verify finds in a deployed folder: sound ones, damaged ones, and hostile ones."""
+"""The command `verify` on deployed folders that are sound, damaged or hostile."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ HAS_CUDA = "CUDAExecutionProvider" in ort.get_available_providers()
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A deployed folder that nobody changes."""
+    """A deployed folder that no test changes."""
     bundle = Bundle.load(Path(__file__).parents[1] / "data" / "tiny.onnx")
     return deploy(bundle, "cpu", tmp_path_factory.mktemp("deployed") / "device")
 
 
 @pytest.fixture
 def folder(sound: Path, tmp_path: Path) -> Path:
-    """A copy of it to be changed."""
+    """A copy of it that a test may change."""
     return Path(shutil.copytree(sound, tmp_path / "device"))
 
 
@@ -46,23 +46,23 @@ def run(capfd: pytest.CaptureFixture[str]) -> Command:
 
 
 def seal(folder: Path) -> None:
-    """Makes the manifest fit the files again, as whoever wants to deceive would."""
+    """Makes the manifest fit the files again, as an attacker would."""
     names = [line[66:] for line in (folder / "SHA256SUMS").read_text().splitlines()]
     lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (folder / "SHA256SUMS").write_text("".join(lines))
 
 
 def change_facts(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes what the folder tells of itself, and seals it."""
+    """Changes the folder's `deployment.json`, and seals it."""
     facts = json.loads((folder / "deployment.json").read_text())
     change(facts)
     (folder / "deployment.json").write_text(json.dumps(facts))
     seal(folder)
 
 
-def problems(folder: Path, **wish: str) -> list[str]:
-    """The lines of what is wrong; every one is a line of its own without control characters."""
-    found = [check.problem for check in verify(folder, **wish) if check.problem]
+def problems(folder: Path, **options: str) -> list[str]:
+    """The problems that `verify` reports, each of which must be one line without control characters."""
+    found = [check.problem for check in verify(folder, **options) if check.problem]
     assert all(line.isprintable() for line in found)
     return found
 
@@ -104,7 +104,7 @@ def test_the_command_prints_a_table_or_json(sound: Path, folder: Path, run: Comm
     )
 
 
-def test_every_file_is_looked_at(sound: Path, tmp_path: Path) -> None:
+def test_every_file_is_checked(sound: Path, tmp_path: Path) -> None:
     for name in sorted(path.name for path in sound.iterdir() if path.name != "SHA256SUMS"):
         copy = Path(shutil.copytree(sound, tmp_path / name))
         data = bytearray((copy / name).read_bytes())
@@ -115,7 +115,7 @@ def test_every_file_is_looked_at(sound: Path, tmp_path: Path) -> None:
         assert problems(copy) == [f"{name} is missing: copy the folder again"]
 
 
-def test_more_files_beside_them_do_not_matter(folder: Path) -> None:
+def test_additional_files_in_the_folder_do_not_matter(folder: Path) -> None:
     (folder / "bears-dream.png").write_text("a dream")
     (folder / ".venv").mkdir()
     assert not problems(folder)
@@ -130,12 +130,12 @@ def to_link(path: Path) -> None:
 
 
 def to_huge(path: Path) -> None:
-    os.truncate(path, 2**40)  # a hole: it takes no room, but would take long to read
+    os.truncate(path, 2**40)  # a sparse file: it takes no space on the disk, but would take long to read
 
 
 def to_pipe(path: Path) -> None:
     path.unlink()
-    os.mkfifo(path)  # nobody ever writes into it
+    os.mkfifo(path)  # to which nobody ever writes
 
 
 def to_folder(path: Path) -> None:
@@ -147,10 +147,10 @@ def to_folder(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (to_link, "no plain file"),
-        (to_pipe, "no plain file"),
-        (to_folder, "no plain file"),
-        (to_huge, "larger than any"),
+        (to_link, "not a plain file"),
+        (to_pipe, "not a plain file"),
+        (to_folder, "not a plain file"),
+        (to_huge, "larger than any file"),
     ],
 )
 def test_only_plain_files_of_a_plausible_size_are_read(
@@ -159,7 +159,7 @@ def test_only_plain_files_of_a_plausible_size_are_read(
     try:
         change(folder / name)
     except OSError:
-        pytest.skip("this file system has no such thing")
+        pytest.skip("this file system does not support it")
     found = refusal(folder) if name == "SHA256SUMS" else problems(folder)[0]
     assert found.startswith(f"{name} is {words}")
 
@@ -189,14 +189,14 @@ HASH = "0" * 64
         "é",
     ],
 )
-def test_a_manifest_names_files_beside_it_and_each_once(line: str, folder: Path) -> None:
+def test_a_manifest_names_files_in_its_folder_and_each_once(line: str, folder: Path) -> None:
     with (folder / "SHA256SUMS").open("ab") as file:
         file.write(line.encode() + b"\n")
     assert refusal(folder).startswith("SHA256SUMS ")
 
 
 @pytest.mark.parametrize("name", ["run.sh", "requirements.txt", "deployment.json", "tiny.onnx"])
-def test_a_manifest_that_leaves_out_what_matters_is_refused(name: str, folder: Path) -> None:
+def test_a_manifest_that_leaves_out_a_required_file_is_refused(name: str, folder: Path) -> None:
     lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
     (folder / "SHA256SUMS").write_text("".join(line for line in lines if not line.endswith(f"  {name}\n")))
     assert refusal(folder) == f"SHA256SUMS does not list {name}: copy the folder again"
@@ -245,15 +245,15 @@ def test_damaged_facts_are_refused_in_one_line(change: Callable[[dict[str, Any]]
 
 
 @pytest.mark.parametrize("text", ["", "[" * 100_000, "1", "[1]", "{", "\udcff", '{"format": ' + "9" * 5000 + "}"])
-def test_facts_that_are_no_facts_are_refused_in_one_line(text: str, folder: Path) -> None:
+def test_facts_that_are_not_facts_are_refused_in_one_line(text: str, folder: Path) -> None:
     (folder / "deployment.json").write_bytes(text.encode(errors="surrogateescape"))
     seal(folder)
     assert refusal(folder) == "deployment.json is damaged: copy the folder again, or deploy it again"
 
 
-def test_the_folder_of_a_newer_onnxdream_is_told_as_such(folder: Path) -> None:
+def test_the_folder_of_a_newer_onnxdream_is_recognised(folder: Path) -> None:
     change_facts(folder, lambda facts: facts.update(format=2))
-    assert "of a newer onnxdream: run the one in the folder" in refusal(folder)
+    assert "was written by a newer onnxdream: run the one in the folder with run.sh" in refusal(folder)
 
 
 # The bundle and the machine.
@@ -264,25 +264,25 @@ def replace_bundle(folder: Path, data: bytes) -> None:
     seal(folder)
 
 
-def test_a_bundle_against_the_contract_is_told(folder: Path) -> None:
+def test_a_bundle_that_breaks_the_contract_is_reported(folder: Path) -> None:
     replace_bundle(folder, b"no bundle")
     (problem,) = problems(folder)
-    assert "it is no ONNX file" in problem
+    assert "it is not an ONNX file" in problem
     replace_bundle(folder, bundle_bytes([*MEAN, node("Identity", "losses", "gradient")]))
     (problem,) = problems(folder)
     assert "break the contract" in problem
 
 
-def test_another_bundle_under_the_same_name_is_found_out(folder: Path) -> None:
+def test_another_bundle_of_the_same_name_is_detected(folder: Path) -> None:
     replace_bundle(folder, (Path(__file__).parents[1] / "data" / "tiny.onnx").read_bytes())
     assert not problems(folder)
     replace_bundle(folder, bundle_bytes([*MEAN, node("Identity", "image", "gradient")]))
     (problem,) = problems(folder)
-    assert "the gradient on cpu in fp32 is not what it was where it was deployed" in problem
+    assert "the gradient on cpu in fp32 differs from the reference in the folder" in problem
 
 
 @pytest.mark.parametrize("factor", [1.001, 0.999, 0.0, -1.0])
-def test_other_losses_are_found_out(factor: float, folder: Path) -> None:
+def test_other_losses_are_detected(factor: float, folder: Path) -> None:
     def scale(facts: dict[str, Any]) -> None:
         facts["reference"]["losses"][1] *= factor
 
@@ -291,19 +291,19 @@ def test_other_losses_are_found_out(factor: float, folder: Path) -> None:
     assert "(1e-04 allowed)" in problem
 
 
-def test_another_gradient_is_found_out(folder: Path) -> None:
-    def swap(facts: dict[str, Any]) -> None:  # as if red and blue were confused
+def test_another_gradient_is_detected(folder: Path) -> None:
+    def swap(facts: dict[str, Any]) -> None:  # as if red and blue had been swapped
         gradient = np.frombuffer(base64.b64decode(facts["reference"]["gradient"]), "<f4").reshape(3, 64, 96)
         facts["reference"]["gradient"] = base64.b64encode(gradient[::-1].tobytes()).decode()
 
     change_facts(folder, swap)
     (problem,) = problems(folder)
-    assert "losses within 0.0e+00" in problem
+    assert "loss error 0.0e+00" in problem
     assert "choose another --provider" in problem
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
-def test_a_target_with_a_gpu_must_have_one(folder: Path) -> None:
+def test_a_target_with_a_gpu_needs_cuda(folder: Path) -> None:
     change_facts(folder, lambda facts: facts.update(target="workstation"))
     (problem,) = problems(folder)
     assert "provider cuda is not in this onnxruntime" in problem
@@ -311,7 +311,7 @@ def test_a_target_with_a_gpu_must_have_one(folder: Path) -> None:
     assert not problems(folder, provider="cpu")
 
 
-def test_a_precision_that_the_bundle_or_the_provider_has_not_is_told(sound: Path) -> None:
+def test_a_precision_that_the_bundle_or_the_provider_lacks_is_reported(sound: Path) -> None:
     for precision in ("fp16", "bf16"):
         (problem,) = problems(sound, provider="cpu", precision=precision)
         assert precision in problem
@@ -321,10 +321,10 @@ def test_a_precision_that_the_bundle_or_the_provider_has_not_is_told(sound: Path
         verify(sound, provider="abacus")
 
 
-# The reference by itself.
+# The reference on its own.
 
 
-def test_a_reference_survives_its_facts() -> None:
+def test_a_reference_is_the_same_after_a_round_trip_through_json() -> None:
     bundle = Bundle.load(TINY_BYTES)
     reference = Reference.of(bundle)
     read = Reference.from_facts(json.loads(json.dumps(reference.to_facts())))
@@ -336,7 +336,7 @@ def test_a_reference_survives_its_facts() -> None:
     assert found.cosine > 0.999999
 
 
-def test_every_precision_has_a_bar_and_a_lesser_one_a_lower() -> None:
+def test_every_precision_has_a_tolerance_and_a_lower_precision_a_larger_one() -> None:
     exact = TOLERANCES["fp32"]
     for precision, tolerance in TOLERANCES.items():
         assert precision == "fp32" or (tolerance.loss_error > exact.loss_error and tolerance.cosine < exact.cosine)
@@ -353,5 +353,5 @@ def test_every_precision_has_a_bar_and_a_lesser_one_a_lower() -> None:
         (Agreement(0.0, float("nan")), False),
     ],
 )
-def test_what_meets_a_bar(found: Agreement, meets: bool) -> None:
+def test_which_agreements_meet_a_tolerance(found: Agreement, meets: bool) -> None:
     assert found.meets(Tolerance(0.1, 0.9)) is meets

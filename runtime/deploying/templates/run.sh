@@ -1,12 +1,12 @@
 #!/bin/sh
-# Installs onnxdream into .venv beside this file on the first call, then runs it with the bundle here:
+# Installs onnxdream into .venv next to this file on the first call, then runs it with the bundle of this folder:
 #   ./run.sh verify    ./run.sh dream bears.jpg --steps 200    ./run.sh doctor
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 venv=$here/.venv
 python=${PYTHON:-python3}
-export PYTHONNOUSERSITE=1 # else an onnxruntime of the user's own could be mixed with the one here
+export PYTHONNOUSERSITE=1 # so that an onnxruntime in the user's own site-packages does not mix with the one here
 
 fail() {
     echo "error: $1" >&2
@@ -19,7 +19,8 @@ install() {
         fail "$python is not the Python this folder was made for (@python): set PYTHON to one that is"
     site=
     [ ! -e requirements-jetson.txt ] || site=--system-site-packages # for JetPack's OpenCV
-    "$python" -m venv --clear $site "$venv" || fail "no virtual environment: sudo apt-get install python3-venv"
+    "$python" -m venv --clear $site "$venv" ||
+        fail "a virtual environment cannot be made: sudo apt-get install python3-venv"
     "$venv/bin/python" -m pip install --requirement requirements.txt
     if [ -e requirements-jetson.txt ]; then
         "$venv/bin/python" -m pip install --no-deps --requirement requirements-jetson.txt
@@ -33,7 +34,7 @@ if ! cmp -s "$here/SHA256SUMS" "$venv/installed" || ! [ -x "$venv/bin/python" ];
     (install) >&2
 fi
 
-onnxdream() { # through python, since .venv/bin/onnxdream does not bear that the folder is moved
+onnxdream() { # through python, since .venv/bin/onnxdream stops working when the folder is moved
     exec "$venv/bin/python" -m onnxdream.cli "$@"
 }
 

@@ -1,4 +1,4 @@
-"""A bundle from a file or from bytes, and the session that runs it."""
+"""A bundle from a file or from bytes, and its sessions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from foreign_files import BROKEN, GRADIENT_NODE
-from numpy.typing import NDArray
 from pictures_fixture import (
     MEAN,
     TINY_BYTES,
@@ -19,6 +18,7 @@ from pictures_fixture import (
     node,
 )
 
+from onnxdream.models.arrays import Image
 from onnxdream.models.contract import BundleError, BundleFormatError, BundleNotFoundError
 from onnxdream.runtime import Bundle, dream
 from onnxdream.runtime.bundle.sessions import Session, Sessions, kernel_counts
@@ -30,15 +30,15 @@ from onnxdream.runtime.settings.settings import Precision, Settings
 WEIGHTS = np.array([1.0, -0.5, 2.0], np.float32)
 
 
-def image(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+def noise_image(height: int, width: int, seed: int = 0) -> Image:
     return np.random.default_rng(seed).uniform(-1, 1, (3, height, width)).astype(np.float32)
 
 
-def session(data: bytes, height: int = 4, width: int = 5) -> Session:
+def session_of(data: bytes, height: int = 4, width: int = 5) -> Session:
     return Session(Bundle.load(data), height, width, Machine("cpu", 1))
 
 
-def test_a_bundle_says_what_it_holds(tiny_path: Path) -> None:
+def test_a_bundle_has_the_file_s_bytes_and_metadata(tiny_path: Path) -> None:
     bundle = Bundle.load(tiny_path)
     assert bundle.path == tiny_path
     assert bundle.name == "tiny.onnx"
@@ -49,28 +49,28 @@ def test_a_bundle_says_what_it_holds(tiny_path: Path) -> None:
     assert bundle.metadata.verification
 
 
-def test_bytes_and_a_text_serve_as_well_as_a_path(tiny_path: Path) -> None:
+def test_bytes_and_a_string_are_loaded_like_a_path(tiny_path: Path) -> None:
     from_bytes = Bundle.load(TINY_BYTES)
     assert (from_bytes.path, from_bytes.name) == (None, "bundle")
     assert from_bytes.metadata == Bundle.load(str(tiny_path)).metadata
 
 
 def test_a_session_computes_what_the_file_computes() -> None:
-    pixels = image(33, 46)
-    losses, gradient = session(TINY_BYTES, 33, 46).evaluate(pixels, WEIGHTS)
+    image = noise_image(33, 46)
+    losses, gradient = session_of(TINY_BYTES, 33, 46).evaluate(image, WEIGHTS)
     plain = ort.InferenceSession(TINY_BYTES, providers=["CPUExecutionProvider"])
-    expected = plain.run(["losses", "gradient"], {"image": pixels[None], "layer_weights": WEIGHTS})
+    expected = plain.run(["losses", "gradient"], {"image": image[None], "layer_weights": WEIGHTS})
     np.testing.assert_allclose(losses, expected[0][0], rtol=1e-5)
     np.testing.assert_allclose(gradient, expected[1][0], atol=1e-6 * np.abs(expected[1]).max())
 
 
 def test_the_gradient_is_that_of_the_weighted_losses() -> None:
-    tiny = session(TINY_BYTES, 32, 40)
-    pixels = image(32, 40)
-    _, gradient = tiny.evaluate(pixels, WEIGHTS)
+    session = session_of(TINY_BYTES, 32, 40)
+    image = noise_image(32, 40)
+    _, gradient = session.evaluate(image, WEIGHTS)
     direction = gradient / np.abs(gradient).max()
     step = np.float32(2e-3)
-    ahead, behind = (tiny.evaluate(pixels + sign * step * direction, WEIGHTS)[0] @ WEIGHTS for sign in (1, -1))
+    ahead, behind = (session.evaluate(image + sign * step * direction, WEIGHTS)[0] @ WEIGHTS for sign in (1, -1))
     assert (ahead - behind) / (2 * step) == pytest.approx(float((gradient * direction).sum()), rel=0.02)
 
 
@@ -87,10 +87,10 @@ def test_a_session_is_kept_for_its_size_and_only_one_is_alive() -> None:
 
 def test_a_session_is_pinned_to_its_size() -> None:
     with pytest.raises(ComputationError, match="cannot compute"):
-        session(TINY_BYTES, 32, 40).evaluate(image(33, 40), WEIGHTS)
+        session_of(TINY_BYTES, 32, 40).evaluate(noise_image(33, 40), WEIGHTS)
 
 
-def of_precision(precision: str) -> Bundle:
+def bundle_in(precision: str) -> Bundle:
     return Bundle.load(bundle_bytes([*MEAN, GRADIENT_NODE], metadata=replace(facts(), precision=precision).to_json()))
 
 
@@ -102,28 +102,28 @@ def of_precision(precision: str) -> Bundle:
         ("mixed", "fp16", False),
     ],
 )  # fmt: skip
-def test_a_run_takes_bundles_of_its_precision_only(own: str, asked: Precision, fits: bool) -> None:
-    bundle = of_precision(own)
+def test_a_run_needs_a_bundle_of_its_precision(own: str, asked: Precision, fits: bool) -> None:
+    bundle = bundle_in(own)
     assert bundle.precision == own
     if fits:
         bundle.require_precision(asked)
         return
     with pytest.raises(SettingsError) as refused:
         bundle.require_precision(asked)
-    wanted = "fp32" if asked == "bf16" else asked
-    assert f"bundle is a bundle of {own}, {asked} takes one of {wanted}" in str(refused.value)
-    assert f"choose --precision {own}, or export it: onnxdream export --model hand" in str(refused.value)
-    assert str(refused.value).endswith(f" --precision {wanted}") == (wanted != "fp32")
+    needed = "fp32" if asked == "bf16" else asked
+    assert f"bundle is a bundle in {own}, but a run in {asked} needs one in {needed}" in str(refused.value)
+    assert f"choose --precision {own}, or export one: onnxdream export --model hand" in str(refused.value)
+    assert str(refused.value).endswith(f" --precision {needed}") == (needed != "fp32")
 
 
 def test_a_dream_refuses_a_bundle_of_another_precision_than_its_settings() -> None:
-    with pytest.raises(SettingsError, match="takes one of fp32"):
-        dream(np.zeros((8, 8, 3), np.uint8), of_precision("fp16"), Settings(steps=1))
+    with pytest.raises(SettingsError, match="needs one in fp32"):
+        dream(np.zeros((8, 8, 3), np.uint8), bundle_in("fp16"), Settings(steps=1))
 
 
-def test_a_precision_that_nobody_knows_is_refused() -> None:
+def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(BundleFormatError, match="its precision 'fp8' is unknown: update onnxdream"):
-        _ = of_precision("fp8").precision
+        _ = bundle_in("fp8").precision
 
 
 def test_on_the_cpu_every_kernel_of_a_gradient_is_the_cpu_s() -> None:
@@ -135,22 +135,22 @@ def test_on_the_cpu_every_kernel_of_a_gradient_is_the_cpu_s() -> None:
 
 @pytest.mark.skipif(
     PROVIDERS["openvino"].ort_name not in ort.get_available_providers(),
-    reason="a provider that is deaf to defaults: OpenVINO",
+    reason="needs a provider that folds default inputs into the graph: OpenVINO",
 )
-def test_a_provider_that_takes_defaults_for_constants_hears_of_channels_all_the_same() -> None:
-    bundle, pixels = Bundle.load(TINY_BYTES), image(40, 48)
+def test_a_provider_that_folds_default_inputs_still_uses_the_channel_weights_it_is_fed() -> None:
+    bundle, image = Bundle.load(TINY_BYTES), noise_image(40, 48)
     channels = np.random.default_rng(3).uniform(-1, 1, sum(layer.channels for layer in bundle.metadata.layers))
     for weights in (None, channels.astype(np.float32)):
-        expected = Session(bundle, 40, 48, Machine("cpu", 1)).evaluate(pixels, WEIGHTS, weights)
-        found = Session(bundle, 40, 48, Machine("openvino", 1)).evaluate(pixels, WEIGHTS, weights)
+        expected = Session(bundle, 40, 48, Machine("cpu", 1)).evaluate(image, WEIGHTS, weights)
+        found = Session(bundle, 40, 48, Machine("openvino", 1)).evaluate(image, WEIGHTS, weights)
         for one, two in zip(expected, found, strict=True):
             np.testing.assert_allclose(two, one, atol=1e-5 * np.abs(one).max())
-    means = [Session(bundle, 40, 48, Machine(name, 1)).channel_means(pixels, WEIGHTS) for name in ("cpu", "openvino")]
+    means = [Session(bundle, 40, 48, Machine(name, 1)).channel_means(image, WEIGHTS) for name in ("cpu", "openvino")]
     np.testing.assert_allclose(means[1], means[0], atol=1e-5)
 
 
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(BundleNotFoundError, match=r"no bundle .*lost\.onnx: the command `info` lists"):
+    with pytest.raises(BundleNotFoundError, match=r"there is no bundle .*lost\.onnx: the command `info` lists"):
         Bundle.load(tmp_path / "lost.onnx")
     with pytest.raises(FileNotFoundError):
         Bundle.load(tmp_path / "lost.onnx")
@@ -172,28 +172,28 @@ def test_a_file_larger_than_any_bundle_is_not_read(tmp_path: Path) -> None:
 def test_a_refusal_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "bears.onnx"
     path.write_bytes(TINY_BYTES[:1000])
-    with pytest.raises(BundleFormatError, match=r"^bears\.onnx: it is no ONNX file, or cut short"):
+    with pytest.raises(BundleFormatError, match=r"^bears\.onnx: it is not an ONNX file, or it is cut short"):
         Bundle.load(path)
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_file_that_breaks_the_contract_is_refused(name: str) -> None:
     with pytest.raises(BundleFormatError) as refused:
-        session(BROKEN[name]).evaluate(image(4, 5), np.ones(1, np.float32))
+        session_of(BROKEN[name]).evaluate(noise_image(4, 5), np.ones(1, np.float32))
     assert "\n" not in str(refused.value)
     assert "export it again" in str(refused.value)
 
 
-def test_a_step_that_onnxruntime_cannot_compute_is_told_in_one_line() -> None:
+def test_a_step_that_onnxruntime_cannot_compute_is_reported_in_one_line() -> None:
     nodes = [
         *MEAN,
         node("Cast", "layer_weights", "shape", b"\x0a\x02to\x18\x07\xa0\x01\x02"),
         node("Reshape", "image shape", "line"),
         node("Add", "image line", "gradient"),
     ]
-    broken = session(bundle_bytes(nodes))
+    broken = session_of(bundle_bytes(nodes))
     with pytest.raises(ComputationError) as refused:
-        broken.evaluate(image(4, 5), np.ones(1, np.float32))
+        broken.evaluate(noise_image(4, 5), np.ones(1, np.float32))
     assert "\n" not in str(refused.value)
     assert "--max-size" in str(refused.value)
 

@@ -1,4 +1,4 @@
-"""What a dream climbs: channels by number, channels that a picture excites, and a guide's."""
+"""Channel weights: channels by number, those that a picture activates most or least, and a guide's."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from pictures_fixture import noise
 
+from onnxdream.models.arrays import Floats, Pixels
 from onnxdream.models.contract import Layer
 from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.bundle.channel_weights import (
@@ -28,18 +28,17 @@ from onnxdream.runtime.image.processor import ImageProcessor
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings.settings import Execution, Settings
 
-Array = NDArray[np.float32]
 LAYERS = (Layer("low", 4, 2), Layer("high", 3, 4))
 BOTH = np.ones(2, np.float32)
 CPU = Execution("cpu", 1)
 PICTURE = noise(48, 56)
 
 
-def array(*values: float) -> Array:
+def array(*values: float) -> Floats:
     return np.array(values, np.float32)
 
 
-def test_channels_are_read_with_their_signs() -> None:
+def test_channels_are_parsed_with_their_signs() -> None:
     found = parse_channels(["mixed2:12,-40, +3", "mixed0:-0"])
     assert found == {"mixed2": ((12, 1.0), (40, -1.0), (3, 1.0)), "mixed0": ((0, -1.0),)}
 
@@ -66,7 +65,7 @@ def test_nonsense_is_refused(texts: list[str]) -> None:
         parse_channels(texts)
 
 
-def test_a_pick_is_read() -> None:
+def test_a_pick_is_parsed() -> None:
     assert parse_pick("strongest:5") == Pick("strongest", 5)
     assert parse_pick("weakest") == Pick("weakest", 1)
 
@@ -81,7 +80,7 @@ def test_plain_weights_are_the_means_over_each_layer_s_channels() -> None:
     np.testing.assert_allclose(plain_weights(LAYERS), [1 / 4] * 4 + [1 / 3] * 3)
 
 
-def test_chosen_channels_share_their_layer_and_leave_the_others_alone() -> None:
+def test_chosen_channels_share_their_layer_and_do_not_change_other_layers() -> None:
     weights = chosen_channels(LAYERS, parse_channels(["low:1,-3"]))
     np.testing.assert_allclose(weights, [0, 0.5, 0, -0.5, 1 / 3, 1 / 3, 1 / 3])
     weights = chosen_channels(LAYERS, parse_channels(["high:-0"]))
@@ -89,7 +88,7 @@ def test_chosen_channels_share_their_layer_and_leave_the_others_alone() -> None:
     assert weights.dtype == np.float32
 
 
-def test_a_layer_or_channel_that_is_not_there_is_named() -> None:
+def test_an_unknown_layer_or_channel_is_refused_by_its_name() -> None:
     with pytest.raises(SettingsError, match=r"'mid'.*low, high"):
         chosen_channels(LAYERS, parse_channels(["mid:1"]))
     with pytest.raises(SettingsError, match=r"channel 3 is not in high: .*0 to 2"):
@@ -104,37 +103,37 @@ def test_the_strongest_and_the_weakest_are_picked_in_each_layer() -> None:
     np.testing.assert_allclose(weakest, [1, 0, 0, 0, 0, 1, 0])
 
 
-def test_what_a_picture_does_not_excite_is_never_picked() -> None:
+def test_a_channel_that_the_picture_does_not_activate_is_never_picked() -> None:
     means = array(0, 0, 0.3, 0, 0, 0, 0)
     for which in ("strongest", "weakest"):
         np.testing.assert_allclose(picked_channels(LAYERS, BOTH, means, Pick(which, 3)), [0, 0, 1, 0, 0, 0, 0])
-    with pytest.raises(SettingsError, match="excites no channel"):
+    with pytest.raises(SettingsError, match="activates no channel of these"):
         picked_channels(LAYERS, BOTH, np.zeros(7, np.float32), Pick("weakest", 2))
 
 
-def test_a_layer_that_is_not_climbed_has_no_say() -> None:
-    means, high_alone = array(1, 2, 3, 4, 0, 0, 0), array(0, 1)
-    with pytest.raises(SettingsError, match="excites no channel"):
-        picked_channels(LAYERS, high_alone, means, Pick("strongest", 1))
-    with pytest.raises(SettingsError, match="nothing more"):
-        guided_channels(LAYERS, high_alone, means, np.zeros(7, np.float32))
+def test_layers_without_a_weight_do_not_count() -> None:
+    means, only_high = array(1, 2, 3, 4, 0, 0, 0), array(0, 1)
+    with pytest.raises(SettingsError, match="activates no channel of these"):
+        picked_channels(LAYERS, only_high, means, Pick("strongest", 1))
+    with pytest.raises(SettingsError, match="more than the picture does"):
+        guided_channels(LAYERS, only_high, means, np.zeros(7, np.float32))
 
 
-def test_more_than_there_are_is_all_that_are_alive() -> None:
+def test_a_pick_of_too_many_channels_takes_all_that_are_active() -> None:
     means = array(1, 2, 3, 0, 1, 1, 1)
     np.testing.assert_allclose(
         picked_channels(LAYERS, BOTH, means, Pick("strongest", 99)), [1 / 3] * 3 + [0] + [1 / 3] * 3
     )
 
 
-def test_a_guide_s_surplus_is_climbed() -> None:
+def test_a_guide_s_weights_are_its_surplus_over_the_picture() -> None:
     guide, own = array(3, 0, 2, 1, 5, 0, 0), array(0, 1, 1, 1, 1, 2, 3)
     np.testing.assert_allclose(guided_channels(LAYERS, BOTH, guide, own), [0.75, 0, 0.25, 0, 1, 0, 0])
-    with pytest.raises(SettingsError, match="nothing more"):
+    with pytest.raises(SettingsError, match="more than the picture does"):
         guided_channels(LAYERS, BOTH, own, own)
 
 
-# With bundles, for real.
+# With a real bundle.
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +141,8 @@ def tiny(tiny_path: Path) -> Bundle:
     return Bundle.load(tiny_path)
 
 
-def means_of(bundle: Bundle, settings: Settings, pixels: NDArray[np.uint8] = PICTURE) -> list[Array]:
-    """Channel means of the undreamed picture, one array a layer."""
+def means_of(bundle: Bundle, settings: Settings, pixels: Pixels = PICTURE) -> list[Floats]:
+    """The channel means of a picture before it is dreamed, float32 [channels of the layer] for each layer."""
     processor = ImageProcessor(pixels, bundle.metadata, settings)
     session = Session(bundle, *processor.size, Machine("cpu", 1))
     found = session.channel_means(processor.base(processor.size), np.ones(3, np.float32))
@@ -158,8 +157,8 @@ def test_the_losses_of_a_dream_are_the_signed_means_of_its_channels(tiny: Bundle
     np.testing.assert_allclose(losses[0], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_channels_are_climbed_alone(tiny: Bundle) -> None:
-    """As a loop that feeds the session what it means: no other layer, no other channel."""
+def test_only_the_chosen_channels_are_maximised(tiny: Bundle) -> None:
+    """The expected picture comes from a plain loop that feeds the session the weights of one channel."""
     settings = Settings(steps=3, channels=("low:1",), execution=CPU, snapshots=())
     alone = dream(PICTURE, tiny, settings)
     again = dream(PICTURE, tiny, replace(settings, layer_weights={"low": 1.0, "mid": 0.0}))
@@ -175,7 +174,7 @@ def test_channels_are_climbed_alone(tiny: Bundle) -> None:
     np.testing.assert_allclose(alone.picture, processor.postprocess(image), atol=1)
 
 
-def test_climbing_a_channel_raises_it_and_a_minus_lowers_it(tiny: Bundle) -> None:
+def test_a_dream_raises_a_chosen_channel_and_a_minus_lowers_it(tiny: Bundle) -> None:
     low, _, _ = means_of(tiny, Settings())
     channel = int(np.argsort(low)[-2])
     for sign in ("", "-"):
@@ -193,12 +192,12 @@ def test_the_losses_of_a_pick_are_the_means_of_its_channels(tiny: Bundle, which:
     losses = dream(PICTURE, tiny, settings).losses
     expected = []
     for means in means_of(tiny, settings):
-        alive = np.sort(means[means > 0])
-        expected.append((alive[-2:] if which == "strongest" else alive[:2]).mean())
+        active = np.sort(means[means > 0])
+        expected.append((active[-2:] if which == "strongest" else active[:2]).mean())
     np.testing.assert_allclose(losses[0], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_losses_of_a_guided_dream_weigh_what_the_guide_has_more_of(tiny: Bundle) -> None:
+def test_the_losses_of_a_guided_dream_are_weighted_by_the_guide_s_surplus(tiny: Bundle) -> None:
     settings = Settings(steps=1, normalization="backbone", execution=CPU, snapshots=())
     guide = noise(40, 44, seed=7) // 2 + 90
     losses = dream(PICTURE, tiny, settings, guide=guide).losses
@@ -209,7 +208,7 @@ def test_the_losses_of_a_guided_dream_weigh_what_the_guide_has_more_of(tiny: Bun
     np.testing.assert_allclose(losses[0], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_channel_weights_that_are_plain_change_nothing(tiny: Bundle) -> None:
+def test_plain_channel_weights_change_nothing(tiny: Bundle) -> None:
     image, ones = np.random.default_rng(0).uniform(-1, 1, (3, 40, 40)).astype(np.float32), np.ones(3, np.float32)
     session = Session(tiny, 40, 40, Machine("cpu", 1))
     plain, explicit = session.evaluate(image, ones), session.evaluate(image, ones, plain_weights(tiny.metadata.layers))
@@ -217,7 +216,7 @@ def test_channel_weights_that_are_plain_change_nothing(tiny: Bundle) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_guide_contradicts_channels_and_a_pick(tiny: Bundle) -> None:
+def test_a_guide_together_with_channels_or_a_pick_is_refused(tiny: Bundle) -> None:
     for settings in (Settings(channels=("low:1",), execution=CPU), Settings(pick="weakest:1", execution=CPU)):
         with pytest.raises(SettingsError, match="contradict"):
             dream(PICTURE, tiny, settings, guide=noise(40, 40))

@@ -1,4 +1,4 @@
-"""Which bundle a dream uses, and what is said of it."""
+"""The choice of a dream's bundle, its description, and the list of bundles."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def with_weights(source: str) -> Metadata:
 
 
 def put(library: Path, name: str, age: float, source: str = "random", precision: str = "fp32") -> Path:
-    """A bundle in the library whose weights are said to be from there, that many hours old."""
+    """Writes a bundle into the library, `age` hours old, whose metadata state that source of weights."""
     path = library / f"{name}.onnx"
     path.write_bytes(
         bundle_bytes([b"\x22\x04Relu"], metadata=replace(with_weights(source), precision=precision).to_json())
@@ -41,14 +41,14 @@ def put(library: Path, name: str, age: float, source: str = "random", precision:
     return path
 
 
-def test_a_fresh_machine_dreams_with_the_first_built_in_bundle() -> None:
+def test_without_exports_the_first_built_in_bundle_is_chosen() -> None:
     bundle = choose_bundle(None)
     assert bundle.path == DEFAULT.path
     assert bundle.metadata.layer_names == ("mixed0", "mixed1", "mixed2")
     assert bundle.metadata.weights.source == "imagenet-8bit"
 
 
-def test_the_newest_export_with_weights_that_mean_something_goes_before_it(library: Path) -> None:
+def test_the_newest_export_with_trained_weights_is_preferred_to_it(library: Path) -> None:
     put(library, "random", age=0)
     assert choose_bundle(None).path == DEFAULT.path
     older = put(library, "older", age=3, source="imagenet")
@@ -57,7 +57,7 @@ def test_the_newest_export_with_weights_that_mean_something_goes_before_it(libra
     assert choose_bundle(None).path == newer
 
 
-def test_the_default_is_never_a_bundle_of_lesser_precision(library: Path) -> None:
+def test_the_default_is_never_a_bundle_of_lower_precision(library: Path) -> None:
     put(library, "half", age=0, source="imagenet", precision="fp16")
     put(library, "mixed", age=1, source="imagenet", precision="mixed")
     assert choose_bundle(None).path == DEFAULT.path
@@ -66,7 +66,7 @@ def test_the_default_is_never_a_bundle_of_lesser_precision(library: Path) -> Non
     assert choose_bundle(None).path == choose_bundle(None, "fp32").path == choose_bundle(None, "bf16").path == whole
 
 
-def test_a_precision_gets_the_newest_bundle_of_it(library: Path) -> None:
+def test_the_newest_bundle_of_the_precision_is_chosen(library: Path) -> None:
     put(library, "whole", age=0, source="imagenet")
     old = put(library, "old", age=5, source="imagenet", precision="fp16")
     assert choose_bundle(None, "fp16").path == old
@@ -78,9 +78,11 @@ def test_a_precision_gets_the_newest_bundle_of_it(library: Path) -> None:
     assert choose_bundle(None, "mixed").path == random
 
 
-def test_where_no_bundle_has_the_precision_the_export_command_is_told(library: Path) -> None:
+def test_where_no_bundle_has_the_precision_the_error_names_the_export_command(library: Path) -> None:
     put(library, "whole", age=0, source="imagenet")
-    with pytest.raises(BundleNotFoundError, match=r"no bundle of fp16 is here: .* onnxdream export --precision fp16"):
+    with pytest.raises(
+        BundleNotFoundError, match=r"no bundle in fp16: make one with onnxdream export --precision fp16"
+    ):
         choose_bundle(None, "fp16")
 
 
@@ -88,18 +90,18 @@ def test_a_bundle_that_is_named_must_have_the_precision_asked_for(library: Path)
     half = put(library, "half", age=0, precision="fp16")
     assert choose_bundle("half").path == choose_bundle("half", "fp16").path == half
     for precision in ("fp32", "bf16", "mixed"):
-        with pytest.raises(SettingsError, match=f"half.onnx is a bundle of fp16, {precision} takes one of"):
+        with pytest.raises(SettingsError, match=f"half.onnx is a bundle in fp16, but a run in {precision} needs one"):
             choose_bundle("half", precision)  # type: ignore[arg-type]
     assert describe(choose_bundle("half"))[0].endswith("random weights, fp16)")
 
 
-def test_a_broken_bundle_in_the_library_is_passed_over(library: Path) -> None:
+def test_a_broken_bundle_in_the_library_is_skipped(library: Path) -> None:
     good = put(library, "good", age=3, source="imagenet")
     (library / "broken.onnx").write_bytes(TINY_BYTES[:100])
     assert choose_bundle(None).path == good
 
 
-def test_a_bundle_goes_by_its_path_its_name_and_the_beginning_of_its_name(library: Path, tiny_path: Path) -> None:
+def test_a_bundle_is_found_by_its_path_its_name_or_the_start_of_its_name(library: Path, tiny_path: Path) -> None:
     path = put(library, "v3-paper-high-imagenet", age=0)
     assert choose_bundle(str(tiny_path)).path == tiny_path
     assert choose_bundle("v3-paper-high-imagenet").path == path
@@ -107,7 +109,7 @@ def test_a_bundle_goes_by_its_path_its_name_and_the_beginning_of_its_name(librar
     assert choose_bundle("v3-low").path == DEFAULT.path
 
 
-def test_a_name_that_fits_several_bundles_is_answered_with_them(library: Path) -> None:
+def test_the_refusal_of_an_ambiguous_name_lists_the_bundles(library: Path) -> None:
     put(library, "v3-a", age=0)
     with pytest.raises(
         BundleNotFoundError, match="'v3' may mean v3-a, v3-low, v3-mid, v3-mid-l2: give more of the name"
@@ -115,37 +117,37 @@ def test_a_name_that_fits_several_bundles_is_answered_with_them(library: Path) -
         choose_bundle("v3")
 
 
-def test_a_name_that_fits_none_tells_how_to_find_and_make_one(library: Path) -> None:
+def test_the_refusal_of_an_unknown_name_says_how_to_find_and_make_a_bundle(library: Path) -> None:
     with pytest.raises(BundleNotFoundError, match="`info` lists the bundles, `export` makes one"):
         choose_bundle("v9")
     with pytest.raises(BundleNotFoundError, match="is a folder"):
         choose_bundle(str(library))
 
 
-def test_a_bundle_that_is_asked_for_and_broken_is_refused(library: Path) -> None:
+def test_a_broken_bundle_that_is_named_is_refused(library: Path) -> None:
     (library / "mine.onnx").write_bytes(TINY_BYTES[:100])
     with pytest.raises(BundleFormatError, match=r"^mine\.onnx: "):
         choose_bundle("mine")
 
 
-def test_of_a_built_in_bundle_it_is_said_what_it_is() -> None:
+def test_a_built_in_bundle_is_described_as_such() -> None:
     lines = describe(choose_bundle(None))
     assert lines == ["model: v3-low, built in (v3, mixed0, mixed1, mixed2; ImageNet (8-bit) weights)"]
 
 
-def test_of_random_weights_it_is_said_that_they_mean_nothing(tiny_path: Path) -> None:
+def test_random_weights_are_described_with_a_warning(tiny_path: Path) -> None:
     lines = describe(Bundle.load(tiny_path))
     assert lines[0] == "model: tiny.onnx (tiny, low, mid, high; random weights)"
     assert len(lines) == 2
     assert "random: it dreams textures that mean nothing" in lines[1]
 
 
-def test_of_imagenet_weights_there_is_no_more_to_say(library: Path) -> None:
+def test_imagenet_weights_are_described_without_a_warning(library: Path) -> None:
     lines = describe(Bundle.load(put(library, "v3", age=0, source="imagenet")))
     assert lines == ["model: v3.onnx (hand, layer0; ImageNet weights)"]
 
 
-def test_the_shelf_shows_all_bundles_newest_first_and_what_is_wrong_with_them(library: Path) -> None:
+def test_the_list_shows_all_bundles_the_newest_first_and_their_problems(library: Path) -> None:
     put(library, "old", age=5)
     put(library, "new", age=1, source="imagenet")
     (library / "broken.onnx").write_bytes(b"")
@@ -154,15 +156,15 @@ def test_the_shelf_shows_all_bundles_newest_first_and_what_is_wrong_with_them(li
     expected = ("v3-low", "mixed0, mixed1, mixed2", "mean", "ImageNet (8-bit)", "4.0 MB")
     assert rows["v3-low"].row() == expected
     assert rows["new"].weights == "ImageNet"
-    assert "no ONNX file" in rows["broken"].problem
+    assert "not an ONNX file" in rows["broken"].problem
     assert rows["broken"].row()[1] == rows["broken"].problem
 
 
-# A preset chooses its bundle
+# A preset chooses its bundle.
 
 
 def made_for(preset: Preset, **changes: Any) -> Metadata:
-    """What a bundle that a preset is made for tells of itself."""
+    """The metadata of a bundle that fits a preset."""
     layers = tuple(Layer(name, 8, 8) for name in preset.layers)
     trained = replace(with_weights("imagenet"), layers=layers, objective=preset.objective, border=preset.border)
     return replace(trained, **changes)
@@ -177,19 +179,19 @@ def export(folder: Path, name: str, metadata: Metadata, age: int = 0) -> Path:
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if PRESETS[name].bundle])
-def test_a_look_takes_its_built_in_bundle_whatever_was_exported(library: Path, name: str) -> None:
-    detect_hardware = PRESETS[name]
-    export(library, "mine", made_for(detect_hardware))
-    bundle = choose_bundle(None, preset=detect_hardware)
-    assert (bundle.name, bundle.is_built_in) == (detect_hardware.bundle, True)
-    assert detect_hardware.is_made_for(bundle.metadata)
+def test_a_look_uses_its_built_in_bundle_whatever_was_exported(library: Path, name: str) -> None:
+    preset = PRESETS[name]
+    export(library, "mine", made_for(preset))
+    bundle = choose_bundle(None, preset=preset)
+    assert (bundle.name, bundle.is_built_in) == (preset.bundle, True)
+    assert preset.is_made_for(bundle.metadata)
 
 
 @pytest.mark.parametrize(
     ("name", "built_in"),
     [("paper", "v3-low"), ("tutorial", "v3-mid"), ("tutorial-octaves", "v3-mid"), ("caffe", "v3-mid-l2")],
 )
-def test_a_classic_takes_the_newest_export_that_fits_else_a_built_in_bundle(
+def test_a_classic_uses_the_newest_export_that_fits_else_a_built_in_bundle(
     library: Path, name: str, built_in: str
 ) -> None:
     preset = PRESETS[name]
@@ -203,15 +205,15 @@ def test_a_classic_takes_the_newest_export_that_fits_else_a_built_in_bundle(
     assert choose_bundle(None, preset=preset).path == newer
 
 
-def test_a_preset_that_no_bundle_fits_tells_the_export_command(library: Path) -> None:
+def test_the_refusal_of_a_preset_that_no_bundle_fits_names_the_export_command(library: Path) -> None:
     command = "onnxdream export --model v3 --layers mixed4,mixed5,mixed6,mixed7 --objective l2 --border 2"
-    with pytest.raises(SettingsError, match=f"no bundle here has what preset keras climbs: make one with {command}$"):
+    with pytest.raises(SettingsError, match=f"no bundle fits preset keras: make one with {command}$"):
         choose_bundle(None, preset=PRESETS["keras"])
     with pytest.raises(SettingsError, match=r"--layers mixed4 --objective l2 --precision fp16$"):
         choose_bundle(None, "fp16", PRESETS["caffe"])
 
 
-def test_layers_that_are_asked_for_choose_among_the_bundles(library: Path) -> None:
+def test_the_first_bundle_with_the_layers_asked_for_is_chosen(library: Path) -> None:
     assert choose_bundle(None, layers=["mixed4", "mixed1"]).name == "v3-mid"
     assert choose_bundle(None, layers=["mixed1"]).name == "v3-low"
     mine = export(library, "mine", made_for(PRESETS["keras"]))

@@ -1,4 +1,4 @@
-"""What an ONNX file may not be to be loaded as a bundle, each case as bytes."""
+"""ONNX files that are refused as bundles, and the changes that are made to those that are loaded, all as bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from onnxdream.runtime.provider.onnx_graph import message_class
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_foreign_file_is_refused_in_one_line_that_says_why(name: str) -> None:
+def test_a_foreign_file_is_refused_in_one_line_with_the_reason(name: str) -> None:
     data, words = FOREIGN[name]
     with pytest.raises(BundleError) as refused:
         Bundle.load(data)
@@ -43,21 +43,21 @@ def test_a_contract_of_another_version_is_an_error_of_its_own(name: str) -> None
         Bundle.load(FOREIGN[name][0])
 
 
-def test_plain_operators_under_either_name_of_their_domain_are_taken() -> None:
+def test_plain_operators_under_either_name_of_their_domain_are_accepted() -> None:
     plain = altered(lambda m: m.graph.node.add(op_type="Relu", domain="ai.onnx"))
     assert "onnxdream" in read_model_file(plain).metadata
 
 
-def test_subgraphs_of_plain_operators_are_taken() -> None:
+def test_subgraphs_of_plain_operators_are_accepted() -> None:
     assert "onnxdream" in read_model_file(altered(lambda m: nested(m, 3).node.add(op_type="Relu"))).metadata
 
 
 def test_the_reduced_schema_loses_nothing() -> None:
-    same = altered(lambda model: None)  # only in another order
+    same = altered(lambda model: None)  # the same fields, in another order
     assert sorted(same) == sorted(TINY_BYTES)
 
 
-def test_a_file_from_nothing_is_read_as_it_was_written() -> None:
+def test_a_handmade_file_is_read_as_it_was_written() -> None:
     data = bundle_bytes([*MEAN, node("Identity", "image", "gradient")])
     assert Bundle.load(data).metadata == facts()
 
@@ -76,7 +76,7 @@ def test_random_bytes_are_refused() -> None:
             Bundle.load(source.randbytes(source.randrange(1, 2000)))
 
 
-def test_damaged_bytes_are_taken_or_refused_and_nothing_else() -> None:
+def test_damaged_bytes_are_accepted_or_refused_and_nothing_else() -> None:
     source = random.Random(1)
     refused = 0
     for _ in range(400):
@@ -91,7 +91,7 @@ def test_damaged_bytes_are_taken_or_refused_and_nothing_else() -> None:
 
 
 def with_form(change: Callable[[Any], None]) -> bytes:
-    """The tiny bundle with something done to the graph of its blocked form."""
+    """The tiny bundle with a change to the graph of its blocked form."""
 
     def changed(model: Any) -> None:
         (entry,) = [entry for entry in model.metadata_props if entry.key == form_key(BLOCKED)]
@@ -137,7 +137,7 @@ def test_the_weights_of_a_form_are_those_of_the_file() -> None:
     assert all(kept[tensor.name] == tensor for tensor in kernels)
 
 
-def test_a_form_that_a_file_does_not_hold_is_the_file_itself() -> None:
+def test_without_the_form_asked_for_the_file_is_returned_unchanged() -> None:
     assert in_form(TINY_BYTES, "another") == TINY_BYTES
 
 
@@ -146,10 +146,10 @@ BROKEN_FORMS: dict[str, tuple[bytes, str]] = {
     "no zlib": (with_entry("AAAA"), "damaged"),
     "cut short": (with_entry(base64.b64encode(zlib.compress(b"graph" * 99)[:-9]).decode()), "cut short"),
     "a bomb": (with_entry(base64.b64encode(zlib.compress(bytes(2**26 + 1))).decode()), "far too large"),
-    "no graph": (with_entry(base64.b64encode(zlib.compress(b"\xff" * 9)).decode()), "no ONNX file"),
+    "no graph": (with_entry(base64.b64encode(zlib.compress(b"\xff" * 9)).decode()), "not an ONNX file"),
     "foreign operator": (with_form(lambda g: g.node.add(op_type="Gelu", domain="com.microsoft")), "com.microsoft"),
     "external data": (with_form(lambda g: external(g.initializer.add(name="x", data_type=1))), "data in other files"),
-    "a weight that is not there": (with_form(lambda g: g.initializer.add(name="nowhere")), "lacks a weight"),
+    "a missing weight": (with_form(lambda g: g.initializer.add(name="nowhere")), "lacks a weight"),
 }
 
 
@@ -161,7 +161,7 @@ def test_a_form_that_is_broken_or_unsafe_is_refused(name: str) -> None:
 
 
 def inputs(model: bytes) -> tuple[set[str], set[str]]:
-    """The inputs that must be fed, and those that may be."""
+    """The names of the inputs that must be fed, and of those that may be."""
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
     return {value.name for value in session.get_inputs()}, {
         value.name for value in session.get_overridable_initializers()
@@ -174,7 +174,7 @@ def test_an_input_without_its_default_must_be_fed(model: bytes) -> None:
     assert inputs(without_default(model, "channel_weights")) == ({"image", "layer_weights", "channel_weights"}, set())
 
 
-def test_fed_with_the_default_it_computes_the_same() -> None:
+def test_without_the_default_the_model_computes_the_same() -> None:
     before = ort.InferenceSession(TINY_BYTES, providers=["CPUExecutionProvider"])
     after = ort.InferenceSession(without_default(TINY_BYTES, "channel_weights"), providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 32, 40)).astype(np.float32)
@@ -189,7 +189,7 @@ def test_fed_with_the_default_it_computes_the_same() -> None:
         np.testing.assert_array_equal(one, two)
 
 
-def test_nothing_else_is_touched() -> None:
+def test_removing_a_default_changes_nothing_else() -> None:
     assert without_default(TINY_BYTES, "no such input") == TINY_BYTES
     lost = len(TINY_BYTES) - len(without_default(TINY_BYTES, "channel_weights"))
     assert 0 < lost < 500

@@ -207,7 +207,7 @@ def test_a_record_without_a_picture_asks_for_one(record: Record, tmp_path: Path)
 def test_the_bundle_of_a_record_is_found_by_its_bytes(record: Record, home: Path, tmp_path: Path) -> None:
     assert bundle_of(record.bundle).data == TINY_BYTES
     moved = replace(record, bundle=replace(record.bundle, path=str(tmp_path / "gone.onnx")))
-    with pytest.raises(RecordError, match=r"bundle tiny\.onnx \(SHA-256 [0-9a-f]{12}…\) is not here: put"):
+    with pytest.raises(RecordError, match=r"bundle tiny\.onnx \(SHA-256 [0-9a-f]{12}…\) was not found: copy"):
         bundle_of(moved.bundle)
     bundles = home / "bundles"
     bundles.mkdir(parents=True)
@@ -219,7 +219,7 @@ def test_the_bundle_of_a_record_is_found_by_its_bytes(record: Record, home: Path
 def test_a_bundle_of_the_same_name_with_other_bytes_is_not_used(record: Record, tiny_path: Path) -> None:
     other = replace(record, bundle=replace(record.bundle, sha256=hashlib.sha256(b"").hexdigest()))
     assert Path(str(other.bundle.path)) == tiny_path.resolve()
-    with pytest.raises(RecordError, match="is not here"):
+    with pytest.raises(RecordError, match="was not found"):
         bundle_of(other.bundle)
 
 

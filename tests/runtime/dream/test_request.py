@@ -75,7 +75,7 @@ def test_a_named_bundle_determines_the_precision(folder: Path) -> None:
     assert request.job.settings.execution == Execution("cpu", 1, precision="fp16")
     assert request.lines[-1] == "on the provider cpu, bundles of fp16 are slower than bundles of fp32"
     assert request_of(model=name, precision="fp16", **CPU).job.settings == request.job.settings
-    with pytest.raises(SettingsError, match=r"half.onnx is a bundle of fp16, fp32 takes one of fp32"):
+    with pytest.raises(SettingsError, match=r"half.onnx is a bundle in fp16, but a run in fp32 needs one in fp32"):
         request_of(model=name, precision="fp32", **CPU)
 
 
@@ -84,7 +84,7 @@ def test_fp32_on_the_cpu_causes_no_warning() -> None:
 
 
 def test_a_precision_that_no_provider_supports_is_refused() -> None:
-    with pytest.raises(ProviderError, match="provider cpu has no bf16"):
+    with pytest.raises(ProviderError, match="provider cpu cannot compute in bf16"):
         request_of(precision="bf16", **CPU)
     with pytest.raises(SettingsError, match="precision must be one of fp32, bf16, fp16, mixed"):
         request_of(precision="fp8", **CPU)

@@ -1,4 +1,4 @@
-"""A memory budget: reading it, refusing one that is too small, and keeping to it."""
+"""A memory budget: parsing it, refusing one that is too small, and keeping within it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COST = Cost(per_tile_pixel=1710.0, fixed=25e6, per_picture_pixel=33.0)
         ("7B", 7),
     ],
 )
-def test_sizes_are_read(text: str, size: int) -> None:
+def test_sizes_are_parsed(text: str, size: int) -> None:
     assert parse_memory(text) == size
 
 
@@ -47,21 +47,21 @@ def test_nonsense_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_budget_too_small_names_the_least_and_that_is_enough(seed: int) -> None:
+def test_the_refusal_of_a_budget_names_the_minimum_which_is_enough(seed: int) -> None:
     random = np.random.default_rng(seed)
     cost = Cost(*(float(random.uniform(*span)) for span in ((300, 9000), (1e6, 3e8), (12, 200))))
     pixels, smallest = int(random.integers(1, 10**8)), int(random.integers(19, 300))
     with pytest.raises(MemoryBudgetError) as refusal:
         cost.largest_tile(10**7, pixels, smallest)
-    named = re.search(r"--memory (\d+MB) at least", str(refusal.value))
-    assert named, refusal.value
-    least = parse_memory(named[1])
-    assert cost.largest_tile(least, pixels, smallest) >= max(128, smallest) ** 2
-    with pytest.raises(MemoryBudgetError):  # the least is no more than it has to be
-        cost.largest_tile(least - 2 * 10**6, pixels, smallest)
+    minimum = re.search(r"at least --memory (\d+MB)", str(refusal.value))
+    assert minimum, refusal.value
+    budget = parse_memory(minimum[1])
+    assert cost.largest_tile(budget, pixels, smallest) >= max(128, smallest) ** 2
+    with pytest.raises(MemoryBudgetError):  # the minimum is not larger than it has to be
+        cost.largest_tile(budget - 2 * 10**6, pixels, smallest)
 
 
-def test_a_tile_s_cost_and_the_rest_keep_within_the_budget() -> None:
+def test_a_run_with_the_largest_tile_stays_within_the_budget() -> None:
     budget, picture = 10**9, 4 * 10**6
     pixels = COST.largest_tile(budget, picture, 75)
     needed = pixels * COST.per_tile_pixel + COST.fixed + picture * COST.per_picture_pixel
@@ -75,7 +75,7 @@ SHAPES = [(75, 75), (128, 4000), (4000, 130), (768, 1024), (2000, 3000), (333, 5
 @pytest.mark.parametrize("size", SHAPES)
 @pytest.mark.parametrize("pixels", [128**2, 200**2, 300_000, 10**6])
 @pytest.mark.parametrize("grid", [1, 8, 32])
-def test_a_tile_has_no_more_pixels_than_it_may_and_is_the_whole_picture_where_that_fits(
+def test_a_tile_has_at_most_its_pixels_and_is_the_whole_picture_where_that_fits(
     size: tuple[int, int], pixels: int, grid: int
 ) -> None:
     tile = tile_shape(pixels, Size(*size), grid)
@@ -88,7 +88,7 @@ def test_a_tile_has_no_more_pixels_than_it_may_and_is_the_whole_picture_where_th
     assert (tile[0] + grid) * (tile[1] + grid) > pixels or tile[0] == size[0] or tile[1] == size[1]
 
 
-def test_a_narrow_picture_s_tiles_are_as_long_as_the_memory_allows() -> None:
+def test_a_narrow_picture_s_tiles_are_as_long_as_the_pixels_allow() -> None:
     assert tile_shape(100_000, Size(100, 5000), 8) == (100, 1000)
     assert tile_shape(100_000, Size(5001, 100), 8) == (993, 100)
 
@@ -100,7 +100,7 @@ def test_the_default_budget_is_at_most_half_of_the_machine() -> None:
         assert budget <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-# A whole dream in a process of its own, which says at its end how large it once was.
+# A whole dream in a process of its own, which prints its peak memory at its end.
 DREAM = """
 import re, sys
 from pathlib import Path
@@ -126,11 +126,11 @@ def peak_bytes(memory: str, size: str, folder: Path) -> int:
     return int(finished.stdout.split("peak")[1]) * 1024
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's peak")
-def test_a_dream_keeps_to_its_budget(tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux reports a process's peak memory")
+def test_a_dream_keeps_within_its_budget(tmp_path: Path) -> None:
     assert peak_bytes("400MB", "1024x768", tmp_path) < 400 * 10**6
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's peak")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux reports a process's peak memory")
 def test_a_larger_budget_is_used(tmp_path: Path) -> None:
     assert 400 * 10**6 < peak_bytes("900MB", "1024x768", tmp_path) < 900 * 10**6

@@ -1,4 +1,4 @@
-"""The facts of a machine, read from what its files and tools say."""
+"""A machine's hardware and software, parsed from the text of its files and tools."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from onnxdream.runtime.provider.hardware import (
     Hardware,
     Jetson,
     detect_hardware,
-    flags_in,
-    gpu_in,
-    jetson_in,
-    libraries_in,
     machine_memory,
-    quota_in,
+    nvidia_libraries,
+    parse_cpu_flags,
+    parse_cpu_quota,
+    parse_gpu,
+    parse_jetson,
 )
 
 X86 = (
@@ -34,21 +34,21 @@ BOARD = "NVIDIA Jetson Orin Nano Developer Kit"
 
 
 def test_cpu_flags_are_those_of_the_first_core() -> None:
-    assert flags_in(X86) == {"fpu", "avx2", "avx512_bf16"}
-    assert flags_in(ARM) == {"fp", "asimd", "bf16"}
-    assert flags_in("") == frozenset()
+    assert parse_cpu_flags(X86) == {"fpu", "avx2", "avx512_bf16"}
+    assert parse_cpu_flags(ARM) == {"fp", "asimd", "bf16"}
+    assert parse_cpu_flags("") == frozenset()
 
 
 @pytest.mark.parametrize(
     ("flags", "found"), [({"avx512_bf16"}, True), ({"amx_bf16"}, True), ({"avx512f", "bf16"}, False), (set(), False)]
 )
-def test_bf16_is_a_matter_of_flags(flags: set[str], found: bool) -> None:
+def test_bf16_is_recognised_by_the_cpu_flags(flags: set[str], found: bool) -> None:
     assert Hardware(cpu_flags=frozenset(flags)).has_bf16 is found
 
 
 @pytest.mark.parametrize(("text", "quota"), [("150000 100000", 1.5), ("max 100000", None), ("", None), ("odd", None)])
-def test_a_quota_is_cores_worth_of_time(text: str, quota: float | None) -> None:
-    assert quota_in(text) == quota
+def test_a_quota_is_parsed_as_cores(text: str, quota: float | None) -> None:
+    assert parse_cpu_quota(text) == quota
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_a_quota_is_cores_worth_of_time(text: str, quota: float | None) -> None:
         ("", "", None),
     ],
 )
-def test_a_jetson_is_known_by_its_files(device_tree: str, release: str, board: Jetson | None) -> None:
-    assert jetson_in(device_tree, release) == board
+def test_a_jetson_is_recognised_by_its_files(device_tree: str, release: str, board: Jetson | None) -> None:
+    assert parse_jetson(device_tree, release) == board
 
 
 @pytest.mark.parametrize(
-    ("answer", "gpu"),
+    ("csv", "gpu"),
     [
         ("NVIDIA H200, 580.65.06, 143771, 9.0\n", Gpu("NVIDIA H200", "580.65.06", 143771 * 2**20, "9.0")),
         ("A, 1, 8192, 8.6\nB, 1, 4096, 7.5\n", Gpu("A", "1", 8192 * 2**20, "8.6")),
@@ -75,18 +75,18 @@ def test_a_jetson_is_known_by_its_files(device_tree: str, release: str, board: J
         ("", None),
     ],
 )
-def test_a_gpu_is_what_nvidia_smi_says(answer: str, gpu: Gpu | None) -> None:
-    assert gpu_in(answer) == gpu
+def test_a_gpu_is_parsed_from_nvidia_smi_s_output(csv: str, gpu: Gpu | None) -> None:
+    assert parse_gpu(csv) == gpu
 
 
-def test_a_gpu_without_memory_of_its_own_shares_the_machine_s() -> None:
+def test_a_gpu_without_memory_of_its_own_shares_the_machine_s_memory() -> None:
     assert Hardware(gpu=Gpu("GB10", "580", None, "12.1")).shares_memory
     assert Hardware(jetson=Jetson("a Jetson", "")).shares_memory
     assert not Hardware(gpu=Gpu("H200", "580", 2**37, "9.0")).shares_memory
     assert not Hardware().shares_memory
 
 
-def test_libraries_have_versions() -> None:
+def test_the_versions_of_libraries_come_from_their_file_names() -> None:
     files = [
         "/usr/lib/libcudart.so.12.6.68",
         "/x/libcudnn.so.9",
@@ -95,7 +95,7 @@ def test_libraries_have_versions() -> None:
         "libnvinfer.so",
         "libcudart.so.11-gdb.py",
     ]
-    hardware = Hardware(libraries=tuple(libraries_in([*files, "libnvinfer.so.10.3.0", "libcudart.so.13"])))
+    hardware = Hardware(libraries=tuple(nvidia_libraries([*files, "libnvinfer.so.10.3.0", "libcudart.so.13"])))
     assert set(hardware.versions_of("cudart")) == {"12.6.68", "13"}
     assert hardware.majors_of("cudart") == {12, 13}
     assert hardware.versions_of("cudnn") == ("9",)
@@ -103,7 +103,7 @@ def test_libraries_have_versions() -> None:
     assert hardware.majors_of("cublas") == set()
 
 
-@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="the system does not tell its memory")
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="the system does not report its memory")
 @pytest.mark.parametrize(
     ("limits", "expected"),
     [
@@ -115,7 +115,7 @@ def test_libraries_have_versions() -> None:
         ((None, None), None),
     ],
 )
-def test_the_memory_is_the_machine_s_or_what_its_cgroup_leaves(
+def test_the_memory_is_the_machine_s_or_its_cgroup_s_limit(
     limits: tuple[str | None, str | None], expected: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = tmp_path / "two", tmp_path / "one"
@@ -123,11 +123,11 @@ def test_the_memory_is_the_machine_s_or_what_its_cgroup_leaves(
         if text:
             file.write_text(text)
     monkeypatch.setattr(hardware_module, "_CGROUP_MEMORY", files)
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert machine_memory() == (expected or whole)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert machine_memory() == (expected or total)
 
 
-def test_this_machine_has_facts() -> None:
+def test_this_machine_s_hardware_is_detected_once() -> None:
     hardware = detect_hardware()
     assert hardware is detect_hardware()
     assert (hardware.system, hardware.architecture) == (platform.system(), platform.machine())

@@ -1,4 +1,4 @@
-"""Small graphs made at run time."""
+"""Small graphs that are built at run time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def session(data: bytes) -> ort.InferenceSession:
     return ort.InferenceSession(data, providers=["CPUExecutionProvider"])
 
 
-def test_sources_are_names_numbers_and_arrays() -> None:
+def test_operands_are_names_numbers_and_arrays() -> None:
     graph = Graph()
     x, rows = graph.input("x", (2, 3)), graph.input("rows", (2,), int64=True)
     sums = graph.add("Add", graph.add("Mul", x, 0.5), np.array([[1.0], [2.0]]))

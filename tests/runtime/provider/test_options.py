@@ -1,4 +1,4 @@
-"""What providers are told, and where TensorRT keeps its engines."""
+"""The options of providers, and the folders of TensorRT's engines."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from onnxdream.runtime.provider.options import (
 GPU = Gpu("NVIDIA GeForce RTX 4070", "580.65.06", 12 * 2**30, "8.9")
 MACHINE = Hardware(gpu=GPU, libraries=("libnvinfer.so.10.3.0", "libcudart.so.12.6.68"))
 SIZES = {"batch": 1, "height": 384, "width": 512}
-POSIX = pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners of files here")
+POSIX = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no file owners")
 
 
-def test_cuda_is_told_what_its_defaults_do_badly() -> None:
+def test_cuda_s_bad_defaults_are_overridden() -> None:
     assert cuda_options("fp32") == {
         "cudnn_conv_algo_search": "HEURISTIC",
         "use_tf32": "0",
@@ -36,7 +36,7 @@ def test_cuda_is_told_what_its_defaults_do_badly() -> None:
     assert cuda_options("fp16")["use_tf32"] == cuda_options("mixed")["use_tf32"] == "1"
 
 
-def test_a_gpu_that_shares_the_machine_s_memory_keeps_to_the_budget() -> None:
+def test_a_gpu_that_shares_the_machine_s_memory_keeps_within_the_budget() -> None:
     options = cuda_options("fp32", 4 * 10**9)
     assert options["arena_extend_strategy"] == "kSameAsRequested"
     assert options["cudnn_conv_use_max_workspace"] == "0"
@@ -45,11 +45,11 @@ def test_a_gpu_that_shares_the_machine_s_memory_keeps_to_the_budget() -> None:
     assert options.items() > cuda_options("fp32").items()
 
 
-def test_tensorrt_keeps_its_engine_and_its_timings(tmp_path: Path) -> None:
-    options = tensorrt_options("fp32", tmp_path / "here" / "own")
+def test_tensorrt_caches_its_engine_and_its_timings(tmp_path: Path) -> None:
+    options = tensorrt_options("fp32", tmp_path / "environment" / "engine")
     assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "True"
-    assert options["trt_engine_cache_path"] == str(tmp_path / "here" / "own")
-    assert options["trt_timing_cache_path"] == str(tmp_path / "here")
+    assert options["trt_engine_cache_path"] == str(tmp_path / "environment" / "engine")
+    assert options["trt_timing_cache_path"] == str(tmp_path / "environment")
     assert options["trt_fp16_enable"] == "False"
     assert tensorrt_options("mixed", tmp_path)["trt_fp16_enable"] == "True"
     assert not [name for name in options if "profile" in name or "plugin" in name]
@@ -65,14 +65,14 @@ def test_openvino_gets_a_precision_and_threads_as_json_text(precision: Any, hint
 
 
 def folder_of(**changes: Any) -> Path:
-    told = {
+    arguments = {
         "model": b"model",
         "sizes": SIZES,
         "precision": "fp32",
         "hardware": MACHINE,
         "onnxruntime_version": "1.31.1",
     }
-    return engine_folder(**{**told, **changes})
+    return engine_folder(**{**arguments, **changes})
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def folder_of(**changes: Any) -> Path:
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_whatever_an_engine_depends_on_gives_it_another_folder(changes: dict[str, Any]) -> None:
+def test_an_engine_s_folder_changes_with_everything_it_depends_on(changes: dict[str, Any]) -> None:
     assert folder_of(**changes) != folder_of()
 
 
@@ -103,7 +103,7 @@ def test_sizes_of_one_model_share_their_timings() -> None:
     assert folder_of(sizes={**SIZES, "width": 640}).parent == folder_of().parent
 
 
-def test_the_cache_is_the_user_s_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_lies_in_the_user_s_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == home / "cache"
     monkeypatch.delenv("ONNXDREAM_HOME")
     assert "onnxdream" in str(cache_folder())
@@ -111,16 +111,16 @@ def test_the_cache_is_the_user_s_own(home: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @POSIX
-def test_nobody_else_may_enter_where_engines_lie() -> None:
+def test_nobody_else_may_enter_the_folders_of_engines() -> None:
     folder = private_folder(folder_of())
-    for place in (folder, folder.parent, folder.parent.parent):
-        assert place.stat().st_mode & 0o777 == 0o700
+    for level in (folder, folder.parent, folder.parent.parent):
+        assert level.stat().st_mode & 0o777 == 0o700
     assert private_folder(folder) == folder
 
 
 @POSIX
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_a_folder_into_which_others_can_write_is_refused(depth: int) -> None:
+def test_a_folder_that_others_can_write_into_is_refused(depth: int) -> None:
     folder = private_folder(folder_of())
     opened = (folder, *folder.parents)[depth]
     opened.chmod(0o770)
@@ -138,7 +138,7 @@ def test_a_link_to_elsewhere_is_refused(tmp_path: Path) -> None:
         private_folder(folder_of())
 
 
-def test_where_no_folder_can_be_made_the_way_out_is_told(home: Path) -> None:
+def test_where_no_folder_can_be_made_the_error_names_the_remedy(home: Path) -> None:
     home.write_text("a file in the way")
-    with pytest.raises(ProviderError, match=r"has no place .* set ONNXDREAM_HOME"):
+    with pytest.raises(ProviderError, match=r"cannot be made .* set ONNXDREAM_HOME"):
         private_folder(folder_of())

@@ -1,4 +1,4 @@
-"""Which execution provider a run gets."""
+"""The choice of an execution provider, its self-test, and its sessions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
 from pictures_fixture import TINY_BYTES
 
+from onnxdream.models.arrays import Losses
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.sessions import Session, kernel_counts
 from onnxdream.runtime.errors import DreamError, ProviderError
@@ -32,7 +34,7 @@ with_bf16 = pytest.mark.skipif(not detect_hardware().has_bf16, reason="this CPU 
 
 
 @pytest.mark.parametrize(
-    ("request_", "available", "tried"),
+    ("request_", "available", "expected"),
     [
         ("auto", [CPU], ("cpu",)),
         ("auto", [AZURE, CPU], ("cpu",)),
@@ -45,10 +47,10 @@ with_bf16 = pytest.mark.skipif(not detect_hardware().has_bf16, reason="this CPU 
         ("openvino", [OPENVINO, CPU], ("openvino",)),
     ],
 )
-def test_the_choice_depends_on_the_request_and_on_what_is_there(
-    request_: ProviderName, available: list[str], tried: tuple[ProviderName, ...]
+def test_the_candidates_depend_on_the_request_and_on_the_providers_available(
+    request_: ProviderName, available: list[str], expected: tuple[ProviderName, ...]
 ) -> None:
-    assert candidates(request_, available) == tried
+    assert candidates(request_, available) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_the_choice_depends_on_the_request_and_on_what_is_there(
         ("openvino", [CUDA, CPU], "onnxdream[openvino]"),
     ],
 )
-def test_an_explicit_provider_that_is_missing_is_refused_with_the_extra_that_has_it(
+def test_an_explicit_provider_that_is_missing_is_refused_with_the_extra_to_install(
     request_: ProviderName, available: list[str], advice: str
 ) -> None:
     with pytest.raises(ProviderError) as refused:
@@ -69,10 +71,10 @@ def test_an_explicit_provider_that_is_missing_is_refused_with_the_extra_that_has
     assert f"provider {request_} is not in this onnxruntime" in line
     assert advice in line
     assert "--provider auto" in line
-    assert AZURE not in line  # no one can dream with it
+    assert AZURE not in line  # it cannot dream
 
 
-def test_the_refusal_names_what_is_there() -> None:
+def test_the_refusal_names_the_providers_available() -> None:
     with pytest.raises(ProviderError, match=r"it has cpu, cuda\)"):
         candidates("openvino", [CUDA, CPU], hardware=Hardware())
     assert issubclass(ProviderError, DreamError)
@@ -90,7 +92,7 @@ def test_the_refusal_names_what_is_there() -> None:
         ("openvino", Hardware(packages={"opencv-python": "1", "opencv-python-headless": "1"}), "onnxdream[openvino]"),
     ],
 )
-def test_a_provider_that_is_missing_is_traced_to_the_trap_that_keeps_it_out(
+def test_a_provider_that_is_missing_is_traced_to_its_known_issue(
     request_: ProviderName, hardware: Hardware, words: str
 ) -> None:
     with pytest.raises(ProviderError) as refused:
@@ -99,7 +101,7 @@ def test_a_provider_that_is_missing_is_traced_to_the_trap_that_keeps_it_out(
 
 
 @pytest.mark.parametrize("request_", ["auto", "openvino"])
-def test_bf16_is_openvino_s(request_: ProviderName) -> None:
+def test_bf16_is_computed_by_openvino(request_: ProviderName) -> None:
     assert candidates(request_, [OPENVINO, CPU], "bf16", WITH_BF16) == ("openvino",)
     with pytest.raises(ProviderError, match=r"install onnxdream\[openvino\] .* or choose --precision fp32"):
         candidates(request_, [CUDA, CPU], "bf16", WITH_BF16)
@@ -108,13 +110,13 @@ def test_bf16_is_openvino_s(request_: ProviderName) -> None:
 
 
 @pytest.mark.parametrize("request_", ["cpu", "cuda", "tensorrt"])
-def test_no_other_provider_has_bf16(request_: ProviderName) -> None:
-    with pytest.raises(ProviderError, match=f"provider {request_} has no bf16, only openvino has"):
+def test_no_other_provider_computes_in_bf16(request_: ProviderName) -> None:
+    with pytest.raises(ProviderError, match=f"provider {request_} cannot compute in bf16, only openvino can"):
         candidates(request_, [TENSORRT, CUDA, OPENVINO, CPU], "bf16", WITH_BF16)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "mixed"])
-def test_auto_never_chooses_openvino_by_itself(precision: Precision) -> None:
+def test_auto_never_chooses_openvino_without_bf16(precision: Precision) -> None:
     assert candidates("auto", [OPENVINO, CPU], precision, WITH_BF16) == ("cpu",)
 
 
@@ -127,12 +129,12 @@ def test_auto_never_chooses_openvino_by_itself(precision: Precision) -> None:
         (1.0002441, "bf16", "it computes in fp32 although bf16 was asked for"),
         (1.0, "fp16", None),
         (1.0002441, "mixed", None),
-        (0.5, "fp32", "a convolution gives wrong values"),
-        (0.0, "bf16", "a convolution gives wrong values"),
-        (float("nan"), "fp32", "a convolution gives wrong values"),
+        (0.5, "fp32", "a convolution returns wrong values"),
+        (0.0, "bf16", "a convolution returns wrong values"),
+        (float("nan"), "fp32", "a convolution returns wrong values"),
     ],
 )
-def test_the_self_test_knows_a_precision_from_its_digits(mean: float, precision: Precision, wrong: str | None) -> None:
+def test_the_self_test_tells_precisions_apart(mean: float, precision: Precision, wrong: str | None) -> None:
     assert wrong_precision(mean, precision) == wrong
 
 
@@ -142,15 +144,15 @@ def test_the_cpu_works() -> None:
     assert choose_provider(Execution("cpu")).notice is None
 
 
-def test_auto_gets_a_provider_that_works() -> None:
-    chosen = choose_provider(Execution())
-    provider = chosen.machine.provider
+def test_auto_chooses_a_provider_that_works() -> None:
+    choice = choose_provider(Execution())
+    provider = choice.machine.provider
     assert self_test(provider) is None
-    assert (chosen.notice is None) == (provider == candidates("auto", ort.get_available_providers())[0])
+    assert (choice.notice is None) == (provider == candidates("auto", ort.get_available_providers())[0])
 
 
 @pytest.mark.parametrize("name", ["cuda", "tensorrt", "openvino"])
-def test_a_provider_works_or_says_why_not_in_one_line(name: ProviderName) -> None:
+def test_a_provider_works_or_its_failure_is_one_line(name: ProviderName) -> None:
     if PROVIDERS[name].ort_name in ort.get_available_providers():
         failure = self_test(name)
         assert failure is None or (failure and "\n" not in failure)
@@ -160,21 +162,21 @@ def test_a_provider_works_or_says_why_not_in_one_line(name: ProviderName) -> Non
         choose_provider(Execution(name))
 
 
-def test_auto_says_what_it_passed_over_and_an_explicit_request_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a machine with onnxruntime-gpu and a broken driver sees."""
+def test_auto_reports_a_provider_that_it_skipped_and_an_explicit_request_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine with onnxruntime-gpu and a broken driver."""
     if CUDA in ort.get_available_providers():
-        pytest.skip("CUDA is there")
+        pytest.skip("this onnxruntime has CUDA")
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
-    chosen = choose_provider(Execution())
-    assert chosen.machine.provider == "cpu"
-    assert chosen.notice is not None
-    assert chosen.notice.startswith("provider cuda does not work here (")
-    assert chosen.notice.endswith(": using cpu")
+    choice = choose_provider(Execution())
+    assert choice.machine.provider == "cpu"
+    assert choice.notice is not None
+    assert choice.notice.startswith("provider cuda does not work here (")
+    assert choice.notice.endswith(": using cpu")
     with pytest.raises(ProviderError, match=r"provider cuda does not work here .* --provider cpu works everywhere"):
         choose_provider(Execution("cuda"))
 
 
-def test_a_session_never_runs_on_a_lesser_provider_in_silence() -> None:
+def test_a_session_never_falls_back_silently() -> None:
     available = ort.get_available_providers()
     missing = [name for name, card in PROVIDERS.items() if card.ort_name not in available and name != "tensorrt"]
     assert missing
@@ -184,7 +186,7 @@ def test_a_session_never_runs_on_a_lesser_provider_in_silence() -> None:
         assert first_line(failed.value)
 
 
-def test_a_failure_tells_what_only_the_log_knows() -> None:
+def test_a_failure_names_the_cause_that_only_the_log_states() -> None:
     log = "[E:onnxruntime] Failed to load library x.so with error: libodd.so.7: no such file\nmore"
     reason = selection._reason("openvino", RuntimeError("onnxruntime fell back"), log)
     assert reason == "onnxruntime fell back: libodd.so.7: no such file"
@@ -193,15 +195,15 @@ def test_a_failure_tells_what_only_the_log_knows() -> None:
     assert selection._reason("cuda", RuntimeError("no device"), "") == "no device"
 
 
-def test_what_libraries_print_while_they_are_tried_is_kept_from_the_user(capfd: pytest.CaptureFixture[str]) -> None:
-    with selection._native_log() as log:
+def test_what_libraries_print_during_a_self_test_is_captured(capfd: pytest.CaptureFixture[str]) -> None:
+    with selection._captured_stderr() as read_log:
         os.write(2, b"a library cannot be loaded\n")
-        assert log() == "a library cannot be loaded\n"
+        assert read_log() == "a library cannot be loaded\n"
     os.write(2, b"a line of ours\n")
     assert capfd.readouterr().err == "a line of ours\n"
 
 
-def test_an_error_of_a_library_becomes_one_short_line() -> None:
+def test_a_library_s_error_is_cut_to_one_short_line() -> None:
     assert first_line(RuntimeError("  no device\nat line 9")) == "no device"
     assert first_line(RuntimeError()) == "RuntimeError"
     assert len(first_line(ValueError("x" * 9999))) == 300
@@ -223,7 +225,7 @@ def test_threads_follow_the_affinity_of_the_process() -> None:
         os.sched_setaffinity(0, allowed)
 
 
-def test_a_machine_is_what_an_execution_gets_here() -> None:
+def test_a_machine_has_the_threads_and_memory_of_the_execution() -> None:
     assert choose_provider(Execution("cpu", 3, 10**9)).machine == Machine("cpu", 3, "fp32", 10**9)
     assert choose_provider(Execution("cpu")).machine.threads == usable_threads()
     with pytest.raises(ProviderError):
@@ -237,7 +239,7 @@ def test_on_the_cpu_every_kernel_is_the_cpu_s(model: bytes, tmp_path: Path, monk
     counts = placement(model, Machine("cpu", 1), sizes)
     assert set(counts) == {"cpu"}
     assert counts["cpu"] > 30
-    assert not list(tmp_path.iterdir())  # the profile is gone
+    assert not list(tmp_path.iterdir())  # the profile has been deleted
 
 
 def test_an_engine_is_built_once(home: Path) -> None:
@@ -250,65 +252,64 @@ def test_an_engine_is_built_once(home: Path) -> None:
     assert builds_engine(TINY_BYTES, machine, {**sizes, "width": 160})
 
 
-def listed(machine: Machine, hardware: Hardware, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
+def provider_list(
+    machine: Machine, hardware: Hardware, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[str, dict[str, str]]]:
     monkeypatch.setattr(cards, "detect_hardware", lambda: hardware)
-    return PROVIDERS[machine.provider].chain(TINY_BYTES, machine, {"batch": 1})
+    return PROVIDERS[machine.provider].session_providers(TINY_BYTES, machine, {"batch": 1})
 
 
-def test_a_session_names_the_provider_and_who_takes_what_it_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert listed(Machine("cpu", 2), Hardware(), monkeypatch) == [(CPU, {})]
-    ((name, options),) = listed(Machine("openvino", 2, "bf16"), Hardware(), monkeypatch)
+def test_a_session_lists_its_provider_and_the_next_for_operators_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert provider_list(Machine("cpu", 2), Hardware(), monkeypatch) == [(CPU, {})]
+    ((name, options),) = provider_list(Machine("openvino", 2, "bf16"), Hardware(), monkeypatch)
     assert name == OPENVINO
     assert '"bf16"' in options["load_config"]
-    ((name, options),) = listed(Machine("cuda", 2), Hardware(), monkeypatch)
+    ((name, options),) = provider_list(Machine("cuda", 2), Hardware(), monkeypatch)
     assert name == CUDA
     assert "gpu_mem_limit" not in options
-    first, second = listed(Machine("tensorrt", 2), Hardware(), monkeypatch)
+    first, second = provider_list(Machine("tensorrt", 2), Hardware(), monkeypatch)
     assert (first[0], second[0]) == (TENSORRT, CUDA)
     assert Path(first[1]["trt_engine_cache_path"]).is_dir()
 
 
-def test_on_a_jetson_cuda_keeps_to_the_memory_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    ((_, options),) = listed(Machine("cuda", 2, memory=5 * 10**9), ORIN, monkeypatch)
+def test_on_a_jetson_cuda_keeps_within_the_memory_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    ((_, options),) = provider_list(Machine("cuda", 2, memory=5 * 10**9), ORIN, monkeypatch)
     assert int(options["gpu_mem_limit"]) == 4 * 10**9
-    ((_, options),) = listed(Machine("cuda", 2), ORIN, monkeypatch)
+    ((_, options),) = provider_list(Machine("cuda", 2), ORIN, monkeypatch)
     assert int(options["gpu_mem_limit"]) > 0
 
 
 # OpenVINO, where it is installed.
 
 
-def gradient(provider: ProviderName, precision: Precision = "fp32") -> np.ndarray:
-    """Of the embedded bundle, for noise."""
+def evaluated(provider: ProviderName, precision: Precision = "fp32") -> tuple[Losses, NDArray[np.float64]]:
+    """The built-in bundle's losses of noise, and its gradient [values], flattened and scaled to length 1."""
     image = np.random.default_rng(0).uniform(-1, 1, (3, 150, 200)).astype(np.float32)
     session = Session(Bundle.built_in(), 150, 200, Machine(provider, 2, precision))
-    losses, slope = session.evaluate(image, np.array([1, -0.5, 2], np.float32))
-    return np.concatenate([losses, slope.ravel() / np.linalg.norm(slope)]).astype(np.float64)
-
-
-def cosine(one: np.ndarray, other: np.ndarray) -> float:
-    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+    losses, gradient = session.evaluate(image, np.array([1, -0.5, 2], np.float32))
+    flat = gradient.ravel().astype(np.float64)
+    return losses, flat / np.linalg.norm(flat)
 
 
 @with_openvino
 def test_openvino_computes_what_the_cpu_computes() -> None:
-    expected, found = gradient("cpu"), gradient("openvino")
-    np.testing.assert_allclose(found[:3], expected[:3], rtol=1e-5)
-    assert cosine(found[3:], expected[3:]) > 0.99999
+    (expected_losses, expected), (losses, gradient) = evaluated("cpu"), evaluated("openvino")
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+    assert expected @ gradient > 0.99999  # the cosine, of two vectors of length 1
 
 
 @with_openvino
 @with_bf16
-def test_openvino_computes_in_bf16_when_told_to() -> None:
+def test_openvino_computes_in_bf16_when_asked_to() -> None:
     assert self_test("openvino", "bf16") is None
-    expected, found = gradient("cpu"), gradient("openvino", "bf16")
-    np.testing.assert_allclose(found[:3], expected[:3], rtol=0.02)
-    assert 0.95 < cosine(found[3:], expected[3:]) < 0.99999
+    (expected_losses, expected), (losses, gradient) = evaluated("cpu"), evaluated("openvino", "bf16")
+    np.testing.assert_allclose(losses, expected_losses, rtol=0.02)
+    assert 0.95 < expected @ gradient < 0.99999
     assert choose_provider(Execution(precision="bf16")).machine.provider == "openvino"
 
 
 @with_openvino
-def test_openvino_takes_the_whole_graph() -> None:
+def test_openvino_runs_the_whole_graph() -> None:
     assert kernel_counts(Bundle.built_in(), 96, 128, Machine("openvino", 1)) == {"openvino": 1}
 
 
@@ -323,7 +324,7 @@ def test_openvino_takes_the_whole_graph() -> None:
         ({"device_type": "CPU", "load_config": '{"CPU": {"NO_SUCH_KEY": "1"}}'}, "initialization"),
     ],
 )
-def test_a_wrong_option_of_openvino_is_no_silent_fall_to_the_cpu(
+def test_a_wrong_option_of_openvino_is_not_a_silent_fall_to_the_cpu(
     options: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cards, "openvino_options", lambda *_: options)

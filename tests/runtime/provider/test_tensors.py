@@ -1,4 +1,4 @@
-"""Tensors on the host, and what a there says of itself. No GPU is needed: there they are the same calls."""
+"""Tensors on the host, and the properties of devices. No GPU is needed: a GPU's tensors take the same calls."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from onnxdream.runtime.settings.settings import ProviderName
 
 
 @pytest.mark.parametrize(
-    ("provider", "device"), [("cpu", "cpu"), ("openvino", "cpu"), ("cuda", "cuda"), ("tensorrt", "cuda")]
+    ("provider", "name"), [("cpu", "cpu"), ("openvino", "cpu"), ("cuda", "cuda"), ("tensorrt", "cuda")]
 )
-def test_an_aide_works_in_the_same_memory_without_preparation(provider: ProviderName, device: str) -> None:
-    there = Device(Machine(provider, 3, "mixed", 10**9))
-    assert there.name == device
-    assert there.native_machine == Machine(device, 3, "fp32", 10**9)  # type: ignore[arg-type]
-    assert Device(there.native_machine).name == device
-    assert (there.fetch_interval > 1) == (device == "cuda")
+def test_the_native_machine_computes_in_the_same_memory(provider: ProviderName, name: str) -> None:
+    device = Device(Machine(provider, 3, "mixed", 10**9))
+    assert device.name == name
+    assert device.native_machine == Machine(name, 3, "fp32", 10**9)  # type: ignore[arg-type]
+    assert Device(device.native_machine).name == name
+    assert (device.fetch_interval > 1) == (name == "cuda")
 
 
 def test_a_tensor_on_the_host_is_the_array_itself() -> None:
@@ -31,10 +31,10 @@ def test_a_tensor_on_the_host_is_the_array_itself() -> None:
 
 
 def test_an_array_that_onnxruntime_cannot_write_to_is_copied() -> None:
-    turned = np.arange(6, dtype=np.float32).reshape(2, 3).T
-    fixed = np.zeros(4, np.float32)
-    fixed.flags.writeable = False
-    for values in (turned, fixed):
+    transposed = np.arange(6, dtype=np.float32).reshape(2, 3).T
+    read_only = np.zeros(4, np.float32)
+    read_only.flags.writeable = False
+    for values in (transposed, read_only):
         tensor = Tensor.on_host(values)
         assert tensor.fetch() is not values
         np.testing.assert_array_equal(tensor.value.numpy(), values)

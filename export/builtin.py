@@ -12,7 +12,7 @@ import zlib
 import onnx
 
 from ..models import assembly
-from ..models.assembly import BUILT_IN, BuiltIn, Recipe, Rule, WeightFile, assemble
+from ..models.assembly import BUILT_IN, BuiltIn, Recipe, WeightFile, WeightRule, assemble
 from ..models.backbones import find_backbone
 from ..models.files import atomic_write
 from .bundle import ExportRequest, make_bundle
@@ -22,22 +22,22 @@ from .rewriting import rewritten
 from .weights import Loaded, load
 
 
-def request_of(built_in: BuiltIn) -> ExportRequest:
+def export_request(built_in: BuiltIn) -> ExportRequest:
     """What exports the bundle."""
     return ExportRequest(find_backbone(built_in.backbone), built_in.layers, "builtin", objective=built_in.objective)
 
 
-def rules_of(forward: Forward, loaded: Loaded) -> tuple[Rule, ...]:
+def weight_rules(forward: Forward, loaded: Loaded) -> tuple[WeightRule, ...]:
     """How the weights of each convolution of a graph, as it is exported, are made from a file of blocks."""
     assert loaded.blocks is not None
     return tuple(
-        Rule(op.name, loaded.blocks[op.origin.layer], op.origin.epsilon, op.origin.scale)
+        WeightRule(op.name, loaded.blocks[op.origin.layer], op.origin.epsilon, op.origin.scale)
         for op in forward.operators
         if isinstance(op, Convolution)
     )
 
 
-def disassemble(bundle: bytes, forward: Forward) -> tuple[bytes, int]:
+def strip_weights(bundle: bytes, forward: Forward) -> tuple[bytes, int]:
     """A bundle's model without the weights of its convolutions, its graph last, and where the graph begins."""
     model = onnx.load_from_string(bundle)
     weights = {
@@ -54,13 +54,13 @@ def disassemble(bundle: bytes, forward: Forward) -> tuple[bytes, int]:
 
 def make(built_in: BuiltIn) -> Recipe:
     """Writes a built-in bundle's two files. Raises ExportError."""
-    request = request_of(built_in)
+    request = export_request(built_in)
     bundle, metadata = make_bundle(request, print)
     loaded = load(request.backbone, "builtin", 0)
     forward = rewritten(fold(loaded.model).cut(request.layers), request.layers)
-    model, graph_at = disassemble(bundle, forward)
+    model, graph_at = strip_weights(bundle, forward)
     assert request.backbone.built_in_weights
-    rules, weights = rules_of(forward, loaded), assembly.FOLDER / request.backbone.built_in_weights
+    rules, weights = weight_rules(forward, loaded), assembly.FOLDER / request.backbone.built_in_weights
     whole = assemble(model, graph_at, rules, WeightFile(weights.read_bytes()))
     recipe = Recipe(weights.name, metadata.weights.sha256, hashlib.sha256(whole.whole).hexdigest(), graph_at, rules)
     atomic_write(built_in.path.with_suffix(".graph"), zlib.compress(model, 9))

@@ -19,7 +19,7 @@ import onnx
 from tiny import LAYERS, TINY
 
 from onnxdream.export import bundle as stage
-from onnxdream.export.builtin import disassemble, request_of, rules_of
+from onnxdream.export.builtin import export_request, strip_weights, weight_rules
 from onnxdream.export.bundle import ExportRequest, make_bundle
 from onnxdream.export.forward import Convolution, fold
 from onnxdream.export.operators import bias_name, kernel_name
@@ -29,11 +29,11 @@ from onnxdream.models.assembly import (
     BUILT_IN,
     FOLDER,
     BuiltIn,
-    Rule,
     WeightFile,
+    WeightRule,
     assemble,
-    assemble_built_in,
-    convolution_weights,
+    folded_weights,
+    load_built_in,
 )
 from onnxdream.models.backbones import find_backbone
 from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, Metadata, form_key
@@ -48,12 +48,12 @@ def fresh(built_in: BuiltIn) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "verify", lambda *_: ())
         patch.setattr(stage, "measure", lambda *_: None)
-        return make_bundle(request_of(built_in))[0]
+        return make_bundle(export_request(built_in))[0]
 
 
 @cache
 def shipped(built_in: BuiltIn) -> bytes:
-    return assemble_built_in(built_in.path).whole
+    return load_built_in(built_in.path).whole
 
 
 each = pytest.mark.parametrize("built_in", BUILT_IN, ids=lambda built_in: built_in.name)
@@ -137,17 +137,17 @@ def test_any_network_is_assembled_to_what_is_exported_of_it() -> None:
     forward = rewritten(fold(loaded.model).cut(LAYERS), LAYERS)
     blocks = numbered(op.origin.layer for op in forward.operators if isinstance(op, Convolution))
     weights = WeightFile(saved(loaded, blocks))
-    rules = rules_of(forward, replace(loaded, blocks=blocks))
+    rules = weight_rules(forward, replace(loaded, blocks=blocks))
     assert {rule.epsilon is None for rule in rules} == {True, False}
     assert {rule.scale for rule in rules} == {1.0, 0.17}
     for op, rule in zip((op for op in forward.operators if isinstance(op, Convolution)), rules, strict=True):
-        kernel, bias = convolution_weights(weights, rule)
+        kernel, bias = folded_weights(weights, rule)
         np.testing.assert_array_equal(kernel, op.kernel.transpose(3, 2, 0, 1))
         np.testing.assert_array_equal(bias, op.bias)
         assert rule.convolution == op.name
     bundle, _ = make_bundle(request)
-    model, graph_at = disassemble(bundle, forward)
-    assert len(model) < len(bundle) - sum(convolution_weights(weights, rule)[0].nbytes for rule in rules)
+    model, graph_at = strip_weights(bundle, forward)
+    assert len(model) < len(bundle) - sum(folded_weights(weights, rule)[0].nbytes for rule in rules)
     whole, expected = (onnx.load_from_string(one) for one in (assemble(model, graph_at, rules, weights).whole, bundle))
     by_name = [{t.name: onnx.numpy_helper.to_array(t) for t in m.graph.initializer} for m in (whole, expected)]
     assert by_name[0].keys() == by_name[1].keys()
@@ -193,5 +193,5 @@ def test_names_of_initializers_are_those_of_the_exporter() -> None:
         for op in fold(load(TINY, "random", 0).model).operators
         if isinstance(op, Convolution) and op.name == "conv2d"
     )
-    rule = Rule(op.name, "00")
+    rule = WeightRule(op.name, "00")
     assert (kernel_name(op), bias_name(op)) == (f"{rule.convolution}/kernel", f"{rule.convolution}/bias")

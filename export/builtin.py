@@ -1,7 +1,7 @@
-"""Making the built-in bundles of `models/builtin` anew: `python -m onnxdream.export.builtin`.
+"""Rebuilds the built-in bundles in `models/builtin`: `python -m onnxdream.export.builtin`.
 
-To be run after every change of the gradient's graph or of the contract. Each bundle is exported, compared with
-TensorFlow, and taken apart into its graph and the recipe that `models/assembly.py` puts it together by.
+Run it after every change of the gradient's graph or of the contract. Each bundle is exported, compared with TensorFlow,
+and split into its graph and the recipe from which `models/assembly.py` assembles it.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from .bundle import ExportRequest, make_bundle
 from .forward import Convolution, Forward, fold
 from .operators import bias_name, kernel_name
 from .rewriting import rewritten
-from .weights import Loaded, load
+from .weights import LoadedModel, load
 
 
 def export_request(built_in: BuiltIn) -> ExportRequest:
-    """What exports the bundle."""
+    """Returns the request that exports a built-in bundle."""
     return ExportRequest(find_backbone(built_in.backbone), built_in.layers, "builtin", objective=built_in.objective)
 
 
-def weight_rules(forward: Forward, loaded: Loaded) -> tuple[WeightRule, ...]:
-    """How the weights of each convolution of a graph, as it is exported, are made from a file of blocks."""
-    assert loaded.blocks is not None
+def weight_rules(forward: Forward, loaded: LoadedModel) -> tuple[WeightRule, ...]:
+    """Returns the rules that compute the weights of an exported graph's convolutions from a weight file."""
+    assert loaded.block_of is not None
     return tuple(
-        WeightRule(op.name, loaded.blocks[op.origin.layer], op.origin.epsilon, op.origin.scale)
+        WeightRule(op.name, loaded.block_of[op.origin.layer], op.origin.epsilon, op.origin.scale)
         for op in forward.operators
         if isinstance(op, Convolution)
     )
 
 
 def strip_weights(bundle: bytes, forward: Forward) -> tuple[bytes, int]:
-    """A bundle's model without the weights of its convolutions, its graph last, and where the graph begins."""
+    """Removes the weights of the convolutions; returns the serialized model, its graph last, and the graph's offset."""
     model = onnx.load_from_string(bundle)
     weights = {
         name for op in forward.operators if isinstance(op, Convolution) for name in (kernel_name(op), bias_name(op))
@@ -52,8 +52,8 @@ def strip_weights(bundle: bytes, forward: Forward) -> tuple[bytes, int]:
     return rest + graph, len(rest)
 
 
-def make(built_in: BuiltIn) -> Recipe:
-    """Writes a built-in bundle's two files. Raises ExportError."""
+def rebuild(built_in: BuiltIn) -> Recipe:
+    """Exports a built-in bundle and writes its two files. Raises ExportError."""
     request = export_request(built_in)
     bundle, metadata = make_bundle(request, print)
     loaded = load(request.backbone, "builtin", 0)
@@ -69,5 +69,5 @@ def make(built_in: BuiltIn) -> Recipe:
 
 
 if __name__ == "__main__":
-    for one in BUILT_IN:
-        print(f"{one.path}: SHA-256 {make(one).sha256}")
+    for built_in in BUILT_IN:
+        print(f"{built_in.path}: SHA-256 {rebuild(built_in).sha256}")

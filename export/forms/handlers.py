@@ -107,9 +107,8 @@ def _subpixel_gradient(nodes: Nodes, node: Node, window: WindowAttributes, kerne
 
     The gradients of the input pixels in one phase, that is, with the same remainder modulo the stride, depend on one
     subset of the kernel only. A convolution of dy with all these subsets has the phases as its channels, and
-    DepthToSpace interleaves them.
-    The kernel is padded with zeros to a multiple of the stride, which costs little if there are few channels. `size` is
-    the shape of the input, int64 [4].
+    DepthToSpace interleaves them. The kernel is padded with zeros to a multiple of the stride, which costs little if
+    there are few channels. `size` is the shape of the input, int64 [4].
     """
     outputs, channels = nodes.ctx.get_shape(kernel)[:2]
     stride = window.strides[0]

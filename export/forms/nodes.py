@@ -14,7 +14,7 @@ Node = Any
 
 
 class Nodes:
-    """Adds nodes to tf2onnx's graph. Tensors are passed as their names; a method that adds a node returns its output."""
+    """Adds nodes to tf2onnx's graph. Tensors are passed by name; methods that add a node return its output."""
 
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx

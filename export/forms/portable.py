@@ -41,8 +41,8 @@ def max_pool_gradient(nodes: Nodes, window: WindowAttributes, x: str, row_maxima
 
     The pooling is separable: `row_maxima` are the maxima over windows along the rows of x, and y those over windows
     down the columns of `row_maxima`. Its gradient first goes back from y to `row_maxima`, then to x. In each step the
-    gradient of a window goes to its first pixel that equals the maximum, so the first maximum in column order of rows
-    gets all of it, as in TensorFlow's gradient.
+    gradient of a window goes to its first pixel that equals the maximum. So the first maximum in reading order, row by
+    row, gets all of it, as in TensorFlow's gradient.
     """
     (height, width), (down, right) = window.kernel, window.strides
     row_gradient = _one_axis_gradient(nodes, 2, height, down, row_maxima, y, dy)

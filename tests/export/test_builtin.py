@@ -24,7 +24,7 @@ from onnxdream.export.bundle import ExportRequest, make_bundle
 from onnxdream.export.forward import Convolution, fold
 from onnxdream.export.operators import bias_name, kernel_name
 from onnxdream.export.rewriting import rewritten
-from onnxdream.export.weights import Loaded, load
+from onnxdream.export.weights import LoadedModel, load
 from onnxdream.models.assembly import (
     BUILT_IN,
     FOLDER,
@@ -137,7 +137,7 @@ def test_any_network_is_assembled_to_what_is_exported_of_it() -> None:
     forward = rewritten(fold(loaded.model).cut(LAYERS), LAYERS)
     blocks = numbered(op.origin.layer for op in forward.operators if isinstance(op, Convolution))
     weights = WeightFile(saved(loaded, blocks))
-    rules = weight_rules(forward, replace(loaded, blocks=blocks))
+    rules = weight_rules(forward, replace(loaded, block_of=blocks))
     assert {rule.epsilon is None for rule in rules} == {True, False}
     assert {rule.scale for rule in rules} == {1.0, 0.17}
     for op, rule in zip((op for op in forward.operators if isinstance(op, Convolution)), rules, strict=True):
@@ -157,7 +157,7 @@ def test_any_network_is_assembled_to_what_is_exported_of_it() -> None:
     assert whole == expected
 
 
-def saved(loaded: Loaded, blocks: dict[str, str]) -> bytes:
+def saved(loaded: LoadedModel, blocks: dict[str, str]) -> bytes:
     """A model's convolutions and the normalizations behind them as the bytes of a weight file."""
     import io
 
@@ -180,11 +180,11 @@ def test_the_committed_weights_are_dequantised_as_the_exporter_s() -> None:
     """By plain arithmetic on the file's own arrays, for every convolution."""
     loaded = load(find_backbone("v3"), "builtin", 0)
     with np.load(WEIGHTS) as file:
-        for layer, block in (loaded.blocks or {}).items():
+        for layer, block in (loaded.block_of or {}).items():
             kernel = file[f"{block}/kernel"].astype(np.float32) * file[f"{block}/kernel_scale"]
             kernel = (kernel + file[f"{block}/kernel_least"]).astype(np.float32)
             np.testing.assert_array_equal(np.asarray(loaded.model.get_layer(layer).kernel), kernel)
-    assert len(loaded.blocks or {}) == 50
+    assert len(loaded.block_of or {}) == 50
 
 
 def test_names_of_initializers_are_those_of_the_exporter() -> None:

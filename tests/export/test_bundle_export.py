@@ -79,7 +79,7 @@ def test_losses_come_in_the_order_that_the_layers_were_named(tiny_bundle: bytes)
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
-        ({"layers": ()}, UnknownLayerError, "no layer named"),
+        ({"layers": ()}, UnknownLayerError, "no layer is named"),
         ({"layers": ("low", "mid", "low")}, UnknownLayerError, "layer low is named twice"),
         ({"layers": ("low", "hgih")}, UnknownLayerError, "unknown layer 'hgih'.*high"),
         ({"objective": "max"}, ExportError, "unknown objective 'max': choose mean or l2"),

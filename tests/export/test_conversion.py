@@ -23,12 +23,12 @@ from onnxdream.export import conversion
 from onnxdream.export.conversion import convert
 from onnxdream.export.forward import IMAGE, Convolution, MaxPool, Relu, fold
 from onnxdream.export.rewriting import rewritten
-from onnxdream.export.weights import Loaded
+from onnxdream.export.weights import LoadedModel
 from onnxdream.models import contract
 from onnxdream.models.contract import IR_VERSION, OPSET
 
 Array = NDArray[np.float32]
-ReferenceModel = Callable[[str], Loaded]
+ReferenceModel = Callable[[str], LoadedModel]
 OBJECTIVES = ("mean", "l2")
 FORMS = ("portable", "blocked", "channels_last")
 every_form = pytest.mark.parametrize("form", FORMS)

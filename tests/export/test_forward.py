@@ -30,11 +30,11 @@ from onnxdream.export.forward import (
     Sum,
     fold,
 )
-from onnxdream.export.weights import Loaded
+from onnxdream.export.weights import LoadedModel
 from onnxdream.models.backbones import BACKBONES, Backbone, find_backbone
 
 NETS = ["tiny", "v3", "inception-resnet-v2"]
-ReferenceModel = Callable[[str], Loaded]
+ReferenceModel = Callable[[str], LoadedModel]
 
 
 def run_folded(forward: Forward, pictures: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -167,7 +167,7 @@ def test_an_unknown_layers_error_names_the_near_ones(
 
 
 def test_an_unknown_layer_near_to_none_says_so(reference: ReferenceModel) -> None:
-    with pytest.raises(UnknownLayerError, match="no name is near"):
+    with pytest.raises(UnknownLayerError, match="no name is similar"):
         fold(reference("tiny").model).cut(("§",))
 
 

@@ -261,7 +261,7 @@ def test_a_net_that_float16_cannot_hold_is_refused_and_nothing_written(precision
 def test_an_ascent_that_goes_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from onnxdream.export import verification
 
-    right = verification._climbed
+    right = verification._loss_and_gradient
     monkeypatch.setattr(verification, "_loss_and_gradient", lambda *given: (right(*given)[0], -right(*given)[1]))
     with pytest.raises(VerificationError, match="50 steps from noise 60x28, all layers"):
         make_bundle(replace(RANDOM, layers=("low",), precision="fp16"))

@@ -74,7 +74,7 @@ JOINED = (convolution("a", IMAGE), convolution("b", IMAGE), *BRANCHES, Concat("b
 def test_the_gradients_of_concatenated_relus_are_masked_at_once() -> None:
     found = rewritten(graph(*JOINED), ("block",))
     assert found.operators[2:4] == (Relu("left", ("a",), masks=False), Relu("right", ("b",), masks=False))
-    assert order(found)[4:] == [("Concat", "block_first", ("left", "right")), ("Mask", "block", ("block_first",))]
+    assert order(found)[4:] == [("Concat", "block_first", ("left", "right")), ("ReluMask", "block", ("block_first",))]
     assert found.channels["block_first"] == found.channels["block"]
 
 

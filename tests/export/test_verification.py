@@ -17,7 +17,7 @@ from tiny import LAYERS, TINY
 from onnxdream.export import verification
 from onnxdream.export.errors import VerificationError
 from onnxdream.export.verification import CHANNELS, MIXED_SIGNS, ReferenceModel, verify
-from onnxdream.export.weights import Loaded
+from onnxdream.export.weights import LoadedModel
 from onnxdream.models.contract import Check
 
 Change = Callable[[onnx.ModelProto], None]
@@ -31,7 +31,7 @@ def graph(tiny_bundle: bytes) -> onnx.ModelProto:
 
 
 @pytest.fixture
-def judge(reference: Callable[[str], Loaded]) -> Callable[..., tuple[Check, ...]]:
+def judge(reference: Callable[[str], LoadedModel]) -> Callable[..., tuple[Check, ...]]:
     """Verifies a graph as one of the tiny net's mean activations."""
 
     def judge(
@@ -191,7 +191,7 @@ def test_a_spoilt_graph_is_refused(how: str, graph: onnx.ModelProto, judge: Call
 
 
 def test_a_spoilt_form_beside_a_right_one_is_refused(
-    graph: onnx.ModelProto, reference: Callable[[str], Loaded]
+    graph: onnx.ModelProto, reference: Callable[[str], LoadedModel]
 ) -> None:
     right = graph.SerializeToString()
     give_twice(graph)
@@ -225,7 +225,7 @@ def test_what_rounding_may_do_passes(
 
 def test_one_unlucky_picture_is_drawn_again(graph: onnx.ModelProto, judge: Callable[..., tuple[Check, ...]]) -> None:
     """As where a pooling's two largest values are so close that rounding decides between them."""
-    unlucky = next(iter(verification._samples(SMALLEST, TINY.input_range))).draw()[0, 0, 0]
+    unlucky = next(iter(verification._test_pictures(SMALLEST, TINY.input_range))).draw()[0, 0, 0]
     scale_gradient(1.5, where_the_first_value_is(unlucky))(graph)
     assert len(judge(graph)) == 30
 
@@ -242,6 +242,6 @@ def test_what_is_no_sound_onnx_is_refused(
     spoil: Change, graph: onnx.ModelProto, judge: Callable[..., tuple[Check, ...]]
 ) -> None:
     spoil(graph)
-    with pytest.raises(VerificationError, match="no sound ONNX") as error:
+    with pytest.raises(VerificationError, match="not valid ONNX") as error:
         judge(graph)
     assert "\n" not in str(error.value)

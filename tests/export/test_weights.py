@@ -22,7 +22,7 @@ from tiny import TINY, build
 
 from onnxdream.export.bundle import ExportRequest, make_bundle
 from onnxdream.export.errors import WeightsError
-from onnxdream.export.weights import Loaded, load
+from onnxdream.export.weights import LoadedModel, load
 from onnxdream.models.assembly import FOLDER
 from onnxdream.models.backbones import Backbone, find_backbone
 
@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*HDF5 file"),
 ]
 
-ReferenceModel = Callable[[str], Loaded]
+ReferenceModel = Callable[[str], LoadedModel]
 Arrays = dict[str, np.ndarray]
 
 
@@ -87,7 +87,7 @@ def test_the_built_in_weights_fill_inception_v3s_first_convolutions() -> None:
     assert "Apache-2.0" in loaded.weights.licence
     file = np.load(path)
     names = ["conv2d", *(f"conv2d_{n}" for n in range(1, 50))]
-    assert loaded.blocks == {name: f"{number:02d}" for number, name in enumerate(names)}
+    assert loaded.block_of == {name: f"{number:02d}" for number, name in enumerate(names)}
     for number, name in enumerate(names):
         convolution = loaded.model.get_layer(name)
         (normalization,) = (node.operation for node in convolution._outbound_nodes)
@@ -121,7 +121,7 @@ def test_an_npz_of_ones_own_fills_the_convolutions_it_holds(first_block: Arrays,
     path = tmp_path / "own.npz"
     np.savez(path, **first_block)
     loaded = load(TINY, str(path), 0)
-    assert loaded.blocks == {"conv2d": "00"}
+    assert loaded.block_of == {"conv2d": "00"}
     assert loaded.weights.source == "own.npz"
     assert loaded.weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     np.testing.assert_array_equal(loaded.model.get_layer("conv2d").get_weights()[0], first_block["00/kernel"])
@@ -203,7 +203,7 @@ def test_weights_saved_by_keras_come_back(name: str, trained: Any, tmp_path: Pat
     SAVED[name](trained, tmp_path / name)
     loaded = load(TINY, str(tmp_path / name), 0)
     assert same_weights(loaded.model, trained)
-    assert loaded.blocks is None
+    assert loaded.block_of is None
     assert loaded.weights.source == name
     assert loaded.weights.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
 
@@ -291,7 +291,9 @@ def test_weights_that_are_no_file_are_refused(tmp_path: Path) -> None:
 
 def test_weights_of_an_unknown_suffix_are_refused(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(b"torch")
-    with pytest.raises(WeightsError, match=r"weights\.pt end in '\.pt': \.weights\.h5, \.h5, \.keras and \.npz"):
+    with pytest.raises(
+        WeightsError, match=r"weights\.pt end in '\.pt': choose a \.weights\.h5, \.h5, \.keras or \.npz file"
+    ):
         load(TINY, str(tmp_path / "weights.pt"), 0)
 
 

@@ -149,12 +149,12 @@ class _Verifier:
         and the gradient jumps. A wrong graph fails with every picture.
         """
         for _ in range(_MAX_DRAWS):
-            compared = list(self._compare(kind))
+            compared = list(self._compare_picture(kind))
             if all(passed for _, passed in compared):
                 return [check for check, _ in compared]
         raise self._refusal(next(check for check, passed in compared if not passed))
 
-    def _compare(self, kind: _TestPicture) -> Iterator[tuple[Check, bool]]:
+    def _compare_picture(self, kind: _TestPicture) -> Iterator[tuple[Check, bool]]:
         """Yields the comparisons on a new picture, each with whether it passes.
 
         There is one for each layer, one for all layers with weights of both signs, and one for all their channels with
@@ -166,16 +166,18 @@ class _Verifier:
         expected = reference.losses_and_gradients(picture)
         for objective, weights in (*zip(reference.layers, one_hot, strict=True), (MIXED_SIGNS, signs)):
             feed = {contract.IMAGE: _planes(picture), contract.LAYER_WEIGHTS: weights}
-            yield self._check(kind, objective, feed, *expected, np.abs(expected[0]))
+            yield self._compare_forms(kind, objective, feed, *expected, np.abs(expected[0]))
         channels = _channel_weights(reference)
         feed = {
             contract.IMAGE: _planes(picture),
             contract.LAYER_WEIGHTS: signs,
             contract.CHANNEL_WEIGHTS: np.concatenate(channels),
         }
-        yield self._check(kind, CHANNELS, feed, *reference.losses_and_gradients(picture, channels), np.abs(expected[0]))
+        yield self._compare_forms(
+            kind, CHANNELS, feed, *reference.losses_and_gradients(picture, channels), np.abs(expected[0])
+        )
 
-    def _check(
+    def _compare_forms(
         self,
         kind: _TestPicture,
         objective: str,

@@ -61,8 +61,8 @@ def rebuild(built_in: BuiltIn) -> Recipe:
     model, graph_at = strip_weights(bundle, forward)
     assert request.backbone.built_in_weights
     rules, weights = weight_rules(forward, loaded), assembly.FOLDER / request.backbone.built_in_weights
-    whole = assemble(model, graph_at, rules, WeightFile(weights.read_bytes()))
-    recipe = Recipe(weights.name, metadata.weights.sha256, hashlib.sha256(whole.whole).hexdigest(), graph_at, rules)
+    assembled = assemble(model, graph_at, rules, WeightFile(weights.read_bytes()))
+    recipe = Recipe(weights.name, metadata.weights.sha256, hashlib.sha256(assembled.whole).hexdigest(), graph_at, rules)
     atomic_write(built_in.path.with_suffix(".graph"), zlib.compress(model, 9))
     atomic_write(built_in.path, recipe.to_json().encode())
     return recipe

@@ -112,7 +112,9 @@ def export_bundle(
     try:
         atomic_write(path, data)
     except OSError as error:
-        raise ExportError(f"cannot write {path} ({error.strerror}): make room or choose another --output") from error
+        raise ExportError(
+            f"cannot write {path} ({error.strerror}): make room or choose another --output"
+        ) from error
     return path, metadata
 
 

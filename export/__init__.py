@@ -1,1 +1,1 @@
-"""From a Keras backbone to a verified ONNX bundle. Needs TensorFlow."""
+"""Exports a Keras backbone as a verified ONNX bundle. Needs TensorFlow."""

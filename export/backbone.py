@@ -11,19 +11,19 @@ from ..models.backbones import Backbone
 # Keras and TensorFlow read these when they are imported.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # plain kernels for the reference, and no greeting on stderr
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # plain kernels for the reference, and no message on stderr
 
 import keras
 import tensorflow as tf
 
 
 def build(backbone: Backbone, weights: str | None = None) -> Any:
-    """The stock Keras model without its top, channels last, of any picture size.
+    """Builds the stock Keras model, channels last and without its classifier, for images of any size.
 
-    `weights` is what the Keras application takes: "imagenet", or None for Keras's own initialisation. Its automatic
-    names are those of a fresh session.
+    `weights` is passed to the Keras application: "imagenet", or None for Keras's own initialisation. Layers get the
+    automatic names of a fresh Keras session.
     """
-    # A GPU would verify in TF32, which is further from fp32 than the bars of the verification.
+    # A GPU would compute in TF32, which deviates from fp32 by more than the tolerances of the verification.
     tf.config.set_visible_devices([], "GPU")
     keras.utils.clear_session()
     keras.config.set_image_data_format("channels_last")

@@ -1,4 +1,4 @@
-"""From a request to a verified bundle: the whole of the export stage."""
+"""The whole export: from a request to a verified bundle."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ from .backbone import build
 from .conversion import convert
 from .errors import ExportError, UnknownLayerError, WeightsError
 from .forward import Convolution, Forward, fold
-from .memory import assumed, measure
+from .memory import estimate, measure
 from .objectives import OBJECTIVES
 from .precision import PRECISIONS
 from .reference_model import ReferenceModel
 from .rounding import emulate_fp16
 from .serialization import serialize
 from .verification import verify
-from .weights import Loaded, load
+from .weights import LoadedModel, load
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export. `weights` is auto, imagenet, builtin, random or a path; auto is imagenet, and builtin where that
-    file is not to be had and the layers allow it; `seed` serves random only; `border` is the margin of every layer, in
-    its own cells, that its loss leaves out (Keras's example has 2); `precision` is fp32, fp16 or mixed."""
+    """What to export.
+
+    `weights` is auto, imagenet, builtin, random or a path. auto is imagenet, or builtin if the ImageNet file is not
+    available and the built-in weights reach the layers. `seed` is used by random only. `objective` is mean or l2.
+    `border` is the number of rows and columns at each edge of every layer that its loss ignores (Keras's example has
+    2). `precision` is fp32, fp16 or mixed.
+    """
 
     backbone: Backbone
     layers: tuple[str, ...]
@@ -47,7 +51,7 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """A layer that a backbone offers; `parameters` counts the weights of everything up to there."""
+    """A layer that can be exported; `parameters` is the number of weights of the network up to it."""
 
     layer: Layer
     parameters: int
@@ -58,9 +62,9 @@ def make_bundle(
     on_stage: Callable[[str], None] = lambda stage: None,
     on_check: Callable[[Check], None] = lambda check: None,
 ) -> tuple[bytes, Metadata]:
-    """The bytes of a verified bundle and its metadata. Raises ExportError.
+    """Exports a bundle, verifies it, and returns its bytes and its metadata. Raises ExportError.
 
-    `on_stage` hears what is being done, `on_check` every comparison with TensorFlow.
+    `on_stage` is called with a description of each stage, `on_check` with each comparison with TensorFlow.
     """
     if request.objective not in OBJECTIVES:
         raise ExportError(f"unknown objective {request.objective!r}: choose {' or '.join(OBJECTIVES)}")
@@ -68,13 +72,13 @@ def make_bundle(
         raise ExportError(f"unknown precision {request.precision!r}: choose one of {', '.join(PRECISIONS)}")
     _require_layers(request.layers)
     on_stage(f"building {request.backbone.title}, weights {request.weights}")
-    loaded, forward = _loaded(request, on_stage)
+    loaded, forward = _load(request, on_stage)
     on_stage("tracing the gradient and converting it")
     models = convert(forward, request.layers, request.objective, request.border, PRECISIONS[request.precision])
     metadata = _metadata(request, forward, loaded.weights)
     on_stage("comparing with TensorFlow")
     checks = verify(
-        {form: bytes(model.SerializeToString()) for form, model in _as_computed(models, request).items()},
+        {form: bytes(model.SerializeToString()) for form, model in _models_to_verify(models, request).items()},
         ReferenceModel(loaded.model, request.layers, request.objective, request.border),
         metadata.smallest_size[0],
         request.backbone.input_range,
@@ -92,9 +96,9 @@ def export_bundle(
     on_stage: Callable[[str], None] = lambda stage: None,
     on_check: Callable[[Check], None] = lambda check: None,
 ) -> tuple[Path, Metadata]:
-    """Makes a bundle and writes it, whole or not at all, to `output` or its place in the library.
+    """Exports a bundle, verifies it, and writes it atomically to `output` or into the library.
 
-    Raises ExportError.
+    Returns its path and its metadata. The callbacks are those of `make_bundle`. Raises ExportError.
     """
     parts = [
         "" if request.objective == "mean" else request.objective,
@@ -113,27 +117,27 @@ def export_bundle(
 
 
 def list_layers(backbone: Backbone) -> list[LayerInfo]:
-    """Every layer that can be exported, first to last."""
+    """Returns all layers that can be exported, first to last."""
     forward = fold(build(backbone))
     return [LayerInfo(_layer(forward, name), forward.cut((name,)).parameters) for name in forward.layers]
 
 
-def _as_computed(models: dict[str, onnx.ModelProto], request: ExportRequest) -> dict[str, onnx.ModelProto]:
-    """What is to be verified: the models, and as a GPU computes them where the CPU would not."""
+def _models_to_verify(models: dict[str, onnx.ModelProto], request: ExportRequest) -> dict[str, onnx.ModelProto]:
+    """Returns the models and, in a lower precision than fp32, models that round on a CPU as a GPU does."""
     if PRECISIONS[request.precision].is_full:
         return models
     return models | {f"{form}, rounded": emulate_fp16(model) for form, model in models.items()}
 
 
 def _weights_name(request: ExportRequest, weights: contract.Weights) -> str:
-    """How a bundle's file name tells its weights."""
+    """Returns the part of a bundle's file name that describes its weights."""
     if request.weights == "random":
         return "random" if request.seed == 0 else f"random{request.seed}"
     return weights.source if request.weights in ("auto", "imagenet", "builtin") else weights.source.split(".")[0]
 
 
 def _require_writable(folder: Path) -> None:
-    """Proves it before the work, not after it."""
+    """Raises ExportError if files cannot be created in a folder, before the work is done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -144,23 +148,23 @@ def _require_writable(folder: Path) -> None:
 
 def _require_layers(layers: tuple[str, ...]) -> None:
     if not layers:
-        raise UnknownLayerError("no layer named: give --layers a comma list or the name of a layer set")
+        raise UnknownLayerError("no layer is named: give --layers a comma-separated list or the name of a layer set")
     twice = sorted({layer for layer in layers if layers.count(layer) > 1})
     if twice:
         raise UnknownLayerError(f"layer {twice[0]} is named twice: name each layer once")
 
 
-def _loaded(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[Loaded, Forward]:
-    """The stock model with its weights, and the part of it that the layers need."""
+def _load(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[LoadedModel, Forward]:
+    """Loads the stock model with its weights; returns it and the part of its folded graph that the layers need."""
     if request.weights in ("auto", "imagenet"):
-        fold(build(request.backbone)).cut(request.layers)  # a layer's name is refused before a download, not after
+        fold(build(request.backbone)).cut(request.layers)  # refuses an unknown layer before a download, not after
     if request.weights != "auto":
-        return _loaded_from(request, request.weights)
+        return _load_from(request, request.weights)
     try:
-        return _loaded_from(request, "imagenet")
+        return _load_from(request, "imagenet")
     except WeightsError as missing:
         try:
-            found = _loaded_from(request, "builtin")
+            found = _load_from(request, "builtin")
         except WeightsError:
             raise missing from None
         on_stage(
@@ -170,27 +174,27 @@ def _loaded(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[Lo
         return found
 
 
-def _loaded_from(request: ExportRequest, source: str) -> tuple[Loaded, Forward]:
+def _load_from(request: ExportRequest, source: str) -> tuple[LoadedModel, Forward]:
     loaded = load(request.backbone, source, request.seed)
     forward = fold(loaded.model).cut(request.layers)
     _require_initialised(forward, loaded, request.backbone)
     return loaded, forward
 
 
-def _require_initialised(forward: Forward, loaded: Loaded, backbone: Backbone) -> None:
-    """Partial weights must reach as deep as the graph does."""
-    if loaded.blocks is None:
+def _require_initialised(forward: Forward, loaded: LoadedModel, backbone: Backbone) -> None:
+    """Raises WeightsError if the graph is deeper than the weights of a partial weight file."""
+    if loaded.block_of is None:
         return
     needed = [op.origin.layer for op in forward.operators if isinstance(op, Convolution)]
-    bare = [layer for layer in needed if layer not in loaded.blocks]
-    if bare and loaded.weights.source == contract.IMAGENET_8BIT:
+    missing = [layer for layer in needed if layer not in loaded.block_of]
+    if missing and loaded.weights.source == contract.IMAGENET_8BIT:
         raise WeightsError(
             f"the built-in weights of {backbone.title} end with {backbone.built_in_end}: "
             "choose layers up to there, or --weights imagenet"
         )
-    if bare:
+    if missing:
         raise WeightsError(
-            f"the weights {loaded.weights.source} end before {bare[0]}, which these layers need: "
+            f"the weights {loaded.weights.source} end before {missing[0]}, which these layers need: "
             "choose lower layers or other weights"
         )
 
@@ -214,7 +218,7 @@ def _metadata(request: ExportRequest, forward: Forward, weights: contract.Weight
         exporter={name: _version(name) for name in ("onnxdream", "tensorflow", "keras", "tf2onnx", "onnx")},
         verification=(),
         border=request.border,
-        memory=assumed(forward.parameters),
+        memory=estimate(forward.parameters),
     )
 
 

@@ -1,4 +1,4 @@
-"""From a folded forward graph to an ONNX graph of its losses and their gradient, by TensorFlow and tf2onnx."""
+"""Converts a folded forward graph to an ONNX graph of its losses and their gradient, with TensorFlow and tf2onnx."""
 
 from __future__ import annotations
 
@@ -38,12 +38,13 @@ _OPTIMIZERS = {
 def convert(
     forward: Forward, layers: tuple[str, ...], objective: str, border: int = 0, precision: Precision = FP32
 ) -> dict[str, onnx.ModelProto]:
-    """ONNX models that follow the bundle contract, without metadata: the name of each form -> its model.
+    """Converts a graph to ONNX models that follow the bundle contract, without metadata; returns form -> model.
 
-    A lesser precision than fp32 has the portable form only: it is for GPUs.
+    In a lower precision than fp32, which is meant for GPUs, there is only the portable form.
 
-    The weights are inputs of the trace and become initializers afterwards: so TensorFlow and tf2onnx carry none of
-    their bytes, cannot fold them into transposed copies, and each is stored once for both directions.
+    The weights are inputs of the trace and become initializers afterwards. Thus TensorFlow and tf2onnx do not copy
+    their bytes and cannot fold them into transposed copies, and each weight is stored once for both directions. Raises
+    ExportError if tf2onnx does not convert an operator.
     """
     forward = rewritten(forward, layers)
     weights = _weights(forward, precision)
@@ -69,23 +70,29 @@ def convert(
 
 @dataclass(frozen=True)
 class _Trace:
-    """A traced function, to be converted to each form."""
+    """A traced function that can be converted to each form.
+
+    `names` maps its tensors to the names in its signature and of its outputs.
+    """
 
     graph: Any
     inputs: list[str]
     outputs: list[str]
-    names: dict[str, str]  # of tensors -> those that the function and its signature gave them
+    names: dict[str, str]
 
     @classmethod
     def of(cls, function: Any, signature: list[tf.TensorSpec]) -> _Trace:
+        """Traces a TensorFlow function."""
         concrete = function.get_concrete_function(*signature)
         inputs, outputs = ([tensor.name for tensor in tensors] for tensors in (concrete.inputs, concrete.outputs))
         names = tf2onnx.convert.tensor_names_from_structed(concrete, inputs, outputs)
         return cls(tf2onnx.tf_loader.from_function(concrete, inputs, outputs), inputs, outputs, names)
 
     def convert(self, form: Form) -> onnx.ModelProto:
-        """As `tf2onnx.convert.from_function` does, without those of its optimizers that this graph, which holds no
-        Transpose to remove, does not need: they take minutes on the largest."""
+        """Converts the trace as `tf2onnx.convert.from_function` does, but with fewer optimizers.
+
+        The others mainly remove Transpose operators. They find nothing to remove here and take minutes on large graphs.
+        """
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(self.graph, name="")
@@ -102,7 +109,7 @@ class _Trace:
 
 
 def _weights(forward: Forward, precision: Precision) -> dict[str, Weights]:
-    """Kernels, OIHW, and biases by name."""
+    """Returns the kernels, OIHW, and the biases, [O], by name, in the type of the precision's convolutions."""
     weights, dtype = {}, precision.convolutions.as_numpy_dtype
     for op in forward.operators:
         if isinstance(op, Convolution):
@@ -119,32 +126,32 @@ def _function(
     precision: Precision,
     names: list[str],
 ) -> Any:
-    """The function (image, layer_weights, channel_weights, weights…) -> the outputs of the contract.
+    """Returns the function (image, layer_weights, channel_weights, weights …) -> the outputs of the contract.
 
-    `names` are those of the weights, in the order in which they are given.
+    `names` are the names of the weights, in the order of the arguments.
     """
     channels = [forward.channels[layer] for layer in layers]
 
     def outputs(image: Any, layer_weights: Any, channel_weights: Any, *arrays: Any) -> dict[str, Any]:
         weights = dict(zip(names, arrays, strict=True))
-        with tf.GradientTape() as below:
-            below.watch(image)
+        with tf.GradientTape() as image_tape:
+            image_tape.watch(image)
             nodes = {IMAGE: tf.cast(image, precision.others)}
             for op in forward.operators:
                 nodes[op.name] = precision.evaluate(op, [nodes[name] for name in op.inputs], weights)
             activations = [tf.cast(nodes[layer], tf.float32) for layer in layers]
-        with tf.GradientTape() as above:
-            above.watch(activations)
+        with tf.GradientTape() as layer_tape:
+            layer_tape.watch(activations)
             means = [channel_means(activation, border) for activation in activations]
         per_layer = tf.split(channel_weights, channels) if len(layers) > 1 else [channel_weights]
         losses = [tf.reduce_sum(m * w, axis=1) for m, w in zip(means, per_layer, strict=True)]
-        heads = [
+        mean_gradients = [
             tf.ones_like(m) * (layer_weights[i] * w) for i, (m, w) in enumerate(zip(means, per_layer, strict=True))
         ]
-        output_gradients = above.gradient(means, activations, output_gradients=heads)
+        output_gradients = layer_tape.gradient(means, activations, output_gradients=mean_gradients)
         return {
             contract.LOSSES: tf.stack(losses, axis=1),
-            contract.GRADIENT: precision.gradient(below, activations, image, output_gradients),
+            contract.GRADIENT: precision.gradient(image_tape, activations, image, output_gradients),
             contract.CHANNEL_MEANS: tf.concat(means, axis=1),
         }
 
@@ -152,7 +159,7 @@ def _function(
 
 
 def _signature(channels: int, layers: int, weights: dict[str, Weights]) -> list[tf.TensorSpec]:
-    """The inputs of the function: those of the contract, then the weights."""
+    """Returns the inputs of the function: the inputs of the contract, then the weights."""
     return [
         tf.TensorSpec([None, 3, None, None], tf.float32, contract.IMAGE),
         tf.TensorSpec([layers], tf.float32, contract.LAYER_WEIGHTS),
@@ -162,19 +169,22 @@ def _signature(channels: int, layers: int, weights: dict[str, Weights]) -> list[
 
 
 def _refuse_unconverted(model: onnx.ModelProto) -> None:
+    """Raises ExportError for operators that are not plain ONNX, and for missing outputs."""
     foreign = sorted({node.op_type for node in model.graph.node if node.domain not in ("", "ai.onnx")})
     names = {output.name for output in model.graph.output}
     if foreign or names != {contract.LOSSES, contract.GRADIENT, contract.CHANNEL_MEANS}:
-        raise ExportError(f"tf2onnx left operators unconverted: {', '.join(foreign) or sorted(names)}")
+        raise ExportError(
+            f"tf2onnx left operators unconverted: {', '.join(foreign or sorted(names))}; please report it"
+        )
 
 
 def _store_weights(graph: onnx.GraphProto, weights: dict[str, Weights]) -> None:
-    """Gives the inputs that stand for weights their values."""
+    """Stores the weights as initializers with the names of the inputs that were traced in their place."""
     graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
 
 
 def _declare(graph: onnx.GraphProto, layers: int, channels: int) -> None:
-    """Declares the tensors of the contract, in its order, with its dimensions; drops all other inputs."""
+    """Declares the inputs and outputs of the contract in its order, with its dimensions; drops all other inputs."""
     del graph.value_info[:]
     picture: list[str | int] = [contract.BATCH, 3, contract.HEIGHT, contract.WIDTH]
     inputs: dict[str, list[str | int]] = {

@@ -1,22 +1,22 @@
-"""What can go wrong while a bundle is made."""
+"""The errors of the export."""
 
 from ..models.errors import OnnxdreamError
 
 
 class ExportError(OnnxdreamError):
-    """Base of everything that the export stage refuses or fails at."""
+    """The base class of the export's errors."""
 
 
 class UnknownLayerError(ExportError, ValueError):
-    """A layer was asked for that the folded backbone does not offer."""
+    """A requested layer does not exist in the folded backbone."""
 
 
 class UnsupportedLayerError(ExportError, NotImplementedError):
-    """The backbone holds a layer that no gradient is written for."""
+    """The backbone contains a layer that the export has no gradient for."""
 
 
 class WeightsError(ExportError):
-    """The weights asked for cannot be had, or do not fit the backbone."""
+    """The requested weights are not available, or do not fit the backbone."""
 
 
 class VerificationError(ExportError):

@@ -1,4 +1,4 @@
-"""What a bundle takes in memory, measured by running it as the runtime does."""
+"""The memory that a bundle needs, measured by running it as the runtime does."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pathlib import Path
 
 from ..models.contract import Memory
 
+# The heights and widths of the images that are run, in pixels.
 _SIDES = (256, 512)
 
 
-def assumed(parameters: int) -> Memory:
-    """What a bundle with that many weights is said to take where it is not measured: well above all that were."""
+def estimate(parameters: int) -> Memory:
+    """Returns an upper estimate for a bundle with `parameters` weights; all measured bundles need much less."""
     return Memory(fixed=1e8 + 40.0 * parameters, per_pixel=4000.0)
 
 
 def measure(bundle: bytes) -> Memory | None:
-    """Bytes for loading a bundle and for each pixel; None where the system does not tell a process's memory.
+    """Measures the memory of a bundle, from which the runtime derives the size of its tiles.
 
-    The runtime plans its tiles with it. Each size runs in a process of its own, outside this one, which TensorFlow
-    has made large.
+    Each image size runs in a new process, since TensorFlow has enlarged this one. Returns None if the operating system
+    does not report the memory of a process.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bundle.onnx"
@@ -37,6 +38,7 @@ def measure(bundle: bytes) -> Memory | None:
 
 
 def _footprint(path: Path, side: int) -> tuple[int, int] | None:
+    """Returns the peak memory of a new process in bytes, before it loads a bundle and after it has run an image."""
     command = [sys.executable, "-m", "onnxdream.runtime.footprint", str(path), str(side)]
     try:
         answer = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)

@@ -1,6 +1,6 @@
-"""What a layer's loss is made of: the mean of each channel, with its gradient, traced in TensorFlow.
+"""The objectives: the mean of each channel of a layer, with its gradient, traced in TensorFlow.
 
-A layer's loss is the weighted sum of its channels' means; with equal weights of 1 / channels it is the layer's mean.
+A layer's loss is the weighted sum of its channels' means. With equal weights, 1 / channels, it is the layer's mean.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ ChannelMeans = Callable[[Tensor, int], Tensor]
 def mean(activation: Tensor, border: int) -> Tensor:
     """Mean activation of each channel (TensorFlow's DeepDream tutorial; our reading of the paper's loss).
 
-    NCHW [batch, C, H, W] -> [batch, C]. The outermost `border` rows and columns do not count, though the sum is still
-    divided by H * W (Keras's example).
+    float32 [batch, C, H, W] -> [batch, C]. The outermost `border` rows and columns count as zeros: the sum is still
+    divided by H * W, as in Keras's example.
     """
 
     @tf.custom_gradient
@@ -39,8 +39,8 @@ def l2(activation: Tensor, border: int) -> Tensor:
     def means(a: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         def gradient(dmeans: Tensor) -> Tensor:
             inside = _inside(a, border)
-            slope = inside * tf.broadcast_to(_per_pixel(2.0 * dmeans, a), tf.shape(inside))
-            return _with_border(slope, border)
+            da = inside * tf.broadcast_to(_per_pixel(2.0 * dmeans, a), tf.shape(inside))
+            return _with_border(da, border)
 
         return _mean(a * a, border), gradient
 
@@ -48,15 +48,17 @@ def l2(activation: Tensor, border: int) -> Tensor:
 
 
 def _inside(a: Tensor, border: int) -> Tensor:
+    """Crops the border of NCHW activations."""
     return a[:, :, border:-border, border:-border] if border else a
 
 
 def _with_border(a: Tensor, border: int) -> Tensor:
+    """Pads NCHW activations with a border of zeros."""
     return tf.pad(a, [[0, 0], [0, 0], [border, border], [border, border]]) if border else a
 
 
 def _mean(a: Tensor, border: int) -> Tensor:
-    """The mean of each channel, its border counted as zeros."""
+    """Returns the mean of each channel, NCHW -> [batch, C]; the border counts as zeros."""
     if not border:
         return tf.reduce_mean(a, axis=[2, 3])
     inside = _inside(a, border)
@@ -64,10 +66,12 @@ def _mean(a: Tensor, border: int) -> Tensor:
 
 
 def _pixels(a: Tensor) -> Tensor:
+    """Returns H * W of NCHW activations, a float32 scalar."""
     return tf.cast(tf.reduce_prod(tf.shape(a)[2:]), tf.float32)
 
 
 def _per_pixel(dmeans: Tensor, a: Tensor) -> Tensor:
+    """Returns the share of each pixel in the gradient of the means: [batch, C] -> [batch, C, 1, 1]."""
     return (dmeans / _pixels(a))[:, :, None, None]
 
 

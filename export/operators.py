@@ -1,8 +1,8 @@
 """The forward operators in TensorFlow, NCHW, each with a gradient that converts to plain ONNX.
 
-TensorFlow's own gradients of these operators do not convert (ShapeN, ConcatOffset, Tile … have no ONNX form), so each
-gets a `tf.custom_gradient` made of operators that tf2onnx knows or that `handlers` converts. The functions are only
-ever traced, never run: TensorFlow has no NCHW kernels on a CPU. Kernels come OIHW, as the bundle stores them.
+TensorFlow's own gradients of these operators do not convert, since ShapeN, ConcatOffset, Tile and others have no ONNX
+equivalent. So each operator gets a `tf.custom_gradient` built from operators that tf2onnx or `forms.handlers` converts.
+The functions are only traced, never run: TensorFlow has no NCHW kernels on a CPU. Kernels are OIHW, as in the bundle.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from .forward import AveragePool, Concat, Convolution, Mask, MaxPool, Operator, Relu, Sum
+from .forward import AveragePool, Concat, Convolution, MaxPool, Operator, Relu, ReluMask, Sum
 
 Tensor = Any
 
 
 @singledispatch
 def evaluate(op: Operator, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
-    """Adds the operator to the trace and returns its output, NCHW float32."""
+    """Adds an operator to the trace and returns its output.
+
+    `inputs` and the output are NCHW, of one float type. `weights` maps the names of kernels, OIHW, and biases, [O], to
+    tensors of this type.
+    """
     raise NotImplementedError(type(op).__name__)
 
 
@@ -52,14 +56,14 @@ def _(op: Relu, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
     @tf.custom_gradient
     def relu(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         y = tf.nn.relu(x)
-        # From the output: a mask of x would keep Conv and Relu apart in onnxruntime.
+        # The mask is computed from the output: with a mask of x, onnxruntime could not fuse Conv and Relu.
         return y, lambda dy: tf.raw_ops.ReluGrad(gradients=dy, features=y) if op.masks else dy
 
     return relu(inputs[0])
 
 
 @evaluate.register
-def _(op: Mask, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+def _(op: ReluMask, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
     @tf.custom_gradient
     def mask(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         y = tf.identity(x)
@@ -134,10 +138,10 @@ def _(op: Sum, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
 
 
 def kernel_name(op: Convolution) -> str:
-    """Name of the convolution's kernel in the trace and in the bundle."""
+    """Returns the name of a convolution's kernel in the trace and in the bundle."""
     return f"{op.name}/kernel"
 
 
 def bias_name(op: Convolution) -> str:
-    """Name of the convolution's bias in the trace and in the bundle."""
+    """Returns the name of a convolution's bias in the trace and in the bundle."""
     return f"{op.name}/bias"

@@ -1,4 +1,4 @@
-"""The reference that a bundle is held against: TensorFlow's GradientTape on the stock, unfolded Keras model."""
+"""The reference that a bundle is compared with: TensorFlow's GradientTape on the stock, unfolded Keras model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 from ..models.arrays import Floats
 
-Evaluate = Callable[[Floats], tuple[float, Floats]]
+# Picture [height, width, 3] -> the sum of its losses and the gradient of the sum [height, width, 3].
+LossAndGradient = Callable[[Floats], tuple[float, Floats]]
 
 
 @dataclass(frozen=True)
 class ReferenceModel:
-    """The stock Keras model and what its layers' losses are: the reference that a bundle is held against."""
+    """A stock Keras model with losses of its layers; pictures are float32 NHWC in the backbone's input range.
+
+    `objective` is mean or l2. `border` is the number of rows and columns at each edge of a layer that its loss ignores.
+    """
 
     model: Any
     layers: tuple[str, ...]
@@ -33,9 +37,10 @@ class ReferenceModel:
     def losses_and_gradients(
         self, picture: Floats, channel_weights: list[Floats] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Losses [layers] and gradients [layers, height, width, 3] of a picture [height, width, 3], by TensorFlow.
+        """Computes the losses of a picture [height, width, 3] and their gradients with TensorFlow.
 
-        `channel_weights` are a layer's weights of its channels' means; without them a loss is the layer's mean.
+        `channel_weights` holds for each layer the weights of its channels' means, [channels]; without them, a loss is
+        the layer's mean. Returns float64 [layers] and float64 [layers, height, width, 3].
         """
         image = tf.constant(picture[None])
         with tf.GradientTape(persistent=True) as tape:
@@ -48,8 +53,8 @@ class ReferenceModel:
         return np.array([float(loss) for loss in losses]), np.stack(gradients).astype(np.float64)
 
     @cached_property
-    def compiled(self) -> Evaluate:
-        """The sum of the losses of a picture [height, width, 3] and its gradient, compiled: for many of one size."""
+    def loss_and_gradient(self) -> LossAndGradient:
+        """A compiled function for the sum of all losses and its gradient; fast for many pictures of one size."""
 
         @tf.function
         def compiled(image: Any) -> tuple[Any, Any]:

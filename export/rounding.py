@@ -1,4 +1,4 @@
-"""A float16 graph as a float32 one that rounds: for telling, on a CPU, what float16 does."""
+"""Emulation of float16 by a float32 graph that rounds, to show on a CPU what float16 does on a GPU."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 
 def emulate_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph in float32, where every tensor that was float16 is rounded to what float16 holds.
+    """Returns the graph in float32, with every tensor that was float16 rounded to the values of float16.
 
-    It computes as GPUs do, which add up in float32 and round the result. onnxruntime's CPU provider does not: it has
-    hardly a float16 kernel, puts casts around the operators and then drops these casts in pairs, so that nothing
-    but the weights is ever rounded, and nothing overflows. The casts here are the graph's own, which it keeps.
+    It computes as GPUs do, which accumulate in float32 and round the result. onnxruntime's CPU provider does not: it
+    has few float16 kernels, inserts casts around the other operators and then removes these casts in pairs, so that
+    only the weights are rounded and nothing overflows. It keeps the casts here, because they belong to the graph.
     """
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     half = {value.name for value in inferred.value_info if value.type.tensor_type.elem_type == TensorProto.FLOAT16}
@@ -31,7 +31,7 @@ def emulate_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _rounding(node: NodeProto, half: set[str]) -> Iterator[NodeProto]:
-    """The node in float32 and the casts behind it."""
+    """Yields the node, computing in float32, and the casts that round its outputs."""
     casts = []
     for i, name in enumerate(node.output):
         if name in half:

@@ -1,4 +1,4 @@
-"""Where the weights of a backbone come from: ImageNet, the built-in copy of it, a seed, or a file."""
+"""The sources of a backbone's weights: ImageNet, the built-in copy of it, a random seed, or a file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from ..models import assembly, contract
+from ..models.arrays import Floats
 from ..models.assembly import WeightFile
 from ..models.backbones import Backbone
 from .backbone import build
@@ -21,19 +21,22 @@ from .errors import WeightsError
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A stock Keras model with its weights; `blocks` are those of a weight file by the convolutions that they filled
-    (None: it is not a file of blocks, and all are filled)."""
+class LoadedModel:
+    """A stock Keras model with weights, and where these come from.
+
+    `block_of` maps the convolutions that a weight file (`assembly.WeightFile`) has filled to their blocks in it. It is
+    None for every other source, which fills all convolutions.
+    """
 
     model: Any
     weights: contract.Weights
-    blocks: Mapping[str, str] | None = None
+    block_of: Mapping[str, str] | None = None
 
 
-def load(backbone: Backbone, source: str, seed: int) -> Loaded:
-    """The backbone's stock model with the weights of `source`: imagenet, builtin, random or a file's path.
+def load(backbone: Backbone, source: str, seed: int) -> LoadedModel:
+    """Builds a backbone's stock model with weights from `source`: imagenet, builtin, random or the path of a file.
 
-    Raises WeightsError.
+    `seed` is used by random only. Raises WeightsError.
     """
     if source == "imagenet":
         return _imagenet(backbone)
@@ -47,44 +50,47 @@ def load(backbone: Backbone, source: str, seed: int) -> Loaded:
     model = build(backbone)
     weights = contract.Weights(path.name, _sha256(path), "unknown")
     if path.suffix == ".npz":
-        return Loaded(model, weights, _fill_from_npz(model, path))
+        return LoadedModel(model, weights, _fill_from_npz(model, path))
     if path.suffix == ".keras":
         _copy_from_model(model, path)
     elif path.suffix == ".h5":
         _load_h5(model, path, backbone)
     else:
-        raise WeightsError(f"weights {path.name} end in {path.suffix!r}: .weights.h5, .h5, .keras and .npz are known")
-    return Loaded(model, weights)
+        raise WeightsError(
+            f"weights {path.name} end in {path.suffix!r}: choose a .weights.h5, .h5, .keras or .npz file"
+        )
+    return LoadedModel(model, weights)
 
 
-def _built_in(backbone: Backbone) -> Loaded:
+def _built_in(backbone: Backbone) -> LoadedModel:
     if backbone.built_in_weights is None:
         raise WeightsError(f"{backbone.title} has no built-in weights: choose --weights imagenet")
     path = assembly.FOLDER / backbone.built_in_weights
     model = build(backbone)
-    blocks = _fill_from_npz(model, path)
-    return Loaded(model, contract.Weights(contract.IMAGENET_8BIT, _sha256(path), backbone.built_in_licence), blocks)
+    block_of = _fill_from_npz(model, path)
+    weights = contract.Weights(contract.IMAGENET_8BIT, _sha256(path), backbone.built_in_licence)
+    return LoadedModel(model, weights, block_of)
 
 
-def _imagenet(backbone: Backbone) -> Loaded:
+def _imagenet(backbone: Backbone) -> LoadedModel:
     folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
     try:
         model = build(backbone, "imagenet")
     except Exception as error:  # Keras wraps network, disk and hash failures in bare Exceptions
-        ours = f" or builtin (layers up to {backbone.built_in_end})" if backbone.built_in_weights else ""
+        builtin = f" or builtin (layers up to {backbone.built_in_end})" if backbone.built_in_weights else ""
         raise WeightsError(
             f"cannot get the ImageNet weights {backbone.imagenet_file} ({_first_line(error)}): "
             f"download {backbone.imagenet_url} elsewhere and put it in {folder}, or give --weights a file of your "
-            f"own (.h5, .keras, .npz), random{ours}"
+            f"own (.h5, .keras, .npz), random{builtin}"
         ) from error
-    # In the cache by now: this only asks Keras where that is.
+    # The file is in Keras's cache by now; this returns its path.
     file = keras.utils.get_file(backbone.imagenet_file, backbone.imagenet_url, cache_subdir="models")
-    return Loaded(model, contract.Weights("imagenet", _sha256(Path(file)), backbone.imagenet_licence))
+    return LoadedModel(model, contract.Weights("imagenet", _sha256(Path(file)), backbone.imagenet_licence))
 
 
-def _random(backbone: Backbone, seed: int) -> Loaded:
-    """He-normal kernels (He et al. 2015), which keep the signal alive to the deepest layer, and BatchNormalization
-    statistics near their initial values, so that folding has something to fold."""
+def _random(backbone: Backbone, seed: int) -> LoadedModel:
+    """Draws He-normal kernels (He et al. 2015, "Delving Deep into Rectifiers", eq. 10), which keep activations from
+    vanishing in deep layers, and BatchNormalization parameters near their initial values, so that folding matters."""
     model = build(backbone)
     rng = np.random.default_rng(seed)
     digest = hashlib.sha256()
@@ -94,10 +100,11 @@ def _random(backbone: Backbone, seed: int) -> Loaded:
             layer.set_weights(arrays)
             for array in arrays:
                 digest.update(array.tobytes())
-    return Loaded(model, contract.Weights("random", digest.hexdigest(), "none: drawn from a seed"))
+    return LoadedModel(model, contract.Weights("random", digest.hexdigest(), "none: drawn from a seed"))
 
 
-def _random_array(rng: np.random.Generator, variable: Any) -> NDArray[np.float32]:
+def _random_array(rng: np.random.Generator, variable: Any) -> Floats:
+    """Draws the values of a Keras variable, float32 in its shape; kernels are HWIO."""
     shape = tuple(variable.shape)
     noise = rng.standard_normal(shape, np.float32)
     if variable.name == "kernel":
@@ -110,17 +117,21 @@ def _random_array(rng: np.random.Generator, variable: Any) -> NDArray[np.float32
 
 
 def _fill_from_npz(model: Any, path: Path) -> dict[str, str]:
-    """Fills the first convolutions, and the normalizations behind them, from a `WeightFile` whose blocks are numbered
-    in the order in which Keras creates them: `00`, `01` …; convolution -> block."""
+    """Fills the first convolutions and their normalizations from a `WeightFile`, and returns convolution -> block.
+
+    The blocks are numbered `00`, `01` … in the order in which Keras creates the convolutions. Raises WeightsError.
+    """
     try:
         weights = WeightFile(path.read_bytes())
         known = weights.blocks
-    except Exception as error:  # numpy, zipfile and zlib raise many kinds for a cut or foreign file
-        raise WeightsError(f"weights {path.name} cannot be read ({_first_line(error)}): is the file whole?") from error
+    except Exception as error:  # numpy, zipfile and zlib raise various exceptions for a truncated or foreign file
+        raise WeightsError(
+            f"weights {path.name} cannot be read ({_first_line(error)}): is the file complete?"
+        ) from error
     layers = list(_automatic_layers(model))
     if not 0 < len(known) <= len(layers):
-        raise WeightsError(f"weights {path.name} hold {len(known)} kernels, the backbone has {len(layers)} to fill")
-    blocks = {}
+        raise WeightsError(f"weights {path.name} hold {len(known)} kernels, the backbone takes 1 to {len(layers)}")
+    block_of = {}
     for number, (convolution, normalization) in enumerate(layers[: len(known)]):
         block = f"{number:02d}"
         try:
@@ -128,14 +139,17 @@ def _fill_from_npz(model: Any, path: Path) -> dict[str, str]:
         except KeyError as error:
             raise WeightsError(f"weights {path.name} lack {error.args[0]}: see models/builtin/README.md") from None
         except Exception as error:  # a member of the archive is damaged
-            raise WeightsError(f"weights {path.name} cannot be read ({_first_line(error)}): is it whole?") from error
-        _set(convolution, arrays[:1], path)
-        _set(normalization, arrays[1:], path)
-        blocks[convolution.name] = block
-    return blocks
+            raise WeightsError(
+                f"weights {path.name} cannot be read ({_first_line(error)}): is the file complete?"
+            ) from error
+        _set_weights(convolution, arrays[:1], path)
+        _set_weights(normalization, arrays[1:], path)
+        block_of[convolution.name] = block
+    return block_of
 
 
-def _vector(weights: WeightFile, block: str, part: str) -> NDArray[np.float32]:
+def _vector(weights: WeightFile, block: str, part: str) -> Floats:
+    """Returns a vector of a block, float32 [O]. Raises KeyError."""
     found = weights.vector(block, part)
     if found is None:
         raise KeyError(f"{block}/{part}")
@@ -143,7 +157,7 @@ def _vector(weights: WeightFile, block: str, part: str) -> NDArray[np.float32]:
 
 
 def _automatic_layers(model: Any) -> Iterator[tuple[Any, Any]]:
-    """Convolutions with automatic names and the normalizations behind them, in the order they were created."""
+    """Yields the convolutions with automatic names, each with the layer behind it, in the order of their creation."""
     followers = {node.name: layer for layer in model.operations for node in _producers(layer)}
     automatic = [layer for layer in model.operations if layer.name.rstrip("0123456789") in ("conv2d", "conv2d_")]
     for layer in sorted(automatic, key=lambda layer: int(layer.name[len("conv2d_") :] or 0)):
@@ -151,12 +165,14 @@ def _automatic_layers(model: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _producers(layer: Any) -> list[Any]:
+    """Returns the layers whose outputs a layer reads."""
     if not layer._inbound_nodes:
         return []
     return [tensor._keras_history.operation for tensor in layer._inbound_nodes[0].input_tensors]
 
 
-def _set(layer: Any, arrays: list[Any], path: Path) -> None:
+def _set_weights(layer: Any, arrays: list[Any], path: Path) -> None:
+    """Sets a layer's weights. Raises WeightsError, naming the file, if their shapes differ."""
     needed = [tuple(variable.shape) for variable in layer.weights]
     found = [array.shape for array in arrays]
     if needed != found:
@@ -170,15 +186,15 @@ def _set(layer: Any, arrays: list[Any], path: Path) -> None:
 def _load_h5(model: Any, path: Path, backbone: Backbone) -> None:
     try:
         model.load_weights(path)
-    except Exception as error:  # Keras and h5py raise many kinds for a wrong, cut or foreign file
+    except Exception as error:  # Keras and h5py raise various exceptions for a wrong, truncated or foreign file
         raise WeightsError(
             f"weights {path.name} do not fit {backbone.title} ({_first_line(error)}): "
-            "give a weight file of the network without its top"
+            "give a weight file of the network without its classifier (include_top=False)"
         ) from error
 
 
 def _copy_from_model(model: Any, path: Path) -> None:
-    """Copies convolutions and normalizations from a whole saved model that holds this backbone, top or not."""
+    """Copies convolutions and normalizations from a saved model that contains this backbone, with or without a head."""
     try:
         saved = keras.models.load_model(path, compile=False)
     except Exception as error:  # as in _load_h5
@@ -190,11 +206,11 @@ def _copy_from_model(model: Any, path: Path) -> None:
             "choose the backbone that it was built on"
         )
     for layer, other in zip(ours, theirs, strict=True):
-        _set(layer, other.get_weights(), path)
+        _set_weights(layer, other.get_weights(), path)
 
 
 def _weighted_layers(model: Any) -> Iterator[Any]:
-    """Convolutions and normalizations, those of models within the model at their place."""
+    """Yields convolutions and normalizations in the order of the layers, including those of nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _weighted_layers(layer)

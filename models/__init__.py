@@ -1,1 +1,1 @@
-"""What the exporting and the dreaming side agree on: backbones, the bundle contract, the bundle library."""
+"""What export and runtime share: the backbones, the bundle contract and the bundle library."""

@@ -1,6 +1,6 @@
-"""The arrays and the size that rooms hand to each other, each named once.
+"""Type aliases for the arrays, and the type of the sizes, that the packages of onnxdream pass to each other.
 
-numpy's types cannot state a shape, so the names do, and docstrings name the shape of every other array.
+NumPy's types cannot state a shape: these names do, and docstrings state the shape of every other array.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# float32 of any shape, which the docstring states.
+# float32 of any shape; the docstring states it.
 Floats = NDArray[np.float32]
-# float32 [3, height, width]: RGB planes in the range that the backbone takes (`Metadata.input_range`).
+# float32 [3, height, width]: RGB planes in the backbone's input range (`Metadata.input_range`).
 Image = NDArray[np.float32]
-# float32 [layers]: each layer's objective, unweighted.
+# float32 [layers]: the objective of each layer, unweighted.
 Losses = NDArray[np.float32]
-# uint8 or uint16 [height, width, 3 or 4]: RGB or RGBA with straight alpha, over the dtype's whole range.
+# uint8 or uint16 [height, width, 3 or 4]: RGB or RGBA with straight alpha, using the dtype's whole range.
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 class Size(NamedTuple):
-    """A height and a width in pixels, in numpy's order; shown to users the other way round, as 512×384."""
+    """A height and a width in pixels, in NumPy's order; users see the width first, as in 512×384."""
 
     height: int
     width: int
@@ -31,10 +31,10 @@ class Size(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """Height times width."""
+        """The number of pixels: height times width."""
         return self.height * self.width
 
 
 def size_of(image: Image) -> Size:
-    """The size of an image, or of any array [..., height, width]."""
+    """Returns the size of an image or of any other array [..., height, width]."""
     return Size(*image.shape[-2:])

@@ -1,12 +1,12 @@
-"""Built-in bundles: graphs without weights, and the rules by which weights are made for them when they are read.
+"""Built-in bundles: each is assembled from a graph without weights and a shared weight file when it is loaded.
 
-A built-in bundle is two files in `models/builtin`. `NAME.graph` holds the ONNX model without the kernels and biases of
-its convolutions, compressed: all of the model but its graph, then the graph, both as protobuf writes them.
-`NAME.json` is the recipe: the weight file and its SHA-256, where in the model the graph begins, a rule for each
-convolution, and the SHA-256 of the bundle that all of this makes.
+A built-in bundle consists of two files in `models/builtin`. `NAME.graph` is the ONNX model without the kernels and
+biases of its convolutions, compressed with zlib: first the model without its graph, then the graph, both serialized by
+protobuf. `NAME.json` is the recipe: the weight file and its SHA-256, the offset at which the graph begins, a rule for
+each convolution, and the SHA-256 of the assembled bundle.
 
-So weights are committed once, however many bundles they are for, and do not change when the graph does. The arithmetic
-is elementwise IEEE float32 and float64, so a bundle has the same bytes on every platform.
+Thus the weights are stored once for all bundles and stay the same when the graph changes. All arithmetic is elementwise
+IEEE float32 and float64, so an assembled bundle has the same bytes on every platform.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Buffer = bytes | memoryview
 FOLDER = Path(__file__).parent / "builtin"
 _REPAIR = "install onnxdream again"
 
-# Field numbers and types of onnx.proto.
+# Field numbers of onnx.proto's ModelProto and GraphProto, of its TensorProto, and its type FLOAT.
 _GRAPH, _INITIALIZER = 7, 5
 _DIMS, _DATA_TYPE, _NAME, _RAW_DATA = 1, 2, 8, 9
 _FLOAT = 1
@@ -40,7 +40,7 @@ _FLOAT = 1
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A bundle that comes with the package: its name, and what `export` makes it of."""
+    """A bundle that comes with the package, and the backbone, layers and objective that it was exported with."""
 
     name: str
     backbone: str
@@ -49,7 +49,7 @@ class BuiltIn:
 
     @property
     def path(self) -> Path:
-        """The recipe, which stands for the bundle wherever a bundle's file is named."""
+        """The path of its recipe, which is accepted wherever the path of a bundle is."""
         return FOLDER / f"{self.name}.json"
 
 
@@ -59,16 +59,16 @@ BUILT_IN: tuple[BuiltIn, ...] = (
     BuiltIn("v3-mid", "v3", _MIXED, "mean"),
     BuiltIn("v3-mid-l2", "v3", _MIXED, "l2"),
 )
-# The bundle that serves where none is named and none was exported.
+# The bundle that is used if none is named and none was exported.
 DEFAULT = BUILT_IN[0]
 
 
 @dataclass(frozen=True)
-class Rule:
-    """How the kernel and the bias of a convolution are made from a block of a weight file.
+class WeightRule:
+    """How the kernel and the bias of a convolution are computed from a block of a weight file.
 
-    The kernel is dequantised; where there is an `epsilon`, the BatchNormalization behind the convolution is folded
-    into both; both are multiplied by `scale`, and the kernel goes from HWIO to OIHW.
+    The kernel is dequantised and transposed from HWIO to OIHW. If there is an `epsilon`, the BatchNormalization behind
+    the convolution is folded into kernel and bias. Both are multiplied by `scale`.
     """
 
     convolution: str
@@ -79,16 +79,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes a built-in bundle of its graph; `graph_at` is where the graph begins, in bytes of the model."""
+    """How a built-in bundle is assembled; `graph_at` is the offset of the graph in the model, in bytes."""
 
     weights: str
     weights_sha256: str
     sha256: str
     graph_at: int
-    rules: tuple[Rule, ...]
+    rules: tuple[WeightRule, ...]
 
     def to_json(self) -> str:
-        """The recipe's text, with a line for each rule."""
+        """Returns the text of the recipe, with one line for each rule."""
         facts = {key: value for key, value in asdict(self).items() if key != "rules"}
         lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in facts.items()]
         rules = ",\n".join(f"  {json.dumps(asdict(rule))}" for rule in self.rules)
@@ -96,22 +96,22 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """Reads a recipe's text. Raises ValueError, KeyError and TypeError."""
+        """Reads the text of a recipe. Raises ValueError, KeyError and TypeError."""
         facts = json.loads(text)
-        return cls(**{**facts, "rules": tuple(Rule(**rule) for rule in facts["rules"])})
+        return cls(**{**facts, "rules": tuple(WeightRule(**rule) for rule in facts["rules"])})
 
 
 def is_built_in(path: Path) -> bool:
-    """Whether a path is that of a built-in bundle's recipe."""
+    """Whether a path is the recipe of a built-in bundle."""
     return path.suffix == ".json" and path.parent == FOLDER
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """An ONNX model whose weights lie beside it, so that they are made once for all forms of its graph.
+    """An ONNX model, kept apart from its weights so that all forms of its graph can share them.
 
-    `rest` is all of the model but its graph, `graph` that without the weights, `weights` the graph's fields that hold
-    them, in pieces, and `names` are what the weights are called.
+    All parts are serialized: `rest` is the model without its graph, `graph` the graph without the weights, and
+    `weights` are the graph's initializer fields that hold the weights. `names` are the names of the weights.
     """
 
     rest: bytes
@@ -120,31 +120,31 @@ class Assembled:
     names: frozenset[str]
 
     @property
-    def bare(self) -> bytes:
+    def without_weights(self) -> bytes:
         """The model without its weights."""
-        return b"".join([self.rest, *_field(_GRAPH, [self.graph])])
+        return b"".join([self.rest, *_bytes_field(_GRAPH, [self.graph])])
 
     @property
     def pieces(self) -> list[Buffer]:
-        """The bytes of the whole model, in their order."""
-        return [self.rest, *_field(_GRAPH, [self.graph, *self.weights])]
+        """The bytes of the complete model as a list of buffers, so that the weights are not copied."""
+        return [self.rest, *_bytes_field(_GRAPH, [self.graph, *self.weights])]
 
     @property
     def whole(self) -> bytes:
-        """The bytes of the whole model."""
+        """The bytes of the complete model."""
         return b"".join(self.pieces)
 
     def with_graph(self, rest: bytes, graph: bytes) -> bytes:
-        """A model with the same weights and another graph, its form for some provider."""
+        """Returns the bytes of a model with the same weights and another form of the graph."""
         return replace(self, rest=rest, graph=graph).whole
 
 
-def assemble_built_in(path: Path) -> Assembled:
-    """The built-in bundle with that recipe. Raises BundleFormatError."""
+def load_built_in(path: Path) -> Assembled:
+    """Loads the built-in bundle with the recipe `path`. Raises BundleFormatError."""
     try:
         recipe = Recipe.from_json(path.read_text(encoding="utf-8"))
         model = zlib.decompress(path.with_suffix(".graph").read_bytes())
-        weights = WeightFile(_read(path.with_name(recipe.weights), recipe.weights_sha256))
+        weights = WeightFile(_read_weights(path.with_name(recipe.weights), recipe.weights_sha256))
         return assemble(model, recipe.graph_at, recipe.rules, weights)
     except BundleFormatError:
         raise
@@ -152,25 +152,28 @@ def assemble_built_in(path: Path) -> Assembled:
         raise BundleFormatError(f"the built-in bundle {path.stem} is damaged ({error}): {_REPAIR}") from error
 
 
-def assemble(model: bytes, graph_at: int, rules: Iterable[Rule], weights: WeightFile) -> Assembled:
-    """An ONNX model without weights, its graph from `graph_at` on, with those that the rules make. Raises KeyError."""
+def assemble(model: bytes, graph_at: int, rules: Iterable[WeightRule], weights: WeightFile) -> Assembled:
+    """Adds the weights that the rules compute to a serialized ONNX model, whose graph begins at byte `graph_at`.
+
+    Raises KeyError if the weight file lacks an array.
+    """
     fields: list[Buffer] = []
     names = []
     for rule in rules:
-        for part, array in zip(("kernel", "bias"), convolution_weights(weights, rule), strict=True):
+        for part, array in zip(("kernel", "bias"), folded_weights(weights, rule), strict=True):
             names.append(f"{rule.convolution}/{part}")
-            fields += _field(_INITIALIZER, _tensor(names[-1], array))
+            fields += _bytes_field(_INITIALIZER, _tensor_proto(names[-1], array))
     return Assembled(model[:graph_at], model[graph_at:], tuple(fields), frozenset(names))
 
 
 class WeightFile:
-    """The bytes of an .npz that holds a network's weights, a block for each convolution.
+    """A network's weights, read from the bytes of an .npz file with a block of arrays for each convolution.
 
     | key | type | shape | meaning |
     |---|---|---|---|
     | `BLOCK/kernel` | uint8, float16 or float32 | height, width, in, out | the convolution's kernel |
-    | `BLOCK/kernel_scale`, `BLOCK/kernel_least` | float32 | – | of a uint8 kernel: value = kernel · scale + least |
-    | `BLOCK/bias` | float32 | out | the convolution's bias, where it has one |
+    | `BLOCK/kernel_scale`, `BLOCK/kernel_least` | float32 | – | for a uint8 kernel: value = kernel · scale + least |
+    | `BLOCK/bias` | float32 | out | the convolution's bias; optional |
     | `BLOCK/gamma`, `beta`, `mean`, `variance` | float32 | out | the BatchNormalization behind it; gamma is optional |
     """
 
@@ -179,47 +182,55 @@ class WeightFile:
 
     @property
     def blocks(self) -> tuple[str, ...]:
-        """The names of its blocks, in its order."""
+        """The names of the blocks, in the order of the file."""
         return tuple(name.removesuffix("/kernel") for name in self._arrays.files if name.endswith("/kernel"))
 
     def kernel(self, block: str) -> Floats:
-        """The kernel in float32, HWIO. Raises KeyError."""
+        """Returns the kernel of a block, float32 HWIO. Raises KeyError."""
         kernel: Floats = self._arrays[f"{block}/kernel"]
         return self._dequantised(block, kernel) if kernel.dtype == np.uint8 else kernel.astype(np.float32)
 
     def kernel_oihw(self, block: str) -> Floats:
-        """The kernel in float32, OIHW and contiguous. Raises KeyError."""
+        """Returns the kernel of a block, float32 OIHW and contiguous. Raises KeyError."""
         kernel = np.ascontiguousarray(self._arrays[f"{block}/kernel"].transpose(3, 2, 0, 1))
         return self._dequantised(block, kernel) if kernel.dtype == np.uint8 else kernel.astype(np.float32)
 
     def vector(self, block: str, part: str) -> Floats | None:
-        """One of its vectors in float32, None where the block has none of that name."""
+        """Returns a vector of a block, such as `beta`, as float32 [O], or None if the block lacks it."""
         name = f"{block}/{part}"
         return self._arrays[name].astype(np.float32) if name in self._arrays else None
 
     def _dequantised(self, block: str, kernel: NDArray[Any]) -> Floats:
-        """In place, in float32, multiplied and then added, which rounds the same everywhere."""
+        """Dequantises a uint8 kernel of any layout.
+
+        Separate multiplication and addition in float32 round the same on every platform; a fused one would not.
+        """
         values = kernel.astype(np.float32)
         values *= self._arrays[f"{block}/kernel_scale"]
         values += self._arrays[f"{block}/kernel_least"]
         return values
 
 
-def convolution_weights(weights: WeightFile, rule: Rule) -> tuple[Floats, Floats]:
-    """The kernel, float32 OIHW, and the bias, float32 [O], that a rule makes. Raises KeyError."""
+def folded_weights(weights: WeightFile, rule: WeightRule) -> tuple[Floats, Floats]:
+    """Computes the kernel, float32 OIHW, and the bias, float32 [O], that a rule describes. Raises KeyError."""
     kernel = weights.kernel_oihw(rule.block)
     bias = weights.vector(rule.block, "bias")
     if bias is None:
         bias = np.zeros(len(kernel), np.float32)
     if rule.epsilon is not None:
-        kernel, bias = _normalized(weights, rule.block, rule.epsilon, kernel, bias)
+        kernel, bias = _fold_batch_norm(weights, rule.block, rule.epsilon, kernel, bias)
     if rule.scale != 1:
         kernel, bias = _scaled(kernel, rule.scale), _scaled(bias, rule.scale)
     return kernel, bias
 
 
-def _normalized(weights: WeightFile, block: str, epsilon: float, kernel: Floats, bias: Floats) -> tuple[Floats, Floats]:
-    """Folds a BatchNormalization into the convolution before it (Jacob et al. 2018, eq. 14), in float64."""
+def _fold_batch_norm(
+    weights: WeightFile, block: str, epsilon: float, kernel: Floats, bias: Floats
+) -> tuple[Floats, Floats]:
+    """Folds a BatchNormalization into the convolution before it (Jacob et al. 2018, eq. 14), in float64.
+
+    Overwrites `kernel`, float32 OIHW, and returns it with the new bias, float32 [O]. Raises KeyError.
+    """
     gamma, beta, mean, variance = (weights.vector(block, part) for part in ("gamma", "beta", "mean", "variance"))
     if mean is None or variance is None:
         raise KeyError(f"{block}/mean and {block}/variance")
@@ -229,35 +240,41 @@ def _normalized(weights: WeightFile, block: str, epsilon: float, kernel: Floats,
 
 
 def _scaled(values: Floats, factor: NDArray[np.float64] | float) -> Floats:
-    """In place: multiplied in float64, rounded to float32."""
+    """Multiplies float32 values by a factor in place; computes in float64 and rounds to float32."""
     return np.multiply(values, factor, out=values, dtype=np.float64, casting="same_kind")
 
 
-def _read(path: Path, sha256: str) -> bytes:
-    """A weight file's bytes. Raises OSError and BundleFormatError."""
+def _read_weights(path: Path, sha256: str) -> bytes:
+    """Reads a weight file and checks its hash. Raises OSError and BundleFormatError."""
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise BundleFormatError(f"the weight file {path.name} is not the one that its bundles are made for: {_REPAIR}")
+        raise BundleFormatError(f"the weight file {path.name} does not match its SHA-256: {_REPAIR}")
     return data
 
 
-def _tensor(name: str, array: Floats) -> list[Buffer]:
-    """A TensorProto, in pieces."""
-    dims = [_number(_DIMS, side) for side in array.shape]
+def _tensor_proto(name: str, array: Floats) -> list[Buffer]:
+    """Serializes a float32 array of any shape as a TensorProto."""
+    dims = [_int_field(_DIMS, side) for side in array.shape]
     values = np.ascontiguousarray(array, "<f4").reshape(-1).view(np.uint8).data
-    return [*dims, _number(_DATA_TYPE, _FLOAT), *_field(_NAME, [name.encode()]), *_field(_RAW_DATA, [values])]
+    return [
+        *dims,
+        _int_field(_DATA_TYPE, _FLOAT),
+        *_bytes_field(_NAME, [name.encode()]),
+        *_bytes_field(_RAW_DATA, [values]),
+    ]
 
 
-def _field(number: int, value: list[Buffer]) -> list[Buffer]:
-    """A field of protobuf's wire format whose value is bytes or a message; in pieces, so that nothing is copied."""
+def _bytes_field(number: int, value: list[Buffer]) -> list[Buffer]:
+    """Serializes a protobuf field that holds bytes or a message, as a list of buffers so that nothing is copied."""
     return [_varint(number << 3 | 2) + _varint(sum(map(len, value))), *value]
 
 
-def _number(number: int, value: int) -> bytes:
-    """A field of protobuf's wire format whose value is a whole number from 0."""
+def _int_field(number: int, value: int) -> bytes:
+    """Serializes a protobuf field that holds a non-negative integer."""
     return _varint(number << 3) + _varint(value)
 
 
 def _varint(value: int) -> bytes:
-    groups = max(1, math.ceil(value.bit_length() / 7))
-    return bytes((value >> 7 * place & 0x7F) | (0x80 if place + 1 < groups else 0) for place in range(groups))
+    """Serializes a non-negative integer in protobuf's variable length: 7 bits a byte, the lowest first."""
+    size = max(1, math.ceil(value.bit_length() / 7))
+    return bytes((value >> 7 * index & 0x7F) | (0x80 if index + 1 < size else 0) for index in range(size))

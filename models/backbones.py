@@ -1,4 +1,7 @@
-"""The one table of backbones: everything that export, runtime and study need to know about each network."""
+"""The table of backbones: everything that export, runtime and study need to know about each network.
+
+A backbone is the convolutional part of a trained network, without the classifier at its top.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from .errors import OnnxdreamError
 
 
 class UnknownBackboneError(OnnxdreamError, ValueError):
-    """No backbone of the table goes by that name."""
+    """No backbone in the table has that name."""
 
     def __init__(self, name: str) -> None:
         near = difflib.get_close_matches(name, [n for b in BACKBONES for n in b.names], n=1)
@@ -24,9 +27,10 @@ class UnknownBackboneError(OnnxdreamError, ValueError):
 class Backbone:
     """A network to dream with.
 
-    `builder` is "module:function" of a Keras application, taking include_top, weights and input_shape; only the
-    exporting side imports it. `input_range` is what the network was trained on, in its own units. `built_in_weights` is
-    a file of `models/builtin` with the weights of its layers up to `built_in_end`, where there is one.
+    `builder` is the "module:function" of a Keras application that takes include_top, weights and input_shape; only
+    export imports it. `input_range` is the range of pixel values that the network was trained on. `layer_sets` maps the
+    name of each set to its layers. `built_in_weights` is a file in `models/builtin`, or None; it holds the weights of
+    the layers up to `built_in_end`.
     """
 
     name: str
@@ -44,16 +48,16 @@ class Backbone:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name the backbone answers to, its own first."""
+        """The backbone's name, followed by its aliases."""
         return (self.name, *self.aliases)
 
     @property
     def imagenet_file(self) -> str:
-        """File name of Keras's ImageNet weights, as it lies in Keras's cache."""
+        """The file name of Keras's ImageNet weights in Keras's cache."""
         return self.imagenet_url.rsplit("/", 1)[1]
 
     def set_of(self, layers: tuple[str, ...]) -> str | None:
-        """The name of the layer set that holds exactly these layers in this order, if there is one."""
+        """Returns the name of the layer set with exactly these layers in this order, or None."""
         return next((name for name, members in self.layer_sets.items() if members == layers), None)
 
 
@@ -105,7 +109,7 @@ BACKBONES: tuple[Backbone, ...] = (
 
 
 def find_backbone(name: str) -> Backbone:
-    """The backbone of that name or alias, upper or lower case. Raises UnknownBackboneError."""
+    """Returns the backbone with that name or alias, ignoring case. Raises UnknownBackboneError."""
     for backbone in BACKBONES:
         if name.lower() in backbone.names:
             return backbone

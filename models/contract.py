@@ -1,22 +1,22 @@
-"""The bundle contract: one self-contained ONNX file whose outputs are layer losses and the picture's gradient.
+"""The bundle contract: a bundle is one self-contained ONNX file that computes layer losses and the image's gradient.
 
 | name | kind | shape, type |
 |---|---|---|
-| `image` | input | [batch, 3, height, width] float32, RGB planes in the backbone's range |
+| `image` | input | [batch, 3, height, width] float32, RGB planes in the backbone's input range |
 | `layer_weights` | input | [layers] float32, signed |
 | `channel_weights` | input with a default | [channels of all layers] float32, signed |
 | `losses` | output | [batch, layers] float32, unweighted |
 | `gradient` | output | [batch, 3, height, width] float32, d(sum of layer_weights * losses) / d(image) |
 | `channel_means` | output | [batch, channels of all layers] float32, each channel's mean objective |
 
-A layer's loss is the sum of channel_weights * channel_means over its channels; the default weight, 1 / channels, makes
-it the layer's mean.
+A layer's loss is the sum of channel_weights * channel_means over its channels. With the default weight, 1 / channels,
+it is the layer's mean.
 
-The facts of a bundle travel in it as one metadata entry, `onnxdream`, a JSON object.
+The bundle's metadata is stored in one metadata entry of the file, `onnxdream`, as a JSON object.
 
-The graph may come in further forms that compute the same, for a provider that another choice of operators suits
-better: each is a metadata entry of its own, `onnxdream.<form>`, a GraphProto compressed by zlib, in base64. An
-initializer in it without a type is the one of that name in the file's own graph.
+A bundle may hold further forms of the graph. They compute the same from other operators, which run faster on certain
+providers. Each form is a metadata entry of its own, `onnxdream.<form>`: a GraphProto, compressed with zlib, in base64.
+An initializer without a type in it refers to the initializer with the same name in the file's own graph.
 """
 
 from __future__ import annotations
@@ -38,49 +38,49 @@ CHANNEL_WEIGHTS = "channel_weights"
 CHANNEL_MEANS = "channel_means"
 BATCH, HEIGHT, WIDTH = "batch", "height", "width"
 
-# The source of the built-in weights.
+# The name of the built-in weights as a source.
 IMAGENET_8BIT = "imagenet-8bit"
 
 METADATA_KEY = "onnxdream"
 SCHEMA = (1, 0)
-# What all our ONNX graphs are written in, those that the runtime makes itself too: onnxruntime 1.18 loads it.
+# The versions of all ONNX graphs that onnxdream writes, at export and at run time; onnxruntime 1.18 loads them.
 OPSET, IR_VERSION = 17, 8
 
-# The form for onnxruntime's own CPU provider on x86-64.
+# The form for onnxruntime's own CPU provider on x86-64, which stores channels in blocks (NCHWc).
 BLOCKED = "blocked"
-# The form for OpenVINO.
+# The form for OpenVINO, which stores channels last (NHWC).
 CHANNELS_LAST = "channels_last"
 
 
 def weights_title(source: str) -> str:
-    """A source of weights as a user reads it."""
+    """Returns the title of a source of weights that users see."""
     return {"imagenet": "ImageNet", IMAGENET_8BIT: "ImageNet (8-bit)"}.get(source, source)
 
 
 def form_key(form: str) -> str:
-    """The metadata entry that holds a form of the graph."""
+    """Returns the key of the metadata entry that holds a form of the graph."""
     return f"{METADATA_KEY}.{form}"
 
 
 class BundleError(OnnxdreamError):
-    """Base of everything that makes a bundle unusable."""
+    """The base class of the errors that make a bundle unusable."""
 
 
 class BundleNotFoundError(BundleError, FileNotFoundError):
-    """No bundle lies at that path or goes by that name."""
+    """There is no bundle with that path or name."""
 
 
 class BundleFormatError(BundleError, ValueError):
-    """The file is no bundle: truncated, foreign, or against the contract."""
+    """The file is not a bundle: it is truncated, of another kind, or violates the contract."""
 
 
 class BundleVersionError(BundleError, ValueError):
-    """The bundle follows another version of the contract than this onnxdream."""
+    """The bundle follows a different version of the contract than this onnxdream."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer whose loss the bundle gives; `stride` is in pixels of the picture."""
+    """A layer whose loss the bundle computes; `stride` is the distance of its pixels, in pixels of the image."""
 
     name: str
     channels: int
@@ -89,7 +89,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Weights:
-    """Where the weights came from: `source` is imagenet, imagenet-8bit (built in), random or a file's name."""
+    """The origin of the weights: `source` is imagenet, imagenet-8bit (built in), random or the name of a file."""
 
     source: str
     sha256: str
@@ -97,13 +97,13 @@ class Weights:
 
     @property
     def title(self) -> str:
-        """The source as a user reads it."""
+        """The title of the source that users see."""
         return weights_title(self.source)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What a bundle takes on a CPU, in bytes: for being loaded, and for each pixel of the picture it is given."""
+    """The memory that a bundle needs on a CPU: bytes once it is loaded, and bytes per pixel of the image."""
 
     fixed: float
     per_pixel: float
@@ -113,9 +113,11 @@ class Memory:
 class Check:
     """One comparison of the bundle with TensorFlow's GradientTape on the stock Keras model.
 
-    `climbed` is a layer's name, "mixed signs" for all layers with weights of both signs, or "channels" for all their
-    channels with weights of both signs. `loss_error` is
-    |a - b| / |b|, `cosine` and `norm_ratio` compare the gradients.
+    `picture` describes the test image. `climbed` is the objective whose gradient was compared: a layer's name, "mixed
+    signs" for all layers with weights of both signs, "channels" for all their channels with weights of both signs, or
+    "all layers" for all layers with weight 1. `loss_error` is the largest |a - b| / |b| of the losses. `cosine` is the
+    cosine similarity of the two gradients, `norm_ratio` the ratio of their L2 norms; after an ascent both compare the
+    changes of the image instead.
     """
 
     picture: str
@@ -127,10 +129,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Metadata:
-    """The facts of a bundle.
+    """The metadata of a bundle.
 
-    `input_range` is the range of `image`; `smallest_size` the least height and width, in pixels; `border` the rows and
-    columns at a layer's edge that its loss leaves out.
+    `input_range` is the range of `image`. `smallest_size` is the minimum height and width of `image`, in pixels.
+    `border` is the number of rows and columns at each edge of a layer that its loss ignores. `exporter` maps each
+    package that made the bundle to its version.
     """
 
     backbone: str
@@ -149,16 +152,16 @@ class Metadata:
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Names of the layers in the order of `losses` and `layer_weights`."""
+        """The names of the layers, in the order of `losses` and `layer_weights`."""
         return tuple(layer.name for layer in self.layers)
 
     def to_json(self) -> str:
-        """The metadata entry's text."""
+        """Returns the text of the metadata entry."""
         return json.dumps({"schema": "{}.{}".format(*SCHEMA), **asdict(self)})
 
     @classmethod
     def from_json(cls, text: str) -> Metadata:
-        """Reads a metadata entry. Raises BundleFormatError and BundleVersionError."""
+        """Reads the text of a metadata entry. Raises BundleFormatError and BundleVersionError."""
         try:
             data = json.loads(text)
         except (ValueError, RecursionError):
@@ -167,51 +170,54 @@ class Metadata:
             raise BundleFormatError("its metadata is not a JSON object: export the bundle again")
         _require_schema(data.pop("schema", None))
         try:
-            _require_plain(data)
+            _require_printable(data)
             metadata: Metadata = decoded(cls, data)
-            _require_sound(metadata)
+            _require_valid(metadata)
         except (DecodeError, RecursionError) as error:
             raise BundleFormatError(f"its metadata is damaged ({error}): export the bundle again") from None
         return metadata
 
 
-# Texts end up in terminals.
+# Texts are printed to terminals, where control characters could do harm.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def _require_plain(data: object) -> None:
-    """Raises DecodeError for control characters in any text of JSON data."""
+def _require_printable(data: object) -> None:
+    """Raises DecodeError if any text in JSON data contains control characters."""
     if isinstance(data, str) and _CONTROL.search(data):
-        raise DecodeError("a text in it has control characters")
+        raise DecodeError("a text contains control characters")
     for inner in (*data.keys(), *data.values()) if isinstance(data, dict) else data if isinstance(data, list) else ():
-        _require_plain(inner)
+        _require_printable(inner)
 
 
-def _require_sound(facts: Metadata) -> None:
-    """Raises DecodeError for numbers out of their bounds, and for layers that have no name of their own."""
-    low, high = facts.input_range
-    sound = {
-        "layers": facts.layers and len(set(facts.layer_names)) == len(facts.layers),
-        "channels": all(1 <= layer.channels < 2**31 for layer in facts.layers),
-        "stride": all(1 <= layer.stride < 2**31 for layer in facts.layers),
+def _require_valid(metadata: Metadata) -> None:
+    """Checks the bounds of numbers, that the layers' names differ, and the channel order.
+
+    Raises DecodeError, and BundleFormatError for an unknown channel order.
+    """
+    low, high = metadata.input_range
+    valid = {
+        "layers": metadata.layers and len(set(metadata.layer_names)) == len(metadata.layers),
+        "channels": all(1 <= layer.channels < 2**31 for layer in metadata.layers),
+        "stride": all(1 <= layer.stride < 2**31 for layer in metadata.layers),
         "input_range": -1e6 < low < high < 1e6,
-        "smallest_size": all(1 <= side <= 4096 for side in facts.smallest_size),
-        "opset": 1 <= facts.opset < 2**31,
-        "border": 0 <= facts.border < 1000,
-        "memory": 0 <= facts.memory.fixed < 1e12 and 1 <= facts.memory.per_pixel < 1e9,
+        "smallest_size": all(1 <= side <= 4096 for side in metadata.smallest_size),
+        "opset": 1 <= metadata.opset < 2**31,
+        "border": 0 <= metadata.border < 1000,
+        "memory": 0 <= metadata.memory.fixed < 1e12 and 1 <= metadata.memory.per_pixel < 1e9,
     }
-    for name, is_sound in sound.items():
-        if not is_sound:
+    for name, is_valid in valid.items():
+        if not is_valid:
             raise DecodeError(f"{name} is out of bounds")
-    if facts.channel_order != "RGB":
+    if metadata.channel_order != "RGB":
         raise BundleFormatError(
-            f"its channel order is {facts.channel_order[:20]!r}, only RGB is known: update onnxdream"
+            f"its channel order is {metadata.channel_order[:20]!r}, but only RGB is known: update onnxdream"
         )
 
 
 def _require_schema(version: object) -> None:
     if version is None:
-        raise BundleFormatError("its metadata lacks schema: export the bundle again")
+        raise BundleFormatError("its metadata lacks schema, the contract's version: export the bundle again")
     if not isinstance(version, str) or not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}", version):
         raise BundleFormatError(f"its contract version {str(version)[:20]!r} is not a version: export the bundle again")
     major, minor = map(int, version.split("."))

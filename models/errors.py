@@ -1,10 +1,10 @@
-"""The root of all that onnxdream itself refuses or fails at."""
+"""The base class of all errors that onnxdream raises."""
 
 
 class OnnxdreamError(Exception):
-    """The message is one line for the user: what happened, to what, and what to do next.
+    """An error whose message is one line for the user: what happened, to what, and what to do next.
 
-    `exit_code` is what a command ends with: 1 where something failed, 2 where its options are at fault.
+    `exit_code` is the exit status of the command: 1 if something failed, 2 if its options are wrong.
     """
 
     exit_code = 1

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Writing a file atomically: it appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import IO
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file beside `path` to write to, which takes its name at the end: no reader ever sees half of it.
+    """Opens a temporary file next to `path` that is renamed to `path` at the end, so no reader ever sees half of it.
 
-    Missing folders are made. Raises OSError.
+    Creates missing folders. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -33,6 +33,6 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Writes bytes as `atomic_file` does. Raises OSError."""
+    """Writes bytes to a file atomically (see `atomic_file`). Raises OSError."""
     with atomic_file(path) as file:
         file.write(data)

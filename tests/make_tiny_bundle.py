@@ -1,4 +1,4 @@
-"""Writes tests/data/tiny.onnx, the verified bundle that the runtime's tests dream with: needs the export extra."""
+"""Writes tests/data/tiny.onnx, the verified bundle that the runtime's tests dream with. Needs the export extra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backbone of a few channels that holds every kind of operator of the two real ones."""
+"""A backbone with few channels that contains every kind of operator of the two real ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TINY = Backbone(
 
 
 def build(include_top: bool, weights: str | None, input_shape: tuple[int | None, ...]) -> Any:
-    """The Keras model, with strides 2, 4 and 8 at low, mid and high. Smallest size: 19 pixels."""
+    """Builds the Keras model; the layers low, mid and high have strides 2, 4 and 8. The smallest size is 19 pixels."""
     import keras
 
     image = keras.Input(input_shape)
@@ -42,7 +42,7 @@ def build(include_top: bool, weights: str | None, input_shape: tuple[int | None,
 
 
 def _low(x: Any) -> Any:
-    """An Inception block: 1x1, 1x7 and 7x1, and a mean pooling with a 1x1 behind it."""
+    """An Inception block: 1x1, 1x7 and 7x1 convolutions, and an average pooling before a 1x1 convolution."""
     from keras import layers
 
     branches = [
@@ -54,7 +54,7 @@ def _low(x: Any) -> Any:
 
 
 def _mid(x: Any) -> Any:
-    """A reduction, then a scaled residual as Inception-ResNet-v2 has them."""
+    """A reduction, then a scaled residual as in Inception-ResNet-v2."""
     from keras import layers
     from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
@@ -66,7 +66,7 @@ def _mid(x: Any) -> Any:
 
 
 def _high(x: Any) -> Any:
-    """A plain residual, its convolutions with biases and activations of their own."""
+    """A plain residual whose convolutions have biases and their own activations."""
     from keras import layers
 
     x = layers.MaxPooling2D(3, 2, "valid", name="high_pool")(x)
@@ -84,7 +84,7 @@ def _conv_bn(
     padding: str = "same",
     scale: bool = False,
 ) -> Any:
-    """Convolution, normalization and ReLU under Keras's automatic names, as in Inception-v3."""
+    """A convolution, a normalization and a ReLU with Keras's automatic names, as in Inception-v3."""
     from keras import layers
 
     x = layers.Conv2D(filters, kernel, strides, padding, use_bias=False)(x)

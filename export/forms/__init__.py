@@ -1,1 +1,1 @@
-"""The forms of one gradient graph: portable ONNX, and what runs faster on certain providers."""
+"""The forms of one gradient graph: portable ONNX, and forms that run faster on certain providers."""

@@ -1,9 +1,9 @@
-"""The form of the gradient's operators for onnxruntime's own CPU provider, whose convolutions keep activations in
-blocks of channels (NCHWc).
+"""The form of the gradient's operators for onnxruntime's own CPU provider.
 
-Every operator without a blocked kernel costs two copies, and Where is slow besides. So masks and maxima are made of
-operators that have one: depthwise convolutions, which scale, shift, thin out and pad in one pass, Tanh, Clip, Mul, Add
-and Concat. The functions are those of `portable`; what they compute is the same.
+Its convolutions store activations in blocks of channels (NCHWc). Every operator without a kernel for this layout costs
+two copies, and Where is slow besides. So masks and max-poolings are built from operators that have such a kernel:
+depthwise convolutions, which scale, shift, subsample and pad in one pass, Tanh, Clip, Mul, Add and Concat. The
+functions compute the same as those of `portable`.
 """
 
 from __future__ import annotations
@@ -14,81 +14,82 @@ from typing import Any
 
 from ...models.contract import BLOCKED
 from . import portable
-from .nodes import Nodes, Window
-from .polyphase import Axis, MaxPoolGradient, Reading, Terms, depthwise
+from .nodes import Nodes, WindowAttributes
+from .polyphase import DepthwiseSpec, MaxPoolGradient, PoolAxis, Terms, depthwise
 
 NAME = BLOCKED
 # onnxruntime's DepthToSpace takes longer than its ConvTranspose.
-BY_PLACE = False
+SUBPIXEL_GRADIENT = False
 
-# onnxruntime makes up to four blocks of 16 channels in one pass over the image, and gives threads passes by number.
-_BLOCK, _PASS = 16, 4
-# A power of two, so that scaling by it is exact; two different activations of any use are then so far apart that their
-# difference, through Tanh or clipped, is 1, and none that a picture can excite overflows.
-_FAR = 2.0**100
-# Lifts the smallest normal number above 1.
-_LIFT = 2.0**127
+# onnxruntime computes up to four blocks of 16 channels in one pass over the image, and distributes passes to threads.
+_BLOCK_CHANNELS, _PASS_BLOCKS = 16, 4
+# Scales differences of activations until Tanh or Clip turns any difference that matters into 1. It is a power of two,
+# so scaling is exact, and small enough that no activation that an image can cause overflows.
+_AMPLIFY = 2.0**100
+# Scales the smallest normal number above 1.
+_AMPLIFY_SMALLEST = 2.0**127
 
 
 def convolution(nodes: Nodes, x: str, kernel: str, channels: int, **attributes: Any) -> str:
-    """A convolution with a kernel OIHW of that many outputs, made in parts that threads can share evenly."""
-    first = _even_start(channels)
-    if first == channels or attributes["kernel_shape"] == [1, 1]:  # so short a one gains nothing
+    """Adds a convolution with an OIHW kernel and `channels` outputs, in two parts if threads share those evenly."""
+    first = _first_part(channels)
+    if first == channels or attributes["kernel_shape"] == [1, 1]:  # a 1x1 convolution is too short to gain from it
         return portable.convolution(nodes, x, kernel, channels, **attributes)
     cuts, axis = pairwise([0, first, channels]), nodes.integers(0)
     parts = [nodes.add("Slice", kernel, nodes.integers(start), nodes.integers(end), axis) for start, end in cuts]
     return nodes.add("Concat", *(nodes.add("Conv", x, part, **attributes) for part in parts), axis=1)
 
 
-def masked(nodes: Nodes, dy: str, y: str) -> str:
-    """dy where y, which is never negative, is positive; else 0."""
-    mask = _clipped(nodes, depthwise(nodes, y, nodes.channels(y), Reading((_LIFT,))))
-    return nodes.add("Mul", nodes.narrowest(dy), mask)
+def relu_gradient(nodes: Nodes, dy: str, y: str) -> str:
+    """Adds the gradient of a ReLU with the output y, which is never negative: dy where y > 0, else 0."""
+    mask = _clip_to_unit(nodes, depthwise(nodes, y, nodes.channels(y), DepthwiseSpec((_AMPLIFY_SMALLEST,))))
+    return nodes.add("Mul", nodes.unexpanded(dy), mask)
 
 
-def total(nodes: Nodes, terms: Sequence[str]) -> str:
-    """Their sum; a value that is repeated comes into the blocked layout by a convolution."""
-    blocked = [t if nodes.narrowest(t) == t else depthwise(nodes, t, nodes.channels(t)) for t in terms]
+def add_n(nodes: Nodes, terms: Sequence[str]) -> str:
+    """Adds the sum of several tensors; a convolution brings the result of an Expand into the blocked layout."""
+    blocked = [t if nodes.unexpanded(t) == t else depthwise(nodes, t, nodes.channels(t)) for t in terms]
     return nodes.sum(*blocked)
 
 
 def channel_means(nodes: Nodes, x: str) -> str:
-    """[batch, channels] of NCHW."""
+    """Adds the mean of each channel: NCHW -> [batch, channels]."""
     return nodes.add("Squeeze", nodes.add("GlobalAveragePool", x), nodes.integers(2, 3))
 
 
-def max_pool_gradient(nodes: Nodes, window: Window, x: str, rows: str, y: str, dy: str) -> str:
-    """The gradient at x of a VALID maximum; see `portable.max_pool_gradient`."""
-    return _Multiplying(nodes, window, nodes.channels(x)).at(x, rows, y, dy)
+def max_pool_gradient(nodes: Nodes, window: WindowAttributes, x: str, row_maxima: str, y: str, dy: str) -> str:
+    """Adds the gradient at x of a VALID max-pooling; see `portable.max_pool_gradient`."""
+    return _MultiplyingGradient(nodes, window, nodes.channels(x)).build(x, row_maxima, y, dy)
 
 
-class _Multiplying(MaxPoolGradient):
-    """What the windows have to give passes their pixels in order; it goes on, times 1, where a pixel is no maximum."""
+class _MultiplyingGradient(MaxPoolGradient):
+    """Passes the gradient of a window along its pixels in order: a factor is 1 where a pixel is below the maximum."""
 
-    def shares(self, axis: Axis, across: Reading, x: str, y: str, dy: str) -> list[Terms]:
-        """Each share as what came to the pixel less what went on from it."""
+    def split_gradient(self, axis: PoolAxis, across: DepthwiseSpec, x: str, y: str, dy: str) -> list[Terms]:
+        """Returns each share as the gradient that arrived at the pixel minus the gradient that was passed on."""
         left = [dy]
         for tap in range(axis.window - 2):
-            lower = self.read(x, axis, axis.pixels(tap, -_FAR), across)
-            upper = self.read(y, axis, axis.windows(_FAR), across)
+            lower = self.filtered(x, axis, axis.tap_spec(tap, -_AMPLIFY), across)
+            upper = self.filtered(y, axis, axis.window_spec(_AMPLIFY), across)
             differ = self.nodes.add("Tanh", self.nodes.add("Add", lower, upper))
             left.append(self.nodes.add("Mul", left[-1], differ))
-        if axis.window > 1:  # where none before it was, the last but one is no maximum if the last is greater
-            greater = self.read(x, axis, axis.pixels(axis.window - 2, -_FAR, _FAR), across)
-            left.append(self.nodes.add("Mul", left[-1], _clipped(self.nodes, greater)))
-        return [[(came, 1.0), (went, -1.0)] for came, went in pairwise(left)] + [[(left[-1], 1.0)]]
+        if axis.window > 1:  # if no pixel before is the maximum, the last but one is not if the last is greater
+            greater = self.filtered(x, axis, axis.tap_spec(axis.window - 2, -_AMPLIFY, _AMPLIFY), across)
+            left.append(self.nodes.add("Mul", left[-1], _clip_to_unit(self.nodes, greater)))
+        return [[(arrived, 1.0), (passed, -1.0)] for arrived, passed in pairwise(left)] + [[(left[-1], 1.0)]]
 
 
-def _clipped(nodes: Nodes, x: str) -> str:
+def _clip_to_unit(nodes: Nodes, x: str) -> str:
+    """Adds x clipped to [0, 1]."""
     return nodes.add("Clip", x, nodes.number(0), nodes.number(1))
 
 
-def _even_start(channels: int) -> int:
-    """How many of a convolution's channels to make first, so that its passes, and those for the rest, are alike.
+def _first_part(channels: int) -> int:
+    """Returns how many of a convolution's channels to compute first so that all passes take equally long.
 
-    Measured with two threads: where blocks do not come out even in the fewest passes (5, 7, 10, 13 of them) a
-    convolution takes 5 to 13 % longer than in two parts; where they do (6, 9, 12) it takes no longer.
+    Measured with two threads: if the blocks cannot be divided evenly among the fewest passes (5, 7, 10 or 13 blocks), a
+    convolution takes 5 to 13 % longer than in two parts; if they can (6, 9 or 12 blocks), it does not.
     """
-    blocks = -(-channels // _BLOCK)
-    passes = -(-blocks // _PASS)
-    return channels if blocks % passes == 0 else blocks // _PASS * _PASS * _BLOCK
+    blocks = -(-channels // _BLOCK_CHANNELS)
+    passes = -(-blocks // _PASS_BLOCKS)
+    return channels if blocks % passes == 0 else blocks // _PASS_BLOCKS * _PASS_BLOCKS * _BLOCK_CHANNELS

@@ -1,31 +1,39 @@
-"""The form of the gradient's operators for OpenVINO, which keeps activations with their channels last.
+"""The form of the gradient's operators for OpenVINO, which stores activations with their channels last.
 
-There it compares and selects as well as anything, several operators in one kernel, but slices, pads and joins slowly.
-So this is the portable form, but for the maximum's gradient, whose pixels are moved by depthwise convolutions.
+OpenVINO compares and selects fast, several operators in one kernel, but slices, pads and concatenates slowly. So this
+is the portable form, except that depthwise convolutions shift the pixels in the gradient of a max-pooling.
 """
 
 from __future__ import annotations
 
 from ...models.contract import CHANNELS_LAST
-from .nodes import Nodes, Window
-from .polyphase import Axis, MaxPoolGradient, Reading, Terms
-from .portable import BY_PLACE, channel_means, convolution, masked, shares, total
+from .nodes import Nodes, WindowAttributes
+from .polyphase import DepthwiseSpec, MaxPoolGradient, PoolAxis, Terms
+from .portable import SUBPIXEL_GRADIENT, add_n, channel_means, convolution, relu_gradient, split_gradient
 
-__all__ = ["BY_PLACE", "NAME", "channel_means", "convolution", "masked", "max_pool_gradient", "total"]
+__all__ = [
+    "NAME",
+    "SUBPIXEL_GRADIENT",
+    "add_n",
+    "channel_means",
+    "convolution",
+    "max_pool_gradient",
+    "relu_gradient",
+]
 
 NAME = CHANNELS_LAST
 
 
-def max_pool_gradient(nodes: Nodes, window: Window, x: str, rows: str, y: str, dy: str) -> str:
-    """The gradient at x of a VALID maximum; see `portable.max_pool_gradient`."""
-    return _Selecting(nodes, window, nodes.channels(x)).at(x, rows, y, dy)
+def max_pool_gradient(nodes: Nodes, window: WindowAttributes, x: str, row_maxima: str, y: str, dy: str) -> str:
+    """Adds the gradient at x of a VALID max-pooling; see `portable.max_pool_gradient`."""
+    return _SelectingGradient(nodes, window, nodes.channels(x)).build(x, row_maxima, y, dy)
 
 
-class _Selecting(MaxPoolGradient):
-    """A pixel that equals the maximum takes what is left of the gradient, and the last one the rest."""
+class _SelectingGradient(MaxPoolGradient):
+    """Selects with Where: the first pixel that equals the maximum gets the gradient of its window."""
 
-    def shares(self, axis: Axis, across: Reading, x: str, y: str, dy: str) -> list[Terms]:
-        """Each share in one term."""
-        taps = [self.read(x, axis, axis.pixels(tap, 1.0), across) for tap in range(axis.window - 1)]
-        maximum = self.read(y, axis, axis.windows(), across)
-        return [[(share, 1.0)] for share in shares(self.nodes, taps, maximum, dy)]
+    def split_gradient(self, axis: PoolAxis, across: DepthwiseSpec, x: str, y: str, dy: str) -> list[Terms]:
+        """Returns each share as a single term."""
+        taps = [self.filtered(x, axis, axis.tap_spec(tap, 1.0), across) for tap in range(axis.window - 1)]
+        maximum = self.filtered(y, axis, axis.window_spec(), across)
+        return [[(share, 1.0)] for share in split_gradient(self.nodes, taps, maximum, dy)]

@@ -1,4 +1,4 @@
-"""Adding ONNX nodes to a graph that tf2onnx converts."""
+"""Adding ONNX nodes to a graph while tf2onnx converts it."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ Node = Any
 
 
 class Nodes:
-    """Adds nodes, each known by the name of its output."""
+    """Adds nodes to tf2onnx's graph. Tensors are passed by name; methods that add a node return its output."""
 
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
 
     def add(self, op_type: str, *inputs: str, **attributes: Any) -> str:
-        """A node with one output."""
+        """Adds a node with one output."""
         output: str = self.ctx.make_node(op_type, list(inputs), attr=attributes).output[0]
         return output
 
     def sum(self, *terms: str) -> str:
-        """Their sum as additions of two, which onnxruntime's CPU provider fuses with convolutions before them."""
+        """Adds a sum as a chain of Add, which onnxruntime's CPU provider fuses with the convolutions before them."""
         total, *others = terms
         for other in others:
             total = self.add("Add", total, other)
         return total
 
-    def narrowest(self, x: str) -> str:
-        """What an Expand repeats to make x, for an operator that repeats it by itself; else x."""
+    def unexpanded(self, x: str) -> str:
+        """Returns the input of the Expand that x is the output of, for an operator that broadcasts; otherwise x."""
         node = self.ctx.get_node_by_output(x)
         while node and node.type == "Identity":
             node = self.ctx.get_node_by_output(node.input[0])
         return str(node.input[0]) if node and node.type == "Expand" else x
 
-    def put(self, node: Node, op_type: str, *inputs: str, **attributes: Any) -> None:
-        """A node in the place of a TensorFlow node, its output's name, shape and type kept."""
+    def replace(self, node: Node, op_type: str, *inputs: str, **attributes: Any) -> None:
+        """Replaces a TensorFlow node by an ONNX node; the output's name, shape and type stay."""
         output = node.output[0]
         shape, dtype = self.ctx.get_shape(output), self.ctx.get_dtype(output)
         self.ctx.remove_node(node.name)
@@ -48,36 +48,36 @@ class Nodes:
         )
 
     def integers(self, *values: int) -> str:
-        """A constant int64 vector."""
+        """Adds a constant, int64 [values]."""
         return self._constant(np.array(values, np.int64))
 
     def integer(self, value: int) -> str:
-        """A constant int64 scalar."""
+        """Adds a constant int64 scalar."""
         return self._constant(np.array(value, np.int64))
 
     def number(self, value: float) -> str:
-        """A constant float32 scalar."""
+        """Adds a constant float32 scalar."""
         return self._constant(np.array(value, np.float32))
 
     def zero(self, x: str) -> str:
-        """A constant scalar 0 of the type of x."""
+        """Adds a constant scalar 0 of the type of x."""
         return self._constant(np.array(0, helper.tensor_dtype_to_np_dtype(self.ctx.get_dtype(x))))
 
-    def in_type_of(self, x: str, value: str) -> str:
-        """A float32 value in the type of x."""
+    def cast_like(self, x: str, value: str) -> str:
+        """Casts a float32 tensor to the type of x, if that differs."""
         dtype = self.ctx.get_dtype(x)
         return value if dtype == TensorProto.FLOAT else self.add("Cast", value, to=dtype)
 
     def numbers(self, values: Sequence[float]) -> str:
-        """A constant float32 vector."""
+        """Adds a constant, float32 [values]."""
         return self._constant(np.array(values, np.float32))
 
     def length(self, x: str, axis: int) -> str:
-        """int64 [1]: the size of an axis."""
+        """Adds the length of an axis of x, int64 [1]."""
         return self.add("Gather", self.add("Shape", x), self.integers(axis))
 
     def channels(self, x: str) -> int:
-        """The known number of channels of an NCHW tensor."""
+        """Returns the number of channels of an NCHW tensor, which is known when the graph is converted."""
         return int(self.ctx.get_shape(x)[1])
 
     def _constant(self, value: np.ndarray) -> str:
@@ -85,8 +85,11 @@ class Nodes:
         return name
 
 
-class Window:
-    """Kernel size, strides and ONNX pads of a convolution or a pooling node; its padding is symmetric."""
+class WindowAttributes:
+    """The kernel size, strides and ONNX pads of a convolution or pooling node, in pixels; the padding is symmetric.
+
+    `kernel` and `strides` are [vertical, horizontal], `pads` [top, left, bottom, right].
+    """
 
     def __init__(self, kernel: Sequence[int], node: Node) -> None:
         self.kernel: list[int] = list(kernel)

@@ -1,7 +1,9 @@
-"""The gradient of a maximum with its pixels kept apart, by their place in a stride, until the end.
+"""The gradient of a max-pooling, computed on the polyphase components of its input.
 
-Depthwise convolutions, which providers run well in their own layouts, bring the pixels of each window together: they
-thin out, shift and pad in one pass, where ONNX's own Slice and Pad are copies, and slow ones with a step.
+A polyphase component, or phase, holds the pixels whose index has the same remainder modulo the stride (Vaidyanathan
+1993, "Multirate Systems and Filter Banks"). Depthwise convolutions, which providers run well in their own layouts,
+extract and align the pixels of each window: they subsample, shift and pad in one pass. ONNX's Slice and Pad would copy
+instead, and copy slowly with a step. The phases are interleaved at the end.
 """
 
 from __future__ import annotations
@@ -11,24 +13,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .nodes import Nodes, Window
-from .portable import window_reach
+from .nodes import Nodes, WindowAttributes
+from .portable import window_overhang
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How a depthwise convolution goes along one axis: its weights, its stride, and how many zeros it puts before the
-    first pixel and after the last."""
+class DepthwiseSpec:
+    """A depthwise convolution along one axis: its weights, its stride, and how many zeros pad the input at each end."""
 
     weights: tuple[float, ...] = (1.0,)
     stride: int = 1
-    before: int = 0
-    after: int = 0
+    pad_before: int = 0
+    pad_after: int = 0
 
 
-def depthwise(nodes: Nodes, x: str, channels: int, down: Reading = Reading(), right: Reading = Reading()) -> str:
-    """A convolution of every channel by itself, with the same weights."""
-    kernel = np.outer(down.weights, right.weights)
+def depthwise(
+    nodes: Nodes,
+    x: str,
+    channels: int,
+    vertical: DepthwiseSpec = DepthwiseSpec(),
+    horizontal: DepthwiseSpec = DepthwiseSpec(),
+) -> str:
+    """Adds a convolution of each channel of x, NCHW, with the same separable kernel."""
+    kernel = np.outer(vertical.weights, horizontal.weights)
     single = nodes.add("Reshape", nodes.numbers(kernel.ravel().tolist()), nodes.integers(1, 1, *kernel.shape))
     return nodes.add(
         "Conv",
@@ -36,105 +43,116 @@ def depthwise(nodes: Nodes, x: str, channels: int, down: Reading = Reading(), ri
         nodes.add("Expand", single, nodes.integers(channels, 1, 1, 1)),
         group=channels,
         kernel_shape=list(kernel.shape),
-        strides=[down.stride, right.stride],
-        pads=[down.before, right.before, down.after, right.after],
+        strides=[vertical.stride, horizontal.stride],
+        pads=[vertical.pad_before, horizontal.pad_before, vertical.pad_after, horizontal.pad_after],
     )
 
 
 @dataclass(frozen=True)
-class Axis:
-    """The windows of a maximum along one axis of its input.
+class PoolAxis:
+    """The windows of a max-pooling along one axis of its input: their length and their stride, in pixels.
 
-    What is computed for each of them is kept in cells, at both ends as many more than windows as a window reaches. So
-    each pixel has a cell, and a convolution gets to any pixel of a window by the zeros that it begins with; to get
-    there by weights of 0 takes as long as if they were not 0.
+    A phase has one element for each window and `overhang` more at each end. Thus every pixel has an element in a phase,
+    and a convolution reaches any pixel of a window through the zeros that pad its input. Weights of 0 could do the
+    same, but take as long as other weights.
     """
 
     window: int
     stride: int
 
     @property
-    def reach(self) -> int:
-        """How many cells there are more at each end."""
-        return window_reach(self.window, self.stride)
+    def overhang(self) -> int:
+        """The number of additional elements at each end of a phase."""
+        return window_overhang(self.window, self.stride)
 
-    def windows(self, weight: float = 1.0) -> Reading:
-        """Reads a tensor that has one value for each window."""
-        return Reading((weight,), before=self.reach, after=self.reach)
+    def window_spec(self, weight: float = 1.0) -> DepthwiseSpec:
+        """Returns the convolution that brings a tensor with one value per window to the length of a phase."""
+        return DepthwiseSpec((weight,), pad_before=self.overhang, pad_after=self.overhang)
 
-    def pixels(self, tap: int, *weights: float) -> Reading:
-        """Reads the input: of each window the pixels from `tap` on."""
-        span = self.reach * self.stride
-        return Reading(weights, self.stride, span - tap, span + tap + len(weights) - self.window)
+    def tap_spec(self, tap: int, *weights: float) -> DepthwiseSpec:
+        """Returns the convolution that combines pixels number `tap`, `tap` + 1 … of each window of the input."""
+        span = self.overhang * self.stride
+        return DepthwiseSpec(weights, self.stride, span - tap, span + tap + len(weights) - self.window)
 
-    def order(self, nodes: Nodes, length: str, cell: str, place: str) -> str:
-        """int64 [length]: where its pixels are kept, so far from cell to cell and from place to place in a stride."""
+    def gather_indices(self, nodes: Nodes, length: str, element_step: str, phase_step: str) -> str:
+        """Adds the index of each pixel along the axis in an array of phases, int64 [length].
+
+        The index grows by `element_step` from one element of a phase to the next and by `phase_step` from one phase to
+        the next.
+        """
         pixels = nodes.add("Range", nodes.integer(0), length, nodes.integer(1))
-        cells = nodes.add("Add", nodes.add("Div", pixels, nodes.integer(self.stride)), nodes.integer(self.reach))
-        places = nodes.add("Mod", pixels, nodes.integer(self.stride))
-        return nodes.add("Add", nodes.add("Mul", cells, cell), nodes.add("Mul", places, place))
+        quotients = nodes.add("Div", pixels, nodes.integer(self.stride))
+        elements = nodes.add("Add", quotients, nodes.integer(self.overhang))
+        phases = nodes.add("Mod", pixels, nodes.integer(self.stride))
+        return nodes.add("Add", nodes.add("Mul", elements, element_step), nodes.add("Mul", phases, phase_step))
 
 
-# Tensors and factors, to be added up.
+# Tensors and their factors, to be added up.
 Terms = list[tuple[str, float]]
 
 
 class MaxPoolGradient(ABC):
-    """The gradient of a VALID maximum, the one that `portable.max_pool_gradient` describes.
+    """The gradient of a VALID max-pooling that `portable.max_pool_gradient` describes.
 
-    All tensors but the ends are in cells, one for each place in a stride. What is left to the forms is how the pixels
-    of a window share its gradient.
+    All tensors between the inputs and the result have the length of a phase along both axes. Subclasses define how the
+    pixels of a window share its gradient.
     """
 
-    def __init__(self, nodes: Nodes, window: Window, channels: int) -> None:
+    def __init__(self, nodes: Nodes, window: WindowAttributes, channels: int) -> None:
         self.nodes, self.channels = nodes, channels
-        self._down, self._right = (Axis(*pair) for pair in zip(window.kernel, window.strides, strict=True))
+        self._down, self._right = (PoolAxis(*pair) for pair in zip(window.kernel, window.strides, strict=True))
 
-    def at(self, x: str, rows: str, y: str, dy: str) -> str:
-        """The gradient at x; `rows` are the maxima along the rows of x, y those down `rows`."""
-        beside = self._right.windows()
-        drows = self._step(self._down, beside, rows, y, self.read(dy, self._down, self._down.windows(), beside))
-        cells = []
-        for place, drow in enumerate(drows):
-            cells += self._step(self._right, self._down.pixels(place, 1.0), x, rows, drow)
-        return self._woven(cells, x)
+    def build(self, x: str, row_maxima: str, y: str, dy: str) -> str:
+        """Adds the gradient at x, NCHW; the arguments are those of `portable.max_pool_gradient`."""
+        across = self._right.window_spec()
+        aligned = self.filtered(dy, self._down, self._down.window_spec(), across)
+        row_gradients = self._one_axis_gradient(self._down, across, row_maxima, y, aligned)
+        phases = []
+        for phase, row_gradient in enumerate(row_gradients):
+            across = self._down.tap_spec(phase, 1.0)
+            phases += self._one_axis_gradient(self._right, across, x, row_maxima, row_gradient)
+        return self._interleaved(phases, x)
 
     @abstractmethod
-    def shares(self, axis: Axis, across: Reading, x: str, y: str, dy: str) -> list[Terms]:
-        """What each pixel of the windows along an axis of x gets of dy; y are their maxima, to be read with `across`
-        like x, dy is in cells."""
+    def split_gradient(self, axis: PoolAxis, across: DepthwiseSpec, x: str, y: str, dy: str) -> list[Terms]:
+        """Splits the gradient of the windows along an axis of x: returns the share of each pixel of a window.
 
-    def read(self, x: str, axis: Axis, along: Reading, across: Reading) -> str:
-        """x, in cells, by a pass that reads so along an axis and so across it."""
-        down, right = (along, across) if axis is self._down else (across, along)
-        return depthwise(self.nodes, x, self.channels, down, right)
+        y are the maxima of the windows. x and y must be filtered by `across` along the other axis, dy has the length of
+        a phase already.
+        """
 
-    def _step(self, axis: Axis, across: Reading, x: str, y: str, dy: str) -> list[str]:
-        """The gradient at x from dy, that at the maxima along an axis; by place in the stride."""
-        parts: list[list[str]] = [[] for _ in range(axis.stride)]
-        for tap, terms in enumerate(self.shares(axis, across, x, y, dy)):
-            back, place = divmod(tap, axis.stride)
-            parts[place] += [self._moved(axis, back, factor, term) for term, factor in terms]
-        return [self.nodes.sum(*terms) if terms else self._moved(axis, 0, 0.0, dy) for terms in parts]
+    def filtered(self, x: str, axis: PoolAxis, along: DepthwiseSpec, across: DepthwiseSpec) -> str:
+        """Adds a depthwise convolution of x, with one specification along `axis` and one along the other axis."""
+        vertical, horizontal = (along, across) if axis is self._down else (across, along)
+        return depthwise(self.nodes, x, self.channels, vertical, horizontal)
 
-    def _moved(self, axis: Axis, back: int, factor: float, x: str) -> str:
-        if (back, factor) == (0, 1.0):
+    def _one_axis_gradient(self, axis: PoolAxis, across: DepthwiseSpec, x: str, y: str, dy: str) -> list[str]:
+        """Adds the gradient at x, given the gradient dy of the maxima y along an axis; one tensor for each phase."""
+        phases: list[list[str]] = [[] for _ in range(axis.stride)]
+        for tap, terms in enumerate(self.split_gradient(axis, across, x, y, dy)):
+            shift, phase = divmod(tap, axis.stride)
+            phases[phase] += [self._shifted(axis, shift, factor, term) for term, factor in terms]
+        return [self.nodes.sum(*terms) if terms else self._shifted(axis, 0, 0.0, dy) for terms in phases]
+
+    def _shifted(self, axis: PoolAxis, shift: int, factor: float, x: str) -> str:
+        """Adds x times a factor, shifted by `shift` elements towards the end of an axis."""
+        if (shift, factor) == (0, 1.0):
             return x
-        return self.read(x, axis, Reading((factor, *[0.0] * back), before=back), Reading())
+        return self.filtered(x, axis, DepthwiseSpec((factor, *[0.0] * shift), pad_before=shift), DepthwiseSpec())
 
-    def _woven(self, cells: list[str], x: str) -> str:
-        """The pixels of all cells, by row's and then column's place, where they are in x.
+    def _interleaved(self, phases: list[str], x: str) -> str:
+        """Interleaves the phases, ordered by the row's and then by the column's phase, to the shape of x.
 
-        With channels last a pixel is one piece, and each is copied once.
+        With the channels last, a pixel is contiguous and is copied as a whole.
         """
         nodes = self.nodes
-        joined = nodes.add("Concat", *cells, axis=1) if len(cells) > 1 else cells[0]
+        joined = nodes.add("Concat", *phases, axis=1) if len(phases) > 1 else phases[0]
         last = nodes.add("Transpose", joined, perm=[0, 2, 3, 1])
         pixels = nodes.add("Reshape", last, nodes.integers(0, -1, self.channels))
-        size, cell = nodes.add("Shape", x), nodes.integers(len(cells))
+        size, count = nodes.add("Shape", x), nodes.integers(len(phases))
         height, width = (nodes.add("Gather", size, nodes.integer(axis)) for axis in (2, 3))
-        row = nodes.add("Mul", nodes.length(joined, 3), cell)
-        rows = self._down.order(nodes, height, row, nodes.integer(self._right.stride))
-        columns = self._right.order(nodes, width, cell, nodes.integer(1))
-        order = nodes.add("Add", nodes.add("Unsqueeze", rows, nodes.integers(1)), columns)
-        return nodes.add("Transpose", nodes.add("Gather", pixels, order, axis=1), perm=[0, 3, 1, 2])
+        row = nodes.add("Mul", nodes.length(joined, 3), count)
+        rows = self._down.gather_indices(nodes, height, row, nodes.integer(self._right.stride))
+        columns = self._right.gather_indices(nodes, width, count, nodes.integer(1))
+        indices = nodes.add("Add", nodes.add("Unsqueeze", rows, nodes.integers(1)), columns)
+        return nodes.add("Transpose", nodes.add("Gather", pixels, indices, axis=1), perm=[0, 3, 1, 2])

@@ -37,7 +37,7 @@ class Bundle:
         data = source if isinstance(source, bytes) else _read(Path(source))
         name = path.name if path else "bundle"
         try:
-            entries = read_model_file(data.bare if isinstance(data, Assembled) else data).metadata
+            entries = read_model_file(data.without_weights if isinstance(data, Assembled) else data).metadata
             if contract.METADATA_KEY not in entries:
                 raise BundleFormatError("it is an ONNX file, but not a bundle: make one with the command `export`")
             return cls(data, Metadata.from_json(entries[contract.METADATA_KEY]), path)
@@ -112,7 +112,7 @@ def precision_of_bundle(precision: Precision) -> Precision:
 
 def _read(path: Path) -> bytes | Assembled:
     if assembly.is_built_in(path):
-        return assembly.assemble_built_in(path)
+        return assembly.load_built_in(path)
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise BundleFormatError(f"{path.name}: it is larger than any bundle: give the .onnx file of an export")

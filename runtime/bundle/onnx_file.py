@@ -59,7 +59,7 @@ def in_form(source: bytes | Assembled, form: str) -> bytes:
 
     Raises BundleFormatError.
     """
-    model = _parsed(source.bare if isinstance(source, Assembled) else source)
+    model = _parsed(source.without_weights if isinstance(source, Assembled) else source)
     entries = {entry.key: entry.value for entry in model.metadata_props}
     if form_key(form) not in entries:
         return source.whole if isinstance(source, Assembled) else source

@@ -1,4 +1,4 @@
-"""The built-in bundles are what the exporter makes, now, of the weights that are committed."""
+"""The built-in bundles are what the exporter makes from the committed weights now."""
 # ruff: noqa: E402
 
 from __future__ import annotations
@@ -19,41 +19,42 @@ import onnx
 from tiny import LAYERS, TINY
 
 from onnxdream.export import bundle as stage
-from onnxdream.export.builtin import disassemble, request_of, rules_of
+from onnxdream.export.builtin import export_request, strip_weights, weight_rules
 from onnxdream.export.bundle import ExportRequest, make_bundle
 from onnxdream.export.forward import Convolution, fold
 from onnxdream.export.operators import bias_name, kernel_name
 from onnxdream.export.rewriting import rewritten
-from onnxdream.export.weights import Loaded, load
+from onnxdream.export.weights import LoadedModel, load
 from onnxdream.models.assembly import (
     BUILT_IN,
     FOLDER,
     BuiltIn,
-    Rule,
     WeightFile,
+    WeightRule,
     assemble,
-    assemble_built_in,
-    convolution_weights,
+    folded_weights,
+    load_built_in,
 )
 from onnxdream.models.backbones import find_backbone
 from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, Metadata, form_key
 
-STALE = "the built-in bundles are out of date: make them with `python -m onnxdream.export.builtin`"
+STALE = "the built-in bundles are out of date: rebuild them with `python -m onnxdream.export.builtin`"
 WEIGHTS = FOLDER / "v3-imagenet-mixed5.npz"
 
 
 @cache
 def fresh(built_in: BuiltIn) -> bytes:
-    """The bundle, exported from the committed weights just now; its comparison with TensorFlow is tested elsewhere."""
+    """The bundle, exported now from the committed weights; other tests compare it with TensorFlow."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "verify", lambda *_: ())
         patch.setattr(stage, "measure", lambda *_: None)
-        return make_bundle(request_of(built_in))[0]
+        return make_bundle(export_request(built_in))[0]
 
 
 @cache
-def shipped(built_in: BuiltIn) -> bytes:
-    return assemble_built_in(built_in.path).whole
+def committed(built_in: BuiltIn) -> bytes:
+    """The bundle, assembled from the committed files."""
+    return load_built_in(built_in.path).whole
 
 
 each = pytest.mark.parametrize("built_in", BUILT_IN, ids=lambda built_in: built_in.name)
@@ -67,8 +68,8 @@ def metadata_of(bundle: bytes) -> Metadata:
 
 
 @each
-def test_it_tells_its_layers_its_weights_and_what_it_takes(built_in: BuiltIn) -> None:
-    facts = metadata_of(shipped(built_in))
+def test_the_metadata_describes_layers_weights_and_memory(built_in: BuiltIn) -> None:
+    facts = metadata_of(committed(built_in))
     assert (facts.backbone, facts.layer_names, facts.objective) == ("v3", built_in.layers, built_in.objective)
     assert (facts.weights.source, facts.weights.title) == ("imagenet-8bit", "ImageNet (8-bit)")
     assert facts.weights.sha256 == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
@@ -77,19 +78,19 @@ def test_it_tells_its_layers_its_weights_and_what_it_takes(built_in: BuiltIn) ->
 
 
 @each
-def test_where_memory_is_not_measured_more_is_assumed(built_in: BuiltIn) -> None:
-    assumed, measured = (metadata_of(bundle).memory for bundle in (fresh(built_in), shipped(built_in)))
-    assert assumed.fixed > measured.fixed
-    assert assumed.per_pixel > measured.per_pixel
+def test_the_estimate_of_memory_is_above_the_measurement(built_in: BuiltIn) -> None:
+    estimated, measured = (metadata_of(bundle).memory for bundle in (fresh(built_in), committed(built_in)))
+    assert estimated.fixed > measured.fixed
+    assert estimated.per_pixel > measured.per_pixel
 
 
 @each
-def test_its_weights_are_those_of_a_fresh_export_bit_for_bit(built_in: BuiltIn) -> None:
+def test_the_weights_equal_those_of_a_fresh_export_bit_for_bit(built_in: BuiltIn) -> None:
     found, expected = (
         {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(bundle).graph.initializer}
-        for bundle in (shipped(built_in), fresh(built_in))
+        for bundle in (committed(built_in), fresh(built_in))
     )
-    # The others are constants that tf2onnx numbers.
+    # The other initializers are constants, which tf2onnx names by numbers.
     named = [name for name in expected if name.endswith(("/kernel", "/bias"))]
     assert len(named) == (52 if built_in.name == "v3-low" else 100), "a kernel and a bias of each convolution"
     for name in named:
@@ -98,8 +99,8 @@ def test_its_weights_are_those_of_a_fresh_export_bit_for_bit(built_in: BuiltIn) 
 
 
 @each
-def test_its_operators_and_its_contract_are_those_of_a_fresh_export(built_in: BuiltIn) -> None:
-    found, expected = (onnx.load_from_string(bundle) for bundle in (shipped(built_in), fresh(built_in)))
+def test_operators_inputs_and_outputs_equal_those_of_a_fresh_export(built_in: BuiltIn) -> None:
+    found, expected = (onnx.load_from_string(bundle) for bundle in (committed(built_in), fresh(built_in)))
     onnx.checker.check_model(found)
     kinds, expected_kinds = (Counter(node.op_type for node in model.graph.node) for model in (found, expected))
     assert kinds == expected_kinds, STALE
@@ -110,13 +111,13 @@ def test_its_operators_and_its_contract_are_those_of_a_fresh_export(built_in: Bu
 
 
 @each
-def test_its_outputs_are_those_of_a_fresh_export(built_in: BuiltIn) -> None:
+def test_the_outputs_equal_those_of_a_fresh_export(built_in: BuiltIn) -> None:
     rng = np.random.default_rng(0)
     sessions = [
         ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
-        for bundle in (shipped(built_in), fresh(built_in))
+        for bundle in (committed(built_in), fresh(built_in))
     ]
-    side = max(metadata_of(shipped(built_in)).smallest_size)
+    side = max(metadata_of(committed(built_in)).smallest_size)
     weights = np.array([1.0, -0.5, 2.0, 0.5, 1.0, -1.0][: len(built_in.layers)], np.float32)
     for height, width in ((side, side), (81, 97), (97, 80)):
         feed = {"image": rng.uniform(-1, 1, (2, 3, height, width)).astype(np.float32), "layer_weights": weights}
@@ -124,41 +125,44 @@ def test_its_outputs_are_those_of_a_fresh_export(built_in: BuiltIn) -> None:
             np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6 * float(np.abs(wanted).max()), err_msg=STALE)
 
 
-# The mechanism, on a network with every kind of convolution: named, with biases, with gammas, scaled
+# The mechanism, on a network with every kind of convolution: with its own name, a bias, a gamma, a scale
 
 
-def numbered(forward_layers: Iterator[str]) -> dict[str, str]:
-    return {layer: f"{number:02d}" for number, layer in enumerate(forward_layers)}
+def numbered(layers: Iterator[str]) -> dict[str, str]:
+    """Numbers layers in two digits: layer -> block."""
+    return {layer: f"{number:02d}" for number, layer in enumerate(layers)}
 
 
-def test_any_network_is_assembled_to_what_is_exported_of_it() -> None:
+def test_an_assembled_network_equals_the_exported_one() -> None:
     request = ExportRequest(TINY, LAYERS, weights="random")
     loaded = load(TINY, "random", 0)
     forward = rewritten(fold(loaded.model).cut(LAYERS), LAYERS)
     blocks = numbered(op.origin.layer for op in forward.operators if isinstance(op, Convolution))
     weights = WeightFile(saved(loaded, blocks))
-    rules = rules_of(forward, replace(loaded, blocks=blocks))
+    rules = weight_rules(forward, replace(loaded, block_of=blocks))
     assert {rule.epsilon is None for rule in rules} == {True, False}
     assert {rule.scale for rule in rules} == {1.0, 0.17}
     for op, rule in zip((op for op in forward.operators if isinstance(op, Convolution)), rules, strict=True):
-        kernel, bias = convolution_weights(weights, rule)
+        kernel, bias = folded_weights(weights, rule)
         np.testing.assert_array_equal(kernel, op.kernel.transpose(3, 2, 0, 1))
         np.testing.assert_array_equal(bias, op.bias)
         assert rule.convolution == op.name
     bundle, _ = make_bundle(request)
-    model, graph_at = disassemble(bundle, forward)
-    assert len(model) < len(bundle) - sum(convolution_weights(weights, rule)[0].nbytes for rule in rules)
-    whole, expected = (onnx.load_from_string(one) for one in (assemble(model, graph_at, rules, weights).whole, bundle))
+    model, graph_at = strip_weights(bundle, forward)
+    assert len(model) < len(bundle) - sum(folded_weights(weights, rule)[0].nbytes for rule in rules)
+    whole, expected = (
+        onnx.load_from_string(data) for data in (assemble(model, graph_at, rules, weights).whole, bundle)
+    )
     by_name = [{t.name: onnx.numpy_helper.to_array(t) for t in m.graph.initializer} for m in (whole, expected)]
     assert by_name[0].keys() == by_name[1].keys()
     assert all(np.array_equal(by_name[0][name], by_name[1][name]) for name in by_name[0])
-    for one in (whole, expected):
-        del one.graph.initializer[:]
+    for model in (whole, expected):
+        del model.graph.initializer[:]
     assert whole == expected
 
 
-def saved(loaded: Loaded, blocks: dict[str, str]) -> bytes:
-    """A model's convolutions and the normalizations behind them as the bytes of a weight file."""
+def saved(loaded: LoadedModel, blocks: dict[str, str]) -> bytes:
+    """Saves the convolutions and normalizations of a model as a weight file; `blocks` maps layers to blocks."""
     import io
 
     arrays = {}
@@ -176,22 +180,22 @@ def saved(loaded: Loaded, blocks: dict[str, str]) -> bytes:
     return file.getvalue()
 
 
-def test_the_committed_weights_are_dequantised_as_the_exporter_s() -> None:
-    """By plain arithmetic on the file's own arrays, for every convolution."""
+def test_the_exporter_dequantises_the_committed_weights() -> None:
+    """Compares every kernel with plain arithmetic on the arrays of the file."""
     loaded = load(find_backbone("v3"), "builtin", 0)
     with np.load(WEIGHTS) as file:
-        for layer, block in (loaded.blocks or {}).items():
+        for layer, block in (loaded.block_of or {}).items():
             kernel = file[f"{block}/kernel"].astype(np.float32) * file[f"{block}/kernel_scale"]
             kernel = (kernel + file[f"{block}/kernel_least"]).astype(np.float32)
             np.testing.assert_array_equal(np.asarray(loaded.model.get_layer(layer).kernel), kernel)
-    assert len(loaded.blocks or {}) == 50
+    assert len(loaded.block_of or {}) == 50
 
 
-def test_names_of_initializers_are_those_of_the_exporter() -> None:
+def test_assembled_weights_have_the_exporters_names() -> None:
     (op,) = (
         op
         for op in fold(load(TINY, "random", 0).model).operators
         if isinstance(op, Convolution) and op.name == "conv2d"
     )
-    rule = Rule(op.name, "00")
+    rule = WeightRule(op.name, "00")
     assert (kernel_name(op), bias_name(op)) == (f"{rule.convolution}/kernel", f"{rule.convolution}/bias")

@@ -1,4 +1,4 @@
-"""From a request to a bundle, and the committed tiny bundle that stands in for one."""
+"""From a request to a bundle, and the committed tiny bundle that other tests use."""
 # ruff: noqa: E402
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RANDOM = ExportRequest(TINY, LAYERS, weights="random")
 
 
 def metadata_of(bundle: bytes) -> Metadata:
-    """The metadata as onnxruntime hands it to the runtime."""
+    """Reads the metadata through onnxruntime."""
     session = ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
     entries = session.get_modelmeta().custom_metadata_map
     assert set(entries) == {METADATA_KEY, *map(form_key, FORMS)}
@@ -55,7 +55,7 @@ def test_the_metadata_in_the_file_is_the_metadata_returned() -> None:
     assert "unknown" not in metadata.exporter.values()
 
 
-def test_stages_and_checks_are_told_as_they_come() -> None:
+def test_callbacks_receive_stages_and_checks() -> None:
     stages: list[str] = []
     checks: list[Check] = []
     _, metadata = make_bundle(replace(RANDOM, layers=("low",)), stages.append, checks.append)
@@ -65,34 +65,32 @@ def test_stages_and_checks_are_told_as_they_come() -> None:
     assert {check.climbed for check in checks} == {"low", MIXED_SIGNS, CHANNELS}
 
 
-def test_losses_come_in_the_order_that_the_layers_were_named(tiny_bundle: bytes) -> None:
+def test_losses_have_the_order_in_which_the_layers_were_named(tiny_bundle: bytes) -> None:
     image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 40, 45)).astype(np.float32)
-    turned, _ = make_bundle(replace(RANDOM, layers=LAYERS[::-1]))
+    reversed_bundle, _ = make_bundle(replace(RANDOM, layers=LAYERS[::-1]))
     losses = {}
-    for name, bundle in (("straight", tiny_bundle), ("turned", turned)):
+    for name, bundle in (("given", tiny_bundle), ("reversed", reversed_bundle)):
         session = ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
         (losses[name],) = session.run(["losses"], {"image": image, "layer_weights": np.zeros(3, np.float32)})
-    np.testing.assert_allclose(losses["turned"][:, ::-1], losses["straight"], rtol=1e-5)
-    assert len(np.unique(losses["straight"])) == 3
+    np.testing.assert_allclose(losses["reversed"][:, ::-1], losses["given"], rtol=1e-5)
+    assert len(np.unique(losses["given"])) == 3
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "said"),
+    ("change", "error", "message"),
     [
-        ({"layers": ()}, UnknownLayerError, "no layer named"),
+        ({"layers": ()}, UnknownLayerError, "no layer is named"),
         ({"layers": ("low", "mid", "low")}, UnknownLayerError, "layer low is named twice"),
         ({"layers": ("low", "hgih")}, UnknownLayerError, "unknown layer 'hgih'.*high"),
         ({"objective": "max"}, ExportError, "unknown objective 'max': choose mean or l2"),
     ],
 )
-def test_a_request_that_cannot_be_met_is_refused(
-    change: dict[str, object], error: type[ExportError], said: str
-) -> None:
-    with pytest.raises(error, match=said):
+def test_an_impossible_request_is_refused(change: dict[str, object], error: type[ExportError], message: str) -> None:
+    with pytest.raises(error, match=message):
         make_bundle(replace(RANDOM, **change))
 
 
-def test_a_bundle_lands_in_the_library_under_its_name(home: Path) -> None:
+def test_a_bundle_is_stored_in_the_library_under_its_name(home: Path) -> None:
     path, metadata = export_bundle(replace(RANDOM, layers=("low", "mid")))
     assert path == home / "bundles" / "tiny-paper-low-random.onnx"
     assert metadata_of(path.read_bytes()) == metadata
@@ -104,7 +102,7 @@ def test_a_bundle_lands_in_the_library_under_its_name(home: Path) -> None:
     ]
 
 
-def test_a_bundle_goes_where_it_is_told_and_replaces_what_is_there(home: Path, tmp_path: Path) -> None:
+def test_a_bundle_is_written_to_the_given_path_and_replaces_a_file(home: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "folder" / "mine.onnx"
     output.parent.mkdir(parents=True)
     output.write_bytes(b"old")
@@ -145,12 +143,12 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pa
 
 
 def kinds_of(bundle: bytes) -> list[Counter[str]]:
-    """How often each operator is in each form; their order is tf2onnx's affair."""
+    """Counts the operators of each form; their order depends on tf2onnx."""
     models = (onnx.load_from_string(data) for data in (bundle, *(in_form(bundle, form) for form in FORMS)))
     return [Counter(node.op_type for node in model.graph.node) for model in models]
 
 
-def test_the_committed_tiny_bundle_is_what_the_exporter_makes_now(tiny_path: Path, tiny_bundle: bytes) -> None:
+def test_the_committed_tiny_bundle_equals_a_fresh_export(tiny_path: Path, tiny_bundle: bytes) -> None:
     stale = f"tests/data/tiny.onnx is out of date: rebuild it with `{COMMAND}`"
     committed, fresh = (onnx.load_from_string(bundle) for bundle in (tiny_path.read_bytes(), tiny_bundle))
     facts, expected = (metadata_of(bundle) for bundle in (tiny_path.read_bytes(), tiny_bundle))
@@ -167,14 +165,14 @@ def test_the_committed_tiny_bundle_is_what_the_exporter_makes_now(tiny_path: Pat
     assert arrays.keys() == expected_arrays.keys(), stale
     for name, array in arrays.items():
         np.testing.assert_allclose(array, expected_arrays[name], rtol=1e-5, atol=1e-7, err_msg=stale)
-    # versions, rounding and so the hash of the random weights may differ from machine to machine
+    # versions, rounding and therefore the hash of the random weights may differ between machines
     same = {"exporter": {}, "verification": (), "memory": None, "weights": replace(facts.weights, sha256="")}
     assert replace(facts, **same) == replace(expected, **same), stale
     pictures, expected_pictures = ([(c.picture, c.climbed) for c in m.verification] for m in (facts, expected))
     assert pictures == expected_pictures, stale
 
 
-def test_the_committed_tiny_bundle_is_small_and_whole(tiny_path: Path) -> None:
+def test_the_committed_tiny_bundle_is_small_and_valid(tiny_path: Path) -> None:
     data = tiny_path.read_bytes()
     assert len(data) < 100_000
     onnx.checker.check_model(data, full_check=True)

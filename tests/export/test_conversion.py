@@ -1,4 +1,4 @@
-"""The ONNX gradient against oracles not our own: GradientTape on the stock model, and finite differences."""
+"""The ONNX gradient against independent references: GradientTape on the stock model, and finite differences."""
 # ruff: noqa: E402
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
-from numpy.typing import NDArray
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
@@ -23,21 +22,21 @@ from onnxdream.export import conversion
 from onnxdream.export.conversion import convert
 from onnxdream.export.forward import IMAGE, Convolution, MaxPool, Relu, fold
 from onnxdream.export.rewriting import rewritten
-from onnxdream.export.weights import Loaded
+from onnxdream.export.weights import LoadedModel
 from onnxdream.models import contract
+from onnxdream.models.arrays import Floats, Losses
 from onnxdream.models.contract import IR_VERSION, OPSET
 
-Array = NDArray[np.float32]
-ReferenceModel = Callable[[str], Loaded]
+LoadReference = Callable[[str], LoadedModel]
 OBJECTIVES = ("mean", "l2")
 FORMS = ("portable", "blocked", "channels_last")
 every_form = pytest.mark.parametrize("form", FORMS)
-CLIMBS = {"low": (1, 0, 0), "mid": (0, 1, 0), "high": (0, 0, 1), "mixed": (1, -0.7, 1.6), "none": (0, 0, 0)}
+LAYER_WEIGHTS = {"low": (1, 0, 0), "mid": (0, 1, 0), "high": (0, 0, 1), "mixed": (1, -0.7, 1.6), "none": (0, 0, 0)}
 SIZES = {"smallest": (19, 19), "odd": (45, 45), "even": (48, 48), "wide": (34, 61), "tall": (70, 33)}
 
 
 class Converted:
-    """A converted model in onnxruntime beside the stock model that it was made from."""
+    """A converted model in onnxruntime and the stock model that it was converted from; pictures are float32 NHWC."""
 
     def __init__(self, model: Any, layers: tuple[str, ...], objective: str) -> None:
         self.objective = objective
@@ -48,8 +47,8 @@ class Converted:
             for form, model in self.onnx.items()
         }
 
-    def run(self, pictures: Array, weights: tuple[float, ...], form: str) -> tuple[Array, Array]:
-        """Losses [batch, layers] and gradient, NHWC, by onnxruntime."""
+    def run(self, pictures: Floats, weights: tuple[float, ...], form: str) -> tuple[Floats, Floats]:
+        """Computes losses [batch, layers] and the gradient, NHWC, with onnxruntime."""
         feed = {
             contract.IMAGE: np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)),
             contract.LAYER_WEIGHTS: np.array(weights, np.float32),
@@ -57,12 +56,13 @@ class Converted:
         losses, gradient = self.sessions[form].run([contract.LOSSES, contract.GRADIENT], feed)
         return losses, gradient.transpose(0, 2, 3, 1)
 
-    def tape(self, pictures: Array, weights: tuple[float, ...]) -> tuple[Array, Array]:
-        """The same by TensorFlow, one picture at a time."""
+    def tape(self, pictures: Floats, weights: tuple[float, ...]) -> tuple[Floats, Floats]:
+        """Computes losses [batch, layers] and the gradient, NHWC, with TensorFlow, one picture at a time."""
         losses, gradients = zip(*(self._tape_of_one(picture, weights) for picture in pictures), strict=True)
         return np.stack(losses), np.stack(gradients)
 
-    def _tape_of_one(self, picture: Array, weights: tuple[float, ...]) -> tuple[Array, Array]:
+    def _tape_of_one(self, picture: Floats, weights: tuple[float, ...]) -> tuple[Losses, Floats]:
+        """Computes the losses and the gradient of a picture [height, width, 3]."""
         image = tf.Variable(picture[None])
         with tf.GradientTape() as tape:
             activations = self.reference(image, training=False)
@@ -74,11 +74,11 @@ class Converted:
 
 
 @pytest.fixture(scope="session")
-def tiny(reference: ReferenceModel) -> Callable[[str], Converted]:
+def tiny(reference: LoadReference) -> Callable[[str], Converted]:
     return cache(lambda objective: Converted(reference("tiny").model, LAYERS, objective))
 
 
-def test_the_weights_are_copied_once_for_all_forms(reference: ReferenceModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_weights_are_copied_once_for_all_forms(reference: LoadReference, monkeypatch: pytest.MonkeyPatch) -> None:
     real, copies = conversion._weights, []
 
     def weights(*arguments: Any) -> Any:
@@ -91,29 +91,32 @@ def test_the_weights_are_copied_once_for_all_forms(reference: ReferenceModel, mo
     assert len(copies) == 1
 
 
-def noise(*shape: int, seed: int = 0) -> Array:
+def noise(*shape: int, seed: int = 0) -> Floats:
+    """Uniform noise from -1 to 1."""
     return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
 
 
-def cosine(a: Array, b: Array) -> float:
+def cosine(a: Floats, b: Floats) -> float:
+    """The cosine similarity of two arrays of one shape."""
     a, b = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
-def norm_ratio(a: Array, b: Array) -> float:
+def norm_ratio(a: Floats, b: Floats) -> float:
+    """The ratio of the L2 norms of two arrays."""
     return float(np.linalg.norm(a) / np.linalg.norm(b))
 
 
 @every_form
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("climb", CLIMBS)
+@pytest.mark.parametrize("weights", LAYER_WEIGHTS)
 def test_the_gradient_is_tensorflows(
-    form: str, tiny: Callable[[str], Converted], objective: str, size: str, climb: str
+    form: str, tiny: Callable[[str], Converted], objective: str, size: str, weights: str
 ) -> None:
     pictures = noise(1, *SIZES[size], 3)
-    losses, gradient = tiny(objective).run(pictures, CLIMBS[climb], form)
-    expected_losses, expected = tiny(objective).tape(pictures, CLIMBS[climb])
+    losses, gradient = tiny(objective).run(pictures, LAYER_WEIGHTS[weights], form)
+    expected_losses, expected = tiny(objective).tape(pictures, LAYER_WEIGHTS[weights])
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     assert gradient.shape == pictures.shape
     np.testing.assert_allclose(gradient, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
@@ -121,16 +124,16 @@ def test_the_gradient_is_tensorflows(
 
 @every_form
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_picture_of_a_batch_is_that_picture_alone(
+def test_a_picture_in_a_batch_gives_the_same_results_as_alone(
     form: str, tiny: Callable[[str], Converted], objective: str
 ) -> None:
     pictures = noise(3, 41, 52, 3)
     pictures[1] *= 0.2
-    losses, gradient = tiny(objective).run(pictures, CLIMBS["mixed"], form)
-    expected_losses, expected = tiny(objective).tape(pictures, CLIMBS["mixed"])
+    losses, gradient = tiny(objective).run(pictures, LAYER_WEIGHTS["mixed"], form)
+    expected_losses, expected = tiny(objective).tape(pictures, LAYER_WEIGHTS["mixed"])
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     for i in range(3):
-        alone_losses, alone = tiny(objective).run(pictures[i : i + 1], CLIMBS["mixed"], form)
+        alone_losses, alone = tiny(objective).run(pictures[i : i + 1], LAYER_WEIGHTS["mixed"], form)
         np.testing.assert_allclose(losses[i], alone_losses[0], rtol=1e-5)
         np.testing.assert_allclose(gradient[i], alone[0], atol=1e-4 * np.abs(alone).max(), rtol=0)
         np.testing.assert_allclose(gradient[i], expected[i], atol=1e-4 * np.abs(expected[i]).max(), rtol=0)
@@ -138,36 +141,40 @@ def test_a_picture_of_a_batch_is_that_picture_alone(
 
 @every_form
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("climb", ["low", "mid", "high", "mixed"])
-def test_the_gradient_is_the_slope_of_the_losses_alone(
-    form: str, tiny: Callable[[str], Converted], objective: str, climb: str
+@pytest.mark.parametrize("weights", ["low", "mid", "high", "mixed"])
+def test_the_gradient_agrees_with_finite_differences_of_the_losses(
+    form: str, tiny: Callable[[str], Converted], objective: str, weights: str
 ) -> None:
-    """Central differences along the gradient's own parts: large enough a slope to stand out of float32's rounding."""
+    """Central differences along parts of the gradient itself: there the losses change by more than rounding."""
     pictures = noise(1, 44, 51, 3, seed=1)
-    weights = np.array(CLIMBS[climb])
-    _, gradient = tiny(objective).run(pictures, CLIMBS[climb], form)
+    layer_weights = np.array(LAYER_WEIGHTS[weights])
+    _, gradient = tiny(objective).run(pictures, LAYER_WEIGHTS[weights], form)
     rows = np.arange(44)[None, :, None, None]
     for part in (rows < 15, (rows >= 15) & (rows < 30), rows >= 30):
         direction = np.where(part, gradient, 0)
         direction /= np.linalg.norm(direction)
         step = 0.01
-        up, down = (tiny(objective).run(pictures + s * direction, CLIMBS[climb], form)[0][0] for s in (step, -step))
-        slope = float((up - down).astype(np.float64) @ weights) / (2 * step)
-        assert slope == pytest.approx(float(np.sum(gradient * direction, dtype=np.float64)), rel=0.02)
+        up, down = (
+            tiny(objective).run(pictures + s * direction, LAYER_WEIGHTS[weights], form)[0][0] for s in (step, -step)
+        )
+        difference = float((up - down).astype(np.float64) @ layer_weights) / (2 * step)
+        assert difference == pytest.approx(float(np.sum(gradient * direction, dtype=np.float64)), rel=0.02)
 
 
-def _stripes(period: int) -> Array:
+def _stripes(period: int) -> Floats:
+    """A picture [50, 53, 3] of vertical stripes; `period` is in pixels."""
     columns = np.where(np.arange(53) % period < period // 2, 0.6, -0.4).astype(np.float32)
     return np.broadcast_to(columns[None, :, None], (50, 53, 3)).copy()
 
 
-def _half_flat() -> Array:
+def _half_flat() -> Floats:
+    """A picture [50, 53, 3] of noise with a flat left half."""
     picture = noise(50, 53, 3)
     picture[:, :30] = 0.4
     return picture
 
 
-TIED: dict[str, Callable[[], Array]] = {
+PICTURES_WITH_TIES: dict[str, Callable[[], Floats]] = {
     "flat grey": lambda: np.full((50, 53, 3), 0.3, np.float32),
     "flat black": lambda: np.full((49, 49, 3), -1, np.float32),
     "flat colour": lambda: np.broadcast_to(np.array([0.9, -0.2, 0.1], np.float32), (50, 53, 3)).copy(),
@@ -179,20 +186,20 @@ TIED: dict[str, Callable[[], Array]] = {
 
 
 @every_form
-@pytest.mark.parametrize("kind", TIED)
-@pytest.mark.parametrize("climb", ["mid", "high"])
-def test_ties_in_the_poolings_share_out_no_gradient_twice(
-    form: str, tiny: Callable[[str], Converted], kind: str, climb: str
+@pytest.mark.parametrize("kind", PICTURES_WITH_TIES)
+@pytest.mark.parametrize("weights", ["mid", "high"])
+def test_ties_in_poolings_get_the_gradient_only_once(
+    form: str, tiny: Callable[[str], Converted], kind: str, weights: str
 ) -> None:
-    pictures = TIED[kind]()[None]
-    _, gradient = tiny("mean").run(pictures, CLIMBS[climb], form)
-    _, expected = tiny("mean").tape(pictures, CLIMBS[climb])
+    pictures = PICTURES_WITH_TIES[kind]()[None]
+    _, gradient = tiny("mean").run(pictures, LAYER_WEIGHTS[weights], form)
+    _, expected = tiny("mean").tape(pictures, LAYER_WEIGHTS[weights])
     assert cosine(gradient, expected) > 0.99
     assert norm_ratio(gradient, expected) == pytest.approx(1, abs=0.01)
 
 
 LA = keras.layers
-ALONE: dict[str, Callable[[Any], Any]] = {
+OPERATORS: dict[str, Callable[[Any], Any]] = {
     "maximum 3/2": lambda x: LA.MaxPooling2D(3, 2, name="end")(x),
     "maximum 3/1": lambda x: LA.MaxPooling2D(3, 1, name="end")(x),
     "maximum 2/2": lambda x: LA.MaxPooling2D(2, 2, name="end")(x),
@@ -217,27 +224,28 @@ ALONE: dict[str, Callable[[Any], Any]] = {
 
 
 @cache
-def alone(kind: str) -> Converted:
+def converted_operator(kind: str) -> Converted:
+    """A model of a single operator, or of a few."""
     image = keras.Input((None, None, 3))
     keras.utils.set_random_seed(3)
-    return Converted(keras.Model(image, ALONE[kind](image)), ("end",), "l2")
+    return Converted(keras.Model(image, OPERATORS[kind](image)), ("end",), "l2")
 
 
 @every_form
 @pytest.mark.parametrize("size", [(7, 7), (8, 9), (12, 11), (13, 10)])
-@pytest.mark.parametrize("kind", ALONE)
-def test_each_operator_alone_on_pictures_full_of_ties(form: str, kind: str, size: tuple[int, int]) -> None:
-    """Whole numbers from -2 to 2: sums are exact, so the first maximum is the same one everywhere."""
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_each_operator_on_pictures_full_of_ties(form: str, kind: str, size: tuple[int, int]) -> None:
+    """Pixels are whole numbers from -2 to 2: sums are exact, so both programs find the same first maximum."""
     pictures = np.random.default_rng(0).integers(-2, 3, (2, *size, 3)).astype(np.float32)
-    losses, gradient = alone(kind).run(pictures, (1,), form)
-    expected_losses, expected = alone(kind).tape(pictures, (1,))
+    losses, gradient = converted_operator(kind).run(pictures, (1,), form)
+    expected_losses, expected = converted_operator(kind).tape(pictures, (1,))
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     np.testing.assert_allclose(gradient, expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("channels", "parts"), [(64, 1), (80, 2), (96, 1), (112, 2), (144, 1), (160, 2)])
-def test_threads_share_the_cpus_convolutions_evenly(channels: int, parts: int) -> None:
-    """onnxruntime's passes take up to 64 channels: 80 are made in two parts, whose passes are alike."""
+def test_cpu_convolutions_are_split_evenly_among_threads(channels: int, parts: int) -> None:
+    """A pass of onnxruntime computes up to 64 channels: 80 are split into two parts whose passes take equally long."""
     image = keras.Input((None, None, 3))
     x = LA.ReLU()(LA.Conv2D(channels, 3)(image))
     model = keras.Model(image, LA.ReLU(name="end")(LA.Conv2D(2, 3)(x)))
@@ -254,10 +262,10 @@ def test_threads_share_the_cpus_convolutions_evenly(channels: int, parts: int) -
 @every_form
 @pytest.mark.parametrize("kind", ["mean 3", "mean 5x3", "convolution 1x7 same", "convolution 5x3 same"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (2, 3)])
-def test_a_picture_smaller_than_a_same_window(form: str, kind: str, size: tuple[int, int]) -> None:
+def test_a_picture_smaller_than_a_window_with_same_padding(form: str, kind: str, size: tuple[int, int]) -> None:
     pictures = noise(1, *size, 3)
-    _, gradient = alone(kind).run(pictures, (1,), form)
-    _, expected = alone(kind).tape(pictures, (1,))
+    _, gradient = converted_operator(kind).run(pictures, (1,), form)
+    _, expected = converted_operator(kind).tape(pictures, (1,))
     np.testing.assert_allclose(gradient, expected, atol=1e-6, rtol=1e-5)
 
 
@@ -271,9 +279,9 @@ def test_a_picture_smaller_than_a_same_window(form: str, kind: str, size: tuple[
     ],
 )
 def test_the_real_backbones_gradients_are_tensorflows(
-    net: str, layers: tuple[str, ...], objective: str, reference: ReferenceModel
+    net: str, layers: tuple[str, ...], objective: str, reference: LoadReference
 ) -> None:
-    """One of the pictures may fall on a kink, where rounding decides a pooling's maximum or a ReLU's sign."""
+    """In one of the pictures, rounding may decide a pooling's maximum or a ReLU's sign."""
     converted = Converted(reference(net).model, layers, objective)
     side = max(fold(reference(net).model).cut(layers).smallest_size(), 75)
     weights = (1.0, -0.7, 0.4)[: len(layers)]
@@ -292,7 +300,7 @@ def test_the_real_backbones_gradients_are_tensorflows(
 
 
 @every_form
-def test_the_file_is_plain_onnx_of_the_contracts_shapes(form: str, tiny: Callable[[str], Converted]) -> None:
+def test_the_model_is_plain_onnx_with_the_contracts_shapes(form: str, tiny: Callable[[str], Converted]) -> None:
     model = tiny("mean").onnx[form]
     onnx.checker.check_model(model, full_check=True)
     assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
@@ -319,7 +327,7 @@ def test_the_file_is_plain_onnx_of_the_contracts_shapes(form: str, tiny: Callabl
 @pytest.mark.parametrize(
     ("net", "layers"), [("tiny", ("low",)), ("tiny", LAYERS), ("v3", ("mixed0", "mixed1", "mixed2"))]
 )
-def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...], reference: ReferenceModel) -> None:
+def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...], reference: LoadReference) -> None:
     forward = fold(reference(net).model).cut(layers)
     model = convert(forward, layers, "mean")["portable"]
     read = {name for node in model.graph.node for name in node.input}
@@ -343,8 +351,8 @@ def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...],
         assert len(model.SerializeToString()) <= 1.1 * 4 * forward.parameters
 
 
-def test_the_graph_has_no_more_nodes_than_the_net_asks_for(
-    tiny: Callable[[str], Converted], reference: ReferenceModel
+def test_the_graph_has_no_more_nodes_than_the_network_needs(
+    tiny: Callable[[str], Converted], reference: LoadReference
 ) -> None:
     forward = fold(reference("tiny").model)
     graph = tiny("mean").onnx["portable"].graph
@@ -354,15 +362,15 @@ def test_the_graph_has_no_more_nodes_than_the_net_asks_for(
     at_the_image = [op for op in strided if op.inputs == (IMAGE,)]
     pools = [op for op in forward.operators if isinstance(op, MaxPool)]
     transposed = len(strided) - len(at_the_image)
-    assert kinds["Conv"] == 2 * len(convolutions) - transposed  # one forward, one backward
+    assert kinds["Conv"] == 2 * len(convolutions) - transposed  # one forward and one backward
     assert kinds["ConvTranspose"] == transposed
     assert kinds["DepthToSpace"] == len(at_the_image) > 0
-    assert kinds["MaxPool"] == 2 * len(pools)  # one along the rows, one down them
+    assert kinds["MaxPool"] == 2 * len(pools)  # one along the rows and one down the columns
     assert kinds["Relu"] == sum(isinstance(op, Relu) for op in forward.operators)
     orders = Counter(tuple(node.attribute[0].ints) for node in graph.node if node.op_type == "Transpose")
     assert orders == {
-        (1, 0, 2, 3): len(convolutions) - len(strided),  # kernels, which a session folds when it loads
+        (1, 0, 2, 3): len(convolutions) - len(strided),  # kernels, which onnxruntime folds when a session loads
         (3, 5, 1, 0, 2, 4): len(at_the_image),
-        (0, 2, 3, 1): len(pools),  # channels last and back, where columns are put together
+        (0, 2, 3, 1): len(pools),  # to channels last and back, where columns are interleaved
         (0, 3, 1, 2): len(pools),
     }

@@ -1,4 +1,4 @@
-"""The folded graph against the stock Keras model it was folded from."""
+"""The folded graph against the stock Keras model that it was folded from."""
 # ruff: noqa: E402
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
@@ -30,15 +29,16 @@ from onnxdream.export.forward import (
     Sum,
     fold,
 )
-from onnxdream.export.weights import Loaded
+from onnxdream.export.weights import LoadedModel
+from onnxdream.models.arrays import Floats
 from onnxdream.models.backbones import BACKBONES, Backbone, find_backbone
 
-NETS = ["tiny", "v3", "inception-resnet-v2"]
-ReferenceModel = Callable[[str], Loaded]
+NETWORKS = ["tiny", "v3", "inception-resnet-v2"]
+LoadReference = Callable[[str], LoadedModel]
 
 
-def run_folded(forward: Forward, pictures: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Every node's output, NHWC, by TensorFlow's own operators."""
+def run_folded(forward: Forward, pictures: Floats) -> dict[str, Floats]:
+    """Computes the output of every node, NHWC, with TensorFlow's own operators."""
     nodes: dict[str, Any] = {IMAGE: pictures}
     for op in forward.operators:
         xs = [nodes[name] for name in op.inputs]
@@ -59,16 +59,18 @@ def run_folded(forward: Forward, pictures: NDArray[np.float32]) -> dict[str, NDA
     return {name: np.asarray(node) for name, node in nodes.items()}
 
 
-def noise(height: int, width: int) -> NDArray[np.float32]:
+def noise(height: int, width: int) -> Floats:
+    """Uniform noise from -1 to 1, [1, height, width, 3]."""
     return np.random.default_rng(0).uniform(-1, 1, (1, height, width, 3)).astype(np.float32)
 
 
 def sub_model(model: Any, layer: str) -> Any:
+    """The Keras model up to a layer."""
     return keras.Model(model.input, model.get_layer(layer).output)
 
 
-@pytest.mark.parametrize("net", NETS)
-def test_every_layer_on_offer_has_the_stock_models_activation(net: str, reference: ReferenceModel) -> None:
+@pytest.mark.parametrize("net", NETWORKS)
+def test_every_available_layer_has_the_stock_models_activation(net: str, reference: LoadReference) -> None:
     model = reference(net).model
     forward = fold(model)
     pictures = noise(80, 93)
@@ -85,8 +87,8 @@ def test_every_layer_on_offer_has_the_stock_models_activation(net: str, referenc
     assert all(sizes[name] == e.shape[1:3] for name, e in zip(names, expected, strict=True))
 
 
-@pytest.mark.parametrize("net", NETS)
-def test_no_normalization_or_scale_is_left(net: str, reference: ReferenceModel) -> None:
+@pytest.mark.parametrize("net", NETWORKS)
+def test_no_normalization_or_scale_is_left(net: str, reference: LoadReference) -> None:
     model = reference(net).model
     forward = fold(model)
     convolutions = [op.name for op in forward.operators if isinstance(op, Convolution)]
@@ -101,8 +103,8 @@ def test_no_normalization_or_scale_is_left(net: str, reference: ReferenceModel) 
     ("net", "layer"),
     [("tiny", "low"), ("tiny", "mid"), ("tiny", "high"), ("v3", "mixed2"), ("inception-resnet-v2", "block35_4_mixed")],
 )
-def test_the_cut_keeps_what_keras_needs_for_the_layer_and_no_more(
-    net: str, layer: str, reference: ReferenceModel
+def test_the_cut_keeps_exactly_the_convolutions_that_keras_needs(
+    net: str, layer: str, reference: LoadReference
 ) -> None:
     model = reference(net).model
     cut = fold(model).cut((layer,))
@@ -112,7 +114,7 @@ def test_the_cut_keeps_what_keras_needs_for_the_layer_and_no_more(
     assert cut.parameters == sum(int(np.prod(la.kernel.shape)) + la.filters for la in needed)
 
 
-def test_the_order_of_the_layers_does_not_change_the_cut(reference: ReferenceModel) -> None:
+def test_the_order_of_the_layers_does_not_change_the_cut(reference: LoadReference) -> None:
     forward = fold(reference("tiny").model)
     orders = (LAYERS, LAYERS[::-1], ("mid", "high", "low"))
     names = [[op.name for op in forward.cut(order).operators] for order in orders]
@@ -124,7 +126,7 @@ def test_the_order_of_the_layers_does_not_change_the_cut(reference: ReferenceMod
     ("net", "layer"),
     [("tiny", "low"), ("tiny", "high"), ("v3", "mixed0"), ("v3", "mixed10"), ("inception-resnet-v2", "conv_7b_ac")],
 )
-def test_one_pixel_less_than_the_smallest_size_fails_in_keras(net: str, layer: str, reference: ReferenceModel) -> None:
+def test_one_pixel_less_than_the_smallest_size_fails_in_keras(net: str, layer: str, reference: LoadReference) -> None:
     model = sub_model(reference(net).model, layer)
     side = fold(reference(net).model).cut((layer,)).smallest_size()
     assert min(model(noise(side, side), training=False).shape) >= 1
@@ -134,7 +136,7 @@ def test_one_pixel_less_than_the_smallest_size_fails_in_keras(net: str, layer: s
 
 
 @pytest.mark.parametrize("net", ["tiny", "v3"])
-def test_a_stride_more_of_picture_is_one_pixel_more_of_every_layer(net: str, reference: ReferenceModel) -> None:
+def test_a_picture_wider_by_a_stride_makes_layers_wider_by_one_pixel(net: str, reference: LoadReference) -> None:
     model = reference(net).model
     forward = fold(model)
     outputs = keras.Model(model.input, [model.get_layer(name).output for name in forward.layers])
@@ -148,7 +150,7 @@ def test_a_stride_more_of_picture_is_one_pixel_more_of_every_layer(net: str, ref
 
 
 @pytest.mark.parametrize(
-    ("net", "asked", "told"),
+    ("net", "asked", "suggested"),
     [
         ("v3", "mixd0", "mixed0"),
         ("v3", "Mixed_1", "mixed1"),
@@ -157,17 +159,17 @@ def test_a_stride_more_of_picture_is_one_pixel_more_of_every_layer(net: str, ref
         ("tiny", "hihg", "high"),
     ],
 )
-def test_an_unknown_layers_error_names_the_near_ones(
-    net: str, asked: str, told: str, reference: ReferenceModel
+def test_an_unknown_layer_is_refused_with_similar_names(
+    net: str, asked: str, suggested: str, reference: LoadReference
 ) -> None:
     with pytest.raises(UnknownLayerError) as error:
         fold(reference(net).model).cut((asked,))
     assert asked in str(error.value)
-    assert told in str(error.value).replace(asked, "")
+    assert suggested in str(error.value).replace(asked, "")
 
 
-def test_an_unknown_layer_near_to_none_says_so(reference: ReferenceModel) -> None:
-    with pytest.raises(UnknownLayerError, match="no name is near"):
+def test_an_unknown_layer_without_similar_names_is_refused(reference: LoadReference) -> None:
+    with pytest.raises(UnknownLayerError, match="no name is similar"):
         fold(reference("tiny").model).cut(("§",))
 
 
@@ -183,18 +185,18 @@ def test_an_unknown_layer_near_to_none_says_so(reference: ReferenceModel) -> Non
         ("tiny", "high_conv2", "high_sum"),
     ],
 )
-def test_a_folded_layer_is_refused_with_the_one_behind_it(
-    net: str, asked: str, behind: str, reference: ReferenceModel
+def test_a_folded_layer_is_refused_with_the_activation_behind_it(
+    net: str, asked: str, behind: str, reference: LoadReference
 ) -> None:
     with pytest.raises(UnknownLayerError, match=rf"^{asked} is folded .* {behind}\b"):
         fold(reference(net).model).cut((asked,))
 
 
-def test_a_convolution_with_its_own_relu_is_on_offer(reference: ReferenceModel) -> None:
+def test_a_convolution_with_its_own_relu_is_available(reference: LoadReference) -> None:
     assert "high_conv1" in fold(reference("tiny").model).layers
 
 
-def test_a_folded_layer_with_nothing_behind_it_is_refused_all_the_same() -> None:
+def test_a_folded_layer_with_nothing_behind_it_is_refused() -> None:
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(2, 1, name="last")(keras.layers.ReLU()(image)))
     with pytest.raises(UnknownLayerError, match=r"^last is folded"):
@@ -238,7 +240,7 @@ def test_a_layer_that_cannot_be_exported_is_refused_by_name(kind: str) -> None:
         fold(keras.Model(image, UNSUPPORTED[kind](image)))
 
 
-def test_a_normalization_whose_convolution_others_read_too_is_refused() -> None:
+def test_a_normalization_is_refused_if_others_read_its_convolution() -> None:
     image = keras.Input((None, None, 3))
     x = LA.Conv2D(4, 3)(image)
     model = keras.Model(image, LA.Concatenate()([LA.BatchNormalization(name="culprit")(x), LA.ReLU()(x)]))
@@ -247,35 +249,33 @@ def test_a_normalization_whose_convolution_others_read_too_is_refused() -> None:
 
 
 @pytest.mark.parametrize("net", ["tiny", "v3"])
-def test_names_are_those_of_a_fresh_session(net: str, reference: ReferenceModel, tiny_backbone: Backbone) -> None:
+def test_layers_have_the_names_of_a_fresh_session(net: str, reference: LoadReference, tiny_backbone: Backbone) -> None:
     backbone = tiny_backbone if net == "tiny" else find_backbone(net)
-    keras.layers.Conv2D(1, 1)(keras.Input((8, 8, 3)))  # takes the name conv2d in this session
+    keras.layers.Conv2D(1, 1)(keras.Input((8, 8, 3)))  # uses up the name conv2d in this session
     names = [layer.name for layer in build(backbone).layers]
     assert names == [layer.name for layer in reference(net).model.layers]
     assert {"conv2d", "conv2d_1", "activation"} <= set(names)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.name)
-def test_every_layer_set_of_the_table_is_on_offer(backbone: Backbone, reference: ReferenceModel) -> None:
-    on_offer = fold(reference(backbone.name).model).layers
+def test_every_layer_set_of_the_table_is_available(backbone: Backbone, reference: LoadReference) -> None:
+    available = fold(reference(backbone.name).model).layers
     assert backbone.default_set in backbone.layer_sets
     for members in backbone.layer_sets.values():
-        assert set(members) <= set(on_offer)
+        assert set(members) <= set(available)
 
 
-def test_the_offers_are_the_layers_with_all_weights_up_to_there(
-    tiny_backbone: Backbone, reference: ReferenceModel
-) -> None:
+def test_layers_are_listed_with_all_weights_up_to_them(tiny_backbone: Backbone, reference: LoadReference) -> None:
     found = list_layers(tiny_backbone)
     model = reference("tiny").model
-    assert [offer.layer.name for offer in found] == list(fold(model).layers)
-    assert [(o.layer.channels, o.layer.stride) for o in found if o.layer.name in LAYERS] == [(14, 2), (20, 4), (8, 8)]
-    for offer in found:
-        needed = [la for la in sub_model(model, offer.layer.name).layers if isinstance(la, LA.Conv2D)]
-        assert offer.parameters == sum(int(np.prod(la.kernel.shape)) + la.filters for la in needed)
+    assert [info.layer.name for info in found] == list(fold(model).layers)
+    assert [(i.layer.channels, i.layer.stride) for i in found if i.layer.name in LAYERS] == [(14, 2), (20, 4), (8, 8)]
+    for info in found:
+        needed = [la for la in sub_model(model, info.layer.name).layers if isinstance(la, LA.Conv2D)]
+        assert info.parameters == sum(int(np.prod(la.kernel.shape)) + la.filters for la in needed)
 
 
-def test_another_backbone_is_one_new_row(tiny_backbone: Backbone) -> None:
+def test_another_backbone_needs_only_a_new_row_in_the_table(tiny_backbone: Backbone) -> None:
     row = replace(tiny_backbone, name="vgg16", aliases=(), title="VGG-16", builder="keras.applications:VGG16")
     _, metadata = make_bundle(ExportRequest(row, ("block1_conv2", "block2_pool"), weights="random"))
     assert [(layer.name, layer.channels, layer.stride) for layer in metadata.layers] == [

@@ -1,5 +1,7 @@
-"""The runtime's `tutorial` steps against TensorFlow's loop on the stock Keras model: both real backbones with random
-weights, and one with the built-in ImageNet weights."""
+"""The runtime's preset `tutorial` against the loop of TensorFlow's tutorial on the stock Keras model.
+
+Both real backbones are compared with random weights, and Inception-v3 with the built-in ImageNet weights as well.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +25,18 @@ CASES = [
     ("v3", ("mixed0", "mixed1", "mixed2"), "builtin"),
 ]
 STEPS, EARLY = 100, 10
-# Each layer's loss at every step, and the picture after few: rounding alone drives the pictures apart later, while the
-# losses, which are means, stay together the better the more pixels there are.
-LOSS_ERROR = 0.005
-PSNR = 45.0
+# Tolerances for each layer's loss at every step (relative), and for the picture after a few steps (dB). Later, rounding
+# alone makes the pictures diverge. The losses are means and agree the better the more pixels there are.
+MAX_LOSS_ERROR = 0.005
+MIN_PSNR = 45.0
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A bundle, those of its layers that are climbed, and the losses and gradient of the Keras model that it came
-    from."""
+    """A bundle, the layers that are dreamed, and a function for the losses and the gradient of its Keras model.
+
+    `evaluate` takes an image [1, height, width, 3] and returns losses [layers] and the gradient of their sum.
+    """
 
     bundle: Bundle
     layers: tuple[str, ...]
@@ -41,7 +45,7 @@ class Pair:
 
 @pytest.fixture(scope="session", params=CASES, ids=[f"{model}-{weights}" for model, _, weights in CASES])
 def pair(request: pytest.FixtureRequest) -> Pair:
-    """A real backbone, as a bundle and as it is."""
+    """A real backbone as a bundle and as a Keras model."""
     import keras
 
     from onnxdream.export.bundle import ExportRequest, make_bundle
@@ -67,7 +71,10 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
 
 def tutorial_loop(pair: Pair, picture: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Losses [STEPS + 1, layers] and the pictures [STEPS + 1, height, width, 3] of TensorFlow's tutorial."""
+    """Runs the loop of TensorFlow's tutorial on a picture [height, width, 3].
+
+    Returns losses [STEPS + 1, layers] and pictures [STEPS + 1, height, width, 3] from 0 to 255.
+    """
     image = tf.constant(picture[None] / 127.5 - 1, tf.float32)
     losses, pictures = [], []
     for _ in range(STEPS + 1):
@@ -79,29 +86,30 @@ def tutorial_loop(pair: Pair, picture: NDArray[np.uint8]) -> tuple[NDArray[Any],
 
 
 def psnr(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """The peak signal-to-noise ratio of two pictures from 0 to 255, in dB."""
     error = np.mean((one.astype(np.float64) - other) ** 2)
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
-def test_a_dream_is_tensorflow_s_dream(pair: Pair) -> None:
-    # With trained weights the ascent is more chaotic: TensorFlow's own loop, started a ten-thousandth of a level away,
-    # is then as far from itself as the dream is from it. More pixels hold the means together.
+def test_a_dream_equals_the_dream_of_tensorflow_s_tutorial(pair: Pair) -> None:
+    # With trained weights the ascent is more chaotic: if TensorFlow's own loop starts a ten-thousandth of a level away,
+    # its results differ as much from each other as the dream's do from them. More pixels make the means agree better.
     picture = noise(256, 384, seed=1) if pair.bundle.is_built_in else noise(192, 256, seed=1)
     losses, pictures = tutorial_loop(pair, picture)
-    dreamt: list[NDArray[Any]] = []
+    dreamed_pictures: list[NDArray[Any]] = []
 
     def on_step(step: Step) -> None:
-        dreamt.append(step.fetch_picture())
+        dreamed_pictures.append(step.fetch_picture())
 
-    climbed = dict.fromkeys(pair.layers, 1.0)
-    settings = preset("tutorial", steps=STEPS, layer_weights=climbed, execution=Execution("cpu"))
+    layer_weights = dict.fromkeys(pair.layers, 1.0)
+    settings = preset("tutorial", steps=STEPS, layer_weights=layer_weights, execution=Execution("cpu"))
     dreamed = dream(picture, pair.bundle, settings, on_step)
     found = dreamed.losses[:, [pair.bundle.metadata.layer_names.index(layer) for layer in pair.layers]]
     assert found.shape == losses.shape == (STEPS + 1, len(pair.layers))
     errors = np.abs(found - losses) / np.abs(losses)
-    assert errors.max() <= LOSS_ERROR, errors.max(axis=1)
-    assert psnr(dreamt[0], pictures[0]) == float("inf")
-    assert psnr(dreamt[1], pictures[1]) >= 60
-    assert psnr(dreamt[EARLY], pictures[EARLY]) >= PSNR
-    assert psnr(dreamt[EARLY], pictures[0]) < 40  # ten steps change the picture by far more than they differ
+    assert errors.max() <= MAX_LOSS_ERROR, errors.max(axis=1)
+    assert psnr(dreamed_pictures[0], pictures[0]) == float("inf")
+    assert psnr(dreamed_pictures[1], pictures[1]) >= 60
+    assert psnr(dreamed_pictures[EARLY], pictures[EARLY]) >= MIN_PSNR
+    assert psnr(dreamed_pictures[EARLY], pictures[0]) < 40  # ten steps change the picture by far more than they differ
     assert losses[-1].sum() > 2 * losses[0].sum()

@@ -1,4 +1,4 @@
-"""Bundles of fp16 and mixed: what computes in which type, slopes that fit it, and what the export refuses."""
+"""Bundles in fp16 and mixed: the types of the operators, the loss scale, and what the export refuses."""
 # ruff: noqa: E402
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from numpy.typing import NDArray
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
@@ -29,43 +28,49 @@ from onnxdream.export.rounding import emulate_fp16
 from onnxdream.export.verification import ALL_LAYERS
 from onnxdream.export.weights import load
 from onnxdream.models import contract
+from onnxdream.models.arrays import Floats
 from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.bundle.onnx_file import read_model_file
 
-Array = NDArray[np.float32]
 HALVES = ("fp16", "mixed")
 every_half = pytest.mark.parametrize("precision", HALVES)
 RANDOM = ExportRequest(TINY, LAYERS, weights="random")
-# What makes or moves activations and gradients; the rest is shapes, losses and slopes.
-BODY = {"Conv", "ConvTranspose", "Relu", "MaxPool", "AveragePool", "Where", "Greater", "Equal"}
+# Operators that compute activations and gradients; the others compute shapes, losses and output gradients.
+NETWORK_OPERATORS = {"Conv", "ConvTranspose", "Relu", "MaxPool", "AveragePool", "Where", "Greater", "Equal"}
 
 
 @pytest.fixture(scope="module")
-def made() -> Callable[[str], bytes]:
+def bundle_in() -> Callable[[str], bytes]:
+    """Returns the tiny bundle in a precision."""
     return cache(lambda precision: make_bundle(replace(RANDOM, precision=precision))[0])
 
 
 @pytest.fixture(scope="module")
-def session(made: Callable[[str], bytes]) -> Callable[[str], ort.InferenceSession]:
-    """A tiny bundle as a GPU computes it: in fp16 or mixed, with roundings that the CPU provider leaves out."""
+def session(bundle_in: Callable[[str], bytes]) -> Callable[[str], ort.InferenceSession]:
+    """The tiny bundle in a precision, rounding in fp16 and mixed as a GPU does and the CPU provider does not."""
 
     @cache
-    def opened(precision: str) -> ort.InferenceSession:
-        model = onnx.load_from_string(made(precision))
-        return opened_model(model if precision == "fp32" else emulate_fp16(model))
+    def session_in(precision: str) -> ort.InferenceSession:
+        model = onnx.load_from_string(bundle_in(precision))
+        return open_session(model if precision == "fp32" else emulate_fp16(model))
 
-    return opened
+    return session_in
 
 
-def opened_model(model: onnx.ModelProto) -> ort.InferenceSession:
+def open_session(model: onnx.ModelProto) -> ort.InferenceSession:
+    """Opens a model on the CPU."""
     return ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
-def noise(height: int, width: int, seed: int = 0) -> Array:
+def noise(height: int, width: int, seed: int = 0) -> Floats:
+    """Uniform noise from -1 to 1, [1, 3, height, width]."""
     return np.random.default_rng(seed).uniform(-1, 1, (1, 3, height, width)).astype(np.float32)
 
 
-def gradient_of(session: ort.InferenceSession, image: Array, weights: object, channels: Array | None = None) -> Array:
+def gradient_of(
+    session: ort.InferenceSession, image: Floats, weights: object, channels: Floats | None = None
+) -> Floats:
+    """Computes the gradient of images, NCHW; `weights` are those of the layers, `channels` those of the channels."""
     feed = {contract.IMAGE: image, contract.LAYER_WEIGHTS: np.array(weights, np.float32)}
     if channels is not None:
         feed[contract.CHANNEL_WEIGHTS] = channels
@@ -73,14 +78,15 @@ def gradient_of(session: ort.InferenceSession, image: Array, weights: object, ch
     return gradient
 
 
-def cosine(a: Array, b: Array) -> float:
+def cosine(a: Floats, b: Floats) -> float:
+    """The cosine similarity of two arrays of one shape, of any magnitude."""
     x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
     x, y = x / np.abs(x).max(), y / np.abs(y).max()
     return float(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)))
 
 
 def types_of(bundle: bytes) -> dict[str, set[int]]:
-    """The operators of a bundle -> the types of float that they put out or, where that is no float, take in."""
+    """Returns operator -> the types of its outputs or, for comparisons, of its inputs."""
     graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(bundle), strict_mode=True).graph
     types = {t.name: t.data_type for t in graph.initializer}
     types |= {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input, *graph.output)}
@@ -91,31 +97,33 @@ def types_of(bundle: bytes) -> dict[str, set[int]]:
     return found
 
 
-def test_in_fp16_only_the_contract_the_losses_and_their_slopes_are_float32(made: Callable[[str], bytes]) -> None:
-    types = types_of(made("fp16"))
-    for kind in BODY:
+def test_in_fp16_only_the_contract_the_losses_and_output_gradients_are_float32(
+    bundle_in: Callable[[str], bytes],
+) -> None:
+    types = types_of(bundle_in("fp16"))
+    for kind in NETWORK_OPERATORS:
         assert types[kind] == {TensorProto.FLOAT16}, kind
     for kind in ("ReduceMean", "ReduceSum", "ReduceMax"):
         assert types[kind] == {TensorProto.FLOAT}, kind
 
 
-def test_in_mixed_the_convolutions_are_float16_and_nothing_else_is(made: Callable[[str], bytes]) -> None:
-    types = types_of(made("mixed"))
+def test_in_mixed_the_convolutions_are_float16_and_nothing_else_is(bundle_in: Callable[[str], bytes]) -> None:
+    types = types_of(bundle_in("mixed"))
     convolutions = {"Conv", "ConvTranspose", "DepthToSpace"}
     in_half = {kind for kind, found in types.items() if TensorProto.FLOAT16 in found}
-    # The others arrange kernels, which folds away at load, or what the image's convolution gives.
+    # The others rearrange kernels, which onnxruntime does once at load, or the output of the image's convolution.
     assert in_half == convolutions | {"Cast", "Pad", "Reshape", "Slice", "Transpose"}
     assert types["Conv"] == types["ConvTranspose"] == {TensorProto.FLOAT16}
-    for kind in BODY - convolutions:
+    for kind in NETWORK_OPERATORS - convolutions:
         assert types[kind] == {TensorProto.FLOAT}, kind
 
 
 @every_half
-def test_weights_are_stored_once_and_in_half(precision: str, made: Callable[[str], bytes]) -> None:
+def test_weights_are_stored_once_and_in_half(precision: str, bundle_in: Callable[[str], bytes]) -> None:
     full, half = (
         {
             t.name: t
-            for t in onnx.load_from_string(made(name)).graph.initializer
+            for t in onnx.load_from_string(bundle_in(name)).graph.initializer
             if t.name.endswith(("/kernel", "/bias"))
         }
         for name in ("fp32", precision)
@@ -128,7 +136,7 @@ def test_weights_are_stored_once_and_in_half(precision: str, made: Callable[[str
 
 
 @every_half
-def test_the_bundle_tells_its_precision_and_holds_the_portable_form_only(precision: str, home: Path) -> None:
+def test_the_bundle_states_its_precision_and_has_only_the_portable_form(precision: str, home: Path) -> None:
     path, metadata = export_bundle(replace(RANDOM, layers=("low", "mid"), objective="l2", precision=precision))
     assert path.name == f"tiny-paper-low-random-l2-{precision}.onnx"
     assert Bundle.load(path).precision == metadata.precision == precision
@@ -136,13 +144,13 @@ def test_the_bundle_tells_its_precision_and_holds_the_portable_form_only(precisi
 
 
 @every_half
-def test_the_checks_are_those_of_fp32_and_an_ascent(precision: str, made: Callable[[str], bytes]) -> None:
-    checks, full = (Bundle.load(made(name)).metadata.verification for name in (precision, "fp32"))
+def test_the_checks_equal_those_of_fp32_plus_an_ascent(precision: str, bundle_in: Callable[[str], bytes]) -> None:
+    checks, full = (Bundle.load(bundle_in(name)).metadata.verification for name in (precision, "fp32"))
     assert [(c.picture, c.climbed) for c in checks[:-1]] == [(c.picture, c.climbed) for c in full]
     ascent = checks[-1]
     assert (ascent.picture, ascent.climbed) == ("50 steps from noise 72x40", ALL_LAYERS)
     assert 0 < ascent.loss_error < 0.02
-    assert max(check.loss_error for check in checks) > 1e-5  # the rounding shows
+    assert max(check.loss_error for check in checks) > 1e-5  # rounding is visible
 
 
 WEIGHTS = {
@@ -158,7 +166,7 @@ WEIGHTS = {
 
 @every_half
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_the_gradient_holds_for_weights_of_any_size(
+def test_the_gradient_is_right_for_weights_of_any_size(
     precision: str, weights: str, session: Callable[[str], ort.InferenceSession]
 ) -> None:
     image = noise(45, 52)
@@ -170,9 +178,7 @@ def test_the_gradient_holds_for_weights_of_any_size(
 
 
 @every_half
-def test_without_weights_the_gradient_is_nothing(
-    precision: str, session: Callable[[str], ort.InferenceSession]
-) -> None:
+def test_with_zero_weights_the_gradient_is_zero(precision: str, session: Callable[[str], ort.InferenceSession]) -> None:
     np.testing.assert_array_equal(gradient_of(session(precision), noise(30, 30), (0, 0, 0)), 0)
 
 
@@ -183,14 +189,14 @@ def test_one_channel_of_a_large_picture_is_not_flushed_to_zero(
     image, channels = noise(1100, 1400), np.zeros(42, np.float32)
     channels[3] = -0.01
     expected = gradient_of(session("fp32"), image, (1, 0, 0), channels)
-    assert np.abs(expected).max() < 2**-24  # nothing, to float16
+    assert np.abs(expected).max() < 2**-24  # float16 would flush it to zero
     assert cosine(gradient_of(session(precision), image, (1, 0, 0), channels), expected) > 0.99
 
 
 @every_half
-def test_each_picture_of_a_batch_has_a_scale_of_its_own(precision: str) -> None:
+def test_each_picture_in_a_batch_has_its_own_loss_scale(precision: str) -> None:
     model = convert(fold(build(TINY)).cut(LAYERS), LAYERS, "l2", 0, PRECISIONS[precision])["portable"]
-    session = opened_model(emulate_fp16(model))
+    session = open_session(emulate_fp16(model))
     faint, loud = noise(33, 41), noise(33, 41, seed=1)
     both = gradient_of(session, np.concatenate([faint * 1e-4, loud]), (1, 1, 1))
     alone = gradient_of(session, faint * 1e-4, (1, 1, 1))
@@ -198,27 +204,27 @@ def test_each_picture_of_a_batch_has_a_scale_of_its_own(precision: str) -> None:
 
 
 @every_half
-def test_of_equal_maxima_the_first_takes_it_all(precision: str) -> None:
-    """Values close together, which float16 makes equal by the dozen: nothing is lost, and nothing counted twice."""
+def test_the_first_of_equal_maxima_gets_the_whole_gradient(precision: str) -> None:
+    """Float16 rounds many of these close values to the same number: no gradient is lost, and none is counted twice."""
     forward = Forward(
         (MaxPool("pool", ("image",), (3, 3), (2, 2), False), Concat("layer", ("pool",))), {"image": 3, "layer": 3}, {}
     )
     model = convert(forward, ("layer",), "mean", 0, PRECISIONS[precision])["portable"]
     image = 1 + 1e-3 * noise(17, 21)
-    found = gradient_of(opened_model(emulate_fp16(model)), image, (1,))
-    seen = image.astype(np.float16) if precision == "fp16" else image
+    found = gradient_of(open_session(emulate_fp16(model)), image, (1,))
+    rounded = image.astype(np.float16) if precision == "fp16" else image
     expected, count = np.zeros_like(image), 3 * 8 * 10
     for channel, row, column in np.ndindex(3, 8, 10):
-        window = seen[0, channel, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+        window = rounded[0, channel, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
         down, right = divmod(int(np.argmax(window)), 3)
         expected[0, channel, 2 * row + down, 2 * column + right] += 1 / count
     if precision == "fp16":
-        assert len(np.unique(seen)) < 5
+        assert len(np.unique(rounded)) < 5
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-9)
 
 
-def test_the_rounded_graph_overflows_where_the_cpu_does_not() -> None:
-    """Why it is there: onnxruntime's CPU provider computes a float16 graph in float32."""
+def test_the_emulation_overflows_where_the_cpu_provider_does_not() -> None:
+    """The reason for the emulation: onnxruntime's CPU provider computes a float16 graph in float32."""
     kernels = [np.full((1, 1, 1, 1), value, np.float16) for value in (1000, 1000, 0.001)]
     names = ["half", "first", "second", "third"]
     model = onnx.helper.make_model(
@@ -236,17 +242,17 @@ def test_the_rounded_graph_overflows_where_the_cpu_does_not() -> None:
         opset_imports=[onnx.helper.make_opsetid("", 17)],
         ir_version=8,
     )
-    (loss,) = opened_model(emulate_fp16(model)).run(None, {"image": np.ones((1, 1, 1, 1), np.float32)})
+    (loss,) = open_session(emulate_fp16(model)).run(None, {"image": np.ones((1, 1, 1, 1), np.float32)})
     assert np.isinf(loss).all()
-    (ours,) = opened_model(model).run(None, {"image": np.ones((1, 1, 1, 1), np.float32)})
-    assert np.isfinite(ours).all()
+    (on_cpu,) = open_session(model).run(None, {"image": np.ones((1, 1, 1, 1), np.float32)})
+    assert np.isfinite(on_cpu).all()
 
 
 @every_half
-def test_a_net_that_float16_cannot_hold_is_refused_and_nothing_written(precision: str, tmp_path: Path) -> None:
+def test_a_network_that_overflows_float16_is_refused_and_nothing_is_written(precision: str, tmp_path: Path) -> None:
     model = load(TINY, "random", 0).model
     kernels = [weight for weight in model.weights if weight.name == "kernel"]
-    kernels[0].assign(kernels[0] * 3e4)  # what it puts out overflows float16; the next brings it back
+    kernels[0].assign(kernels[0] * 3e4)  # its output overflows float16; the next kernel reverts the scale
     kernels[1].assign(kernels[1] / 3e4)
     model.save(tmp_path / "loud.keras")
     request = replace(RANDOM, layers=("low",), weights=str(tmp_path / "loud.keras"))
@@ -258,10 +264,10 @@ def test_a_net_that_float16_cannot_hold_is_refused_and_nothing_written(precision
     assert not list(output.parent.iterdir())
 
 
-def test_an_ascent_that_goes_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ascent_with_another_loss_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from onnxdream.export import verification
 
-    right = verification._climbed
+    right = verification._loss_and_gradient
     monkeypatch.setattr(verification, "_loss_and_gradient", lambda *given: (right(*given)[0], -right(*given)[1]))
     with pytest.raises(VerificationError, match="50 steps from noise 60x28, all layers"):
         make_bundle(replace(RANDOM, layers=("low",), precision="fp16"))

@@ -1,4 +1,4 @@
-"""The rewritten forward graph: the same values, under the same names, from operators in another order."""
+"""The rewritten forward graph computes the same values under the same names, with operators in another order."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from onnxdream.export.rewriting import rewritten
 
 
 def convolution(name: str, x: str, window: int = 1) -> Convolution:
+    """A convolution of ones from 3 to 3 channels with SAME padding."""
     kernel = np.ones((window, window, 3, 3), np.float32)
     return Convolution(name, (x,), (window, window), (1, 1), True, kernel, np.zeros(3, np.float32), Origin(name))
 
@@ -33,36 +34,37 @@ AVERAGED = (
 
 
 def order(forward: Forward) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The type, name and inputs of each operator."""
     return [(type(op).__name__, op.name, op.inputs) for op in forward.operators]
 
 
-def test_a_relu_goes_behind_the_maximum_that_reads_it() -> None:
+def test_a_relu_moves_behind_the_max_pooling_that_reads_it() -> None:
     assert order(rewritten(graph(*POOLED), ()))[1:3] == [
         ("MaxPool", "pool_first", ("conv",)),
         ("Relu", "pool", ("pool_first",)),
     ]
 
 
-def test_a_1x1_convolution_goes_before_the_mean_that_it_reads() -> None:
+def test_a_1x1_convolution_moves_before_the_average_pooling_that_it_reads() -> None:
     assert order(rewritten(graph(*AVERAGED), ()))[1:3] == [
         ("Convolution", "conv_first", ("relu",)),
         ("AveragePool", "conv", ("conv_first",)),
     ]
 
 
-def test_a_layer_that_is_asked_for_stays() -> None:
+def test_a_requested_layer_stays() -> None:
     assert order(rewritten(graph(*POOLED), ("relu",))) == order(graph(*POOLED))
     assert order(rewritten(graph(*AVERAGED), ("mean",))) == order(graph(*AVERAGED))
     assert rewritten(graph(*POOLED), ("pool",)).operators[2].name == "pool"
 
 
-def test_what_others_read_stays() -> None:
+def test_an_operator_that_others_read_stays() -> None:
     shared = graph(*POOLED, Concat("both", ("relu", "relu")))
     assert order(rewritten(shared, ())) == order(shared)
 
 
-def test_a_larger_convolution_stays_behind_the_mean() -> None:
-    """With SAME padding it sees zeros beyond the picture, which are no mean of anything."""
+def test_a_larger_convolution_stays_behind_the_average_pooling() -> None:
+    """With SAME padding it reads zeros outside the picture, which are not means of anything."""
     padded = graph(*AVERAGED[:2], convolution("conv", "mean", 3))
     assert order(rewritten(padded, ())) == order(padded)
 
@@ -71,10 +73,10 @@ BRANCHES = (Relu("left", ("a",)), Relu("right", ("b",)))
 JOINED = (convolution("a", IMAGE), convolution("b", IMAGE), *BRANCHES, Concat("block", ("left", "right")))
 
 
-def test_the_gradients_of_concatenated_relus_are_masked_at_once() -> None:
+def test_the_gradients_of_concatenated_relus_are_masked_together() -> None:
     found = rewritten(graph(*JOINED), ("block",))
     assert found.operators[2:4] == (Relu("left", ("a",), masks=False), Relu("right", ("b",), masks=False))
-    assert order(found)[4:] == [("Concat", "block_first", ("left", "right")), ("Mask", "block", ("block_first",))]
+    assert order(found)[4:] == [("Concat", "block_first", ("left", "right")), ("ReluMask", "block", ("block_first",))]
     assert found.channels["block_first"] == found.channels["block"]
 
 
@@ -89,7 +91,5 @@ def test_the_gradients_of_concatenated_relus_are_masked_at_once() -> None:
     ],
     ids=["a layer", "read elsewhere", "read twice", "no ReLU", "the image"],
 )
-def test_relus_that_are_not_the_concatenations_own_mask_themselves(
-    operators: tuple[Operator, ...], layers: tuple[str, ...]
-) -> None:
+def test_relus_that_others_need_keep_their_own_masks(operators: tuple[Operator, ...], layers: tuple[str, ...]) -> None:
     assert rewritten(graph(*operators), layers).operators == operators

@@ -1,4 +1,4 @@
-"""A wrong graph must not pass for a right one, and a right one must not fail by bad luck."""
+"""A wrong graph must fail the verification, and a right one must not fail by bad luck."""
 # ruff: noqa: E402
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tiny import LAYERS, TINY
 from onnxdream.export import verification
 from onnxdream.export.errors import VerificationError
 from onnxdream.export.verification import CHANNELS, MIXED_SIGNS, ReferenceModel, verify
-from onnxdream.export.weights import Loaded
+from onnxdream.export.weights import LoadedModel
 from onnxdream.models.contract import Check
 
 Change = Callable[[onnx.ModelProto], None]
@@ -26,15 +26,15 @@ SMALLEST = 19
 
 @pytest.fixture
 def graph(tiny_bundle: bytes) -> onnx.ModelProto:
-    """A right graph of the tiny net's three layers, to be spoiled."""
+    """A right graph of the tiny network's three layers, which a test may corrupt."""
     return onnx.load_from_string(tiny_bundle)
 
 
 @pytest.fixture
-def judge(reference: Callable[[str], Loaded]) -> Callable[..., tuple[Check, ...]]:
-    """Verifies a graph as one of the tiny net's mean activations."""
+def verify_tiny(reference: Callable[[str], LoadedModel]) -> Callable[..., tuple[Check, ...]]:
+    """Verifies a graph against the tiny network."""
 
-    def judge(
+    def verify_graph(
         graph: onnx.ModelProto,
         objective: str = "mean",
         layers: tuple[str, ...] = LAYERS,
@@ -43,19 +43,23 @@ def judge(reference: Callable[[str], Loaded]) -> Callable[..., tuple[Check, ...]
         forms, model = {"portable": graph.SerializeToString()}, reference("tiny").model
         return verify(forms, ReferenceModel(model, layers, objective), SMALLEST, TINY.input_range, on_check)
 
-    return judge
+    return verify_graph
 
 
 def change_weight(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Change:
-    def spoil(graph: onnx.ModelProto) -> None:
+    """Changes an initializer: a kernel, OIHW, or a bias, [O]."""
+
+    def corrupt(graph: onnx.ModelProto) -> None:
         (tensor,) = [t for t in graph.graph.initializer if t.name == name]
         array = numpy_helper.to_array(tensor).copy()
         tensor.CopyFrom(numpy_helper.from_array(change(array), name))
 
-    return spoil
+    return corrupt
 
 
 def one_element(factor: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Multiplies the largest element of an array by a factor."""
+
     def change(array: np.ndarray) -> np.ndarray:
         largest = np.unravel_index(np.argmax(np.abs(array)), array.shape)
         array[largest] *= factor
@@ -64,25 +68,25 @@ def one_element(factor: float) -> Callable[[np.ndarray], np.ndarray]:
     return change
 
 
-def first(graph: onnx.ModelProto, op_type: str) -> onnx.NodeProto:
+def first_node(graph: onnx.ModelProto, op_type: str) -> onnx.NodeProto:
     return next(node for node in graph.graph.node if node.op_type == op_type)
 
 
 def set_attribute(op_type: str, name: str, value: object) -> Change:
-    def spoil(graph: onnx.ModelProto) -> None:
-        node = first(graph, op_type)
+    def corrupt(graph: onnx.ModelProto) -> None:
+        node = first_node(graph, op_type)
         kept = [attribute for attribute in node.attribute if attribute.name != name]
         del node.attribute[:]
         node.attribute.extend([*kept, helper.make_attribute(name, value)])
 
-    return spoil
+    return corrupt
 
 
 def set_operator(op_type: str, other: str) -> Change:
-    def spoil(graph: onnx.ModelProto) -> None:
-        first(graph, op_type).op_type = other
+    def corrupt(graph: onnx.ModelProto) -> None:
+        first_node(graph, op_type).op_type = other
 
-    return spoil
+    return corrupt
 
 
 def constant(name: str, value: object, dtype: type) -> onnx.NodeProto:
@@ -113,7 +117,9 @@ def where_the_first_value_is(value: float) -> list[onnx.NodeProto]:
 
 
 def scale_gradient(factor: float, condition: list[onnx.NodeProto]) -> Change:
-    def spoil(graph: onnx.ModelProto) -> None:
+    """Multiplies the gradient by a factor if the nodes of the condition compute `chosen` as true."""
+
+    def corrupt(graph: onnx.ModelProto) -> None:
         (node,) = [n for n in graph.graph.node if "gradient" in n.output]
         node.output[list(node.output).index("gradient")] = "right_gradient"
         graph.graph.node.extend(
@@ -126,11 +132,11 @@ def scale_gradient(factor: float, condition: list[onnx.NodeProto]) -> Change:
             ]
         )
 
-    return spoil
+    return corrupt
 
 
-def give_twice(graph: onnx.ModelProto) -> None:
-    """What one pixel of a pooling's window took stays for the others."""
+def give_gradient_twice(graph: onnx.ModelProto) -> None:
+    """Passes a pooling's gradient on to further pixels of the window although one pixel has got it."""
     taken = {node.output[0] for node in graph.graph.node if node.op_type == "Where"}
     rest = next(node for node in graph.graph.node if node.op_type == "Sub" and node.input[1] in taken)
     rest.op_type = "Identity"
@@ -142,7 +148,7 @@ def swap_losses(graph: onnx.ModelProto) -> None:
     node.input[0], node.input[1] = node.input[1], node.input[0]
 
 
-SPOILT: dict[str, Change] = {
+CORRUPTIONS: dict[str, Change] = {
     "one weight of the first kernel": change_weight("conv2d/kernel", one_element(1.1)),
     "one weight of a deep kernel": change_weight("mid_conv/kernel", one_element(1.1)),
     "one bias": change_weight("mid_conv/bias", one_element(1.1)),
@@ -150,12 +156,12 @@ SPOILT: dict[str, Change] = {
     "two output channels swapped": change_weight("conv2d_1/kernel", lambda kernel: kernel[[1, 0, *range(2, 8)]]),
     "a kernel flipped": change_weight("conv2d_1/kernel", lambda kernel: kernel[:, :, ::-1, ::-1].copy()),
     "a weight that is not a number": change_weight("conv2d/kernel", one_element(float("nan"))),
-    "a ReLU's mask the wrong way round": set_operator("Greater", "Less"),
-    "a ReLU's mask with the zeros": set_operator("Greater", "GreaterOrEqual"),
-    "a maximum's gradient given out twice": give_twice,
-    "a mean's edges as its middle": set_attribute("AveragePool", "count_include_pad", 1),
-    "losses in another order": swap_losses,
-    "a gradient of the wrong sign": scale_gradient(-1, always()),
+    "an inverted ReLU mask": set_operator("Greater", "Less"),
+    "a ReLU mask that keeps zeros": set_operator("Greater", "GreaterOrEqual"),
+    "a max-pooling's gradient given twice": give_gradient_twice,
+    "an average pooling that counts padding": set_attribute("AveragePool", "count_include_pad", 1),
+    "swapped losses": swap_losses,
+    "a gradient with the wrong sign": scale_gradient(-1, always()),
     "a gradient twice as long": scale_gradient(2, always()),
     "a gradient 0.2 % too long": scale_gradient(1.002, always()),
     "a flat picture's gradient 2 % too long": scale_gradient(1.02, on_flat_pictures()),
@@ -164,11 +170,11 @@ SPOILT: dict[str, Change] = {
 
 
 def test_the_right_graph_passes_on_every_kind_of_picture(
-    graph: onnx.ModelProto, judge: Callable[..., tuple[Check, ...]]
+    graph: onnx.ModelProto, verify_tiny: Callable[..., tuple[Check, ...]]
 ) -> None:
-    heard: list[Check] = []
-    checks = judge(graph, on_check=heard.append)
-    assert tuple(heard) == checks
+    reported: list[Check] = []
+    checks = verify_tiny(graph, on_check=reported.append)
+    assert tuple(reported) == checks
     pictures = list(dict.fromkeys(check.picture for check in checks))
     assert len(pictures) == 6
     assert pictures[0] == "noise 19x19"
@@ -183,65 +189,73 @@ def test_the_right_graph_passes_on_every_kind_of_picture(
     assert max(check.loss_error for check in checks) < 1e-4
 
 
-@pytest.mark.parametrize("how", SPOILT)
-def test_a_spoilt_graph_is_refused(how: str, graph: onnx.ModelProto, judge: Callable[..., tuple[Check, ...]]) -> None:
-    SPOILT[how](graph)
+@pytest.mark.parametrize("how", CORRUPTIONS)
+def test_a_corrupted_graph_is_refused(
+    how: str, graph: onnx.ModelProto, verify_tiny: Callable[..., tuple[Check, ...]]
+) -> None:
+    CORRUPTIONS[how](graph)
     with pytest.raises(VerificationError, match=r"disagrees with TensorFlow on .*: loss error .* nothing is written"):
-        judge(graph)
+        verify_tiny(graph)
 
 
-def test_a_spoilt_form_beside_a_right_one_is_refused(
-    graph: onnx.ModelProto, reference: Callable[[str], Loaded]
+def test_a_corrupted_form_is_refused_even_if_another_is_right(
+    graph: onnx.ModelProto, reference: Callable[[str], LoadedModel]
 ) -> None:
     right = graph.SerializeToString()
-    give_twice(graph)
+    give_gradient_twice(graph)
     for forms in ({"portable": right, "other": graph.SerializeToString()}, {"portable": graph.SerializeToString()}):
         with pytest.raises(VerificationError, match="disagrees"):
             verify(forms, ReferenceModel(reference("tiny").model, LAYERS, "mean"), SMALLEST, TINY.input_range)
 
 
-def test_another_objectives_graph_is_refused(graph: onnx.ModelProto, judge: Callable[..., tuple[Check, ...]]) -> None:
+def test_a_graph_of_another_objective_is_refused(
+    graph: onnx.ModelProto, verify_tiny: Callable[..., tuple[Check, ...]]
+) -> None:
     with pytest.raises(VerificationError, match="disagrees"):
-        judge(graph, objective="l2")
+        verify_tiny(graph, objective="l2")
 
 
-def test_other_layers_of_as_many_are_refused(graph: onnx.ModelProto, judge: Callable[..., tuple[Check, ...]]) -> None:
+def test_the_same_number_of_other_layers_is_refused(
+    graph: onnx.ModelProto, verify_tiny: Callable[..., tuple[Check, ...]]
+) -> None:
     with pytest.raises(VerificationError, match="disagrees"):
-        judge(graph, layers=("low", "mid_mixed", "high"))
+        verify_tiny(graph, layers=("low", "mid_mixed", "high"))
 
 
 @pytest.mark.parametrize(("factor", "where"), [(1.0005, always), (1.005, on_flat_pictures)])
-def test_what_rounding_may_do_passes(
+def test_deviations_as_small_as_rounding_pass(
     factor: float,
     where: Callable[[], list[onnx.NodeProto]],
     graph: onnx.ModelProto,
-    judge: Callable[..., tuple[Check, ...]],
+    verify_tiny: Callable[..., tuple[Check, ...]],
 ) -> None:
-    """On a flat picture it may decide ties, which is why its bar is ten times as wide."""
+    """On flat pictures rounding may decide ties, so their tolerance is ten times as large."""
     scale_gradient(factor, where())(graph)
-    ratios = {round(check.norm_ratio, 4) for check in judge(graph)}
+    ratios = {round(check.norm_ratio, 4) for check in verify_tiny(graph)}
     assert round(factor, 4) in ratios
 
 
-def test_one_unlucky_picture_is_drawn_again(graph: onnx.ModelProto, judge: Callable[..., tuple[Check, ...]]) -> None:
-    """As where a pooling's two largest values are so close that rounding decides between them."""
-    unlucky = next(iter(verification._samples(SMALLEST, TINY.input_range))).draw()[0, 0, 0]
+def test_an_unlucky_picture_is_replaced_by_another(
+    graph: onnx.ModelProto, verify_tiny: Callable[..., tuple[Check, ...]]
+) -> None:
+    """Like a picture in which the two largest values of a pooling are so close that rounding decides between them."""
+    unlucky = next(iter(verification._test_pictures(SMALLEST, TINY.input_range))).draw()[0, 0, 0]
     scale_gradient(1.5, where_the_first_value_is(unlucky))(graph)
-    assert len(judge(graph)) == 30
+    assert len(verify_tiny(graph)) == 30
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "corrupt",
     [
         set_operator("Relu", "Rleu"),
         set_attribute("Conv", "kernel_shape", [9, 9]),
         lambda graph: graph.graph.node.pop(0),
     ],
 )
-def test_what_is_no_sound_onnx_is_refused(
-    spoil: Change, graph: onnx.ModelProto, judge: Callable[..., tuple[Check, ...]]
+def test_invalid_onnx_is_refused(
+    corrupt: Change, graph: onnx.ModelProto, verify_tiny: Callable[..., tuple[Check, ...]]
 ) -> None:
-    spoil(graph)
-    with pytest.raises(VerificationError, match="no sound ONNX") as error:
-        judge(graph)
+    corrupt(graph)
+    with pytest.raises(VerificationError, match="not valid ONNX") as error:
+        verify_tiny(graph)
     assert "\n" not in str(error.value)

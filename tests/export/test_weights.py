@@ -1,4 +1,4 @@
-"""Where weights come from, and what is said when they cannot be had."""
+"""The sources of weights, and the errors if they are not available."""
 # ruff: noqa: E402
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tiny import TINY, build
 
 from onnxdream.export.bundle import ExportRequest, make_bundle
 from onnxdream.export.errors import WeightsError
-from onnxdream.export.weights import Loaded, load
+from onnxdream.export.weights import LoadedModel, load
 from onnxdream.models.assembly import FOLDER
 from onnxdream.models.backbones import Backbone, find_backbone
 
@@ -32,17 +32,19 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*HDF5 file"),
 ]
 
-ReferenceModel = Callable[[str], Loaded]
+LoadReference = Callable[[str], LoadedModel]
 Arrays = dict[str, np.ndarray]
 
 
 def one_line(error: pytest.ExceptionInfo[WeightsError]) -> str:
+    """Returns the message of an error, which must be one line."""
     message = str(error.value)
     assert "\n" not in message
     return message
 
 
 def randomize(model: Any, seed: int = 7) -> None:
+    """Sets all weights to random values."""
     rng = np.random.default_rng(seed)
     model.set_weights([rng.uniform(0.1, 0.9, w.shape).astype(np.float32) for w in model.get_weights()])
 
@@ -54,14 +56,14 @@ def same_weights(a: Any, b: Any) -> bool:
 
 @pytest.fixture
 def trained() -> Any:
-    """A tiny model with weights that no seed of ours gives."""
+    """A tiny model with weights that no seed of onnxdream produces."""
     keras.utils.clear_session()
     model = build(include_top=False, weights=None, input_shape=(None, None, 3))
     randomize(model)
     return model
 
 
-def test_a_seed_gives_the_same_random_weights_again_and_another_seed_others(reference: ReferenceModel) -> None:
+def test_random_weights_depend_only_on_the_seed(reference: LoadReference) -> None:
     first, again, other = reference("tiny"), load(TINY, "random", 0), load(TINY, "random", 1)
     assert same_weights(first.model, again.model)
     assert first.weights == again.weights
@@ -71,7 +73,7 @@ def test_a_seed_gives_the_same_random_weights_again_and_another_seed_others(refe
     assert not any(np.array_equal(a, b) for a, b in pairs)
 
 
-def test_random_weights_keep_the_signal_alive_to_the_deepest_layer(reference: ReferenceModel) -> None:
+def test_random_weights_keep_activations_from_vanishing_in_the_deepest_layer(reference: LoadReference) -> None:
     model = reference("v3").model
     pictures = np.random.default_rng(0).uniform(-1, 1, (1, 96, 96, 3)).astype(np.float32)
     deepest = np.asarray(model(pictures, training=False))
@@ -87,7 +89,7 @@ def test_the_built_in_weights_fill_inception_v3s_first_convolutions() -> None:
     assert "Apache-2.0" in loaded.weights.licence
     file = np.load(path)
     names = ["conv2d", *(f"conv2d_{n}" for n in range(1, 50))]
-    assert loaded.blocks == {name: f"{number:02d}" for number, name in enumerate(names)}
+    assert loaded.block_of == {name: f"{number:02d}" for number, name in enumerate(names)}
     for number, name in enumerate(names):
         convolution = loaded.model.get_layer(name)
         (normalization,) = (node.operation for node in convolution._outbound_nodes)
@@ -97,13 +99,13 @@ def test_the_built_in_weights_fill_inception_v3s_first_convolutions() -> None:
 
 
 def test_layers_deeper_than_the_built_in_weights_are_refused() -> None:
-    words = "the built-in weights of Inception-v3 end with mixed5: choose layers up to there, or --weights imagenet"
-    with pytest.raises(WeightsError, match=words) as error:
+    message = "the built-in weights of Inception-v3 end with mixed5: choose layers up to there, or --weights imagenet"
+    with pytest.raises(WeightsError, match=message) as error:
         make_bundle(ExportRequest(find_backbone("v3"), ("mixed0", "mixed6"), weights="builtin"))
     one_line(error)
 
 
-def test_a_backbone_without_built_in_weights_says_so() -> None:
+def test_built_in_weights_of_a_backbone_without_any_are_refused() -> None:
     with pytest.raises(WeightsError, match="Tiny net has no built-in weights: choose --weights imagenet") as error:
         load(TINY, "builtin", 0)
     one_line(error)
@@ -111,17 +113,17 @@ def test_a_backbone_without_built_in_weights_says_so() -> None:
 
 @pytest.fixture
 def first_block() -> Arrays:
-    """The npz entries of the tiny net's first convolution and the normalization behind it."""
+    """The npz entries of the tiny network's first convolution and the normalization behind it: float32 by key."""
     rng = np.random.default_rng(4)
     shapes = {"kernel": (3, 3, 3, 6), "beta": (6,), "mean": (6,), "variance": (6,)}
     return {f"00/{part}": rng.uniform(0.1, 1, shape).astype(np.float32) for part, shape in shapes.items()}
 
 
-def test_an_npz_of_ones_own_fills_the_convolutions_it_holds(first_block: Arrays, tmp_path: Path) -> None:
+def test_a_users_npz_fills_the_convolutions_that_it_holds(first_block: Arrays, tmp_path: Path) -> None:
     path = tmp_path / "own.npz"
     np.savez(path, **first_block)
     loaded = load(TINY, str(path), 0)
-    assert loaded.blocks == {"conv2d": "00"}
+    assert loaded.block_of == {"conv2d": "00"}
     assert loaded.weights.source == "own.npz"
     assert loaded.weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     np.testing.assert_array_equal(loaded.model.get_layer("conv2d").get_weights()[0], first_block["00/kernel"])
@@ -142,10 +144,10 @@ WRONG_NPZ: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
     "wide kernel": (lambda b: {**b, "00/kernel": np.ones((5, 5, 3, 6), np.float32)}, "do not fit: conv2d"),
     "short mean": (lambda b: {**b, "00/mean": np.ones(5, np.float32)}, "do not fit: batch_normalization"),
     "scalar": (lambda b: {**b, "00/beta": np.float32(1)}, "do not fit: batch_normalization"),
-    "words": (lambda b: {**b, "00/beta": np.array(["six"] * 6)}, "cannot be read"),
+    "text": (lambda b: {**b, "00/beta": np.array(["six"] * 6)}, "cannot be read"),
     "objects": (lambda b: {**b, "00/beta": np.array([None] * 6)}, "cannot be read"),
     "too many": (lambda b: {**b, **{f"{n:02d}/kernel": b["00/kernel"] for n in range(99)}}, "hold 99 kernels"),
-    # the second normalization of the tiny net has a gamma, of which the file knows nothing
+    # the second normalization of the tiny network has a gamma, which the file lacks
     "no gamma": (
         lambda b: {
             **b,
@@ -159,15 +161,15 @@ WRONG_NPZ: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
 
 @pytest.mark.parametrize("kind", WRONG_NPZ)
 def test_an_npz_that_does_not_fit_is_refused(kind: str, first_block: Arrays, tmp_path: Path) -> None:
-    change, said = WRONG_NPZ[kind]
+    change, message = WRONG_NPZ[kind]
     path = tmp_path / "own.npz"
     np.savez(path, **change(first_block))
-    with pytest.raises(WeightsError, match=said) as error:
+    with pytest.raises(WeightsError, match=message) as error:
         load(TINY, str(path), 0)
     assert "own.npz" in one_line(error)
 
 
-@pytest.mark.parametrize("kind", ["empty", "text", "cut", "flipped", "an npy"])
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "flipped", "an npy"])
 def test_a_broken_npz_is_refused(kind: str, first_block: Arrays, tmp_path: Path) -> None:
     path = tmp_path / "own.npz"
     np.savez_compressed(path, **first_block)
@@ -177,14 +179,14 @@ def test_a_broken_npz_is_refused(kind: str, first_block: Arrays, tmp_path: Path)
             np.save(file, first_block["00/kernel"])
     else:
         flipped = whole[:90] + bytes(b ^ 0xFF for b in whole[90:150]) + whole[150:]
-        path.write_bytes({"empty": b"", "text": b"weights\n", "cut": whole[:-40], "flipped": flipped}[kind])
+        path.write_bytes({"empty": b"", "text": b"weights\n", "truncated": whole[:-40], "flipped": flipped}[kind])
     with pytest.raises(WeightsError, match=r"own\.npz cannot be read") as error:
         load(TINY, str(path), 0)
     one_line(error)
 
 
 def save_legacy_weights(model: Any, path: Path) -> None:
-    """Weights alone in Keras 2's layout, as the ImageNet files have it."""
+    """Saves only the weights, in Keras 2's layout, as the ImageNet files have it."""
     h5py = pytest.importorskip("h5py")
     with h5py.File(path, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
@@ -199,28 +201,29 @@ SAVED: dict[str, Callable[[Any, Path], None]] = {
 
 
 @pytest.mark.parametrize("name", SAVED)
-def test_weights_saved_by_keras_come_back(name: str, trained: Any, tmp_path: Path) -> None:
+def test_weights_saved_by_keras_are_loaded(name: str, trained: Any, tmp_path: Path) -> None:
     SAVED[name](trained, tmp_path / name)
     loaded = load(TINY, str(tmp_path / name), 0)
     assert same_weights(loaded.model, trained)
-    assert loaded.blocks is None
+    assert loaded.block_of is None
     assert loaded.weights.source == name
     assert loaded.weights.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
 
 
 def nested(base: Any) -> Any:
-    """The backbone as a layer of a model of one's own, behind an augmentation and before a head."""
+    """A model with the backbone as a layer, behind an augmentation and before a head."""
     image = keras.Input((64, 64, 3))
     x = base(keras.layers.RandomFlip()(image), training=False)
     return keras.Model(image, keras.layers.Dense(4)(keras.layers.GlobalMaxPooling2D()(x)))
 
 
 def headed(base: Any) -> Any:
+    """A model of the backbone's layers and a head."""
     return keras.Model(base.input, keras.layers.Dense(4)(keras.layers.Flatten()(base.output)))
 
 
 @pytest.mark.parametrize("custom", [nested, headed])
-def test_a_saved_model_with_a_head_of_its_own_serves(custom: Callable[[Any], Any], tmp_path: Path) -> None:
+def test_a_saved_model_with_a_custom_head_is_accepted(custom: Callable[[Any], Any], tmp_path: Path) -> None:
     keras.utils.clear_session()
     base = build(include_top=False, weights=None, input_shape=(64, 64, 3))
     randomize(base)
@@ -232,7 +235,8 @@ def test_a_saved_model_with_a_head_of_its_own_serves(custom: Callable[[Any], Any
     assert len(bundle) > 1000
 
 
-def other_net(path: Path) -> None:
+def save_other_network(path: Path) -> None:
+    """Saves a network of two convolutions."""
     image = keras.Input((32, 32, 3))
     model = keras.Model(image, keras.layers.Conv2D(4, 3)(keras.layers.Conv2D(5, 3)(image)))
     if path.name.endswith(".weights.h5"):
@@ -251,8 +255,8 @@ def test_weights_of_half_the_network_are_refused(name: str, trained: Any, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["other.weights.h5", "other.h5", "other.keras"])
-def test_another_networks_weights_are_refused(name: str, tmp_path: Path) -> None:
-    other_net(tmp_path / name)
+def test_weights_of_another_network_are_refused(name: str, tmp_path: Path) -> None:
+    save_other_network(tmp_path / name)
     with pytest.raises(WeightsError) as error:
         load(TINY, str(tmp_path / name), 0)
     message = one_line(error)
@@ -260,10 +264,10 @@ def test_another_networks_weights_are_refused(name: str, tmp_path: Path) -> None
     assert "backbone" in message or "fit Tiny net" in message
 
 
-def test_a_saved_model_of_other_widths_is_refused(trained: Any, tmp_path: Path) -> None:
+def test_a_saved_model_with_other_numbers_of_channels_is_refused(trained: Any, tmp_path: Path) -> None:
     image = keras.Input((64, 64, 3))
     x = image
-    for layer in trained.layers:  # as many convolutions and normalizations, of other shapes
+    for layer in trained.layers:  # the same number of convolutions and normalizations, with other shapes
         if isinstance(layer, keras.layers.Conv2D):
             x = keras.layers.Conv2D(2, 1)(x)
         elif isinstance(layer, keras.layers.BatchNormalization):
@@ -283,15 +287,17 @@ def test_a_broken_keras_file_is_refused(name: str, content: bytes, tmp_path: Pat
     one_line(error)
 
 
-def test_weights_that_are_no_file_are_refused(tmp_path: Path) -> None:
+def test_weights_that_are_not_a_file_are_refused(tmp_path: Path) -> None:
     for name in (str(tmp_path / "none.h5"), str(tmp_path), "imagnet"):
         with pytest.raises(WeightsError, match=r"no such file; choose auto, imagenet, builtin, random or a path"):
             load(TINY, name, 0)
 
 
-def test_weights_of_an_unknown_suffix_are_refused(tmp_path: Path) -> None:
+def test_weights_with_an_unknown_suffix_are_refused(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(b"torch")
-    with pytest.raises(WeightsError, match=r"weights\.pt end in '\.pt': \.weights\.h5, \.h5, \.keras and \.npz"):
+    with pytest.raises(
+        WeightsError, match=r"weights\.pt end in '\.pt': choose a \.weights\.h5, \.h5, \.keras or \.npz file"
+    ):
         load(TINY, str(tmp_path / "weights.pt"), 0)
 
 
@@ -329,58 +335,60 @@ for layers in sys.argv[2:]:
 
 
 def fetch(backbone: str, keras_home: Path) -> str:
-    """What a fresh process says that asks Keras for ImageNet weights, with no way to the network; its last line."""
+    """Loads ImageNet weights in a new process without a network; returns the last line of its output."""
     return offline(FETCH, keras_home, backbone)[-1]
 
 
-def offline(script: str, keras_home: Path, *words: str) -> list[str]:
-    """The lines of a script in a fresh process that has no way to the network."""
+def offline(script: str, keras_home: Path, *arguments: str) -> list[str]:
+    """Runs a script in a new process without a network; returns the lines of its output."""
     blocked = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     environment = {**os.environ, **blocked, "no_proxy": "", "NO_PROXY": "", "KERAS_HOME": str(keras_home)}
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", script, *words]
+    command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
     return done.stdout.splitlines()
 
 
-def test_imagenet_weights_that_cannot_be_fetched_are_one_line_with_the_other_ways(tmp_path: Path) -> None:
-    said = fetch("v3", tmp_path)
-    card = find_backbone("v3")
-    assert said.startswith(f"refused: cannot get the ImageNet weights {card.imagenet_file} (")
+def test_unavailable_imagenet_weights_are_refused_with_the_alternatives(tmp_path: Path) -> None:
+    line = fetch("v3", tmp_path)
+    backbone = find_backbone("v3")
+    assert line.startswith(f"refused: cannot get the ImageNet weights {backbone.imagenet_file} (")
     for part in (
-        card.imagenet_url,
+        backbone.imagenet_url,
         str(tmp_path / "models"),
         ".h5, .keras, .npz",
         "random or builtin (layers up to mixed5)",
     ):
-        assert part in said
+        assert part in line
     assert list((tmp_path / "models").iterdir()) == []
 
 
-def test_imagenet_weights_put_into_keras_folder_are_used(trained: Any, tmp_path: Path) -> None:
+def test_imagenet_weights_in_keras_folder_are_used(trained: Any, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     file = tmp_path / "models" / TINY.imagenet_file
     save_legacy_weights(trained, file)
-    said = fetch("tiny", tmp_path).split()
-    assert said[:3] == ["loaded:", "imagenet", hashlib.sha256(file.read_bytes()).hexdigest()]
-    assert float(said[3]) == pytest.approx(float(trained.get_weights()[0].sum()), rel=1e-5)
+    line = fetch("tiny", tmp_path).split()
+    assert line[:3] == ["loaded:", "imagenet", hashlib.sha256(file.read_bytes()).hexdigest()]
+    assert float(line[3]) == pytest.approx(float(trained.get_weights()[0].sum()), rel=1e-5)
 
 
-def test_without_a_network_the_built_in_copy_serves_as_deep_as_it_goes(tmp_path: Path) -> None:
+def test_without_a_network_the_built_in_weights_are_used_if_deep_enough(tmp_path: Path) -> None:
     lines = offline(AUTO, tmp_path, "v3", "mixed0", "mixed0,mixed6", "mixed99")
     stages = [line for line in lines if line.startswith("stage: ") and "8 bits" in line]
-    card = find_backbone("v3")
-    told = f"stage: {card.imagenet_file} is not in Keras's cache and cannot be downloaded: using the built-in copy"
+    backbone = find_backbone("v3")
+    announced = (
+        f"stage: {backbone.imagenet_file} is not in Keras's cache and cannot be downloaded: using the built-in copy"
+    )
     assert len(stages) == 1
-    assert stages[0].startswith(told)
+    assert stages[0].startswith(announced)
     made, deeper, unknown = (line for line in lines if line.startswith(("made: ", "refused: ")))
     assert made.startswith("made: imagenet-8bit 495b5a5a")
-    assert deeper.startswith(f"refused: cannot get the ImageNet weights {card.imagenet_file} (")
+    assert deeper.startswith(f"refused: cannot get the ImageNet weights {backbone.imagenet_file} (")
     assert deeper.endswith("or builtin (layers up to mixed5)")
     assert unknown.startswith("refused: unknown layer 'mixed99'")
 
 
-def test_keras_s_own_file_goes_before_the_built_in_copy(trained: Any, tmp_path: Path) -> None:
+def test_keras_s_own_file_takes_precedence_over_the_built_in_weights(trained: Any, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     file = tmp_path / "models" / TINY.imagenet_file
     save_legacy_weights(trained, file)

@@ -1,4 +1,4 @@
-"""Built-in bundles put together where there is neither TensorFlow nor onnx, and what is said of damaged ones."""
+"""Built-in bundles are assembled without TensorFlow and onnx, and damaged ones are refused."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from onnxdream.models.assembly import (
     FOLDER,
     BuiltIn,
     Recipe,
-    Rule,
     WeightFile,
-    assemble_built_in,
-    convolution_weights,
+    WeightRule,
+    folded_weights,
+    load_built_in,
 )
 from onnxdream.models.contract import BundleFormatError
 from onnxdream.runtime import Bundle
@@ -35,14 +35,14 @@ each = pytest.mark.parametrize("built_in", BUILT_IN, ids=lambda built_in: built_
 
 
 @each
-def test_its_bytes_have_the_hash_that_is_committed(built_in: BuiltIn) -> None:
+def test_a_built_in_bundle_has_the_committed_hash(built_in: BuiltIn) -> None:
     recipe = Recipe.from_json(built_in.path.read_text(encoding="utf-8"))
-    assert hashlib.sha256(assemble_built_in(built_in.path).whole).hexdigest() == recipe.sha256
+    assert hashlib.sha256(load_built_in(built_in.path).whole).hexdigest() == recipe.sha256
     assert Bundle.load(built_in.path).sha256 == recipe.sha256
 
 
 @each
-def test_it_is_a_bundle_like_any_other(built_in: BuiltIn, tmp_path: Path) -> None:
+def test_a_built_in_bundle_equals_its_copy_in_a_file(built_in: BuiltIn, tmp_path: Path) -> None:
     bundle = Bundle.built_in(built_in.name)
     assert (bundle.name, bundle.is_built_in, bundle.metadata.layer_names) == (built_in.name, True, built_in.layers)
     file = tmp_path / "copy.onnx"
@@ -54,33 +54,36 @@ def test_it_is_a_bundle_like_any_other(built_in: BuiltIn, tmp_path: Path) -> Non
 
 @each
 @pytest.mark.parametrize("machine", [Machine("cpu", 1), Machine("openvino", 1), Machine("cuda", 1)])
-def test_each_provider_gets_what_it_gets_of_a_file(built_in: BuiltIn, machine: Machine) -> None:
-    """The same messages, whatever the order of their fields."""
+def test_a_built_in_bundle_and_its_file_give_providers_the_same_graph(built_in: BuiltIn, machine: Machine) -> None:
+    """The serialized messages are equal, except for the order of their fields."""
     bundle = Bundle.built_in(built_in.name)
-    parsed = [_parsed(model_for(one, machine)) for one in (bundle, Bundle.load(bundle.data))]
+    parsed = [_parsed(model_for(source, machine)) for source in (bundle, Bundle.load(bundle.data))]
     for part in ("node", "initializer"):
         found, expected = (sorted(m.SerializeToString() for m in getattr(model.graph, part)) for model in parsed)
         assert found == expected
     assert len({tensor.name for tensor in parsed[0].graph.initializer}) == len(parsed[0].graph.initializer)
 
 
-def test_what_the_package_brings_is_small() -> None:
+def test_the_built_in_bundles_are_small() -> None:
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 5e6
 
 
-def test_a_recipe_is_read_as_it_was_written() -> None:
-    recipe = Recipe("w.npz", "a", "b", 7, (Rule("conv", "00", 0.001), Rule("residual", "named", scale=0.17)))
+def test_a_recipe_survives_a_round_trip_through_json() -> None:
+    recipe = Recipe(
+        "w.npz", "a", "b", 7, (WeightRule("conv", "00", 0.001), WeightRule("residual", "named", scale=0.17))
+    )
     assert Recipe.from_json(recipe.to_json()) == recipe
 
 
 def weight_file(**arrays: np.ndarray) -> WeightFile:
+    """A weight file with one block, `00`, that holds these arrays."""
     file = io.BytesIO()
     np.savez(file, **{f"00/{name}": array for name, array in arrays.items()})
     return WeightFile(file.getvalue())
 
 
-def test_a_rule_is_the_convolution_and_its_normalization_in_one() -> None:
-    """Against the two layers one after the other, in float64, on random vectors."""
+def test_a_rule_folds_the_normalization_into_the_convolution() -> None:
+    """Compares with the two layers applied one after the other, in float64, to random vectors [20, 5]."""
     rng = np.random.default_rng(0)
     kernel = rng.integers(0, 256, (1, 1, 5, 4), np.uint8)
     scale, least = np.float32(0.02), np.float32(-2.5)
@@ -88,7 +91,7 @@ def test_a_rule_is_the_convolution_and_its_normalization_in_one() -> None:
     variance = rng.uniform(0.1, 2, 4).astype(np.float32)
     vectors = {"bias": bias, "gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
     weights = weight_file(kernel=kernel, kernel_scale=scale, kernel_least=least, **vectors)
-    folded, shift = convolution_weights(weights, Rule("conv", "00", epsilon=0.01, scale=0.5))
+    folded, shift = folded_weights(weights, WeightRule("conv", "00", epsilon=0.01, scale=0.5))
     assert (folded.shape, folded.dtype, shift.dtype) == ((4, 5, 1, 1), np.float32, np.float32)
     x = rng.standard_normal((20, 5))
     convolved = x @ (kernel[0, 0].astype(np.float64) * scale + least) + bias
@@ -96,16 +99,15 @@ def test_a_rule_is_the_convolution_and_its_normalization_in_one() -> None:
     np.testing.assert_allclose(x @ folded[:, :, 0, 0].T + shift, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_kernel_without_a_normalization_is_taken_as_it_is() -> None:
+def test_a_kernel_without_a_normalization_is_only_transposed() -> None:
     kernel = np.random.default_rng(1).standard_normal((3, 2, 4, 5)).astype(np.float16)
-    folded, bias = convolution_weights(weight_file(kernel=kernel), Rule("conv", "00"))
+    folded, bias = folded_weights(weight_file(kernel=kernel), WeightRule("conv", "00"))
     np.testing.assert_array_equal(folded, kernel.astype(np.float32).transpose(3, 2, 0, 1))
     np.testing.assert_array_equal(bias, np.zeros(5, np.float32))
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**21 - 1, 2**21, 2**35])
-def test_the_wire_format_is_protobuf_s(value: int) -> None:
-    """As protobuf itself reads it."""
+def test_serialized_fields_are_readable_by_protobuf(value: int) -> None:
     file = descriptor_pb2.FileDescriptorProto(name="wire.proto", package="wire", syntax="proto2")
     message = file.message_type.add(name="M")
     kinds = descriptor_pb2.FieldDescriptorProto
@@ -113,7 +115,7 @@ def test_the_wire_format_is_protobuf_s(value: int) -> None:
         message.field.add(name=name, number=number, type=kind, label=kinds.LABEL_OPTIONAL)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    written = assembly._number(1, value) + b"".join(assembly._field(16, [b"x" * (value % 1000)]))
+    written = assembly._int_field(1, value) + b"".join(assembly._bytes_field(16, [b"x" * (value % 1000)]))
     read = message_factory.GetMessageClass(pool.FindMessageTypeByName("wire.M")).FromString(written)
     assert (read.number, read.data) == (value, b"x" * (value % 1000))
 
@@ -123,44 +125,44 @@ def test_the_wire_format_is_protobuf_s(value: int) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the built-in bundles, to be damaged."""
+    """A copy of the built-in bundles that a test may damage."""
     copy = tmp_path / "builtin"
     shutil.copytree(FOLDER, copy)
     monkeypatch.setattr(assembly, "FOLDER", copy)
     return copy
 
 
-def cut(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def without_a_block(path: Path) -> None:
+def name_a_missing_block(path: Path) -> None:
     recipe = json.loads(path.read_text())
     recipe["rules"][0]["block"] = "99"
     path.write_text(json.dumps(recipe))
 
 
 DAMAGE: dict[str, tuple[str, Callable[[Path], None], str]] = {
-    "another weight file": ("v3-imagenet-mixed5.npz", cut, "v3-imagenet-mixed5.npz is not the one that"),
+    "another weight file": ("v3-imagenet-mixed5.npz", truncate, "v3-imagenet-mixed5.npz does not match its SHA-256"),
     "no weight file": ("v3-imagenet-mixed5.npz", Path.unlink, "v3-low is damaged"),
     "no graph": ("v3-low.graph", Path.unlink, "v3-low is damaged"),
-    "half a graph": ("v3-low.graph", cut, "v3-low is damaged"),
-    "half a recipe": ("v3-low.json", cut, "v3-low is damaged"),
-    "a block that is not there": ("v3-low.json", without_a_block, "v3-low is damaged"),
+    "a truncated graph": ("v3-low.graph", truncate, "v3-low is damaged"),
+    "a truncated recipe": ("v3-low.json", truncate, "v3-low is damaged"),
+    "a missing block": ("v3-low.json", name_a_missing_block, "v3-low is damaged"),
 }
 
 
 @pytest.mark.parametrize("case", DAMAGE)
-def test_damage_is_said_in_one_line_with_what_to_do(folder: Path, case: str) -> None:
-    name, damage, words = DAMAGE[case]
+def test_damage_is_reported_in_one_line_with_a_remedy(folder: Path, case: str) -> None:
+    name, damage, message = DAMAGE[case]
     damage(folder / name)
     with pytest.raises(BundleFormatError, match="install onnxdream again") as error:
         Bundle.load(folder / DEFAULT.path.name)
-    assert words in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_recipe_elsewhere_is_no_bundle(tmp_path: Path) -> None:
+def test_a_recipe_in_another_folder_is_not_a_bundle(tmp_path: Path) -> None:
     for name in ("v3-low.json", "v3-low.graph", "v3-imagenet-mixed5.npz"):
         shutil.copy(FOLDER / name, tmp_path)
     with pytest.raises(BundleFormatError):

@@ -1,4 +1,4 @@
-"""The bundle's metadata: what is written comes back, and nothing else is believed."""
+"""The metadata of a bundle: what was written is read back, and anything else is refused."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ METADATA = Metadata(
 )
 
 
-def data() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(METADATA.to_json())
-    return found
+def document() -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(METADATA.to_json())
+    return parsed
 
 
 def paths(value: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The place of every value in a JSON document; of a list only the first item."""
+    """Yields the path of every value in a JSON document; of lists only the first item is visited."""
     if at:
         yield at
     if isinstance(value, dict):
@@ -57,14 +57,14 @@ def paths(value: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
         yield from paths(value[0], (*at, 0))
 
 
-def put(at: tuple[str | int, ...], change: Callable[[Any], Any]) -> str:
-    """The metadata's JSON with the value at that place changed."""
-    document: Any = data()
-    parent = document
+def with_value(at: tuple[str | int, ...], change: Callable[[Any], Any]) -> str:
+    """Returns the metadata's JSON with the value at a path changed."""
+    data: Any = document()
+    parent = data
     for step in at[:-1]:
         parent = parent[step]
     parent[at[-1]] = change(parent[at[-1]])
-    return json.dumps(document)
+    return json.dumps(data)
 
 
 PATHS = list(paths(json.loads(METADATA.to_json())))
@@ -77,39 +77,39 @@ WRONG: dict[str, object] = {
     "an object": {"name": None},
     "a control character": "mixed0\x1b[31m",
     "a line break": "mixed0\nmixed1",
-    "half a character": "\ud800",
+    "half a surrogate pair": "\ud800",
     "not a number": float("nan"),
     "infinity": float("inf"),
     "a huge whole number": 10**400,
     "a huge negative": -(10**400),
-    "a nest": [[[[[[[[]]]]]]]],
+    "nested lists": [[[[[[[[]]]]]]]],
 }
 
 
-def test_metadata_comes_back_from_its_json() -> None:
+def test_metadata_survives_a_round_trip_through_json() -> None:
     assert Metadata.from_json(METADATA.to_json()) == METADATA
     assert METADATA.layer_names == ("low", "hôhe")
-    assert data()["schema"] == "{}.{}".format(*SCHEMA)
-    assert set(data()) == {"schema", *asdict(METADATA)}
+    assert document()["schema"] == "{}.{}".format(*SCHEMA)
+    assert set(document()) == {"schema", *asdict(METADATA)}
 
 
 @pytest.mark.parametrize("at", KEYS, ids=str)
 def test_a_missing_key_is_named(at: tuple[str | int, ...]) -> None:
-    document: Any = data()
-    parent = document
+    data: Any = document()
+    parent = data
     for step in at[:-1]:
         parent = parent[step]
     del parent[at[-1]]
     name = re.escape(".".join(map(str, at)))
     with pytest.raises(BundleFormatError, match=rf"lacks {name}\b"):
-        Metadata.from_json(json.dumps(document))
+        Metadata.from_json(json.dumps(data))
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("at", PATHS, ids=str)
-def test_a_value_of_a_wrong_kind_is_refused(at: tuple[str | int, ...], wrong: str) -> None:
+def test_a_value_of_a_wrong_type_is_refused(at: tuple[str | int, ...], wrong: str) -> None:
     with pytest.raises(BundleError) as error:
-        Metadata.from_json(put(at, lambda _: WRONG[wrong]))
+        Metadata.from_json(with_value(at, lambda _: WRONG[wrong]))
     message = str(error.value)
     assert message.isprintable()
     assert len(message) < 200
@@ -147,12 +147,12 @@ def test_a_value_of_a_wrong_kind_is_refused(at: tuple[str | int, ...], wrong: st
 )
 def test_a_value_out_of_bounds_is_refused(at: tuple[str | int, ...], value: object) -> None:
     with pytest.raises(BundleFormatError, match=r"export the bundle again|update onnxdream"):
-        Metadata.from_json(put(at, lambda _: value))
+        Metadata.from_json(with_value(at, lambda _: value))
 
 
-def test_whole_numbers_serve_as_floats() -> None:
-    document = put(("input_range",), lambda _: [0, 255])
-    assert Metadata.from_json(document).input_range == (0.0, 255.0)
+def test_whole_numbers_are_accepted_as_floats() -> None:
+    text = with_value(("input_range",), lambda _: [0, 255])
+    assert Metadata.from_json(text).input_range == (0.0, 255.0)
 
 
 @pytest.mark.parametrize(
@@ -165,17 +165,17 @@ def test_whole_numbers_serve_as_floats() -> None:
         ("0.99", "export the bundle again"),
     ],
 )
-def test_another_version_is_refused_with_what_to_do(schema: str, advice: str) -> None:
+def test_another_contract_version_is_refused_with_a_remedy(schema: str, advice: str) -> None:
     with pytest.raises(BundleVersionError, match=f"follows contract {schema}, this onnxdream follows 1.0: {advice}$"):
-        Metadata.from_json(json.dumps({**data(), "schema": schema}))
+        Metadata.from_json(json.dumps({**document(), "schema": schema}))
 
 
 @pytest.mark.parametrize(
     "schema", ["", "1", "one", "-1.0", "1.0.0", "²", "².0", "9" * 5000, "2.\x1b[31m", " 1.0", "1.0\n"]
 )
-def test_a_version_that_is_none_is_refused(schema: str) -> None:
+def test_a_malformed_contract_version_is_refused(schema: str) -> None:
     with pytest.raises(BundleFormatError) as error:
-        Metadata.from_json(json.dumps({**data(), "schema": schema}))
+        Metadata.from_json(json.dumps({**document(), "schema": schema}))
     assert str(error.value).isprintable()
     assert len(str(error.value)) < 200
 
@@ -198,21 +198,21 @@ def test_a_version_that_is_none_is_refused(schema: str) -> None:
     ],
     ids=lambda text: text[:12],
 )
-def test_what_is_no_metadata_is_refused(text: str) -> None:
+def test_text_that_is_not_metadata_is_refused(text: str) -> None:
     with pytest.raises(BundleFormatError):
         Metadata.from_json(text)
 
 
 @pytest.mark.parametrize("depth", range(50, 1001, 50))
-def test_deep_nesting_in_every_place_ends_in_a_bundle_error(depth: int) -> None:
+def test_deep_nesting_anywhere_raises_a_bundle_error(depth: int) -> None:
     nest = "[" * depth + "]" * depth
     for at in (("exporter", "onnx"), ("layers", 0, "name"), ("input_range",), ("weights",)):
-        document = put(at, lambda _: "NEST").replace('"NEST"', nest)
+        text = with_value(at, lambda _: "NEST").replace('"NEST"', nest)
         with pytest.raises(BundleError):
-            Metadata.from_json(document)
+            Metadata.from_json(text)
 
 
-def test_every_error_is_a_bundle_error_and_of_a_built_in_kind() -> None:
+def test_every_error_is_a_bundle_error_and_a_built_in_exception() -> None:
     assert issubclass(BundleFormatError, BundleError)
     assert issubclass(BundleFormatError, ValueError)
     assert issubclass(BundleVersionError, BundleError)

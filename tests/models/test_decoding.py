@@ -1,4 +1,4 @@
-"""What the program wrote is read back as it was, and nothing else is."""
+"""JSON that onnxdream wrote is read back unchanged, and anything else is refused."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ WHOLE = Whole(
 )
 
 
-def test_what_was_written_is_read_back() -> None:
+def test_a_dataclass_survives_a_round_trip_through_json() -> None:
     assert decoded_json(Whole, json.dumps(asdict(WHOLE))) == WHOLE
     assert decoded(Whole, {**json.loads(json.dumps(asdict(WHOLE))), "share": 2}).share == 2.0
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"share": "0.5"}, "share is not a number"),
         ({"share": True}, "share is not a number"),
@@ -57,13 +57,13 @@ def test_what_was_written_is_read_back() -> None:
         ({"last": 1}, "last is not an object"),
     ],
 )
-def test_what_is_of_another_shape_is_refused_with_its_place(change: dict[str, Any], words: str) -> None:
-    with pytest.raises(DecodeError) as refused:
+def test_data_of_another_structure_is_refused_with_its_path(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DecodeError) as error:
         decoded(Whole, {**json.loads(json.dumps(asdict(WHOLE))), **change})
-    assert words in str(refused.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["", "[", "[" * 100_000, "\x00"])
-def test_what_is_not_json_is_refused(text: str) -> None:
+def test_text_that_is_not_json_is_refused(text: str) -> None:
     with pytest.raises(DecodeError, match="it is not JSON"):
         decoded_json(Whole, text)

@@ -1,4 +1,4 @@
-"""What bundles are called, where they lie, and how a name finds one."""
+"""How bundles are named, where they are stored, and how they are found by name."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ V3 = find_backbone("v3")
 IRV2 = find_backbone("inception-resnet-v2")
 
 
-def put(home: Path, *stems: str) -> list[Path]:
-    """Empty bundles in the library, each a second younger than the one before."""
+def add_bundles(home: Path, *stems: str) -> list[Path]:
+    """Adds empty bundles to the library, each one second newer than the one before."""
     paths = [home / "bundles" / f"{stem}.onnx" for stem in stems]
     for age, path in enumerate(paths):
         atomic_write(path, b"")
@@ -26,14 +26,14 @@ def put(home: Path, *stems: str) -> list[Path]:
     return paths
 
 
-def test_the_library_is_in_the_home_that_the_environment_names(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_sets_the_folder_of_the_library(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bundle_folder() == home / "bundles"
     monkeypatch.delenv("ONNXDREAM_HOME")
-    users = bundle_folder()
-    assert users.parts[-2:] == ("onnxdream", "bundles")
-    assert users.is_absolute()
+    default = bundle_folder()
+    assert default.parts[-2:] == ("onnxdream", "bundles")
+    assert default.is_absolute()
     monkeypatch.setenv("ONNXDREAM_HOME", "")
-    assert bundle_folder() == users
+    assert bundle_folder() == default
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_the_library_is_in_the_home_that_the_environment_names(home: Path, monke
         (bundle_path(IRV2, ("block35_2_mixed", "block35_4_mixed"), "birds"), "inception-resnet-v2-paper-low-birds"),
     ],
 )
-def test_a_bundle_is_called_by_backbone_layers_and_weights(path: Path, stem: str) -> None:
+def test_a_bundle_is_named_after_backbone_layers_and_weights(path: Path, stem: str) -> None:
     assert path.name == f"{stem}.onnx"
 
 
-def test_many_layers_make_a_short_name_of_their_own() -> None:
+def test_many_layers_are_shortened_to_their_number_and_a_hash() -> None:
     many = tuple(f"block35_{n}_mixed" for n in range(1, 11))
     name = bundle_path(IRV2, many, "imagenet").name
     assert name.startswith("inception-resnet-v2-10-layers-")
@@ -61,7 +61,7 @@ def test_many_layers_make_a_short_name_of_their_own() -> None:
 
 def test_bundles_are_listed_newest_first(home: Path) -> None:
     assert bundle_paths() == []
-    paths = put(home, "oldest", "middle", "newest")
+    paths = add_bundles(home, "oldest", "middle", "newest")
     (home / "bundles" / ".half-written.onnx.abc").write_bytes(b"")
     (home / "bundles" / ".hidden.onnx").write_bytes(b"")
     (home / "bundles" / "notes.txt").write_bytes(b"")
@@ -69,7 +69,7 @@ def test_bundles_are_listed_newest_first(home: Path) -> None:
 
 
 def test_a_bundle_is_found_by_its_path(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(home, "mine")
+    add_bundles(home, "mine")
     path = tmp_path / "mine"
     path.write_bytes(b"")
     monkeypatch.chdir(tmp_path)
@@ -77,22 +77,22 @@ def test_a_bundle_is_found_by_its_path(home: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert find_bundle(str(path)) == path
     assert find_bundle("~/mine") == path
-    assert find_bundle("mine").resolve() == path.resolve()  # a file comes before a stem of the library
+    assert find_bundle("mine").resolve() == path.resolve()  # a file takes precedence over a name in the library
 
 
-def test_a_bundle_is_found_by_its_stem_and_by_a_prefix_of_it(home: Path) -> None:
-    low, low_l2, high = put(home, "tiny-paper-low-random", "tiny-paper-low-random-l2", "tiny-paper-high-random")
-    assert find_bundle("tiny-paper-low-random") == low  # its own name, though also a prefix
+def test_a_bundle_is_found_by_its_name_and_by_a_prefix_of_it(home: Path) -> None:
+    low, low_l2, high = add_bundles(home, "tiny-paper-low-random", "tiny-paper-low-random-l2", "tiny-paper-high-random")
+    assert find_bundle("tiny-paper-low-random") == low  # an exact match, although it is a prefix of another name
     assert find_bundle("tiny-paper-low-random-") == low_l2
     assert find_bundle("tiny-paper-h") == high
 
 
-def test_the_embedded_default_goes_by_its_name(home: Path) -> None:
+def test_the_default_bundle_is_found_by_its_name(home: Path) -> None:
     assert find_bundle(DEFAULT.path.stem) == DEFAULT.path
 
 
-def test_a_prefix_of_several_is_refused_with_all_of_them(home: Path) -> None:
-    put(home, "tiny-low-random", "tiny-low-imagenet", "tiny-high-random")
+def test_an_ambiguous_prefix_is_refused_with_all_matches(home: Path) -> None:
+    add_bundles(home, "tiny-low-random", "tiny-low-imagenet", "tiny-high-random")
     with pytest.raises(BundleNotFoundError) as error:
         find_bundle("tiny-low")
     assert "tiny-low-imagenet, tiny-low-random: give more" in str(error.value)
@@ -100,29 +100,29 @@ def test_a_prefix_of_several_is_refused_with_all_of_them(home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing", "tiny-random", "Tiny-low", "../bundles/tiny-low-random", "\0"])
-def test_a_missing_bundle_is_refused_with_the_commands_that_help(name: str, home: Path) -> None:
-    put(home, "tiny-low-random")
+def test_a_missing_bundle_is_refused_with_helpful_commands(name: str, home: Path) -> None:
+    add_bundles(home, "tiny-low-random")
     with pytest.raises(BundleNotFoundError, match="no such file") as error:
         find_bundle(name)
     for part in (str(home / "bundles"), "`info`", "`export`"):
         assert part in str(error.value)
 
 
-def test_a_folder_is_refused_as_one(home: Path, tmp_path: Path) -> None:
+def test_a_folder_is_refused_as_a_folder(home: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(BundleNotFoundError, match=r"is a folder: give the \.onnx file in it"):
         find_bundle(str(tmp_path / "folder"))
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_written_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "new" / "file.onnx"
     atomic_write(path, b"first")
     assert path.read_bytes() == b"first"
 
-    def full(*names: object) -> None:
+    def fail(*paths: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="No space left"):
         atomic_write(path, b"second")
     assert path.read_bytes() == b"first"
@@ -137,7 +137,7 @@ def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["v3", "V3", "inception-v3", "Inception-V3"])
-def test_a_backbone_goes_by_its_names_in_any_case(name: str) -> None:
+def test_a_backbone_is_found_by_its_names_in_any_case(name: str) -> None:
     assert find_backbone(name) is V3
 
 
@@ -157,20 +157,20 @@ def test_no_two_backbones_share_a_name() -> None:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.name)
-def test_a_layer_set_is_known_by_its_layers_in_their_order(backbone: Backbone) -> None:
+def test_a_layer_set_is_recognised_by_its_layers_and_their_order(backbone: Backbone) -> None:
     for name, members in backbone.layer_sets.items():
         assert backbone.set_of(members) == name
         assert backbone.set_of(members[::-1]) is None
 
 
 @pytest.mark.parametrize("name", ["~nobody-of-that-name/x", "x" * 5000, "a\0b"])
-def test_a_name_that_no_file_can_have_is_no_bundle(name: str) -> None:
+def test_a_name_that_is_not_a_valid_path_is_refused(name: str) -> None:
     with pytest.raises(BundleNotFoundError, match="no model"):
         find_bundle(name)
 
 
-def test_a_link_that_leads_nowhere_is_not_listed(home: Path) -> None:
-    list_bundles = home / "bundles"
-    list_bundles.mkdir(parents=True)
-    (list_bundles / "gone.onnx").symlink_to(list_bundles / "nowhere.onnx")
+def test_a_dangling_link_is_not_listed(home: Path) -> None:
+    folder = home / "bundles"
+    folder.mkdir(parents=True)
+    (folder / "gone.onnx").symlink_to(folder / "nowhere.onnx")
     assert bundle_paths() == []

@@ -52,7 +52,7 @@ def colours_of(settings: Settings) -> Array | None:
     colours = parse_colours(settings.colours)
     if colours.kind == "imagenet":
         return imagenet_colours()
-    return own_colours(some((9, 8), 77), colours.share) if colours.have_matrix else None
+    return own_colours(some((9, 8), 77), colours.share) if colours.has_matrix else None
 
 
 def by_numpy(

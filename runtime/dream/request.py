@@ -13,7 +13,7 @@ from ..bundle.choice import bundle_of, choose_bundle, describe
 from ..errors import SettingsError
 from ..image.source import Source
 from ..settings.config import execution_of, read_config, settings_changes
-from ..settings.presets import DEFAULT_LOOK, find_preset, fit_preset
+from ..settings.presets import DEFAULT_LOOK, find_preset, settings_for_bundle
 from ..settings.settings import Settings
 from .checkpoint import Checkpoint, read_checkpoint
 from .repeat import job_to_resume, load_record, mask_and_guide, source_of
@@ -69,7 +69,7 @@ def _new(given: Mapping[str, Any], with_images: bool) -> DreamRequest:
     )
     if "precision" not in given:
         execution = replace(execution, precision=bundle.precision)
-    settings, notice = fit_preset(chosen, bundle.metadata, {**changes, "execution": execution})
+    settings, notice = settings_for_bundle(chosen, bundle.metadata, {**changes, "execution": execution})
     _require_known_layers(settings, bundle)
     sources = (Source.of_noise(settings.noise),) if settings.noise else ()
     job = _job(bundle, settings, given)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from updates import ALL, EXAMPLES, LIMITS, by_graph, by_numpy, some
 
-from onnxdream.runtime.ascent.update_graph import loss_row, roll, roll_inputs
+from onnxdream.runtime.ascent.update_graph import compile_loss_row, compile_roll, roll_inputs
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.tensors import Device
 from onnxdream.runtime.settings.settings import OptimizerName, Settings
@@ -45,7 +45,7 @@ def test_all_parts_together_are_numpy_s(optimizer: Any, device: Device) -> None:
 @pytest.mark.parametrize("shift", [(0, 0), (-3, 4), (100, -200)])
 def test_a_roll_is_numpy_s(shift: tuple[int, int], device: Device) -> None:
     image, found = some((50, 70), 0), device.empty((1, 3, 50, 70))
-    roll((50, 70), device.native_machine).bind(
+    compile_roll((50, 70), device.native_machine).bind(
         {"image": device.tensor(image[None]), **roll_inputs(shift, (50, 70))}, found
     ).run()
     np.testing.assert_array_equal(found.fetch()[0], np.roll(image, shift, axis=(1, 2)))
@@ -58,6 +58,6 @@ def test_a_row_is_finite_where_the_gradient_is(bad: float | None, device: Device
         gradient[1, 70, 2] = bad
     row = device.empty((1, 3))
     read = {"losses": device.tensor(losses), "gradient": device.tensor(gradient[None])}
-    loss_row((80, 90), 2, device.native_machine).bind(read, row).run()
+    compile_loss_row((80, 90), 2, device.native_machine).bind(read, row).run()
     np.testing.assert_array_equal(row.fetch()[0, :2], losses[0])
     assert np.isfinite(row.fetch()).all() == (bad is None)

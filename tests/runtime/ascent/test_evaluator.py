@@ -71,7 +71,7 @@ def test_the_losses_of_tiles_are_their_area_weighted_mean(tiny: Bundle, size: tu
     for tile in tile_plan:
         rows, columns = tile.window
         found, _ = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), WEIGHTS)
-        expected += found * np.outer(tile.rows, tile.columns).sum() / (size[0] * size[1])
+        expected += found * np.outer(tile.row_weights, tile.column_weights).sum() / (size[0] * size[1])
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     whole, _ = Session(tiny, *size, Machine("cpu", 1)).evaluate(picture, WEIGHTS)
     np.testing.assert_allclose(losses, whole, rtol=0.05)
@@ -88,7 +88,7 @@ def test_the_gradient_of_tiles_is_theirs_blended_and_of_the_picture_s_scale(tiny
         rows, columns = tile.window
         _, slope = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), WEIGHTS)
         share = tile_plan.tile_size[0] * tile_plan.tile_size[1] / (size[0] * size[1])
-        expected[:, rows, columns] += slope * np.outer(tile.rows, tile.columns) * share
+        expected[:, rows, columns] += slope * np.outer(tile.row_weights, tile.column_weights) * share
     np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-9)
 
 
@@ -163,7 +163,7 @@ def test_out_of_memory_halves_the_tiles_and_says_so(tiny: Bundle) -> None:
     found = Evaluator(Scarce(tiny, 40_000), settings(10**6), MACHINE, WEIGHTS, Size(300, 400), None, lines.append)
     losses, gradient = found.evaluate(image(300, 400))
     assert len(lines) == 2  # 120 000 pixels, then at most 60 000, then at most 30 000
-    assert lines[0] == "memory ran out with tiles of 400×300: going on with half of that"
+    assert lines[0] == "memory ran out with tiles of 400×300: continuing with half that area"
     assert len(found.tile_plan(Size(300, 400)).tiles) > 1
     assert (found.execution.tile_pixels or 0) <= 30_000
     again = evaluator(tiny, settings(found.execution.tile_pixels), (300, 400)).evaluate(image(300, 400))
@@ -186,7 +186,11 @@ def test_a_dream_goes_on_and_its_record_tells(tiny: Bundle) -> None:
     chosen = replace(settings(10**6), steps=2, snapshots=())
     finished = dream(picture, tiny, chosen, sessions=Scarce(tiny, 40_000), log=said.append)
     assert (finished.record.ended, finished.record.steps_done) == ("finished", 2)
-    assert list(finished.record.notices) == said == ["memory ran out with tiles of 300×200: going on with half of that"]
+    assert (
+        list(finished.record.notices)
+        == said
+        == ["memory ran out with tiles of 300×200: continuing with half that area"]
+    )
     assert finished.record.octaves[0].tiles > 1
     repeated = dream(picture, tiny, finished.record.settings_to_repeat())
     np.testing.assert_array_equal(finished.picture, repeated.picture)
@@ -214,7 +218,7 @@ def test_that_an_engine_is_built_is_said_once(tiny: Bundle) -> None:
     evaluator = Evaluator(Slow(tiny), settings(None), MACHINE, WEIGHTS, Size(96, 80), log=lines.append)
     for _ in range(3):
         evaluator.evaluate(image(96, 80))
-    assert lines == ["building TensorRT's engine for 80×96, minutes the first time"]
+    assert lines == ["building the TensorRT engine for 80×96: the first time, this takes minutes"]
 
 
 # The real thing: a process whose memory is limited to what it has, and some more.
@@ -246,6 +250,6 @@ def test_a_dream_survives_memory_that_really_runs_out() -> None:
     assert finished.returncode == 0, finished.stderr
     ended, notices, tile, tiles = json.loads(finished.stdout)
     assert ended == "finished"
-    assert notices[0] == "memory ran out with tiles of 700×600: going on with half of that"
+    assert notices[0] == "memory ran out with tiles of 700×600: continuing with half that area"
     assert tile[0] * tile[1] <= 300 * 700
     assert tiles > 1

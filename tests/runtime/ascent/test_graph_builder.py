@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxdream.runtime.ascent.graph_builder import CompiledGraph, ImageGraph, int64
+from onnxdream.runtime.ascent.graph_builder import CompiledGraph, ImageGraph, int64_array
 from onnxdream.runtime.errors import ComputationError
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.tensors import Device, Tensor
@@ -36,7 +36,7 @@ def test_means_are_of_all_values() -> None:
 def test_columns_are_a_slice(start: int, end: int | None) -> None:
     graph, expected = ImageGraph(), some(1)[..., start:end]
     x = graph.input("x", SHAPE)
-    output = graph.columns(x, start) if end is None else graph.columns(x, start, end)
+    output = graph.slice_columns(x, start) if end is None else graph.slice_columns(x, start, end)
     np.testing.assert_array_equal(computed(graph, output, expected.shape), expected)
 
 
@@ -44,7 +44,7 @@ def test_columns_are_a_slice(start: int, end: int | None) -> None:
 def test_a_picture_is_turned_between_two_columns(at: int) -> None:
     for named in (False, True):
         graph = ImageGraph()
-        output = graph.rolled_columns(graph.input("x", SHAPE), graph.constant(int64(at)) if named else at)
+        output = graph.roll_columns_left(graph.input("x", SHAPE), graph.constant(int64_array(at)) if named else at)
         np.testing.assert_array_equal(computed(graph, output), np.roll(some(1), -at, axis=3))
 
 

@@ -88,10 +88,10 @@ def test_both_kinds_of_climb_agree_step_by_step() -> None:
     for number, shift in enumerate([(0, 0), (3, -4), (-9, 9)], 1):
         for stepper in (placed, hosted):
             stepper.evaluate(shift)
-        (row,), (other,) = placed.rows(), hosted.rows()
+        (row,), (other,) = placed.fetch_loss_rows(), hosted.fetch_loss_rows()
         assert row.shape == (4,)
         np.testing.assert_allclose(row[:3], other[:3], rtol=1e-5)
-        assert placed.rows() == hosted.rows() == []
+        assert placed.fetch_loss_rows() == hosted.fetch_loss_rows() == []
         for stepper in (placed, hosted):
             stepper.update(number)
         (image, (slot,)), (other_image, (other_slot,)) = placed.arrays(), hosted.arrays()
@@ -101,19 +101,19 @@ def test_both_kinds_of_climb_agree_step_by_step() -> None:
 
 def test_an_image_held_on_to_stays_while_others_come_and_go() -> None:
     stepper, _ = both_kinds(replace(FEW, optimizer="momentum"))
-    assert stepper.kept() is None
+    assert stepper.kept_image() is None
     stepper.evaluate((0, 0))
-    stepper.rows()
-    stepper.keep()
+    stepper.fetch_loss_rows()
+    stepper.keep_image()
     image = stepper.arrays()[0].copy()
     for number in (1, 2, 3):
         stepper.update(number)
-        kept = stepper.kept()
+        kept = stepper.kept_image()
         assert kept is not None
         np.testing.assert_array_equal(kept, image)
         assert (stepper.arrays()[0] != image).any()
         stepper.evaluate((0, 0))
-        stepper.rows()
+        stepper.fetch_loss_rows()
 
 
 # Losses that are fetched together
@@ -150,14 +150,14 @@ def test_they_are_fetched_every_few_steps_or_where_something_depends_on_them(
     watched: dict[str, Any], fetches: int, patient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts: list[int] = []
-    real = DeviceStepper.rows
+    real = DeviceStepper.fetch_loss_rows
 
-    def rows(stepper: DeviceStepper) -> list[Any]:
+    def fetch_loss_rows(stepper: DeviceStepper) -> list[Any]:
         found = real(stepper)
         counts.append(len(found))
         return found
 
-    monkeypatch.setattr(DeviceStepper, "rows", rows)
+    monkeypatch.setattr(DeviceStepper, "fetch_loss_rows", fetch_loss_rows)
     dreamed_with(replace(FEW, **watched))
     assert len([count for count in counts if count]) == fetches  # of ten evaluations, and the last
     assert sum(counts) == 11
@@ -330,7 +330,7 @@ def test_memory_that_runs_out_in_an_update_costs_no_step(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(GraphUpdate, "inputs", inputs)
     found = dream(picture, TINY, settings, lambda step: heard.append(step.number), log=said.append)
-    assert said == ["memory ran out with tiles of 300×200: going on with half of that"]
+    assert said == ["memory ran out with tiles of 300×200: continuing with half that area"]
     assert heard == [0, 1, 2, 3, 4]
     assert (found.record.ended, found.record.steps_done) == ("finished", 4)
     assert found.record.octaves[0].tiles > 1

@@ -29,7 +29,7 @@ def coverage(tile_plan: TilePlan) -> Array:
     """How much each pixel counts, over all tiles."""
     total = np.zeros(tile_plan.size, np.float32)
     for tile in tile_plan:
-        total[tile.window] += tile.rows[:, None] * tile.columns
+        total[tile.window] += tile.row_weights[:, None] * tile.column_weights
     return total
 
 
@@ -41,7 +41,7 @@ def test_the_weights_of_every_pixel_add_up_to_one(
     tile_plan = blended_tiles(Size(*size), Size(*largest), overlap, grid)
     np.testing.assert_allclose(coverage(tile_plan), 1, atol=1e-5)
     assert sum(tile.area for tile in tile_plan) == pytest.approx(size[0] * size[1], rel=1e-5)
-    assert all(tile.rows.min() > 0 and tile.columns.min() > 0 for tile in tile_plan)
+    assert all(tile.row_weights.min() > 0 and tile.column_weights.min() > 0 for tile in tile_plan)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -50,7 +50,7 @@ def test_tiles_are_equal_no_larger_than_allowed_and_inside_the_picture(
     size: tuple[int, int], largest: tuple[int, int], overlap: int, grid: int
 ) -> None:
     tile_plan = blended_tiles(Size(*size), Size(*largest), overlap, grid)
-    assert {(len(tile.rows), len(tile.columns)) for tile in tile_plan} == {tile_plan.tile_size}
+    assert {(len(tile.row_weights), len(tile.column_weights)) for tile in tile_plan} == {tile_plan.tile_size}
     assert all(side <= most for side, most in zip(tile_plan.tile_size, largest, strict=True))
     for tile in tile_plan:
         assert 0 <= tile.top <= size[0] - tile_plan.tile_size[0]
@@ -92,15 +92,15 @@ def test_weights_fade_linearly_across_an_overlap() -> None:
     first, second = blended_tiles(Size(64, 96), Size(64, 64), 25, 8)
     assert (first.left, second.left) == (0, 32)
     steps = (np.arange(32) + 0.5) / 32
-    np.testing.assert_allclose(second.columns[:32], steps, atol=1e-6)
-    np.testing.assert_allclose(first.columns[32:], steps[::-1], atol=1e-6)
+    np.testing.assert_allclose(second.column_weights[:32], steps, atol=1e-6)
+    np.testing.assert_allclose(first.column_weights[32:], steps[::-1], atol=1e-6)
 
 
 def test_a_picture_that_fits_is_one_whole_tile() -> None:
     tile_plan = blended_tiles(Size(100, 75), Size(128, 75), 64, 8)
     (tile,) = tile_plan
     assert tile_plan.tile_size == (100, 75)
-    np.testing.assert_array_equal(tile.rows[:, None] * tile.columns, 1)
+    np.testing.assert_array_equal(tile.row_weights[:, None] * tile.column_weights, 1)
 
 
 @pytest.mark.parametrize("size", [(300, 400), (512, 513), (600, 1400), (1024, 1025), (1537, 2048)])

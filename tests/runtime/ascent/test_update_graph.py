@@ -11,7 +11,7 @@ from updates import ALL, CPU, EXAMPLES, LIMITS, Array, by_graph, by_numpy, some
 
 from onnxdream.runtime.ascent import graph_builder
 from onnxdream.runtime.ascent.update import PARTS, parts_of
-from onnxdream.runtime.ascent.update_graph import GraphUpdate, loss_row, roll, roll_inputs
+from onnxdream.runtime.ascent.update_graph import GraphUpdate, compile_loss_row, compile_roll, roll_inputs
 from onnxdream.runtime.bundle.onnx_file import read_model_file
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.session import open_session
@@ -90,8 +90,8 @@ def test_the_model_of_all_parts_is_valid(optimizer: Any, models: list[bytes]) ->
 
 
 def test_the_models_of_roll_and_check_are_valid(models: list[bytes]) -> None:
-    roll((5, 7), CPU.native_machine)
-    loss_row((5, 7), 3, CPU.native_machine)
+    compile_roll((5, 7), CPU.native_machine)
+    compile_loss_row((5, 7), 3, CPU.native_machine)
     assert_valid(models, 2)
 
 
@@ -187,7 +187,7 @@ def test_a_picture_that_is_no_number_stays_none() -> None:
 @pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -1), (-3, 4), (5, 7), (100, -200)])
 def test_a_roll_is_numpy_s(shift: tuple[int, int]) -> None:
     image, found = some((5, 7), 0), CPU.empty((1, 3, 5, 7))
-    roll((5, 7), CPU.native_machine).bind(
+    compile_roll((5, 7), CPU.native_machine).bind(
         {"image": Tensor.on_host(image[None]), **roll_inputs(shift, (5, 7))}, found
     ).run()
     np.testing.assert_array_equal(found.fetch()[0], np.roll(image, shift, axis=(1, 2)))
@@ -200,7 +200,7 @@ def test_a_row_is_finite_where_the_gradient_is(bad: float | None) -> None:
         gradient[1, 7, 2] = bad
     row = CPU.empty((1, 3))
     read = {"losses": Tensor.on_host(losses), "gradient": Tensor.on_host(gradient[None])}
-    loss_row((8, 9), 2, CPU.native_machine).bind(read, row).run()
+    compile_loss_row((8, 9), 2, CPU.native_machine).bind(read, row).run()
     np.testing.assert_array_equal(row.fetch()[0, :2], losses[0])
     assert np.isfinite(row.fetch()).all() == (bad is None)
     if bad is None:

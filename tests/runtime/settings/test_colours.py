@@ -24,7 +24,7 @@ from onnxdream.runtime.settings import colours as colours_module
 from onnxdream.runtime.settings.colours import (
     Colours,
     imagenet_colours,
-    multiplied,
+    apply_colour_matrix,
     own_colours,
     parse_colours,
 )
@@ -76,7 +76,7 @@ def reference(picture: Array) -> NDArray[np.float64]:
 )
 def test_colours_are_read(text: str, expected: Colours, has: bool) -> None:
     assert parse_colours(text) == expected
-    assert parse_colours(text).have_matrix == has
+    assert parse_colours(text).has_matrix == has
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_noise_has_none_of_its_own(facts: Metadata) -> None:
 def test_a_matrix_multiplies_every_pixel() -> None:
     gradient, matrix = image(), own_colours(image(20, 20), 1.0)
     expected = np.einsum("cd,dhw->chw", matrix.astype(np.float64), gradient)
-    np.testing.assert_allclose(multiplied(gradient, matrix), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(apply_colour_matrix(gradient, matrix), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_a_key_like_none_points_to_the_help(tmp_path: Path) -> None:
     "text", ["steps = ", "steps 3", "steps = 3\nsteps = 4", "[steps", '"', "steps = 3 # \x01", "a=" + "[" * 9999]
 )
 def test_broken_toml_is_told_in_one_line(text: str, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"dream\.toml is no TOML: ") as refusal:
+    with pytest.raises(SettingsError, match=r"dream\.toml is not valid TOML: ") as refusal:
         config_of(text, tmp_path)
     assert "\n" not in str(refusal.value)
 

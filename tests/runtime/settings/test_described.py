@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from onnxdream.cli import app
 from onnxdream.runtime.settings import settings as module
-from onnxdream.runtime.settings.kinds import OneOf
+from onnxdream.runtime.settings.kinds import Choice
 from onnxdream.runtime.settings.options import OPTIONS
-from onnxdream.runtime.settings.settings import Execution, Settings, described
+from onnxdream.runtime.settings.settings import Execution, Settings, descriptions
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -38,8 +38,8 @@ def test_a_choice_s_help_lists_what_the_code_knows() -> None:
     choices = {
         name: one
         for settings in (Settings, Execution)
-        for name, one in described(settings).items()
-        if isinstance(one.kind, OneOf)
+        for name, one in descriptions(settings).items()
+        if isinstance(one.kind, Choice)
     }
     assert {"gradient_norm", "optimizer", "detail", "normalization", "provider", "precision"} <= set(choices)
     for one in choices.values():

@@ -17,7 +17,7 @@ from onnxdream.models.contract import Layer, Metadata
 from onnxdream.runtime import PRESETS, Bundle, Dream, Execution, Settings, Step, dream
 from onnxdream.runtime.bundle.channel_weights import chosen_channels, parse_channels
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.settings.presets import DEFAULT_LOOK, Preset, fit_preset, preset
+from onnxdream.runtime.settings.presets import DEFAULT_LOOK, Preset, settings_for_bundle, preset
 
 LOOKS = [name for name in PRESETS if PRESETS[name].bundle]
 
@@ -35,12 +35,12 @@ def made_for(name: str) -> Metadata:
 @pytest.mark.parametrize("name", PRESETS)
 def test_on_its_own_bundle_a_preset_climbs_its_layers_and_says_nothing(name: str) -> None:
     chosen = PRESETS[name]
-    settings, notice = fit_preset(chosen, made_for(name), {})
+    settings, notice = settings_for_bundle(chosen, made_for(name), {})
     weights = chosen.settings.layer_weights or dict.fromkeys(chosen.layers, 1.0)
     assert (settings, notice) == (replace(chosen.settings, layer_weights=weights), None)
     assert settings == preset(name)
     more = bundle_with((*chosen.layers[::-1], "mixed9"), chosen.objective, chosen.border)
-    assert fit_preset(chosen, more, {}) == (settings, None)
+    assert settings_for_bundle(chosen, more, {}) == (settings, None)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -57,7 +57,7 @@ def test_a_preset_names_the_command_that_exports_its_bundle(name: str) -> None:
 @pytest.mark.parametrize(("objective", "border"), [("mean", 2), ("l2", 0), ("mean", 0)])
 def test_the_right_layers_with_another_objective_are_noticed(objective: str, border: int) -> None:
     keras = PRESETS["keras"]
-    settings, notice = fit_preset(keras, bundle_with(keras.layers, objective, border), {})
+    settings, notice = settings_for_bundle(keras, bundle_with(keras.layers, objective, border), {})
     assert settings == keras.settings
     assert notice is not None
     assert "--objective l2 --border 2" in notice
@@ -66,33 +66,33 @@ def test_the_right_layers_with_another_objective_are_noticed(objective: str, bor
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_bundle_that_lacks_its_layers_is_refused(name: str) -> None:
     with pytest.raises(
-        SettingsError, match=f"preset {name} climbs .* the bundle has no mixed.*--layers among low, mid"
+        SettingsError, match=f"preset {name} maximises .* the bundle has no mixed.*--layers from low, mid"
     ):
-        fit_preset(PRESETS[name], bundle_with(("low", "mid")), {})
+        settings_for_bundle(PRESETS[name], bundle_with(("low", "mid")), {})
 
 
 def test_options_win_over_the_preset_on_any_bundle() -> None:
     changes: dict[str, Any] = {"layer_weights": {"low": 3.0}, "steps": 2, "optimizer": "adam"}
     for bundle in (bundle_with(("low", "mid")), made_for("keras")):
-        settings, _ = fit_preset(PRESETS["keras"], bundle, changes)
+        settings, _ = settings_for_bundle(PRESETS["keras"], bundle, changes)
         assert settings == replace(PRESETS["keras"].settings, **changes)
 
 
 def test_what_is_chosen_to_be_climbed_takes_the_place_of_a_preset_s_channels() -> None:
     own = Preset("own", "", Settings(channels=("mid:3",)), ("mid",))
-    assert own.changed({"steps": 2}).channels == ("mid:3",)
-    assert own.changed({"layer_weights": {"low": 1.0}}).channels == ()
-    assert own.changed({"pick": "strongest:2"}).channels == ()
-    assert own.changed({"channels": ("mid:4",)}).channels == ("mid:4",)
+    assert own.with_changes({"steps": 2}).channels == ("mid:3",)
+    assert own.with_changes({"layer_weights": {"low": 1.0}}).channels == ()
+    assert own.with_changes({"pick": "strongest:2"}).channels == ()
+    assert own.with_changes({"channels": ("mid:4",)}).channels == ("mid:4",)
 
 
 def test_without_a_preset_all_layers_are_climbed_as_the_paper_does() -> None:
-    assert fit_preset(None, bundle_with(("mixed0", "low"), "l2", 5), {"steps": 3}) == (Settings(steps=3), None)
+    assert settings_for_bundle(None, bundle_with(("mixed0", "low"), "l2", 5), {"steps": 3}) == (Settings(steps=3), None)
 
 
 def test_a_change_that_contradicts_the_preset_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"octaves above \(2\) must be fewer than octaves \(2\)"):
-        fit_preset(PRESETS["tutorial-octaves"], made_for("tutorial-octaves"), {"octaves": 2})
+        settings_for_bundle(PRESETS["tutorial-octaves"], made_for("tutorial-octaves"), {"octaves": 2})
 
 
 # Looks
@@ -108,7 +108,7 @@ def test_there_are_looks_to_choose_from() -> None:
 def test_a_look_is_made_for_its_built_in_bundle_and_takes_seconds(name: str) -> None:
     detect_hardware = PRESETS[name]
     bundle = Bundle.built_in(str(detect_hardware.bundle)).metadata
-    settings, notice = fit_preset(detect_hardware, bundle, {})
+    settings, notice = settings_for_bundle(detect_hardware, bundle, {})
     assert notice is None
     assert settings.steps * settings.octaves <= 100
     chosen_channels(bundle.layers, parse_channels(settings.channels))
@@ -117,7 +117,7 @@ def test_a_look_is_made_for_its_built_in_bundle_and_takes_seconds(name: str) -> 
 
 
 def test_no_two_presets_are_the_same() -> None:
-    assert len({repr((p.changed({}), p.bundle)) for p in PRESETS.values()}) == len(PRESETS)
+    assert len({repr((p.with_changes({}), p.bundle)) for p in PRESETS.values()}) == len(PRESETS)
 
 
 # An octave that ends early

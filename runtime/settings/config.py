@@ -38,7 +38,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise SettingsError(f"no config file {path}: check the name and the folder") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read config file {path} ({error}): check it") from error
+        raise SettingsError(f"cannot read config file {path} ({error}): it must be readable UTF-8 text") from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers of thousands of digits
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
     return options
@@ -50,7 +50,7 @@ def known_options(options: Mapping[str, Any], path: Path) -> dict[str, Any]:
     for name in _TEXT_KEYS:
         text = known.get(name, "")
         if not isinstance(text, str) or "\0" in text:
-            raise SettingsError(f"{path}: {name} must be a text, not {text!r}")
+            raise SettingsError(f"{path}: {name} must be text, not {text!r}")
     return known
 
 

@@ -118,7 +118,7 @@ class Text(Kind):
 
     def check(self, name: str, value: object) -> None:
         if not isinstance(value, str):
-            raise SettingsError(f"{name} must be a text, not {value!r}")
+            raise SettingsError(f"{name} must be text, not {value!r}")
 
     def __str__(self) -> str:
         return "text"

@@ -1,4 +1,4 @@
-"""Settings that change within an octave: their value at a step, and how they are written."""
+"""Settings that change within an octave: their values at each step, and how they are written."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_schedule_is_read_from_a_command_line(text: str, value: Schedule) -> N
 
 
 @pytest.mark.parametrize("text", ["", ":", "1:", ":1", "1:2:3", "fast", "fast:slow", "1:slow", "1;2", "1-2"])
-def test_what_is_no_schedule_is_refused_with_how_to_write_one(text: str) -> None:
+def test_other_texts_are_refused_with_an_example_of_a_schedule(text: str) -> None:
     with pytest.raises(SettingsError) as refusal:
         parse_schedule("step size", text)
     expected = f"step size {text!r}: write 0.03, or 0.03:0.012 from an octave's first step to its last"

@@ -35,7 +35,7 @@ def slot_count(settings: Settings) -> int:
 
 
 def new_slots(settings: Settings, image: Image) -> list[Image]:
-    """Returns the arrays that the optimizer keeps as they are before the first step: zeros of the image's shape."""
+    """Returns the arrays that the optimizer keeps, before the first step: zeros of the image's shape."""
     return [np.zeros_like(image) for _ in range(slot_count(settings))]
 
 

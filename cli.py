@@ -1,4 +1,7 @@
-"""The commands of onnxdream: they parse, call a stage and print. Stages are imported inside the commands."""
+"""The commands of onnxdream: each parses its options, calls a stage and prints the result.
+
+Stages are imported inside the commands, so that each command loads only what it needs.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 class _OneLineErrors(TyperGroup):
-    """Says what is wrong with a command line in one line, not in a box."""
+    """A command group that reports usage errors in one line instead of a box."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         try:
@@ -41,7 +44,7 @@ class _OneLineErrors(TyperGroup):
 
 app = typer.Typer(
     cls=_OneLineErrors,
-    help="DeepDream whose gradient is plain ONNX: export once from Keras, dream anywhere onnxruntime runs.",
+    help="DeepDream on ONNX Runtime: export a Keras network once, then dream anywhere onnxruntime runs.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -55,8 +58,10 @@ def main(context: typer.Context) -> None:
 
 
 class _DreamCommand(TyperCommand):
-    """`dream`, whose options follow from the settings; these are looked up when it is called, or helped with, so that
-    other commands need not import the runtime."""
+    """The command `dream`, whose options are derived from the settings.
+
+    They are looked up only when the command or its help is asked for, so that other commands do not import the runtime.
+    """
 
     def get_params(self, context: Any) -> Any:
         if not self.params:
@@ -66,7 +71,7 @@ class _DreamCommand(TyperCommand):
 
     def invoke(self, context: Any) -> Any:
         options = {name: value for name, value in context.params.items() if value not in (None, [], ())}
-        images = [Path(image) for image in options.pop("images", ())]  # texts with older versions of typer
+        images = [Path(image) for image in options.pop("images", ())]  # older versions of typer give strings
         with _one_line_failures():
             from onnxdream.runtime.batch import dream_all, gather_pictures
             from onnxdream.runtime.dream.request import parse_request
@@ -86,7 +91,7 @@ class _DreamCommand(TyperCommand):
 
 
 def _parameters(options: list[inspect.Parameter]) -> Any:
-    """What typer makes of the parameters of a function."""
+    """The click parameters that typer makes of a function's parameters."""
 
     def command() -> None: ...
 
@@ -101,7 +106,7 @@ def _dream_options() -> list[inspect.Parameter]:
     from onnxdream.runtime.settings.options import OPTIONS
 
     pictures = typer.Argument(
-        metavar="IMAGE...", readable=False, help="Pictures, or folders of them.", show_default=False
+        metavar="IMAGE...", readable=False, help="Pictures or folders of pictures.", show_default=False
     )
     found = {"images": Annotated[list[Path] | None, pictures]}
     for one in OPTIONS:
@@ -113,12 +118,17 @@ def _dream_options() -> list[inspect.Parameter]:
 
 @app.command(cls=_DreamCommand)
 def dream() -> None:
-    """Dream pictures: climb the gradient of a bundle's layers."""
+    """Dream pictures by gradient ascent on the layers of a bundle.
+
+    Example: onnxdream dream photo.jpg --preset feathers
+
+    Defaults are those of the preset `paper`. Every option is also a key of a config file (--config).
+    """
 
 
 @app.command()
 def presets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the presets of `dream`: looks, the paper's ascent, and the classics."""
+    """List the presets of `dream`: looks, the paper's ascent and the classic programs."""
     with _one_line_failures():
         from onnxdream.runtime.settings.presets import PRESETS
 
@@ -133,15 +143,19 @@ def presets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def export(
     model: Annotated[str, typer.Option(help="v3 or inception-resnet-v2.")] = "v3",
-    layers: Annotated[str | None, typer.Option(help="A comma list of layers, or a layer set's name.")] = None,
-    weights: Annotated[str, typer.Option(help="auto, imagenet, builtin, random, or a weight file.")] = "auto",
+    layers: Annotated[
+        str | None, typer.Option(help="Layers, separated by commas, or the name of a layer set. \\[default: paper-low]")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="auto, imagenet, builtin, random or a weight file.")] = "auto",
     objective: Annotated[str, typer.Option(help="mean or l2.")] = "mean",
-    border: Annotated[int, typer.Option(min=0, help="Cells at a layer's edge that its loss leaves out.")] = 0,
-    precision: Annotated[str, typer.Option(help="fp32; fp16 or mixed for GPUs.")] = "fp32",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of random weights.")] = 0,
-    output: Annotated[Path | None, typer.Option(help="The bundle's path. [default: in the data folder]")] = None,
+    border: Annotated[
+        int, typer.Option(min=0, help="Positions at the edge of each layer that its loss leaves out.")
+    ] = 0,
+    precision: Annotated[str, typer.Option(help="fp32, or for GPUs fp16 or mixed.")] = "fp32",
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of random weights.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="Path of the bundle. \\[default: in the data folder]")] = None,
 ) -> None:
-    """Export a backbone's layers and their gradient as one ONNX bundle. Needs the extra `export`."""
+    """Export a network's layer losses and their gradient as one ONNX file, a bundle. Needs the extra `export`."""
     with _one_line_failures():
         request = _export_request(model, layers, weights, objective, border, seed, precision)
         from rich.console import Console
@@ -161,7 +175,7 @@ def export(
 
 @app.command()
 def layers(model: Annotated[str, typer.Option(help="v3 or inception-resnet-v2.")] = "v3") -> None:
-    """List the layers that can be exported. Needs the extra `export`."""
+    """List the layers of a network that can be exported. Needs the extra `export`."""
     with _one_line_failures():
         from onnxdream.models.backbones import find_backbone
 
@@ -178,24 +192,26 @@ def layers(model: Annotated[str, typer.Option(help="v3 or inception-resnet-v2.")
             )
             for layer_info in list_layers(backbone)
         ]
-        _print_table(("layer", "channels", "stride", "parameters up to there"), rows)
+        _print_table(("layer", "channels", "stride", "parameters up to this layer"), rows)
         for name, members in backbone.layer_sets.items():
             typer.echo(f"layer set {name}: {','.join(members)}")
 
 
 @app.command()
 def info(
-    bundle: Annotated[str | None, typer.Argument(help="A bundle's path or name; without it, all are listed.")] = None,
+    bundle: Annotated[
+        str | None, typer.Argument(help="Path or name of a bundle. Without it, all bundles are listed.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    output: Annotated[Path | None, typer.Option(help="Write the bundle as an .onnx file of that path.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the bundle as an .onnx file to this path.")] = None,
 ) -> None:
-    """Tell what a bundle holds, or list all bundles."""
+    """Show what a bundle contains, or list all bundles."""
     with _one_line_failures():
         from onnxdream.runtime.bundle.choice import choose_bundle, list_bundles
 
         if bundle is None:
             if output is not None:
-                raise typer.BadParameter("--output writes one bundle: name it")
+                raise typer.BadParameter("--output writes one bundle: name the bundle")
             rows = list_bundles()
             if as_json:
                 typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
@@ -216,7 +232,7 @@ def info(
 
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Tell what this machine can run: versions, providers that really work, clashing installations."""
+    """Show what this machine can run: versions, providers that really work, known problems."""
     with _one_line_failures():
         from onnxdream.runtime.doctor import diagnose
 
@@ -231,16 +247,16 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 @app.command()
 def bench(
-    model: Annotated[str | None, typer.Option(help="A bundle's path, name, or the beginning of its name.")] = None,
-    size: Annotated[list[str], typer.Option(help="Width and height; may be given again.")] = ["512x384"],  # noqa: B006
+    model: Annotated[str | None, typer.Option(help="Path or name of a bundle, or the beginning of its name.")] = None,
+    size: Annotated[list[str], typer.Option(help="Width and height. May be given several times.")] = ["512x384"],  # noqa: B006
     provider: Annotated[
-        str | None, typer.Option(help="cpu, cuda, tensorrt or openvino. [default: each that works]")
+        str | None, typer.Option(help="cpu, cuda, tensorrt or openvino. \\[default: each that works]")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or mixed. [default: the bundle's]")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or mixed. \\[default: the bundle's]")] = None,
+    threads: Annotated[int | None, typer.Option(help="Number of CPU threads. \\[default: one for each core]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell how fast this machine dreams, and what memory that takes. Needs no picture."""
+    """Measure how fast this machine dreams and how much memory that takes. Needs no picture."""
     with _one_line_failures():
         from rich.console import Console
 
@@ -267,12 +283,12 @@ def bench(
 
 @app.command()
 def deploy(
-    bundle: Annotated[str, typer.Argument(help="A bundle's path, name, or the beginning of its name.")],
+    bundle: Annotated[str, typer.Argument(help="Path or name of a bundle, or the beginning of its name.")],
     target: Annotated[str, typer.Option(help="jetson-orin, jetson-thor, workstation or cpu.")],
-    output: Annotated[Path | None, typer.Option(help="The folder to write. [default: <bundle>-<target>]")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder deployed before.")] = False,
+    output: Annotated[Path | None, typer.Option(help="The folder to write. \\[default: <bundle>-<target>]")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that was deployed before.")] = False,
 ) -> None:
-    """Make a folder to copy to a device: the bundle, onnxdream, what to install, and checks."""
+    """Make a folder for a device with a bundle, onnxdream, an installer and a check."""
     with _one_line_failures():
         from onnxdream.runtime.bundle.choice import choose_bundle
         from onnxdream.runtime.deploy import deploy as deploy_bundle
@@ -284,11 +300,11 @@ def deploy(
 @app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(help="A folder that `deploy` made.")],
-    provider: Annotated[str, typer.Option(help="cpu, cuda, tensorrt or openvino. [default: the target's]")] = "auto",
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or mixed. [default: the bundle's]")] = None,
+    provider: Annotated[str, typer.Option(help="cpu, cuda, tensorrt or openvino. \\[default: the target's]")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or mixed. \\[default: the bundle's]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell whether a deployed folder is whole, and this machine computes what was computed where it was made."""
+    """Check that a deployed folder is complete and that this machine reproduces the stored gradient."""
     with _one_line_failures():
         from onnxdream.runtime.verify import verify as verify_folder
 
@@ -308,7 +324,7 @@ def verify(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 def experiment(context: typer.Context) -> None:
-    """Run the paper's experiment, or a grid of your own, and report on it: `experiment --help`."""
+    """Run the paper's experiment or a grid of your own and write a report (see `experiment --help`)."""
     with _one_line_failures():
         from onnxdream.study.commands import app as experiments  # here, so that no other command waits for it
 
@@ -340,7 +356,7 @@ def _require_export_extra() -> None:
 
 @contextmanager
 def _one_line_failures() -> Iterator[None]:
-    """Turns what a stage refuses into one line and an exit code."""
+    """Turns the errors of a stage into one line and an exit code."""
     try:
         yield
     except (OnnxdreamError, ImportError) as error:
@@ -353,7 +369,7 @@ def _print_verification(metadata: Metadata) -> None:
         (check.picture, check.climbed, f"{check.loss_error:.1e}", f"{check.cosine:.7f}", f"{check.norm_ratio:.6f}")
         for check in metadata.verification
     ]
-    _print_table(("against TensorFlow", "climbed", "loss error", "cosine", "norm ratio"), rows)
+    _print_table(("compared with TensorFlow", "maximised", "loss error", "cosine", "norm ratio"), rows)
 
 
 def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
@@ -363,12 +379,12 @@ def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> No
     table = Table(*header, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
-    # Where nobody sees a terminal's width, a row is a line all the same.
+    # Without a terminal, a row still takes one line.
     Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:
-    """What `info` tells of a bundle, in words."""
+    """The facts of a bundle as `info` prints them, by their labels."""
     facts = bundle.metadata
     low, high = facts.input_range
     height, width = facts.smallest_size
@@ -378,7 +394,7 @@ def _facts(bundle: Bundle) -> dict[str, str]:
         "backbone": facts.backbone,
         "layers": ", ".join(f"{n.name} ({n.channels} channels, stride {n.stride})" for n in facts.layers),
         "objective": facts.objective,
-        "input": f"{facts.channel_order} from {low:g} to {high:g}, {width}x{height} pixels at least",
+        "input": f"{facts.channel_order} from {low:g} to {high:g}, at least {width}x{height} pixels",
         "weights": f"{facts.weights.title}, SHA-256 {facts.weights.sha256}",
         "licence": facts.weights.licence,
         "precision": f"{facts.precision}, opset {facts.opset}",
@@ -390,7 +406,7 @@ def _write_bundle(bundle: Bundle, path: Path) -> None:
     from onnxdream.models.files import atomic_write
 
     if path.exists():
-        raise typer.BadParameter(f"{path} is there: choose another --output")
+        raise typer.BadParameter(f"{path} already exists: choose another --output")
     try:
         atomic_write(path, bundle.data)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One run of the benchmark, part by part."""
+"""Runs the parts of the benchmark and collects their results."""
 
 from __future__ import annotations
 
@@ -10,117 +10,119 @@ from pathlib import Path
 from typing import Any
 
 from arguments import Arguments
-from environments import MAKER, Pythons, sort_out
-from job import whole_job
-from machine import machine
-from rows import HOME_ROW, HOME_SIZE, ROWS, SCALING_SIZES, Case, Row, Size
-from runner import BenchmarkError, Candidate, cold_start, run_interleaved
-from summary import spread, summary
+from environments import FIXTURES_ENVIRONMENT, Pythons, select_available
+from job import time_whole_job
+from machine import describe_machine
+from rows import ROWS, SCALING_SIZES, STANDARD_ROW, STANDARD_SIZE, Case, Row, WidthHeight
+from runner import BenchmarkError, Candidate, run_interleaved, time_cold_start
+from summary import quartiles, summarise
 
-MATERIAL = Path(__file__).with_name("fixtures.py")
-_STARTS = 7
+FIXTURES = Path(__file__).with_name("fixtures.py")
+_STARTS = 7  # cold starts of each system
 
 
 class Benchmark:
-    """One run, in a folder of its own; `results` grows part by part."""
+    """A run of the benchmark with fixtures in `folder`; each part adds to `results`, the content of results.json."""
 
-    def __init__(self, arguments: Arguments, pythons: Pythons, folder: Path) -> None:
-        self.arguments, self.pythons, self.folder = arguments, pythons, folder
-        self.systems, skipped = sort_out(arguments.systems, pythons)
+    def __init__(self, args: Arguments, pythons: Pythons, folder: Path) -> None:
+        self.args, self.pythons, self.folder = args, pythons, folder
+        self.systems, skipped = select_available(args.systems, pythons)
         self.results: dict[str, Any] = {
             "schema": 1,
             "date": datetime.now(timezone.utc).date().isoformat(),
-            "machine": machine(),
-            "threads": arguments.plan.threads,
+            "machine": describe_machine(),
+            "threads": args.plan.threads,
             "versions": {},
             "skipped": skipped,
         }
 
     def run(self) -> dict[str, Any]:
-        """Raises BenchmarkError; WrongResultError is one."""
+        """Runs the parts and returns `results`. Raises BenchmarkError, also as its subclass WrongResultError."""
         for name, reason in self.results["skipped"].items():
             log(f"skipped: {name} ({reason})")
         parts = {"steps": self._steps, "start": self._start, "job": self._job, "scaling": self._scaling}
-        for part in self.arguments.parts:
+        for part in self.args.parts:
             self.results[part] = parts[part]()
         return self.results
 
     def _steps(self) -> list[dict[str, Any]]:
-        return [self._case(row, size) for row in self.arguments.rows for size in self.arguments.sizes]
+        return [self._time_case(row, size) for row in self.args.rows for size in self.args.sizes]
 
-    def _case(self, row: Row, size: Size) -> dict[str, Any]:
-        case = self._made(row, size)
+    def _time_case(self, row: Row, size: WidthHeight) -> dict[str, Any]:
+        case = self._prepare_case(row, size)
         log(f"{row.title}, {case.size_name}")
         candidates = {system.name: Candidate(system, case) for system in self.systems}
-        entries, absent = run_interleaved(candidates, self.pythons, self.arguments.plan, log)
+        measurements, absent = run_interleaved(candidates, self.pythons, self.args.plan, log)
         self.results["skipped"] |= absent
         self.systems = [system for system in self.systems if system.name not in absent]
-        self.results["versions"] |= {name: entry.versions for name, entry in entries.items()}
-        found = summary(entries, self.systems)
-        return {"row": row.name, "size": list(size), "gflop": _gflop(case), "systems": found}
+        self.results["versions"] |= {name: measurement.versions for name, measurement in measurements.items()}
+        times = summarise(measurements, self.systems)
+        return {"row": row.name, "size": list(size), "gflop": _gflop(case), "systems": times}
 
     def _start(self) -> dict[str, list[float]]:
-        """Seconds to the first gradient, by system, start by start; the systems take turns here too."""
-        case = self._made(_row(HOME_ROW), HOME_SIZE)
+        """Returns, for each system, the seconds from each cold start to the first gradient; the systems take turns."""
+        case = self._prepare_case(_row(STANDARD_ROW), STANDARD_SIZE)
         log(f"cold starts, {case.size_name}")
         candidates = [Candidate(system, case) for system in self.systems if not system.is_floor]
         times: dict[str, list[float]] = {candidate.system.name: [] for candidate in candidates}
         for _ in range(_STARTS):
             for candidate in candidates:
                 python = self.pythons[candidate.system.environment]
-                times[candidate.system.name].append(cold_start(candidate, python, self.arguments.plan.threads))
+                times[candidate.system.name].append(time_cold_start(candidate, python, self.args.plan.threads))
         return times
 
     def _job(self) -> dict[str, Any] | None:
-        case = self._made(_row(HOME_ROW), HOME_SIZE)
-        ours = next((system for system in self.systems if system.is_ours), None)
-        if ours is None:
+        case = self._prepare_case(_row(STANDARD_ROW), STANDARD_SIZE)
+        system = next((system for system in self.systems if system.is_onnxdream), None)
+        if system is None:
             return None
-        log(f"a dream of {self.arguments.job_steps} steps, {case.size_name}, {ours.name}")
-        found = whole_job(Candidate(ours, case), self.pythons, self.arguments.job_steps, self.arguments.plan.threads)
-        return {"system": ours.name, **found}
+        log(f"a dream of {self.args.job_steps} steps, {case.size_name}, {system.name}")
+        plan = self.args.plan
+        times = time_whole_job(Candidate(system, case), self.pythons, self.args.job_steps, plan.threads)
+        return {"system": system.name, **times}
 
     def _scaling(self) -> list[dict[str, Any]]:
-        """Our CPU provider on sizes of one shape: its time for a GFLOP of convolution."""
-        ours = next((system for system in self.systems if system.name == "cpu"), None)
-        if ours is None:
+        """Times onnxdream's CPU provider on sizes of one shape, also as ms per GFLOP of convolution."""
+        system = next((system for system in self.systems if system.name == "cpu"), None)
+        if system is None:
             return []
-        cases = {"{}x{}".format(*size): self._made(_row(HOME_ROW), size) for size in SCALING_SIZES}
+        cases = {"{}x{}".format(*size): self._prepare_case(_row(STANDARD_ROW), size) for size in SCALING_SIZES}
         log(f"scaling, {', '.join(cases)}")
-        candidates = {name: Candidate(ours, case) for name, case in cases.items()}
-        entries, _ = run_interleaved(candidates, self.pythons, self.arguments.plan, log)
+        candidates = {name: Candidate(system, case) for name, case in cases.items()}
+        measurements, _ = run_interleaved(candidates, self.pythons, self.args.plan, log)
         lines = []
-        for name, entry in entries.items():
-            found, gflop = spread(entry.rounds), _gflop(cases[name])
+        for name, measurement in measurements.items():
+            times, gflop = quartiles(measurement.rounds), _gflop(cases[name])
             lines.append(
-                {"size": list(cases[name].size), "gflop": gflop, **found, "ms_per_gflop": found["median_ms"] / gflop}
+                {"size": list(cases[name].size), "gflop": gflop, **times, "ms_per_gflop": times["median_ms"] / gflop}
             )
         return lines
 
-    def _made(self, row: Row, size: Size) -> Case:
-        """The case with its fixtures, all sizes of its row made at once."""
+    def _prepare_case(self, row: Row, size: WidthHeight) -> Case:
+        """Returns the case, and makes its fixtures if they are missing, for all sizes of its row at once."""
         case = Case(self.folder / row.name, size)
         if not case.gradient.exists():
-            sizes = set(self.arguments.sizes if "steps" in self.arguments.parts else ())
-            if row.name == HOME_ROW:
-                sizes |= {HOME_SIZE} | set(SCALING_SIZES if "scaling" in self.arguments.parts else ())
+            sizes = set(self.args.sizes if "steps" in self.args.parts else ())
+            if row.name == STANDARD_ROW:
+                sizes |= {STANDARD_SIZE} | set(SCALING_SIZES if "scaling" in self.args.parts else ())
             log(f"making the bundle, the weights and the reference gradients of {row.title}")
             texts = ["{}x{}".format(*size) for size in sorted(sizes)]
-            words = [MATERIAL, case.folder, row.backbone, row.layer_set, *texts]
-            done = subprocess.run(
-                [str(self.pythons[MAKER]), *map(str, words)], capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                raise BenchmarkError(f"fixtures of {row.name}: {(done.stderr.strip().splitlines() or [''])[-1]}")
+            python = self.pythons[FIXTURES_ENVIRONMENT]
+            command = [python, FIXTURES, case.folder, row.backbone, row.layer_set, *texts]
+            process = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+            if process.returncode:
+                error = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+                raise BenchmarkError(f"making the fixtures of {row.name} failed: {error}")
         return case
 
 
 def log(line: str) -> None:
-    """For who waits."""
+    """Prints a line of progress or an error to stderr; stdout is for the tables."""
     print(line, file=sys.stderr, flush=True)
 
 
 def _gflop(case: Case) -> float:
+    """Returns the GFLOP of convolution in a step, which `fixtures` has counted."""
     return float(json.loads((case.folder / "forward.json").read_text())["gflop"][case.size_name])
 
 

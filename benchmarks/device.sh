@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# NOT YET RUN: no machine with an NVIDIA GPU was at hand when this was written.
+# NOT YET RUN: no machine with an NVIDIA GPU was available when this was written.
 #
-# Everything to do on the day there is one, in one command: `benchmarks/device.sh [FOLDER]`. It makes the environments,
-# runs the doctor, the tests of providers, the benchmark against PyTorch on that GPU, and measures how busy the GPU is.
-# What it finds lands in FOLDER (default: benchmarks/device).
+# Measures onnxdream on a machine with an NVIDIA GPU: `benchmarks/device.sh [FOLDER]`. It creates the environments, runs
+# the command `doctor`, the tests of providers and the benchmark against PyTorch on the GPU, and measures how busy the
+# GPU is. The results are written to FOLDER (default: benchmarks/device).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-benchmarks/device}
@@ -24,11 +24,11 @@ environment pytorch torch numpy
 printf '%s = "%s"\n' cuda "$venvs/cuda/bin/python" tensorflow "$venvs/tensorflow/bin/python" \
   pytorch-cuda "$venvs/pytorch/bin/python" >"$out/environments.toml"
 
-echo "== doctor, and the tests of what depends on the device"
+echo "== the command doctor, and the tests that need a GPU"
 "$venvs/cuda/bin/python" cli.py doctor | tee "$out/doctor.txt"
 "$venvs/cuda/bin/python" -m pytest tests/gpu | tee "$out/tests.txt"
 
-echo "== how fast, and how busy"
+echo "== speed and GPU utilisation"
 "$venvs/cuda/bin/python" cli.py bench --size 512x384 --size 1024x768 | tee "$out/bench.txt"
 "$venvs/cuda/bin/python" benchmarks/gpu_utilisation.py models/builtin/v3-low.json 512x384 | tee "$out/gpu-utilisation.txt"
 "$venvs/tensorflow/bin/python" benchmarks/run.py --environments "$out/environments.toml" --json "$out/results.json" \

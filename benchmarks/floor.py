@@ -1,12 +1,13 @@
-"""The floor: the convolutions that the mathematics asks for, and nothing else, in onnxruntime's CPU provider.
+"""The floor, a lower bound of the time of a step: only the convolutions, on onnxruntime's CPU provider.
 
-Every convolution of the folded forward graph, with its ReLU where it has one, and every convolution's gradient with
-respect to its input: with stride 1 a convolution with the flipped kernel, otherwise a transposed one. They come from
-the forward graph, not from the bundle, so that the floor stays where it is when the bundle's graph is arranged anew.
+The model has every convolution of the folded forward graph, with its ReLU if it has one, and every convolution's
+gradient with respect to its input: for stride 1 a convolution with the flipped kernel, otherwise a transposed one. They
+are built from the forward graph and not from the bundle, so that changes of the bundle's graph do not move the floor.
 
-All lie side by side in one model, on inputs of their real shapes, and onnxruntime's own profile says how long each
-kernel ran: in the blocked layout of the real graph, without the reorders around it. That is lower than any real graph
-can be with the same kernels, since inputs are shared, and every sum, mask, pooling and concatenation is left out.
+The convolutions are independent nodes of one model, with inputs of their real shapes. onnxruntime's profile reports how
+long each kernel ran, in the blocked layout of the real graph and without the nodes that convert to it. No real graph
+can be faster with the same kernels, because here convolutions share inputs, and every sum, mask, pooling and
+concatenation is left out.
 """
 
 from __future__ import annotations
@@ -21,23 +22,23 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
-from rows import Case
+from rows import Case, WidthHeight
 
 from onnxdream.models.arrays import Floats
 
 Shape = tuple[int, int, int]  # channels, height, width
-# A session's first runs find cold caches and fetch their memory from the system.
+# Runs that are not counted: a session's first runs have cold caches and allocate memory.
 _WARM_UP = 3
 _KERNELS = ("Conv", "FusedConv", "ConvTranspose")
 
 
 class Floor:
-    """Its step is one run of every convolution, in seconds of their kernels."""
+    """The system `floor`; its step is one run of every convolution, and its time that of their kernels."""
 
     def __init__(self, case: Case, threads: int) -> None:
         facts = json.loads((case.folder / "forward.json").read_text())
         with np.load(case.folder / "forward.npz") as arrays:
-            self._model = convolutions(facts["operators"], dict(arrays), case.size)
+            self._model = build_model(facts["operators"], dict(arrays), case.size)
         self._threads = threads
         rng = np.random.default_rng(0)
         shapes = {value.name: _shape(value) for value in self._model.graph.input}
@@ -47,7 +48,7 @@ class Floor:
         }
 
     def step_seconds(self, count: int) -> list[float]:
-        """Of that many runs, after some that are not counted."""
+        """Returns the kernel seconds of each of `count` runs, after some that are not counted."""
         with tempfile.TemporaryDirectory() as folder:
             options = ort.SessionOptions()
             options.intra_op_num_threads = self._threads
@@ -62,13 +63,16 @@ class Floor:
         return kernel_seconds(events)[_WARM_UP:]
 
     def versions(self) -> dict[str, str]:
-        """Of what computes."""
+        """Returns the version of onnxruntime."""
         return {"onnxruntime": ort.__version__}
 
 
-def convolutions(operators: list[dict[str, Any]], arrays: dict[str, Floats], size: tuple[int, int]) -> onnx.ModelProto:
-    """A model of every convolution and its gradient, each on a graph input that those of one shape share."""
-    graph = _Graph()
+def build_model(operators: list[dict[str, Any]], arrays: dict[str, Floats], size: WidthHeight) -> onnx.ModelProto:
+    """Builds a model of every convolution and its gradient; those with the same input shape share a graph input.
+
+    `operators` and `arrays` are the contents of the fixtures `forward.json` and `forward.npz`.
+    """
+    graph = _GraphBuilder()
     rectified = {op["inputs"][0] for op in operators if op["kind"] == "Relu"}
     shapes = dict(_shapes(operators, arrays, size))
     for op in operators:
@@ -81,7 +85,7 @@ def convolutions(operators: list[dict[str, Any]], arrays: dict[str, Floats], siz
 
 
 def kernel_seconds(events: list[dict[str, Any]]) -> list[float]:
-    """From onnxruntime's profile: seconds of all convolution kernels together, run by run."""
+    """Returns, for each run in a profile of onnxruntime, the seconds of all its convolution kernels together."""
     runs = sorted((event["ts"], event["ts"] + event["dur"]) for event in events if event["name"] == "model_run")
     kernels = [
         event for event in events if event["name"].endswith("_kernel_time") and event["args"].get("op_name") in _KERNELS
@@ -89,7 +93,9 @@ def kernel_seconds(events: list[dict[str, Any]]) -> list[float]:
     return [sum(event["dur"] for event in kernels if start <= event["ts"] < end) / 1e6 for start, end in runs]
 
 
-class _Graph:
+class _GraphBuilder:
+    """Collects the nodes, weights, inputs and outputs of the model."""
+
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
@@ -97,6 +103,10 @@ class _Graph:
         self.outputs: list[str] = []
 
     def forward(self, op: dict[str, Any], kernel: Floats, bias: Floats, shape: Shape, relu: bool) -> None:
+        """Adds a convolution of an input of this shape.
+
+        `kernel` is [output channels, input channels, height, width], `bias` [output channels].
+        """
         names = [
             self._input(shape),
             self._weight(f"{op['name']}/kernel", kernel),
@@ -109,11 +119,12 @@ class _Graph:
         self.outputs.append(f"{output}/relu" if relu else output)
 
     def backward(self, op: dict[str, Any], kernel: Floats, shape: Shape) -> None:
+        """Adds the gradient of a convolution whose output has this shape."""
         output = f"{op['name']}/backward"
         if op["strides"] == [1, 1]:
             flipped = np.ascontiguousarray(kernel[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
-            reach = [side - 1 - pad for side, pad in zip(kernel.shape[2:] * 2, _pads(op), strict=True)]
-            self._add("Conv", [self._input(shape), self._weight(f"{op['name']}/flipped", flipped)], output, pads=reach)
+            pads = [side - 1 - pad for side, pad in zip(kernel.shape[2:] * 2, _pads(op), strict=True)]
+            self._add("Conv", [self._input(shape), self._weight(f"{op['name']}/flipped", flipped)], output, pads=pads)
         else:
             names = [self._input(shape), f"{op['name']}/kernel"]
             self._add("ConvTranspose", names, output, strides=op["strides"])
@@ -139,9 +150,9 @@ class _Graph:
 
 
 def _shapes(
-    operators: list[dict[str, Any]], arrays: dict[str, Floats], size: tuple[int, int]
+    operators: list[dict[str, Any]], arrays: dict[str, Floats], size: WidthHeight
 ) -> Iterator[tuple[str, Shape]]:
-    """Channels, height and width of every node's output."""
+    """Yields the name and the shape of the image and of every operator's output."""
     shapes: dict[str, Shape] = {"image": (3, size[1], size[0])}
     yield "image", shapes["image"]
     for op in operators:
@@ -152,8 +163,8 @@ def _shapes(
         if op["kind"] == "Convolution":
             channels = arrays[f"{op['name']}/kernel"].shape[0]
         if "window" in op and not op["same"]:
-            (tall, wide), (down, right) = op["window"], op["strides"]
-            height, width = (height - tall) // down + 1, (width - wide) // right + 1
+            window, strides = op["window"], op["strides"]
+            height, width = (height - window[0]) // strides[0] + 1, (width - window[1]) // strides[1] + 1
         shapes[op["name"]] = (channels, height, width)
         yield op["name"], shapes[op["name"]]
 

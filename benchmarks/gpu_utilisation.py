@@ -1,7 +1,8 @@
-"""How busy the GPU is while dreaming: `python benchmarks/gpu_utilisation.py BUNDLE WIDTHxHEIGHT [PROVIDER]`, 200 steps.
+"""Measures how busy the GPU is during 200 steps of a dream.
 
-From onnxruntime's profile of the sessions that a real ascent opens, where that onnxruntime was built to record kernels
-on the GPU; and beside it what nvidia-smi samples, which counts any moment with a kernel on the GPU as busy.
+`python benchmarks/gpu_utilisation.py BUNDLE WIDTHxHEIGHT [PROVIDER]` prints two figures. The first is from
+onnxruntime's profiles of the sessions that a real ascent opens; it needs an onnxruntime that was built to record GPU
+kernels. The second is the mean of nvidia-smi's samples, which count any moment with a kernel on the GPU as busy.
 """
 
 from __future__ import annotations
@@ -27,31 +28,31 @@ _SAMPLER = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,
 
 
 def busy_seconds(events: list[dict[str, Any]], skipped: int) -> float:
-    """Seconds in which at least one GPU kernel of a profile ran, its first runs left out."""
+    """Returns the seconds of a profile in which at least one GPU kernel ran, without its first `skipped` runs."""
     starts = sorted(event["ts"] for event in events if event.get("name") == "model_run")
     spans = sorted((event["ts"], event["ts"] + event["dur"]) for event in events if event.get("cat") == "Kernel")
-    total, reached = 0.0, starts[skipped] if len(starts) > skipped else float("inf")
+    total, busy_until = 0.0, starts[skipped] if len(starts) > skipped else float("inf")
     for start, end in spans:
-        total += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
+        total += max(0.0, end - max(start, busy_until))
+        busy_until = max(busy_until, end)
     return total / 1e6
 
 
 def main(path: str, size: str, provider: str = "cuda") -> None:
-    """Prints the share of the time in which the GPU computed."""
+    """Prints the share of the time in which the GPU was busy."""
     with tempfile.TemporaryDirectory() as folder:
         _profile_every_session(Path(folder))
         bundle = Bundle.load(path)
-        wish: dict[str, Any] = {"provider": provider}
-        timer = StepTimer(bundle, Execution(**wish), noise_picture(*parse_size(size), seed=0).pixels)
-        # A call evaluates once more than it steps.
+        options: dict[str, Any] = {"provider": provider}
+        timer = StepTimer(bundle, Execution(**options), noise_picture(*parse_size(size), seed=0).pixels)
+        # A call computes one gradient more than it makes steps.
         timer.step_seconds(_WARM_UP - 1)
         with subprocess.Popen(_SAMPLER, stdout=subprocess.PIPE, text=True) as sampler:
             wall = sum(timer.step_seconds(_STEPS))
             sampler.terminate()
             samples = [float(line) for line in sampler.communicate()[0].split() if line.strip().isdigit()]
         del timer
-        gc.collect()  # a session writes its profile when it goes
+        gc.collect()  # a session writes its profile when it is destroyed
         profiles = [json.loads(file.read_text()) for file in Path(folder).glob("*.json")]
     busy = sum(busy_seconds(events, _WARM_UP) for events in profiles)
     kernels = f"{busy / wall:.0%}" if busy else "not recorded by this onnxruntime"
@@ -59,13 +60,14 @@ def main(path: str, size: str, provider: str = "cuda") -> None:
         f"{_STEPS} steps of {size} in {wall:.2f} s: {_STEPS / wall:.1f} steps/s, onnxruntime {onnxruntime.__version__}"
     )
     print(f"GPU busy, kernels in onnxruntime's profile: {kernels}")
-    print(f"GPU busy, nvidia-smi: {f'{statistics.mean(samples):.0f} %' if samples else 'not known'}")
+    print(f"GPU busy, nvidia-smi: {f'{statistics.mean(samples):.0f} %' if samples else 'unknown'}")
 
 
 def _profile_every_session(folder: Path) -> None:
-    options = onnxruntime.SessionOptions
+    """Makes every session that is opened from now on write a profile into `folder`."""
+    original = onnxruntime.SessionOptions
 
-    class Profiled(options):  # type: ignore[misc, valid-type]
+    class Profiled(original):  # type: ignore[misc, valid-type]
         def __init__(self) -> None:
             super().__init__()
             self.enable_profiling = True

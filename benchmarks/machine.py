@@ -1,4 +1,4 @@
-"""What it was timed on."""
+"""Describes the machine that the systems are timed on, and lists its CPU cores."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 
-def machine() -> dict[str, str]:
-    """Processor, memory and system, in words."""
+def describe_machine() -> dict[str, str]:
+    """Returns processor, cores, memory, load average and operating system as text."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "processor": _processor(),
@@ -21,7 +21,7 @@ def machine() -> dict[str, str]:
 
 
 def physical_cores() -> list[int]:
-    """The CPUs this process may use, one of each core."""
+    """Returns one logical CPU of each core that this process may use."""
     cores: dict[str, int] = {}
     for cpu in sorted(os.sched_getaffinity(0)):
         siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
@@ -30,14 +30,14 @@ def physical_cores() -> list[int]:
 
 
 def first_cores(count: int) -> set[int]:
-    """That many CPUs, of different cores as long as there are any."""
+    """Returns `count` logical CPUs, each of another core until all cores are used."""
     cores = physical_cores()
     spare = sorted(os.sched_getaffinity(0) - set(cores))
     return set([*cores, *spare][:count])
 
 
 def _processor() -> str:
-    """Model, with the vector extensions that decide how fast its convolutions are."""
+    """Returns the processor's model and those vector extensions that determine how fast convolutions are."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -45,5 +45,5 @@ def _processor() -> str:
     model = re.search(r"model name\s*:\s*(.*)", text)
     flags = re.search(r"(?:flags|Features)\s*:\s*(.*)", text)
     known = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
-    found = [name for name in known if flags and name in flags[1].split()]
-    return f"{model[1] if model else platform.machine()} ({', '.join(found)})"
+    extensions = [name for name in known if flags and name in flags[1].split()]
+    return f"{model[1] if model else platform.machine()} ({', '.join(extensions)})"

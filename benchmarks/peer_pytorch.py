@@ -1,11 +1,11 @@
-"""PyTorch as a contestant: the folded forward graph in torch.nn.functional, its gradient by autograd."""
+"""The systems of PyTorch: the folded forward graph in torch.nn.functional, and its gradient by autograd."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,32 +13,34 @@ from rows import STEP_SIZE, Case
 from timing import timed
 from torch.nn import functional
 
-from onnxdream.models.arrays import Floats
+if TYPE_CHECKING:  # its environment has PyTorch and numpy, but not onnxdream
+    from onnxdream.models.arrays import Image
 
-_LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# Lifts the gradient of a mean over a million values into the range of fp16; it cancels in the norm.
+_LOW_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Loss scaling: lifts the gradient of a mean over a million values into the range of fp16. The division by the standard
+# deviation cancels it.
 _FP16_SCALE = 65536.0
 
 
 class Network(torch.nn.Module):
-    """The operators of `forward.json` with the arrays of `forward.npz`; its value is the sum of the layers' means."""
+    """A module with the operators of `forward.json` and the arrays of `forward.npz`."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
         facts = json.loads((case.folder / "forward.json").read_text())
         self.operators: list[dict[str, Any]] = facts["operators"]
         self.layers: list[str] = facts["layers"]
-        self.limits: tuple[float, float] = tuple(facts["range"])
-        read = Counter(name for op in self.operators for name in op["inputs"])
-        # Where nobody else reads a ReLU's input it is overwritten, as torchvision does: a tenth faster.
-        kept = {*self.layers, *(name for name, readers in read.items() if readers > 1)}
-        self._own_input = {op["name"] for op in self.operators if op["inputs"][0] not in kept}
+        self.input_range: tuple[float, float] = tuple(facts["range"])
+        readers = Counter(name for op in self.operators for name in op["inputs"])
+        # A ReLU overwrites its input if nothing else reads it, as in torchvision: 10 % faster.
+        kept = {*self.layers, *(name for name, count in readers.items() if count > 1)}
+        self._in_place = {op["name"] for op in self.operators if op["inputs"][0] not in kept}
         with np.load(case.folder / "forward.npz") as arrays:
             for name in arrays.files:
                 self.register_buffer(name.replace("/", "_"), torch.from_numpy(arrays[name]))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Of an image [1, 3, height, width]."""
+        """Returns the sum of the layers' means, float32 [], for an image [1, 3, height, width]."""
         values = {"image": image}
         for op in self.operators:
             values[op["name"]] = self._value(op, [values[name] for name in op["inputs"]])
@@ -47,13 +49,15 @@ class Network(torch.nn.Module):
     def _value(self, op: dict[str, Any], inputs: list[torch.Tensor]) -> torch.Tensor:
         kind, x = op["kind"], inputs[0]
         if kind == "Relu":
-            return functional.relu(x, inplace=op["name"] in self._own_input)
+            return functional.relu(x, inplace=op["name"] in self._in_place)
         if kind == "Concat":
             return torch.cat(inputs, dim=1)
         if kind == "Sum":
             return x + inputs[1]
         window, strides = op["window"], op["strides"]
-        padding = [(side - 1) // 2 if op["same"] else 0 for side in window]  # SAME is odd and of stride 1 here
+        padding = [
+            (side - 1) // 2 if op["same"] else 0 for side in window
+        ]  # here SAME occurs only with odd windows and stride 1
         if kind == "MaxPool":
             return functional.max_pool2d(x, window, strides, padding)
         if kind == "AveragePool":
@@ -63,36 +67,39 @@ class Network(torch.nn.Module):
 
 
 class PyTorch:
-    """Channels last. `form` is eager, compile (the forward pass compiled, and autograd's backward with it) or graph
-    (the whole step as a CUDA graph)."""
+    """Computes gradients and times steps with images in channels-last layout.
+
+    `form` is eager, compile (torch.compile compiles the forward pass, and autograd's backward pass with it) or graph
+    (the whole step as a CUDA graph).
+    """
 
     def __init__(
         self, case: Case, threads: int, device: str = "cpu", form: str = "eager", precision: str = "fp32"
     ) -> None:
         torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+        torch.backends.cudnn.allow_tf32 = False  # fp32 must not be computed as TF32
         torch.backends.cudnn.benchmark = True
         self._device = device
-        self._low = _LOW.get(precision)
+        self._low_precision = _LOW_PRECISION.get(precision)
         self._scale = _FP16_SCALE if precision == "fp16" else 1.0
         network = Network(case).to(device=device, memory_format=torch.channels_last)
-        self._limits = network.limits
+        self._input_range = network.input_range
         self._loss: Any = torch.compile(network) if form == "compile" else network
         image = torch.from_numpy(np.load(case.image)[None]).to(device=device)
         self._image = image.contiguous(memory_format=torch.channels_last).requires_grad_()
-        self._replay = self._captured().replay if form == "graph" else None
+        self._replay = self._capture().replay if form == "graph" else None
 
-    def gradient(self) -> Floats:
-        """Of the sum of the layers' means, [3, height, width], at the case's image."""
+    def gradient(self) -> Image:
+        """Returns the gradient of the sum of the layers' means at the case's image."""
         _, gradient = self._loss_and_gradient()
         return np.ascontiguousarray(gradient[0].float().cpu().numpy())
 
     def step_seconds(self, count: int) -> list[float]:
-        """Of that many whole steps, after one that is not counted."""
+        """Returns the seconds of each of `count` whole steps, after one that is not counted."""
         return timed(self._advance, count)
 
     def versions(self) -> dict[str, str]:
-        """Of what computes, and on which GPU."""
+        """Returns the version of PyTorch and, with device cuda, the name of the GPU."""
         gpu = {"gpu": torch.cuda.get_device_name()} if self._device == "cuda" else {}
         return {"torch": str(torch.__version__), **gpu}
 
@@ -105,7 +112,11 @@ class PyTorch:
             torch.cuda.synchronize()
 
     def _loss_and_gradient(self) -> tuple[torch.Tensor, torch.Tensor]:
-        with torch.autocast(self._device, self._low, cache_enabled=False) if self._low else nullcontext():
+        with (
+            torch.autocast(self._device, self._low_precision, cache_enabled=False)
+            if self._low_precision
+            else nullcontext()
+        ):
             loss = self._loss(self._image)
         (gradient,) = torch.autograd.grad(loss * self._scale, self._image)
         return loss, gradient
@@ -114,11 +125,11 @@ class PyTorch:
         loss, gradient = self._loss_and_gradient()
         with torch.no_grad():
             gradient = gradient / (gradient.std() + 1e-8)
-            self._image.add_(gradient, alpha=STEP_SIZE).clamp_(*self._limits)
+            self._image.add_(gradient, alpha=STEP_SIZE).clamp_(*self._input_range)
         return loss
 
-    def _captured(self) -> torch.cuda.CUDAGraph:
-        """A step as a CUDA graph; steps before the capture, as PyTorch asks for, and the image as it was."""
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        """Captures a step as a CUDA graph, after the warm-up steps that PyTorch requires, and restores the image."""
         start = self._image.detach().clone()
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())

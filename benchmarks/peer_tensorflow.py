@@ -1,17 +1,15 @@
-"""TensorFlow as a contestant, as a user would write it: GradientTape on the stock Keras model in a tf.function."""
+"""The system of TensorFlow, as a user would write it: GradientTape on the original Keras model in a tf.function."""
 
 from __future__ import annotations
 
 import os
-
-from onnxdream.models.arrays import Floats
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import importlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -19,9 +17,12 @@ import tensorflow as tf
 from rows import STEP_SIZE, Case
 from timing import timed
 
+if TYPE_CHECKING:  # not imported, so that a cold start does not include it
+    from onnxdream.models.arrays import Image
+
 
 class TensorFlow:
-    """Images [1, height, width, 3]; TensorFlow's own choice of kernels (oneDNN)."""
+    """Computes gradients and times steps with images [1, height, width, 3] and TensorFlow's own kernels (oneDNN)."""
 
     def __init__(self, case: Case, threads: int) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -29,23 +30,23 @@ class TensorFlow:
         facts = json.loads((case.folder / "forward.json").read_text())
         module, function = facts["builder"].split(":")
         builder = getattr(importlib.import_module(module), function)
-        reference = builder(include_top=False, weights=None, input_shape=(None, None, 3))
-        reference.load_weights(case.folder / "keras.weights.h5")
-        self._model = keras.Model(reference.input, [reference.get_layer(layer).output for layer in facts["layers"]])
-        self._limits = tuple(facts["range"])
+        model = builder(include_top=False, weights=None, input_shape=(None, None, 3))
+        model.load_weights(case.folder / "keras.weights.h5")
+        self._model = keras.Model(model.input, [model.get_layer(layer).output for layer in facts["layers"]])
+        self._input_range = tuple(facts["range"])
         self._image: Any = tf.constant(np.load(case.image).transpose(1, 2, 0)[None])
 
-    def gradient(self) -> Floats:
-        """Of the sum of the layers' means, [3, height, width], at the case's image."""
+    def gradient(self) -> Image:
+        """Returns the gradient of the sum of the layers' means at the case's image."""
         _, gradient = self._loss_and_gradient(self._image)
         return np.ascontiguousarray(gradient.numpy()[0].transpose(2, 0, 1))
 
     def step_seconds(self, count: int) -> list[float]:
-        """Of that many whole steps, after one that is not counted."""
+        """Returns the seconds of each of `count` whole steps, after one that is not counted."""
         return timed(self._advance, count)
 
     def versions(self) -> dict[str, str]:
-        """Of what computes."""
+        """Returns the versions of TensorFlow and Keras."""
         return {"tensorflow": tf.__version__, "keras": keras.__version__}
 
     def _advance(self) -> float:
@@ -63,4 +64,4 @@ class TensorFlow:
     def _step(self, image: Any) -> Any:
         loss, gradient = self._loss_and_gradient(image)
         gradient /= tf.math.reduce_std(gradient) + 1e-8
-        return loss, tf.clip_by_value(image + STEP_SIZE * gradient, *self._limits)
+        return loss, tf.clip_by_value(image + STEP_SIZE * gradient, *self._input_range)

@@ -1,4 +1,4 @@
-"""The tables: for the terminal, and between the markers of docs/performance.md."""
+"""Writes the results as Markdown tables, for the terminal and between the markers of docs/performance.md."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rows import HOME_ROW, HOME_SIZE, ROWS
-from summary import ratio
+from rows import ROWS, STANDARD_ROW, STANDARD_SIZE
+from summary import median_ratio
 from systems import SYSTEMS
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -18,7 +18,7 @@ _TITLES = {system.name: system.title for system in SYSTEMS}
 
 
 def report(results: Results) -> str:
-    """All tables, in Markdown."""
+    """Returns all tables in Markdown."""
     parts = [_heading(results)]
     parts += [_steps(results["steps"], row.name, row.title) for row in ROWS if _of_row(results, row.name)]
     parts += [_start(results)] if results.get("start") else []
@@ -28,12 +28,12 @@ def report(results: Results) -> str:
 
 
 def publish(results: Results, page: Path = PAGE) -> None:
-    """Puts the tables between the page's markers and leaves the rest as it is."""
+    """Writes the tables between the page's markers. Raises ValueError if the markers are missing."""
     text = page.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, marker, after = rest.partition(END)
     if not marker:
-        raise ValueError(f"{page.name} has lost its markers {BEGIN} and {END}")
+        raise ValueError(f"{page.name} has no markers {BEGIN} and {END}: add them")
     page.write_text(f"{before}{BEGIN}\n{report(results)}{END}{after}", encoding="utf-8")
 
 
@@ -41,7 +41,7 @@ def _heading(results: Results) -> str:
     facts = results["machine"]
     return (
         f"{results['date']}, {facts['processor']}, {results['threads']} threads on {facts['cores']} cores, "
-        f"{facts['memory']}, {facts['system']}; load average {facts['load before']} before it began."
+        f"{facts['memory']}, {facts['system']}; load average {facts['load before']} before the run."
     )
 
 
@@ -50,55 +50,55 @@ def _of_row(results: Results, row: str) -> list[dict[str, Any]]:
 
 
 def _steps(cases: list[dict[str, Any]], row: str, title: str) -> str:
-    """A table of one row: systems down, sizes across."""
-    mine = [case for case in cases if case["row"] == row]
-    header = ["ms a step", *("{}×{}".format(*case["size"]) for case in mine), "gradient cosine, least"]
+    """Returns the table of a row of the benchmark: a line for each system, a column for each size."""
+    cases = [case for case in cases if case["row"] == row]
+    header = ["ms per step", *("{}×{}".format(*case["size"]) for case in cases), "min. gradient cosine"]
     lines = []
     for system in SYSTEMS:
-        found = [case["systems"].get(system.name) for case in mine]
-        if any(found):
-            lines.append([system.title, *map(_time, found), _least_cosine(found)])
-            if system.is_ours:
-                gradients = [facts and {**facts["evaluation"], "ratio": None} for facts in found]
-                lines.append(["– its gradient alone", *map(_time, gradients), ""])
-    operations = ", ".join(f"{case['gflop']:.1f}" for case in mine)
-    return f"### {title}\n\n{_table(header, lines)}\n\nGFLOP of convolution in a step: {operations}."
+        times = [case["systems"].get(system.name) for case in cases]
+        if any(times):
+            lines.append([system.title, *map(_format_time, times), _min_cosine(times)])
+            if system.is_onnxdream:
+                gradients = [facts and {**facts["evaluation"], "ratio": None} for facts in times]
+                lines.append(["– gradient only", *map(_format_time, gradients), ""])
+    operations = ", ".join(f"{case['gflop']:.1f}" for case in cases)
+    return f"### {title}\n\n{_table(header, lines)}\n\nGFLOP of convolution per step: {operations}."
 
 
-def _time(facts: dict[str, Any] | None) -> str:
+def _format_time(facts: dict[str, Any] | None) -> str:
     if facts is None:
         return ""
     times = "{median_ms:.0f} ({low_ms:.0f}–{high_ms:.0f})".format(**facts)
     return times if facts["ratio"] is None else f"{times} · {facts['ratio']:.2f}×"
 
 
-def _least_cosine(found: list[dict[str, Any] | None]) -> str:
-    cosines = [facts["cosine"] for facts in found if facts and facts["cosine"] is not None]
+def _min_cosine(times: list[dict[str, Any] | None]) -> str:
+    cosines = [facts["cosine"] for facts in times if facts and facts["cosine"] is not None]
     return f"{min(cosines):.7f}" if cosines else ""
 
 
 def _start(results: Results) -> str:
-    home = [case for case in _of_row(results, HOME_ROW) if tuple(case["size"]) == HOME_SIZE]
-    memory = {name: facts["peak_bytes"] for name, facts in home[0]["systems"].items()} if home else {}
+    standard = [case for case in _of_row(results, STANDARD_ROW) if tuple(case["size"]) == STANDARD_SIZE]
+    memory = {name: facts["peak_bytes"] for name, facts in standard[0]["systems"].items()} if standard else {}
     starts: dict[str, list[float]] = results["start"]
     first = next(iter(starts))
     lines = [
         [
             _TITLES[name],
             f"{statistics.median(seconds):.2f} ({min(seconds):.2f}–{max(seconds):.2f})",
-            f"{ratio(starts[first], seconds):.2f}×",
+            f"{median_ratio(starts[first], seconds):.2f}×",
             f"{memory[name] / 1e6:.0f}" if name in memory else "",
         ]
         for name, seconds in starts.items()
     ]
-    header = ["", "first gradient, s (all starts)", f"{_TITLES[first]}, of it", "peak memory, MB"]
-    return f"### Cold start and memory ({HOME_ROW}, {'{}×{}'.format(*HOME_SIZE)})\n\n{_table(header, lines)}"
+    header = ["", "first gradient, s (range)", f"relative to {_TITLES[first]}", "peak memory, MB"]
+    return f"### Cold start and memory ({STANDARD_ROW}, {'{}×{}'.format(*STANDARD_SIZE)})\n\n{_table(header, lines)}"
 
 
 def _job(job: dict[str, Any]) -> str:
     return (
-        f"### A whole dream\n\n`dream`, {job['steps']} steps at {'{}×{}'.format(*HOME_SIZE)} with all its files "
-        f"({_TITLES[job['system']]}): {job['seconds']:.1f} s; as many bare steps beside it: "
+        f"### A whole dream\n\n`dream`, {job['steps']} steps at {'{}×{}'.format(*STANDARD_SIZE)} with all its files "
+        f"({_TITLES[job['system']]}): {job['seconds']:.1f} s; the same number of bare steps: "
         f"{job['steps_alone_seconds']:.1f} s; {job['share']:.2f}×."
     )
 
@@ -114,8 +114,8 @@ def _scaling(lines: list[dict[str, Any]]) -> str:
         ]
         for line in lines
     ]
-    table = _table(["size", "megapixels", "ms a step", "GFLOP", "ms per GFLOP"], cells)
-    return f"### Scaling ({HOME_ROW}, {_TITLES['cpu']})\n\n{table}"
+    table = _table(["size", "megapixels", "ms per step", "GFLOP", "ms per GFLOP"], cells)
+    return f"### Scaling ({STANDARD_ROW}, {_TITLES['cpu']})\n\n{table}"
 
 
 def _versions(results: Results) -> str:
@@ -124,7 +124,7 @@ def _versions(results: Results) -> str:
         for name, packages in results["versions"].items()
         if name in _TITLES
     ]
-    skipped = [f"- not here: {_TITLES.get(name, name)} ({reason})" for name, reason in results["skipped"].items()]
+    skipped = [f"- not measured: {_TITLES.get(name, name)} ({reason})" for name, reason in results["skipped"].items()]
     return "\n".join([*lines, *skipped])
 
 

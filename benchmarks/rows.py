@@ -1,11 +1,13 @@
-"""What is timed: layer sets of backbones, at picture sizes."""
+"""What is timed: layer sets of backbones (the rows) at picture sizes; a row at a size is a case."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-Size = tuple[int, int]  # width, height
+# In pixels, width first as in results.json and on the command line. onnxdream's own type has the height first, and
+# PyTorch's environment does not have onnxdream.
+WidthHeight = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -20,29 +22,29 @@ class Row:
 
 @dataclass(frozen=True)
 class Case:
-    """A row at a size; its folder holds what `fixtures` made of the row."""
+    """A row at a size; `folder` has the row's fixtures."""
 
     folder: Path
-    size: Size
+    size: WidthHeight
 
     @property
     def size_name(self) -> str:
-        """Width first."""
+        """The size as in 512x384, width first."""
         return "{}x{}".format(*self.size)
 
     @property
     def picture(self) -> Path:
-        """uint8 [height, width, 3], RGB, from 0 to 255."""
+        """The file of the picture, uint8 [height, width, 3], RGB."""
         return self.folder / f"{self.size_name}-picture.npy"
 
     @property
     def image(self) -> Path:
-        """The picture as float32 [3, height, width] in the backbone's range."""
+        """The file of the picture as an image, float32 [3, height, width] in the backbone's input range."""
         return self.folder / f"{self.size_name}-image.npy"
 
     @property
     def gradient(self) -> Path:
-        """TensorFlow's gradient of that image, float32 [3, height, width]."""
+        """The file of TensorFlow's gradient at that image, float32 [3, height, width]."""
         return self.folder / f"{self.size_name}-gradient.npy"
 
 
@@ -51,10 +53,10 @@ ROWS = (
     Row("v3-high", "Inception-v3, mixed6–8", "v3", "paper-high"),
     Row("irv2", "Inception-ResNet-v2, block35_2 and 4", "inception-resnet-v2", "paper-low"),
 )
-# In units of the range, as in the paper's preset; all climb from the same image by the same rule.
+# In units of the input range. All systems start from the same image and apply the same update.
 STEP_SIZE = 0.003
-SIZES: tuple[Size, ...] = ((256, 256), (512, 384), (1024, 768))
-# Where start, memory and a whole job are measured.
-HOME_ROW, HOME_SIZE = "v3-low", (512, 384)
-# 0.05 to 2 megapixels, all of one shape.
-SCALING_SIZES: tuple[Size, ...] = ((256, 192), (512, 384), (1024, 768), (1632, 1224))
+SIZES: tuple[WidthHeight, ...] = ((256, 256), (512, 384), (1024, 768))
+# The case with which cold start, memory and a whole dream are measured.
+STANDARD_ROW, STANDARD_SIZE = "v3-low", (512, 384)
+# 0.05 to 2 megapixels, all with the same aspect ratio.
+SCALING_SIZES: tuple[WidthHeight, ...] = ((256, 192), (512, 384), (1024, 768), (1632, 1224))

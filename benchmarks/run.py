@@ -1,6 +1,7 @@
-"""The benchmark, in one command: `python benchmarks/run.py`; README.md says how to read what it prints.
+"""Runs the whole benchmark: `python benchmarks/run.py`; docs/performance.md describes how to read the tables.
 
-Every system is checked first: one whose gradient is not TensorFlow's ends the run, with exit code 1 and no time.
+The gradient of every system is checked first. One that differs from TensorFlow's ends the run with exit code 1, and
+no times are printed.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from report import publish, report
 from runner import BenchmarkError
 
 
-def main(words: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Runs the benchmark; returns the exit code."""
-    arguments = parse_arguments(words)
+    args = parse_arguments(argv)
     try:
-        pythons = read_environments(arguments.environments)
+        pythons = read_environments(args.environments)
         with tempfile.TemporaryDirectory() as folder:
-            results = Benchmark(arguments, pythons, Path(folder)).run()
+            results = Benchmark(args, pythons, Path(folder)).run()
     except (EnvironmentsError, BenchmarkError) as error:
         log(f"error: {error}")
         return 1
-    arguments.json.write_text(json.dumps(results, indent=1))
+    args.json.write_text(json.dumps(results, indent=1))
     print(report(results))
-    if arguments.publish:
+    if args.publish:
         publish(results)
     return 0
 

@@ -1,4 +1,4 @@
-"""A runner: each system in a process and an environment of its own, all alive at once, and one of them awake."""
+"""Times systems in turn. Each has its own process in its own environment; all exist at once, and only one runs."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from rows import Case
 from systems import System
 
 WORKER = Path(__file__).with_name("worker.py")
-# Between two ways of computing the same fp32 gradient; in lower precision it is told, not judged.
+# The tolerance of an fp32 gradient against TensorFlow's. In lower precision the agreement is reported, not checked.
 MIN_COSINE, NORM_RTOL = 0.9999, 1e-3
 
 
 class BenchmarkError(RuntimeError):
-    """A contestant cannot start, or died."""
+    """A system cannot start, or its process died."""
 
 
 class WrongResultError(BenchmarkError):
-    """A contestant computes another gradient than TensorFlow: its time means nothing."""
+    """A system's gradient is not TensorFlow's, so that its time means nothing."""
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """How a runner is run: `rounds` in which each system makes `steps` steps, on `threads` CPU threads."""
+    """How to time: in each of `rounds` rounds every system makes `steps` timed steps, on `threads` CPU threads."""
 
     rounds: int
     steps: int
@@ -44,15 +44,19 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A system on a case."""
+    """A system to be timed on a case."""
 
     system: System
     case: Case
 
 
 @dataclass
-class Entry:
-    """What a contestant did: seconds of its steps, and of bare gradients where it has them, round by round."""
+class Measurement:
+    """What was measured of a system.
+
+    `rounds` are the seconds of its steps, `evaluations` those of its gradients without an update (onnxdream only), each
+    [round][step]. `cosine` and `norm_ratio` compare its gradient with TensorFlow's; None if it has no gradient.
+    """
 
     versions: dict[str, str]
     cosine: float | None = None
@@ -63,32 +67,32 @@ class Entry:
 
 
 class Worker:
-    """A contestant's process, stopped (SIGSTOP, threads that spin included) whenever it is not asked for something.
+    """A system's process, which is stopped (SIGSTOP, spinning threads included) unless it answers a request.
 
-    Its whole process group is stopped, since a library may have started helpers. Raises BenchmarkError.
+    Its whole process group is stopped, because a library may have started helper processes.
     """
 
     def __init__(self, candidate: Candidate, python: Path, threads: int) -> None:
         self.system, self.case = candidate.system, candidate.case
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the process ends
-        words = (self.system.name, str(self.case.folder), self.case.size_name, str(threads))
+        options = (self.system.name, str(self.case.folder), self.case.size_name, str(threads))
         self._process = subprocess.Popen(
-            [str(python), str(WORKER), *words],
+            [str(python), str(WORKER), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            # Python keeps its bytecode, as pip does of what it installs: a checkout is not compiled at each start.
+            # Python may write bytecode, as pip does on installation, so that a checkout is not compiled at each start.
             env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             start_new_session=True,
             preexec_fn=lambda: os.sched_setaffinity(0, first_cores(threads)),
         )
 
-    def ask(self, what: str, **details: Any) -> Any:
-        """Wakes it for one request."""
+    def ask(self, request: str, **details: Any) -> Any:
+        """Wakes the process for one request, stops it again, and returns the answer. Raises BenchmarkError."""
         self._signal(signal.SIGCONT)
         try:
-            print(json.dumps({"ask": what, **details}), file=self._process.stdin, flush=True)
+            print(json.dumps({"ask": request, **details}), file=self._process.stdin, flush=True)
             answer = self._process.stdout.readline() if self._process.stdout else ""
         except BrokenPipeError:
             answer = ""
@@ -106,23 +110,24 @@ class Worker:
         self._log.close()
 
     def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):  # it died; the next answer says so
+        with suppress(ProcessLookupError):  # the process died; the next request reports it
             os.killpg(self._process.pid, number)
 
     def _stderr_tail(self) -> str:
         self._process.wait()
         self._log.seek(0)
-        return (self._log.read().strip().splitlines() or ["it died without a word"])[-1][:300]
+        return (self._log.read().strip().splitlines() or ["the process died without a message"])[-1][:300]
 
 
 def run_interleaved(
     candidates: Mapping[str, Candidate], pythons: Pythons, plan: RunPlan, log: Callable[[str], None]
-) -> tuple[dict[str, Entry], dict[str, str]]:
-    """Checks every contestant's gradient, then times them in turn; also says why a peer could not take part.
+) -> tuple[dict[str, Measurement], dict[str, str]]:
+    """Checks every system's gradient, then times the systems in turn.
 
-    Raises BenchmarkError before anything is timed, where a gradient is wrong or onnxdream itself cannot start.
+    Returns the measurements by system, and for each peer that could not start the reason. Raises BenchmarkError before
+    anything is timed if a gradient is wrong or onnxdream itself cannot start.
     """
-    entries: dict[str, Entry] = {}
+    measurements: dict[str, Measurement] = {}
     absent: dict[str, str] = {}
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
@@ -130,67 +135,76 @@ def run_interleaved(
             python = pythons[candidate.system.environment]
             worker = stack.enter_context(Worker(candidate, python, plan.threads))
             try:
-                entries[name] = _checked(worker)
+                measurements[name] = _check_gradient(worker)
             except BenchmarkError as error:
-                if candidate.system.is_ours or isinstance(error, WrongResultError):
+                if candidate.system.is_onnxdream or isinstance(error, WrongResultError):
                     raise
                 absent[name] = str(error)
-                log(f"  {name} is absent: {error}")
+                log(f"  {name} is left out: {error}")
                 continue
             workers[name] = worker
-            log(f"  {name}: {_agreement(entries[name])}")
+            log(f"  {name}: {_describe_agreement(measurements[name])}")
         for number in range(plan.rounds):
-            for name in _rotated(list(workers), number):
-                _take_turn(workers[name], entries[name], plan.steps)
+            for name in _rotate(list(workers), number):
+                _take_turn(workers[name], measurements[name], plan.steps)
         for name, worker in workers.items():
-            entries[name].peak_bytes = worker.ask("facts")["peak_bytes"]
-    return entries, absent
+            measurements[name].peak_bytes = worker.ask("facts")["peak_bytes"]
+    return measurements, absent
 
 
-def cold_start(candidate: Candidate, python: Path, threads: int) -> float:
-    """Seconds from the start of a fresh process to its first gradient. Raises BenchmarkError."""
+def time_cold_start(candidate: Candidate, python: Path, threads: int) -> float:
+    """Returns the seconds from the start of a fresh process to its first gradient. Raises BenchmarkError."""
     started = time.perf_counter()
     with Worker(candidate, python, threads) as worker:
-        _gradient(worker)
+        _fetch_gradient(worker)
         return time.perf_counter() - started
 
 
-def _checked(worker: Worker) -> Entry:
-    """The entry of a system that computes what TensorFlow does, warmed up."""
-    entry = Entry(worker.ask("facts")["versions"])
+def _check_gradient(worker: Worker) -> Measurement:
+    """Compares a system's gradient with TensorFlow's, warms the system up, and starts its measurement.
+
+    Raises BenchmarkError, and WrongResultError if an fp32 gradient differs.
+    """
+    measurement = Measurement(worker.ask("facts")["versions"])
     if not worker.system.is_floor:
-        found, expected = (
-            array.astype(np.float64).ravel() for array in (_gradient(worker), np.load(worker.case.gradient))
+        actual, expected = (
+            array.astype(np.float64).ravel() for array in (_fetch_gradient(worker), np.load(worker.case.gradient))
         )
-        norms = float(np.linalg.norm(found)), float(np.linalg.norm(expected))
-        entry.cosine, entry.norm_ratio = float(found @ expected / (norms[0] * norms[1])), norms[0] / norms[1]
-        right = entry.cosine >= MIN_COSINE and abs(entry.norm_ratio - 1) <= NORM_RTOL
-        if worker.system.precision == "fp32" and not right:
-            raise WrongResultError(f"{worker.system.name} at {worker.case.size_name}: {_agreement(entry)}")
+        norms = float(np.linalg.norm(actual)), float(np.linalg.norm(expected))
+        measurement.cosine, measurement.norm_ratio = (
+            float(actual @ expected / (norms[0] * norms[1])),
+            norms[0] / norms[1],
+        )
+        correct = measurement.cosine >= MIN_COSINE and abs(measurement.norm_ratio - 1) <= NORM_RTOL
+        if worker.system.precision == "fp32" and not correct:
+            raise WrongResultError(
+                f"{worker.system.name} at {worker.case.size_name}: {_describe_agreement(measurement)}"
+            )
     worker.ask("step_seconds", count=2)
-    return entry
+    return measurement
 
 
-def _gradient(worker: Worker) -> Any:
+def _fetch_gradient(worker: Worker) -> Any:
+    """Returns the system's gradient at the case's image, [3, height, width]."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "gradient.npy"
         worker.ask("gradient", path=str(path))
         return np.load(path)
 
 
-def _take_turn(worker: Worker, entry: Entry, steps: int) -> None:
-    entry.rounds.append(worker.ask("step_seconds", count=steps))
-    if worker.system.is_ours:
-        entry.evaluations.append(worker.ask("evaluation_seconds", count=steps))
+def _take_turn(worker: Worker, measurement: Measurement, steps: int) -> None:
+    measurement.rounds.append(worker.ask("step_seconds", count=steps))
+    if worker.system.is_onnxdream:
+        measurement.evaluations.append(worker.ask("evaluation_seconds", count=steps))
 
 
-def _rotated(names: list[str], number: int) -> list[str]:
-    """Another one begins each round."""
+def _rotate(names: list[str], number: int) -> list[str]:
+    """Returns the order of the systems in a round: each round begins with another system."""
     start = number % max(1, len(names))
     return names[start:] + names[:start]
 
 
-def _agreement(entry: Entry) -> str:
-    if entry.cosine is None:
+def _describe_agreement(measurement: Measurement) -> str:
+    if measurement.cosine is None:
         return "no gradient"
-    return f"gradient cosine {entry.cosine:.7f}, norm ratio {entry.norm_ratio:.6f}"
+    return f"gradient cosine {measurement.cosine:.7f}, norm ratio {measurement.norm_ratio:.6f}"

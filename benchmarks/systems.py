@@ -1,4 +1,4 @@
-"""Who is timed: onnxdream on each provider, and its peers."""
+"""The systems that are timed: onnxdream on each provider, and its peers, TensorFlow and PyTorch."""
 
 from __future__ import annotations
 
@@ -8,36 +8,44 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class System:
-    """One contestant: `maker` is "module:class" in this folder, made with `options` in `environment`'s Python."""
+    """A system to time: the class `implementation`, "module:class" in this folder, with `options` as its arguments.
+
+    It runs in the Python of `environment`; `name` is for the command line, `title` for the tables.
+    """
 
     name: str
     title: str
     environment: str
-    maker: str
+    implementation: str
     options: Mapping[str, str] = field(default_factory=dict)
     precision: str = "fp32"
 
     @property
-    def is_ours(self) -> bool:
+    def is_onnxdream(self) -> bool:
         """Whether it is onnxdream."""
-        return self.maker == "ours:Ours"
+        return self.implementation == "onnxdream_system:OnnxDream"
 
     @property
     def is_peer(self) -> bool:
-        """Whether it is another way to the same gradient."""
-        return not self.is_ours and not self.is_floor
+        """Whether it is another program that computes the same gradient."""
+        return not self.is_onnxdream and not self.is_floor
 
     @property
     def is_floor(self) -> bool:
-        """Whether it has no gradient to check."""
-        return self.maker == "floor:Floor"
+        """Whether it is the lower bound, which has no gradient to check."""
+        return self.implementation == "floor:Floor"
 
 
-def _ours(provider: str, environment: str, precision: str = "fp32") -> System:
-    tail = "" if precision == "fp32" else f"-{precision}"
+def _onnxdream(provider: str, environment: str, precision: str = "fp32") -> System:
+    suffix = "" if precision == "fp32" else f"-{precision}"
     options = {"provider": provider, "precision": precision}
     return System(
-        f"{provider}{tail}", f"onnxdream, {provider} {precision}", environment, "ours:Ours", options, precision
+        f"{provider}{suffix}",
+        f"onnxdream, {provider} {precision}",
+        environment,
+        "onnxdream_system:OnnxDream",
+        options,
+        precision,
     )
 
 
@@ -48,10 +56,10 @@ def _torch(name: str, title: str, environment: str = "pytorch", precision: str =
 
 
 SYSTEMS = (
-    _ours("cpu", "runtime"),
-    _ours("openvino", "openvino"),
-    _ours("openvino", "openvino", "bf16"),
-    _ours("cuda", "cuda"),
+    _onnxdream("cpu", "runtime"),
+    _onnxdream("openvino", "openvino"),
+    _onnxdream("openvino", "openvino", "bf16"),
+    _onnxdream("cuda", "cuda"),
     System("tf-function", "TensorFlow tf.function", "tensorflow", "peer_tensorflow:TensorFlow"),
     _torch("torch-eager", "eager, channels last"),
     _torch("torch-compile", "torch.compile", form="compile"),

@@ -1,4 +1,4 @@
-"""The one clock of all contestants."""
+"""The clock of all systems."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 
 def timed(work: Callable[[], object], count: int) -> list[float]:
-    """Seconds of each of `count` calls. One that is not counted goes before them: others had the caches meanwhile."""
+    """Returns the seconds of each of `count` calls.
+
+    A first call is not counted, because the other systems have evicted the caches in the meantime.
+    """
     work()
     seconds = []
     for _ in range(count):

@@ -1,7 +1,7 @@
-"""Makes docs/gallery.md with its pictures, and those of docs/methods.md: `python docs/make_gallery.py [NAME...]`.
+"""Makes docs/gallery.md with its pictures, and the pictures of docs/methods.md.
 
-Every entry is one command on a built-in bundle; what it shows is what the command makes, shrunk to a JPEG. A sheet is
-several of them beside each other. With names, only those pictures are made anew.
+`python docs/make_gallery.py [NAME...]` makes all pictures, or only those named. Each is the result of a command on a
+built-in bundle, shrunk and saved as JPEG. A sheet shows several results side by side.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _MAX_SIDE = 640
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One picture: its name, what it shows, and the command behind `python cli.py dream`."""
+class Example:
+    """A picture of the gallery: its name, its caption, and the arguments of `python cli.py dream` that make it."""
 
     name: str
     text: str
@@ -39,8 +39,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Pictures beside each other, `columns` in a row, each with a label and its command; an empty command shows the
-    undreamed photograph."""
+    """Pictures side by side, `columns` in a row.
+
+    `pictures` are pairs of a label and the arguments of `dream`; without arguments the photograph itself is shown.
+    """
 
     name: str
     pictures: tuple[tuple[str, str], ...]
@@ -48,76 +50,78 @@ class Sheet:
 
 
 LOOKS = tuple(
-    Entry(preset.name, preset.sentence, f"{PHOTO} --preset {preset.name}")
+    Example(preset.name, preset.sentence, f"{PHOTO} --preset {preset.name}")
     for preset in PRESETS.values()
     if preset.bundle
 )
 METHODS = (
-    Entry(
+    Example(
         "paper",
-        "The paper's plain ascent: one scale, no jitter, 1000 small steps.",
+        "The paper's plain gradient ascent: one scale, no jitter, 1000 small steps.",
         "examples/bears.jpg --preset paper --max-size 384",
     ),
-    Entry("tutorial", "TensorFlow's tutorial: 100 larger steps.", f"{PHOTO} --preset tutorial"),
-    Entry("octaves", "Its octaves: shapes of several sizes.", f"{PHOTO} --preset tutorial-octaves"),
-    Entry(
+    Example("tutorial", "TensorFlow's tutorial: 100 larger steps.", f"{PHOTO} --preset tutorial"),
+    Example("octaves", "The tutorial with octaves: shapes of several sizes.", f"{PHOTO} --preset tutorial-octaves"),
+    Example(
         "caffe",
-        "Google's first DeepDream: the squares of one layer, in four octaves of ten steps.",
+        "Google's first DeepDream: the squared activations of one layer, in four octaves of ten steps.",
         "examples/penguins.jpg --preset caffe",
     ),
-    Entry(
+    Example(
         "layer", "One layer alone, in five octaves, with schedules and the picture's own colours.", f"{PHOTO} {_MID}"
     ),
-    Entry(
+    Example(
         "above",
-        "Octaves above the picture's size: the dream is larger than the picture came in.",
+        "Octaves above the picture's size: the dream is larger than the picture.",
         f"examples/penguins.jpg --max-size 320 {_MID} --octaves-above 2",
     ),
-    Entry(
+    Example(
         "signs",
-        "One layer up, another down.",
+        "One layer's activations maximised, another's minimised.",
         f"{PHOTO} --model v3-mid-l2 --layer-weights mixed4=1,mixed1=-0.5 {_BRUSH}",
     ),
-    Entry("channel", "A single channel.", f"examples/bears.jpg --model v3-mid-l2 --channels mixed4:717 {_BRUSH}"),
-    Entry(
+    Example("channel", "A single channel.", f"examples/bears.jpg --model v3-mid-l2 --channels mixed4:717 {_BRUSH}"),
+    Example(
         "strongest",
-        "The three channels of a layer that the picture excites most.",
+        "The three channels of a layer that the picture activates most.",
         f"examples/penguins.jpg {_MID} --pick strongest:3",
     ),
-    Entry("weakest", "The twenty that it excites least.", f"examples/penguins.jpg {_MID} --pick weakest:20"),
-    Entry(
+    Example(
+        "weakest", "The twenty channels that it activates least.", f"examples/penguins.jpg {_MID} --pick weakest:20"
+    ),
+    Example(
         "guide",
-        "Guided: what the rocket's picture has more of, dreamed into the bears.",
+        "Guided: features that the rocket's picture has more of, dreamed into the bears.",
         f"examples/bears.jpg {_MID} --guide {PHOTO}",
     ),
-    Entry(
+    Example(
         "laplacian",
-        "The gradient's bands evened out: coarse shapes climb as fast as fine ones.",
+        "Laplacian-pyramid normalisation of the gradient: coarse shapes grow as fast as fine ones.",
         "examples/penguins.jpg --model v3-mid --layers mixed3,mixed5 --laplacian 4 --octaves 4 --steps 15 "
         "--step-size 0.02 --jitter 16 --colours own",
     ),
-    Entry("tv", "Total variation pulls against fine grain.", f"{PHOTO} --model v3-low {_BRUSH} --tv 0.05"),
-    Entry(
+    Example("tv", "A total-variation penalty suppresses fine grain.", f"{PHOTO} --model v3-low {_BRUSH} --tv 0.05"),
+    Example(
         "adam",
-        "Adam: every pixel moves at its own pace.",
+        "Adam: every pixel has its own step size.",
         "examples/bears.jpg --model v3-mid --layers mixed4 --optimizer adam --octaves 4 --steps 15 "
         "--step-size 0.03:0.01 --blur 1 --jitter 16 --colours own",
     ),
-    Entry(
+    Example(
         "mask",
-        "Only where a mask is white, its edge softened.",
+        "Only where a mask is white, with a soft edge.",
         f"examples/bears.jpg {_MID} --mask docs/gallery/mask.png --feather 40",
     ),
-    Entry("blend", "Half dream, half picture.", f"{PHOTO} {_MID} --blend 0.5"),
-    Entry(
+    Example("blend", "Half dream, half picture.", f"{PHOTO} {_MID} --blend 0.5"),
+    Example(
         "noise",
-        "From noise: what a layer sees where there is nothing.",
+        "From noise instead of a picture.",
         "--noise 480x360 --model v3-mid --layers mixed4 --detail none --colours imagenet --octaves 7 "
         "--octave-scale 1.3 --steps 14 --step-size 0.04:0.015 --blur 1.6:0.5 --jitter 16",
     ),
-    Entry(
+    Example(
         "tiles",
-        "The whole picture, 1200 by 900 pixels, in 500 MB: tiles without seams.",
+        "The picture at its full 1200 by 900 pixels with 500 MB of memory: tiles without seams.",
         f"examples/penguins.jpg {_MID} --max-size 0 --memory 500MB",
     ),
 )
@@ -158,49 +162,50 @@ SHEETS = (
 
 
 def main(names: list[str]) -> None:
-    """Makes the pictures of these names, or all, and the page."""
+    """Makes the pictures with these names, or all pictures, and the page."""
     FOLDER.mkdir(exist_ok=True)
     _draw_mask()
-    for entry in (*LOOKS, *METHODS):
-        if not names or entry.name in names:
-            _save(entry.name, _fitted(_dreamed(entry.command), _MAX_SIDE))
+    for example in (*LOOKS, *METHODS):
+        if not names or example.name in names:
+            _save(example.name, _shrink(_dream(example.command), _MAX_SIDE))
     for sheet in SHEETS:
         if not names or sheet.name in names:
-            _save(sheet.name, _laid_out(sheet))
+            _save(sheet.name, _compose(sheet))
     page = [
         "# Gallery",
         "",
-        "Made by `python docs/make_gallery.py`, on built-in bundles. Credits: [NOTICE](../NOTICE).",
+        "Made by `python docs/make_gallery.py` with built-in bundles. Credits: [NOTICE](../NOTICE).",
         "",
     ]
-    for title, entries in (("Looks", LOOKS), ("Ways of dreaming", METHODS)):
+    for title, examples in (("Looks", LOOKS), ("Ways of dreaming", METHODS)):
         page += [f"## {title}", ""]
-        for entry in entries:
+        for example in examples:
             page += [
-                f"### {entry.name}",
+                f"### {example.name}",
                 "",
-                entry.text,
+                example.text,
                 "",
                 "```bash",
-                f"python cli.py dream {entry.command}",
+                f"python cli.py dream {example.command}",
                 "```",
                 "",
             ]
-            page += [f"![{entry.text}](gallery/{entry.name}.jpg)", ""]
+            page += [f"![{example.text}](gallery/{example.name}.jpg)", ""]
     (ROOT / "docs" / "gallery.md").write_text("\n".join(page), encoding="utf-8")
 
 
-def _dreamed(command: str) -> Any:
+def _dream(command: str) -> Any:
+    """Runs `dream` and returns its picture, uint8 [height, width, 3] in OpenCV's order BGR."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "dream.png"
-        words = [sys.executable, "cli.py", "dream", *shlex.split(command), "--snapshots=", "--output", str(output)]
-        subprocess.run(words, cwd=ROOT, check=True)
+        options = [*shlex.split(command), "--snapshots=", "--output", str(output)]
+        subprocess.run([sys.executable, "cli.py", "dream", *options], cwd=ROOT, check=True)
         return cv2.imread(str(output))
 
 
-def _laid_out(sheet: Sheet) -> Any:
-    """The pictures in rows, each in a tile of one width with its label below."""
-    pictures = [_dreamed(command) if command else cv2.imread(str(ROOT / PHOTO)) for _, command in sheet.pictures]
+def _compose(sheet: Sheet) -> Any:
+    """Returns the sheet's pictures in rows, each with its label below, uint8 [height, width, 3] BGR."""
+    pictures = [_dream(command) if command else cv2.imread(str(ROOT / PHOTO)) for _, command in sheet.pictures]
     width = 1200 // sheet.columns
     height = round(pictures[0].shape[0] * width / pictures[0].shape[1])
     tiles = []
@@ -215,8 +220,8 @@ def _laid_out(sheet: Sheet) -> Any:
     return np.vstack(rows)
 
 
-def _fitted(picture: Any, longest: int) -> Any:
-    scale = min(1.0, longest / max(picture.shape[:2]))
+def _shrink(picture: Any, max_side: int) -> Any:
+    scale = min(1.0, max_side / max(picture.shape[:2]))
     return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
@@ -225,7 +230,7 @@ def _save(name: str, picture: Any) -> None:
 
 
 def _draw_mask() -> None:
-    """White where the middle bear stands in examples/bears.jpg."""
+    """Writes a mask that is white where the middle bear is in examples/bears.jpg."""
     mask = np.zeros((900, 1200), np.uint8)
     cv2.ellipse(mask, (640, 690), (190, 320), 0, 0, 360, 255, -1)
     cv2.imwrite(str(MASK), mask)

@@ -1,4 +1,4 @@
-"""Writes `docs/settings.md`, the list of all settings, from the code: run `python docs/make_settings.py`."""
+"""Writes docs/settings.md, the list of all settings, from their descriptions: `python docs/make_settings.py`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from onnxdream.runtime.settings.settings import Execution, Settings, description
 PAGE = Path(__file__).with_name("settings.md")
 _HEAD = """# Settings
 
-This page lists every setting of a dream with the values it accepts and its default. The defaults are those of the
-preset `paper`; other presets have their own. A setting has the same name as an option of `dream` (`--step-size`), as a
-key of a config file (`step-size` or `step_size`), in records and in Python (`Settings`, or `Execution` for the last
-table). [methods.md](methods.md) explains what the settings do. `python docs/make_settings.py` writes this page from the
-code.
+All settings of a dream, with the values that each accepts and its default. The defaults are those of the preset
+`paper`; other presets have their own. A setting has the same name as an option of `dream` (`--step-size`), as a key of
+a config file (`step-size` or `step_size`), in records and in Python, where the settings of the last table belong to
+`Execution` and all others to `Settings`. [methods.md](methods.md) explains what they do. `python docs/make_settings.py`
+writes this page from the code.
 """
 
 
@@ -21,11 +21,12 @@ def page() -> str:
     """Returns the text of the page."""
     groups: dict[str, list[str]] = {}
     for settings in (Settings, Execution):
-        for name, one in descriptions(settings).items():
+        for name, setting in descriptions(settings).items():
             where = "presets and config files" if settings is Settings else "Python and records"
-            note = "" if one.has_option else f" Only in {where}."
-            row = f"| `{name.replace('_', '-')}` | {one.kind} | {one.shown_default} | {one.sentence}{note} |"
-            groups.setdefault(one.panel or "Common settings", []).append(row)
+            note = "" if setting.has_option else f" Only in {where}."
+            key = name.replace("_", "-")
+            row = f"| `{key}` | {setting.kind} | {setting.shown_default} | {setting.sentence}{note} |"
+            groups.setdefault(setting.panel or "Basic settings", []).append(row)
     tables = [
         "\n".join([f"## {title}\n", "| setting | accepts | default | meaning |", "|---|---|---|---|", *rows])
         for title, rows in groups.items()

@@ -1,1 +1,1 @@
-"""The paper's experiment: a grid of bundles and pictures, run as one command, and the report on it."""
+"""The paper's experiment: runs a grid of bundles and pictures with one command, and writes a report about it."""

@@ -1,4 +1,4 @@
-"""The bundles of a grid: those at hand, and those that `export` makes now, in a process of its own."""
+"""Finds each bundle of a grid in the library, or runs `export` in a separate process to make it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXPORT_EXTRA = ("tensorflow", "keras", "tf2onnx", "onnx")
 
 
 def get_bundle(spec: BundleSpec, log: Callable[[str], None]) -> Bundle:
-    """The bundle of that description: a named one, one of the library that fits, else one exported now.
+    """Returns the bundle that `spec` describes: a named one, a matching one from the library, or one exported now.
 
     Raises BundleError, ExportFailedError and MissingBundleError.
     """
@@ -31,48 +31,51 @@ def get_bundle(spec: BundleSpec, log: Callable[[str], None]) -> Bundle:
         return Bundle.load(library.find_bundle(spec.model))
     if spec.weights == "auto":
         return _imagenet_or_built_in(spec, backbone, log)
-    return _made(spec, backbone, log)
+    return _find_or_export(spec, backbone, log)
 
 
 def _imagenet_or_built_in(spec: BundleSpec, backbone: Backbone, log: Callable[[str], None]) -> Bundle:
-    """The bundle of Keras's own ImageNet weights; where these cannot be had, of their built-in copy."""
-    built_in = _fitting(replace(spec, weights="builtin"), backbone)
+    """Returns a bundle with Keras's own ImageNet weights or, where these are not available, with the built-in copy."""
+    built_in = _find_matching(replace(spec, weights="builtin"), backbone)
     try:
-        return _made(replace(spec, weights="imagenet"), backbone, log)
+        return _find_or_export(replace(spec, weights="imagenet"), backbone, log)
     except (ExportFailedError, MissingBundleError):
         if built_in is None:
             raise
-        log(f"{spec.short_name}: there is no bundle of Keras's ImageNet file, so the built-in copy in 8 bits serves")
+        log(f"{spec.short_name}: Keras's ImageNet weights are not available: using the built-in 8-bit copy")
         return built_in
 
 
-def _made(spec: BundleSpec, backbone: Backbone, log: Callable[[str], None]) -> Bundle:
-    found = _fitting(spec, backbone)
-    if found is None:
+def _find_or_export(spec: BundleSpec, backbone: Backbone, log: Callable[[str], None]) -> Bundle:
+    bundle = _find_matching(spec, backbone)
+    if bundle is None:
         _export(spec, log)
-        found = _fitting(spec, backbone)
-    if found is None:
-        raise MissingBundleError(f"export made no bundle that fits {spec.long_name}: is it of this version?")
-    return found
+        bundle = _find_matching(spec, backbone)
+    if bundle is None:
+        raise MissingBundleError(f"export made no bundle that matches {spec.long_name}: check that it is this version")
+    return bundle
 
 
-def _fitting(spec: BundleSpec, backbone: Backbone) -> Bundle | None:
-    """The bundle at hand with these layers, objective and weights. By name, not by age: the same one every time."""
+def _find_matching(spec: BundleSpec, backbone: Backbone) -> Bundle | None:
+    """Returns the first bundle with these layers, objective, border and weights, or None.
+
+    Bundles are sorted by name and not by age, so that every run finds the same one.
+    """
     weights = None if spec.weights in NAMED_WEIGHTS else Path(spec.weights)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None
     source = IMAGENET_8BIT if spec.weights == "builtin" else spec.weights
 
-    def fits(facts: Metadata) -> bool:
-        same = (facts.backbone, facts.layer_names) == (backbone.name, spec.layer_names(backbone))
-        same = same and (facts.objective, facts.border) == (spec.objective, spec.border)
-        return same and (facts.weights.sha256 == digest if digest else facts.weights.source == source)
+    def matches(metadata: Metadata) -> bool:
+        same = (metadata.backbone, metadata.layer_names) == (backbone.name, spec.layer_names(backbone))
+        same = same and (metadata.objective, metadata.border) == (spec.objective, spec.border)
+        return same and (metadata.weights.sha256 == digest if digest else metadata.weights.source == source)
 
     for path in [*sorted(library.bundle_paths()), *library.built_in_bundles()]:
         try:
             bundle = Bundle.load(path)
         except BundleError:
-            continue  # `info` shows what is wrong with it
-        if fits(bundle.metadata):
+            continue  # the command `info` reports what is wrong with it
+        if matches(bundle.metadata):
             return bundle
     return None
 
@@ -82,19 +85,19 @@ def _export(spec: BundleSpec, log: Callable[[str], None]) -> None:
     missing = [package for package in _EXPORT_EXTRA if find_spec(package) is None]
     if missing:
         raise MissingBundleError(
-            f"no bundle {spec.long_name}, and exporting needs {missing[0]}: run `{command}` where "
-            f"onnxdream[export,cpu] is installed and put its file into {library.bundle_folder()}"
+            f"there is no bundle {spec.long_name}, and exporting it needs {missing[0]}: run `{command}` where "
+            f"onnxdream[export,cpu] is installed and copy the file to {library.bundle_folder()}"
         )
     log(f"exporting {spec.long_name}: {command}")
-    # TensorFlow's memory goes with its process.
-    done = subprocess.run(
+    # A separate process returns TensorFlow's memory when it ends.
+    process = subprocess.run(
         [sys.executable, "-m", "onnxdream.cli", "export", *spec.export_options],
         capture_output=True,
         text=True,
         errors="replace",
         check=False,
     )
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"]
+    if process.returncode:
+        lines = [line for line in process.stderr.splitlines() if line.strip()] or ["it printed no message"]
         errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         raise ExportFailedError(f"exporting {spec.long_name} failed: {(errors or lines)[-1]}")

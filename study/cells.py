@@ -1,4 +1,8 @@
-"""A cell of a study: one bundle, one picture, one set of settings, and whether that is done already."""
+"""The cells of a study, of which each is one picture dreamed with one bundle.
+
+A grid has a cell for every pair of a picture and a bundle. A cell finds out from the files in the result folder whether
+it is done already or was interrupted.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,11 @@ from .errors import ResultsError
 
 @dataclass(frozen=True)
 class Cell:
-    """`<backbone>-<set>-<picture>`; `job` writes `results`, whose record tells later what was done."""
+    """An experiment cell: one picture (`source`) dreamed with one bundle under one set of settings (both in `job`).
+
+    `name` is `<backbone>-<set>-<picture>`. `results` are the paths of the files that the dream writes. The record among
+    them shows later what was done.
+    """
 
     name: str
     source: Source
@@ -32,13 +40,13 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Hash of the settings and of the content of bundle, picture, mask and guide. Raises ResultsError."""
+        """The SHA-256 of the settings and of the content of bundle, picture, mask and guide. Raises ResultsError."""
         files = {"picture": self.source.path, "mask": self.job.mask, "guide": self.job.guide}
         hashes = {name: _sha256(path) if path else None for name, path in files.items()}
         return _key(self.job.settings, self.job.bundle.sha256, **hashes)
 
     def record(self) -> Record | None:
-        """The record of this very cell, if it is done."""
+        """Returns the record of the finished dream, or None if there is none with the same key."""
         if not (self.results.picture.is_file() and self.results.losses.is_file()):
             return None
         try:
@@ -48,7 +56,7 @@ class Cell:
         return record if record.ended == "finished" and key_of(record) == self.key else None
 
     def checkpoint(self) -> Checkpoint | None:
-        """Where this very cell was left, if it was."""
+        """Returns the checkpoint of an interrupted dream, or None if there is none with the same key."""
         try:
             checkpoint = read_checkpoint(self.results.checkpoint)
         except RecordError:
@@ -56,25 +64,28 @@ class Cell:
         return checkpoint if key_of(checkpoint) == self.key else None
 
     def run(self, log: Callable[[str], None], on_step: Callable[[Step], bool | None]) -> Record:
-        """Dreams it, from where it was left. Raises DreamError and BundleError."""
+        """Dreams the picture, or resumes an interrupted dream of it. Raises DreamError and BundleError."""
         checkpoint = self.checkpoint()
-        # The checkpoint's settings name the threads and tiles that the run had: it goes on bit by bit.
+        # The checkpoint's settings name the threads and tiles of the first run, so that the result is bit-identical.
         job = replace(self.job, settings=checkpoint.settings) if checkpoint else self.job
         if checkpoint:
-            log(f"{self.name}: going on after {checkpoint.state.number} steps")
+            log(f"{self.name}: resuming after {checkpoint.state.number} steps")
         dreamed, _ = dream_source(job, self.source, Callbacks(log, on_step), checkpoint)
         return dreamed.record
 
 
 def key_of(run: Record | Checkpoint) -> str:
-    """The key of the cell that a record or a checkpoint is of."""
+    """Returns the key of the cell that a record or a checkpoint belongs to."""
     sources = {"picture": run.picture, "mask": run.mask, "guide": run.guide}
     hashes = {name: source.sha256 if source else None for name, source in sources.items()}
     return _key(run.settings, run.bundle.sha256, **hashes)
 
 
 def _key(settings: Settings, bundle: str, **hashes: str | None) -> str:
-    """Where a cell is computed does not make it another cell."""
+    """Returns the SHA-256 of the settings and of these hashes.
+
+    The provider, the threads and the memory are left out: the same dream on other hardware is the same cell.
+    """
     facts = {**asdict(settings), "execution": None, "bundle": bundle, **hashes}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -83,4 +94,4 @@ def _sha256(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise ResultsError(f"cannot read {path} ({error.strerror}): check it") from error
+        raise ResultsError(f"cannot read {path} ({error.strerror}): check that it exists and is readable") from error

@@ -1,4 +1,4 @@
-"""The commands of `onnxdream experiment`: they parse, run a study and print."""
+"""The commands of `onnxdream experiment`: they parse options, run a study and print messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _EXAMPLES = Path(__file__).parents[1] / "examples"
 _REPORT_EXTRA = ("matplotlib", "jinja2")
 
 app = typer.Typer(
-    help="The paper's experiment: bundles × pictures, their losses compared, and a report to look at.",
+    help="Repeat the paper's experiment: dream pictures with several bundles, compare losses, write a report.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -30,22 +30,26 @@ def _option(text: str, *names: str) -> Any:
 
 @app.command()
 def paper(
-    images: Annotated[str, _option("Pictures, with commas between: bears.jpg,penguins.jpg.")],
+    images: Annotated[str, _option("Pictures, separated by commas: bears.jpg,penguins.jpg.")],
     weights: Annotated[
-        str, _option("auto (default), imagenet, builtin, random, or for each backbone: v3=FILE,irv2=FILE.")
+        str, _option("auto (default), imagenet, builtin, random, or a file for each backbone: v3=FILE,irv2=FILE.")
     ] = "auto",
     output: Annotated[Path, _option("The result folder (default: ./paper-study).")] = Path("paper-study"),
-    steps: Annotated[int | None, _option("Updates; the paper's 1000.")] = None,
-    max_size: Annotated[int | None, _option("Longer side in pixels at most (default: 512); 0: as it is.")] = None,
-    step_size: Annotated[str | None, _option("In units of the backbone's range; first:last, as in 0.03:0.012.")] = None,
-    gradient_norm: Annotated[str | None, _option("std (default), l2, mean-abs or none.")] = None,
-    normalization: Annotated[str | None, _option("minmax (default, eq. 1) or backbone.")] = None,
-    clip: Annotated[bool | None, _option("Keep the picture in range at each step.", "--clip/--no-clip")] = None,
-    objective: Annotated[str, _option("The loss of a layer: mean (default) or l2.")] = "mean",
-    provider: Annotated[str | None, _option("auto, cpu, cuda, tensorrt or openvino.")] = None,
-    threads: Annotated[int | None, _option("CPU threads.")] = None,
+    steps: Annotated[int | None, _option("Gradient ascent steps (default: the paper's 1000).")] = None,
+    max_size: Annotated[int | None, _option("Maximum longer side in pixels (default: 512; 0: original size).")] = None,
+    step_size: Annotated[
+        str | None, _option("Step size in units of the backbone's input range; or first:last, as in 0.03:0.012.")
+    ] = None,
+    gradient_norm: Annotated[
+        str | None, _option("Divide the gradient by its std (default), l2, mean-abs, or none.")
+    ] = None,
+    normalization: Annotated[str | None, _option("minmax (default, the paper's eq. 1) or backbone.")] = None,
+    clip: Annotated[bool | None, _option("Clip the picture to its range after each step.", "--clip/--no-clip")] = None,
+    objective: Annotated[str, _option("The loss of a layer: mean (default) or l2, the mean of squares.")] = "mean",
+    provider: Annotated[str | None, _option("What computes: auto (default), cpu, cuda, tensorrt or openvino.")] = None,
+    threads: Annotated[int | None, _option("Number of CPU threads.")] = None,
 ) -> None:
-    """Run the paper's five layer sets on some pictures; what is done already is not done again."""
+    """Dream pictures with the paper's five layer sets; a repeated command skips what is finished."""
     from .grid import paper_grid
 
     names = ("steps", "max_size", "step_size", "gradient_norm", "normalization", "clip", "provider", "threads")
@@ -56,10 +60,10 @@ def paper(
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The grid: images, [[bundle]], [settings].")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The grid: images, [[bundle]] and [settings].")],
     output: Annotated[Path | None, _option("The result folder (default: ./<FILE>-study).")] = None,
 ) -> None:
-    """Run a grid of your own; what is done already is not done again."""
+    """Run your own grid of bundles and pictures; a repeated command skips what is finished."""
     from .grid import read_grid
 
     _run(read_grid(file), output or Path(f"{file.stem}-study"))
@@ -69,7 +73,7 @@ def run(
 def figures(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The result folder of an experiment.")],
 ) -> None:
-    """Draw a study's figures in print quality, as PNG and SVG, into DIR/figures."""
+    """Draw a study's figures in print quality, as PNG and SVG, in DIR/figures."""
     from .folder import Folder
     from .summary import read_summary
 
@@ -87,17 +91,17 @@ def _run(grid: Any, output: Path) -> None:
     from .run import Reporter, Study
 
     folder = Folder(output)
-    outcome = Study(grid, folder, Reporter(_log, _log_error, _EXAMPLES)).run()
+    result = Study(grid, folder, Reporter(_log, _log_error, _EXAMPLES)).run()
     if _missing_report_extra():
-        _log("no report.html: install onnxdream[report] and run this again, nothing is dreamed twice")
+        _log("no report.html: install onnxdream[report] and repeat the command; finished dreams are kept")
     else:
         from .report import write_report
 
-        write_report(outcome.summary, folder)
+        write_report(result.summary, folder)
         typer.echo(folder.report)
-    if outcome.interrupted:
+    if result.interrupted:
         raise typer.Exit(130)
-    raise typer.Exit(1 if outcome.failed else 0)
+    raise typer.Exit(1 if result.failed else 0)
 
 
 def _missing_report_extra() -> list[str]:

@@ -1,22 +1,22 @@
-"""What can go wrong in a study, apart from what the runtime refuses."""
+"""The errors of a study, apart from those that the runtime raises."""
 
 from ..models.errors import OnnxdreamError
 
 
 class StudyError(OnnxdreamError):
-    """Base of everything that the study refuses or fails at."""
+    """Base of all errors of a study."""
 
 
 class GridError(StudyError, ValueError):
-    """A grid contradicts itself, or names what there is not."""
+    """A grid contradicts itself, or names something that does not exist."""
 
 
 class MissingBundleError(StudyError, FileNotFoundError):
-    """A bundle is not here and cannot be exported here; the message has the command that makes it."""
+    """A bundle is missing and cannot be exported here; the message contains the command that exports it."""
 
 
 class ExportFailedError(StudyError, RuntimeError):
-    """The export stage refused or failed; the message is its own."""
+    """The command `export` failed; the message contains its own error message."""
 
 
 class ResultsError(StudyError, OSError):

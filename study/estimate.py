@@ -1,4 +1,4 @@
-"""How long a study will take: measured on its own cells, a few steps of each, before it starts."""
+"""Estimates how long a study takes, by timing a few steps of its cells before it starts."""
 
 from __future__ import annotations
 
@@ -17,22 +17,28 @@ _TRIAL_STEPS = 2
 
 
 def estimate(cells: Iterable[Cell]) -> float:
-    """Seconds that the cells take, those that cannot be tried counted as nothing."""
-    known: dict[tuple[str, Size], float] = {}
+    """Returns the seconds that the remaining steps of all cells take together.
+
+    A step is timed once for each bundle and picture size. A cell that fails the trial counts as 0 seconds.
+    """
+    seconds_per_step: dict[tuple[str, Size], float] = {}
     total = 0.0
     for cell in cells:
         size = cell.source.dreamed_size(cell.job.settings.max_size)
-        like = (cell.job.bundle.sha256, size)
-        if like not in known:
-            known[like] = _seconds_per_step(cell)
+        kind = (cell.job.bundle.sha256, size)
+        if kind not in seconds_per_step:
+            seconds_per_step[kind] = _time_step(cell)
         checkpoint = cell.checkpoint()
         steps = cell.job.settings.steps * cell.job.settings.octaves - (checkpoint.state.number if checkpoint else 0)
-        total += known[like] * steps
+        total += seconds_per_step[kind] * steps
     return total
 
 
-def _seconds_per_step(cell: Cell) -> float:
-    """The mean over the octaves of the last step of a short dream, the first being slower."""
+def _time_step(cell: Cell) -> float:
+    """Dreams a few steps and returns the seconds of an octave's last step, averaged over the octaves.
+
+    The first step of an octave is slower, and is left out. Returns 0 if the dream fails.
+    """
     settings = replace(cell.job.settings, steps=_TRIAL_STEPS, snapshots=())
     times: list[float] = []
 
@@ -41,7 +47,7 @@ def _seconds_per_step(cell: Cell) -> float:
 
     try:
         dream(cell.source.read(settings).pixels, cell.job.bundle, settings, on_step, sessions=cell.job.sessions)
-    except DreamError:  # the cell itself will say it
+    except DreamError:  # running the cell will report it
         return 0.0
     finally:
         cell.job.sessions.forget()
@@ -50,8 +56,8 @@ def _seconds_per_step(cell: Cell) -> float:
     return sum(last) / len(last)
 
 
-def in_words(seconds: float) -> str:
-    """A duration as people say it."""
+def format_duration(seconds: float) -> str:
+    """Returns a duration in units that suit its length: `45 s`, `12 min` or `2 h 5 min`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""A study's figures. Needs matplotlib (extra `report`)."""
+"""Draws the figures of a study. Needs matplotlib (extra `report`)."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from matplotlib.ticker import MaxNLocator
 
 from ..runtime.image.files import read_picture
 from .folder import Folder
-from .losses import Losses, read_losses
+from .losses import LossHistory, read_losses
 from .summary import Input, Row, Summary
 
-# Okabe and Ito's colours without the two that white or black paper swallows; dashes tell them apart in grey print.
+# Four of Okabe and Ito's colours for colour-blind readers (Color Universal Design, 2008), a brown and a violet: all are
+# visible on white and on black. Dashes distinguish the lines in grey print.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d3b", "#7a5cc7")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
-_INK_OF_PAGE = "#010203"  # stands in for the page's own text colour, light or dark
+_INK_OF_PAGE = "#010203"  # a placeholder for the page's own text colour, which is light or dark
 _DPI = 300
-_COLUMN = (4.2, 3.0)  # inches; text of 9 points stays readable on a telephone and in a paper's column
+_COLUMN = (4.2, 3.0)  # inches; text of 9 points stays readable on a phone and in a column of a paper
 
 
 @dataclass(frozen=True)
 class Style:
-    """The colour of text and axes. Print is black; a page has its own."""
+    """The colour of text and axes: black for print, the page's own text colour for the report."""
 
     ink: str = "black"
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """For matplotlib: text stays text in SVG, and the same figure gives the same file."""
+        """Parameters for matplotlib. Text in an SVG stays text, and the same figure always gives the same file."""
         names = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
         return {
             **dict.fromkeys(names, self.ink),
@@ -45,15 +46,15 @@ class Style:
             "grid.alpha": 0.25,
             "svg.fonttype": "none",
             "svg.hashsalt": "onnxdream",
-            "text.parse_math": False,  # a $ in a file's name is no formula
+            "text.parse_math": False,  # a $ in a file's name does not begin a formula
         }
 
 
 PRINT, PAGE = Style(), Style(_INK_OF_PAGE)
 
 
-def draw_losses(losses: Losses, title: str, style: Style = PRINT) -> Figure:
-    """The weighted sum and each layer's loss over the steps."""
+def draw_losses(losses: LossHistory, title: str, style: Style = PRINT) -> Figure:
+    """Draws the weighted sum and each layer's loss over the steps."""
     with rc_context(style.parameters):
         figure, axes = _plot(title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -65,8 +66,8 @@ def draw_losses(losses: Losses, title: str, style: Style = PRINT) -> Figure:
         return figure
 
 
-def draw_as_paper(losses: Losses, title: str, style: Style = PRINT) -> Figure:
-    """The paper's fig. 18: five losses as labels along x, the number of steps as y, the picture's name above."""
+def draw_as_paper(losses: LossHistory, title: str, style: Style = PRINT) -> Figure:
+    """Draws the paper's fig. 18: five losses as labels along x, the number of steps as y, the picture's name above."""
     points = losses.paper_points()
     with rc_context(style.parameters):
         figure, axes = _plot(title)
@@ -76,8 +77,8 @@ def draw_as_paper(losses: Losses, title: str, style: Style = PRINT) -> Figure:
         return figure
 
 
-def draw_comparison(curves: Mapping[str, Losses], title: str, style: Style = PRINT) -> Figure:
-    """The weighted sums of several cells over the steps."""
+def draw_comparison(curves: Mapping[str, LossHistory], title: str, style: Style = PRINT) -> Figure:
+    """Draws the weighted sums of several cells over the steps; `curves` maps a bundle's name to its losses."""
     with rc_context(style.parameters):
         figure, axes = _plot(title, _COLUMN[1] + 0.17 * len(curves))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -89,7 +90,10 @@ def draw_comparison(curves: Mapping[str, Losses], title: str, style: Style = PRI
 
 
 def draw_strips(strips: Mapping[str, Mapping[int, Path]], style: Style = PRINT) -> Figure:
-    """A row for each picture, a column for each number of steps, as figs. 7, 10, 13 and 16."""
+    """Draws a row for each picture and a column for each number of steps, as the paper's figs. 7, 10, 13 and 16.
+
+    `strips` maps a picture's name to the files of its snapshots, by the number of steps.
+    """
     steps = sorted({step for strip in strips.values() for step in strip})
     with rc_context(style.parameters):
         figure = Figure(figsize=(2.3 * len(steps), 1.85 * len(strips) + 0.2), layout="constrained")
@@ -104,7 +108,7 @@ def draw_strips(strips: Mapping[str, Mapping[int, Path]], style: Style = PRINT) 
 
 
 def draw_inputs(inputs: Sequence[Input], folder: Folder, style: Style = PRINT) -> Figure:
-    """The pictures at real and at shrunk size with their pixels along the axes, as figs. 5 and 6."""
+    """Draws the pictures at real and at shrunk size with their pixels along the axes, as the paper's figs. 5 and 6."""
     with rc_context(style.parameters):
         figure = Figure(figsize=(6.6, 2.6 * len(inputs)), layout="constrained")
         for line, entry in zip(figure.subplots(len(inputs), 2, squeeze=False), inputs, strict=True):
@@ -119,7 +123,7 @@ def draw_inputs(inputs: Sequence[Input], folder: Folder, style: Style = PRINT) -
 
 
 def write_figures(summary: Summary, folder: Folder) -> Iterator[Path]:
-    """Every figure of a study as PNG (300 dots per inch) and SVG; yields the paths. Raises ResultsError."""
+    """Writes every figure of a study as PNG (300 dots per inch) and SVG and yields the paths. Raises ResultsError."""
     for name, figure in _all_figures(summary, folder):
         with rc_context(PRINT.parameters):
             for suffix in ("png", "svg"):
@@ -131,9 +135,9 @@ def write_figures(summary: Summary, folder: Folder) -> Iterator[Path]:
 
 
 def page_svg(figure: Figure, name: str) -> str:
-    """A figure as an SVG element for a page: its ink is the page's text colour, its width that of its place.
+    """Returns a figure as an SVG element in the page's text colour, as wide as the element around it.
 
-    `name` is its own among the figures of the page, and so are the names inside it.
+    `name` must differ from that of every other figure of the page; it makes the ids inside the SVG differ, too.
     """
     text = io.StringIO()
     with rc_context({**PAGE.parameters, "svg.hashsalt": name}):
@@ -143,12 +147,12 @@ def page_svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     start, rest = svg.split(">", 1)
     svg = re.sub(r' (?:width|height)="[^"]*"', "", start) + ">" + rest
-    # Names of parts that nothing refers to would be there once for each figure of the page.
+    # Nothing refers to these ids, and each figure of the page would repeat them.
     return re.sub(r' id="(?:figure|axes|patch|line2d|text|legend|xtick|ytick|matplotlib\.axis)_\d+"', "", svg)
 
 
 def bundle_of(row: Row) -> str:
-    """What the cells of one bundle have in common in their names."""
+    """Returns the part of a cell's name that names its bundle: `v3-paper-low` of `v3-paper-low-bears`."""
     return row.cell.removesuffix(f"-{row.picture}")
 
 
@@ -171,7 +175,7 @@ def _all_figures(summary: Summary, folder: Folder) -> Iterator[tuple[str, Figure
 def _plot(title: str, height: float = _COLUMN[1]) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_COLUMN[0], height), layout="constrained")
     axes = figure.subplots()
-    # Bytes in a file's name may be no text.
+    # A file's name may contain bytes that are not valid text.
     axes.set_title(title.encode(errors="replace").decode(), fontsize=9)
     axes.margins(x=0.02)
     axes.grid()
@@ -187,5 +191,6 @@ def _line(number: int) -> dict[str, Any]:
 
 
 def _pixels(path: Path) -> Any:
+    """Returns a picture file's pixels as matplotlib takes them: uint8 [height, width, 3 or 4]."""
     pixels = read_picture(path).pixels
     return pixels if pixels.dtype == "uint8" else (pixels // 257).astype("uint8")

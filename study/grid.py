@@ -1,4 +1,4 @@
-"""What a study runs: bundles × pictures under one set of settings; the paper's grid, and a user's own from a file."""
+"""The grid of a study: bundles × pictures under one set of settings, the paper's or a user's own from a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAPER_SETS = (
     ("inception-resnet-v2", "paper-high"),
 )
 
-# Keys of `dream --config` that a study decides by itself.
+# Keys of `dream --config` that a study sets itself.
 _NOT_IN_A_STUDY = ("model", "output", "film", "every", "noise")
 _FILES = ("mask", "guide")
 NAMED_WEIGHTS = ("auto", "imagenet", "builtin", "random")
@@ -28,8 +28,11 @@ NAMED_WEIGHTS = ("auto", "imagenet", "builtin", "random")
 
 @dataclass(frozen=True)
 class BundleSpec:
-    """A bundle of a grid: a backbone's name with what `export` makes of it, or, like `dream --model`, a bundle's path
-    or name, which the other fields then do not touch. Raises UnknownBackboneError."""
+    """A bundle of a grid, to be found or exported.
+
+    `model` is a backbone's name, and the other fields are options of `export`. Or, as with `dream --model`, `model` is
+    a bundle's path or name, and the other fields are ignored. Raises UnknownBackboneError.
+    """
 
     model: str
     layers: str | None = None
@@ -43,20 +46,20 @@ class BundleSpec:
 
     @property
     def backbone(self) -> Backbone | None:
-        """The card, or None where `model` is a bundle."""
+        """The backbone, or None if `model` is a bundle."""
         try:
             return find_backbone(self.model)
         except UnknownBackboneError:
             return None
 
     def layer_names(self, backbone: Backbone) -> tuple[str, ...]:
-        """The layers that `layers` stands for."""
+        """Returns the layers that `layers` names: a layer set of the backbone, or a list separated by commas."""
         chosen = self.layers or backbone.default_set
         return backbone.layer_sets.get(chosen) or tuple(name.strip() for name in chosen.split(",") if name.strip())
 
     @property
     def short_name(self) -> str:
-        """`<backbone>-<set or layers>`, or the bundle's stem."""
+        """`<backbone>-<set or layers>`, or the name of the bundle's file without its ending."""
         backbone = self.backbone
         if backbone is None:
             return Path(self.model).stem
@@ -64,7 +67,7 @@ class BundleSpec:
 
     @property
     def long_name(self) -> str:
-        """The short name with all that may tell it from another bundle of the same layers."""
+        """The short name followed by all that distinguishes it from other bundles of the same layers."""
         parts = [self.short_name, Path(self.weights).name.split(".")[0]]
         parts += [self.objective] if self.objective != "mean" else []
         parts += [f"border{self.border}"] if self.border else []
@@ -72,7 +75,7 @@ class BundleSpec:
 
     @property
     def export_options(self) -> list[str]:
-        """What stands behind `onnxdream export` to make it."""
+        """The options of `onnxdream export` that make this bundle."""
         layers = self.layers or (self.backbone.default_set if self.backbone else "")
         options = ["--model", self.model, "--layers", layers, "--weights", self.weights]
         options += ["--objective", self.objective] if self.objective != "mean" else []
@@ -81,8 +84,11 @@ class BundleSpec:
 
 @dataclass(frozen=True)
 class Grid:
-    """Bundles × pictures. `options` are the keys of `dream --config` under their Python names; `is_paper` asks for the
-    paper's losses and claims in the report. Raises GridError."""
+    """Bundles × pictures.
+
+    `options` are keys of `dream --config` under their Python names. With `is_paper` the report shows the paper's losses
+    and claims. Raises GridError.
+    """
 
     bundles: tuple[BundleSpec, ...]
     images: tuple[Path, ...]
@@ -95,12 +101,12 @@ class Grid:
                 raise GridError(f"a study needs {name}: name at least one")
         refused = [key for key in _NOT_IN_A_STUDY if key in self.options]
         if refused:
-            raise GridError(f"{refused[0]} is no setting of a study: it runs its own bundles and pictures")
+            raise GridError(f"{refused[0]} is not a setting of a study: the grid names the bundles and pictures")
         _require_distinct(self.bundle_names, "bundle")
 
     @property
     def bundle_names(self) -> tuple[str, ...]:
-        """What each bundle is called in the names of its cells: short where that is enough."""
+        """The name of each bundle within the names of its cells: the short name if it is unique, else the long one."""
         short = [spec.short_name for spec in self.bundles]
         return tuple(
             name if short.count(name) == 1 else spec.long_name for name, spec in zip(short, self.bundles, strict=True)
@@ -108,35 +114,38 @@ class Grid:
 
 
 def paper_grid(images: tuple[Path, ...], weights: str, objective: str, options: Mapping[str, Any]) -> Grid:
-    """The paper's five layer sets over some pictures. `weights` as in `parse_weights`. Raises GridError."""
+    """Returns a grid of the paper's five layer sets and these pictures.
+
+    `weights` is a text for `parse_weights`. Raises GridError and UnknownBackboneError.
+    """
     chosen = parse_weights(weights)
     specs = tuple(BundleSpec(model, layers, chosen[model], objective) for model, layers in PAPER_SETS)
     return Grid(specs, images, options, is_paper=True)
 
 
 def parse_weights(text: str) -> dict[str, str]:
-    """Reads `auto`, `imagenet`, `builtin`, `random`, or a choice for each backbone, `v3=FILE,irv2=FILE`; those not
-    named get auto.
+    """Reads a choice of weights and returns it for each backbone's name.
 
-    Raises GridError and UnknownBackboneError.
+    The text is `auto`, `imagenet`, `builtin`, `random`, or a choice for each backbone as in `v3=FILE,irv2=FILE`; a
+    backbone that is not named gets auto. Raises GridError and UnknownBackboneError.
     """
     if "=" not in text:
         if text not in NAMED_WEIGHTS:
-            raise GridError(
-                f"weights {text!r}: write auto, imagenet, builtin, random, or a file for each: v3=FILE,irv2=FILE"
-            )
+            raise GridError(f"weights {text!r}: give auto, imagenet, builtin, random, or files as in v3=FILE,irv2=FILE")
         return {backbone.name: text for backbone in BACKBONES}
     chosen = {backbone.name: "auto" for backbone in BACKBONES}
     for part in text.split(","):
         model, _, weights = (piece.strip() for piece in part.partition("="))
         if not weights:
-            raise GridError(f"weights {text!r}: write a file for each backbone, as in v3=FILE,irv2=FILE")
+            raise GridError(f"weights {text!r}: give a file for each backbone, as in v3=FILE,irv2=FILE")
         chosen[find_backbone(model).name] = _weights_from(weights, Path())
     return chosen
 
 
 def read_grid(path: Path) -> Grid:
-    """A user's own grid: `images`, `[[bundle]]` tables, `[settings]`. Paths in it start from its folder.
+    """Reads a user's own grid, a TOML file with `images`, `[[bundle]]` tables and `[settings]`.
+
+    Relative paths in it start from the file's folder.
 
     Raises GridError, SettingsError and UnknownBackboneError.
     """
@@ -144,14 +153,14 @@ def read_grid(path: Path) -> Grid:
     base = path.parent
     unknown = sorted(set(data) - {"images", "bundle", "settings"})
     if unknown:
-        raise GridError(f"{path}: unknown key {unknown[0]!r}: it has images, [[bundle]] and [settings]")
+        raise GridError(f"{path}: unknown key {unknown[0]!r}: a grid has images, [[bundle]] and [settings]")
     images, tables, settings = data.get("images", []), data.get("bundle", []), data.get("settings", {})
     if not (isinstance(images, list) and all(isinstance(image, str) for image in images)):
         raise GridError(f'{path}: images must be a list of paths, as in ["bears.jpg"]')
     if not (isinstance(tables, list) and all(isinstance(table, dict) for table in tables)):
-        raise GridError(f"{path}: bundles are tables, each under [[bundle]]")
+        raise GridError(f"{path}: bundles must be tables, each under [[bundle]]")
     if not isinstance(settings, dict):
-        raise GridError(f"{path}: settings are a table under [settings]")
+        raise GridError(f"{path}: settings must be a table under [settings]")
     options = known_options(settings, path)
     for key in _FILES:
         if not isinstance(options.get(key, ""), str):
@@ -165,17 +174,17 @@ def _spec(table: Mapping[str, Any], path: Path) -> BundleSpec:
     types = {"model": str, "layers": str, "weights": str, "objective": str, "border": int}
     for key, value in table.items():
         if key not in types:
-            raise GridError(f"{path}: unknown key {key!r} of [[bundle]]: it has {', '.join(types)}")
+            raise GridError(f"{path}: unknown key {key!r} of [[bundle]]: its keys are {', '.join(types)}")
         if type(value) is not types[key]:
-            kind = "a text" if types[key] is str else "a whole number"
+            kind = "text" if types[key] is str else "a whole number"
             raise GridError(f"{path}: {key} of [[bundle]] must be {kind}, not {value!r}")
     if "model" not in table:
-        raise GridError(f"{path}: [[bundle]] names no model: give a backbone or a bundle")
+        raise GridError(f"{path}: a [[bundle]] has no model: give a backbone or a bundle")
     spec = BundleSpec(**{**table, "weights": _weights_from(table.get("weights", "auto"), path.parent)})
     if spec.backbone is None:
         given = sorted(set(table) - {"model"})
         if given:
-            raise GridError(f"{path}: {spec.model} is no backbone, so {given[0]} does nothing: leave it out")
+            raise GridError(f"{path}: {spec.model} is not a backbone, so {given[0]} has no effect: remove it")
         beside = path.parent / Path(spec.model).expanduser()
         return BundleSpec(str(beside)) if beside.is_file() else spec
     return spec
@@ -186,6 +195,6 @@ def _weights_from(text: str, base: Path) -> str:
 
 
 def _require_distinct(names: tuple[str, ...], kind: str) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise GridError(f"{kind} {twice[0]} is there twice: name each {kind} once")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise GridError(f"{kind} {repeated[0]} is named twice: name each {kind} once")

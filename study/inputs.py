@@ -1,23 +1,22 @@
-"""The pictures of a study, at real size and as small as they are dreamed."""
+"""Copies the pictures of a study into its folder, at real size and at the size at which they are dreamed."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..models.arrays import Pixels
 from ..runtime.image.files import PictureError, encode_picture, read_picture, shrink
 from .errors import ResultsError
 from .folder import Folder
 from .summary import Input
 
 
-def keep_input(path: Path, max_size: int | None, folder: Folder) -> Input | None:
-    """Puts a picture and its shrunk form into the result folder; None if it is no picture, which its cells will say.
+def copy_input(path: Path, max_size: int | None, folder: Folder) -> Input | None:
+    """Copies a picture and writes a shrunk version of it into the result folder.
 
-    Raises ResultsError.
+    Returns None if the file is not a picture; its cells will report that. Raises ResultsError.
     """
     try:
         picture = read_picture(path)
@@ -40,10 +39,10 @@ def keep_input(path: Path, max_size: int | None, folder: Folder) -> Input | None
     )
 
 
-def colourfulness(pixels: NDArray[Any]) -> float:
-    """How colourful people find a picture (HWC RGB[A], uint8 or uint16): 0 is grey, above 80 is vivid.
+def colourfulness(pixels: Pixels) -> float:
+    """Returns how colourful people find a picture: 0 is grey, above 80 is vivid.
 
-    Hasler and Süsstrunk 2003, "Measuring colourfulness in natural images".
+    Hasler and Süsstrunk 2003, "Measuring colourfulness in natural images", their metric M3.
     """
     red, green, blue = np.moveaxis(pixels[..., :3].astype(np.float64) * (255 / np.iinfo(pixels.dtype).max), 2, 0)
     opponents = red - green, (red + green) / 2 - blue
@@ -60,4 +59,4 @@ def _copy(path: Path, folder: Folder) -> None:
     except OSError as error:
         if isinstance(error, ResultsError):
             raise
-        raise ResultsError(f"cannot copy {path} ({error.strerror}): check it") from error
+        raise ResultsError(f"cannot copy {path} ({error.strerror}): check that it is readable") from error

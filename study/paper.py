@@ -1,4 +1,4 @@
-"""What the paper says: its losses, and its claims with the test of each."""
+"""The paper's losses, and its claims with a test of each."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Literal
 
 from .summary import Row
 
-Verdict = Literal["held", "not held", "not decidable"]
+Verdict = Literal["supported", "not supported", "undecided"]
 
 LOW, HIGH = "paper-low", "paper-high"
 V3, IRV2 = "v3", "inception-resnet-v2"
 BEARS, PENGUINS = "bears", "penguins"
 
-# First and last loss of 1000 steps. The penguins' in IRv2's first set are those of v3's high set again.
+# The first and the last loss of 1000 steps. For the penguins and Inception-ResNet-v2's low set, the paper repeats the
+# numbers of Inception-v3's high set.
 PAPER_LOSSES: dict[tuple[str, str, str], tuple[float, float]] = {
     (V3, LOW, BEARS): (2.720845, 5.536911),
     (V3, LOW, PENGUINS): (3.176990, 6.735488),
@@ -26,15 +27,19 @@ PAPER_LOSSES: dict[tuple[str, str, str], tuple[float, float]] = {
     (IRV2, HIGH, BEARS): (1.712769, 2.781687),
     (IRV2, HIGH, PENGUINS): (1.732711, 2.651268),
 }
-SLIPPED = (IRV2, LOW, PENGUINS)
+MISPRINTED = (IRV2, LOW, PENGUINS)
 
-_MUCH_HIGHER = 1.3
-_CONVERGED = 0.25
+# The paper says "much higher" and "converge" without numbers; these are ours.
+_MIN_RATIO = 1.3
+_MAX_DIFFERENCE = 0.25
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper with the verdict of a run; `numbers` has a line for each comparison that led to it."""
+    """A claim of the paper with its verdict, as the report shows them.
+
+    `test` states how the claim was tested; `numbers` has a line for each comparison that the verdict rests on.
+    """
 
     text: str
     test: str
@@ -44,99 +49,102 @@ class Claim:
 
 
 def paper_picture(name: str) -> str | None:
-    """Which of the paper's two pictures one of that file name is."""
+    """Returns which of the paper's two pictures a file name stands for, bears or penguins, or None."""
     return next((kind for kind in (BEARS, PENGUINS) if kind[:-1] in name.lower()), None)
 
 
 def paper_losses(row: Row) -> tuple[float, float] | None:
-    """The paper's first and last loss of a cell, if it has that cell."""
+    """Returns the paper's first and last loss of a cell, or None if the paper has no such cell."""
     return PAPER_LOSSES.get((row.backbone, row.layer_set, paper_picture(row.picture) or ""))
 
 
 def evaluate_claims(rows: Sequence[Row], imagenet: bool) -> list[Claim]:
-    """The paper's claims by the numbers of a run; with other than ImageNet weights none of them is decidable."""
-    return [_evaluated(rows, imagenet, *claim) for claim in _CLAIMS]
+    """Tests the paper's claims against the numbers of a run.
+
+    Only a run with ImageNet weights (`imagenet`) can support or refute a claim; otherwise each is undecided.
+    """
+    return [_evaluate(rows, imagenet, *claim) for claim in _CLAIMS]
 
 
 @dataclass(frozen=True)
 class _Comparison:
-    """One comparison that a claim is made of: whether it came out as the claim says (None: it cannot be made)."""
+    """One comparison of a claim's test; `agrees` is whether the numbers support the claim, None if some are missing."""
 
     line: str
-    holds: bool | None
+    agrees: bool | None
 
 
 _Compare = Callable[[Sequence[Row]], Iterator[_Comparison]]
 _Decide = Callable[[list[bool]], Verdict]
 
 
-def _evaluated(
+def _evaluate(
     rows: Sequence[Row], imagenet: bool, text: str, test: str, note: str, compare: _Compare, decide: _Decide
 ) -> Claim:
     done = [row for row in rows if row.status == "done"]
     comparisons = list(compare(done))
-    outcomes = [comparison.holds for comparison in comparisons]
+    results = [comparison.agrees for comparison in comparisons]
     lines = tuple(comparison.line for comparison in comparisons)
     if not imagenet:
-        return Claim(
-            text, test, "not decidable", lines, "These weights are not ImageNet's: they decide nothing. " + note
-        )
-    known = [outcome for outcome in outcomes if outcome is not None]
-    if not known or len(known) < len(outcomes):
-        return Claim(text, test, "not decidable", lines, "Cells that it needs are missing. " + note)
+        reason = "Not all weights of this run are ImageNet's, so it cannot test the claim. "
+        return Claim(text, test, "undecided", lines, reason + note)
+    known = [agrees for agrees in results if agrees is not None]
+    if not known or len(known) < len(results):
+        return Claim(text, test, "undecided", lines, "Cells that the test needs are missing. " + note)
     return Claim(text, test, decide(known), lines, note)
 
 
-def _all(outcomes: list[bool]) -> Verdict:
-    return "held" if all(outcomes) else "not held"
+def _by_all(agrees: list[bool]) -> Verdict:
+    return "supported" if all(agrees) else "not supported"
 
 
-def _most(outcomes: list[bool]) -> Verdict:
-    for_it = sum(outcomes)
-    if 2 * for_it == len(outcomes):
-        return "not decidable"
-    return "held" if 2 * for_it > len(outcomes) else "not held"
+def _by_majority(agrees: list[bool]) -> Verdict:
+    count = sum(agrees)
+    if 2 * count == len(agrees):
+        return "undecided"
+    return "supported" if 2 * count > len(agrees) else "not supported"
 
 
 def _pictures(rows: Sequence[Row], backbone: str) -> list[str]:
     return list(dict.fromkeys(row.picture for row in rows if row.backbone == backbone))
 
 
-def _last(rows: Sequence[Row], backbone: str, layer_set: str, picture: str) -> float | None:
+def _last_loss(rows: Sequence[Row], backbone: str, layer_set: str, picture: str) -> float | None:
     cell = (backbone, layer_set, picture)
     return next((row.last_loss for row in rows if (row.backbone, row.layer_set, row.picture) == cell), None)
 
 
 def _low_above_high(rows: Sequence[Row]) -> Iterator[_Comparison]:
     for picture in _pictures(rows, V3):
-        low, high = (_last(rows, V3, layers, picture) for layers in (LOW, HIGH))
+        low, high = (_last_loss(rows, V3, layers, picture) for layers in (LOW, HIGH))
         if low is None or high is None:
             yield _Comparison(f"{picture}: v3 {LOW if low is None else HIGH} is missing", None)
             continue
         yield _Comparison(
-            f"{picture}: {low:.4g} low, {high:.4g} high, ratio {low / high:.2f}", low >= _MUCH_HIGHER * high
+            f"{picture}: {low:.4g} low, {high:.4g} high, ratio {low / high:.2f}", low >= _MIN_RATIO * high
         )
 
 
 def _sets_converge(rows: Sequence[Row]) -> Iterator[_Comparison]:
     for picture in _pictures(rows, IRV2):
-        low, high = (_last(rows, IRV2, layers, picture) for layers in (LOW, HIGH))
+        low, high = (_last_loss(rows, IRV2, layers, picture) for layers in (LOW, HIGH))
         if low is None or high is None:
             yield _Comparison(f"{picture}: Inception-ResNet-v2 {LOW if low is None else HIGH} is missing", None)
             continue
-        apart = abs(low - high) / max(low, high)
-        yield _Comparison(f"{picture}: {low:.4g} and {high:.4g}, {100 * apart:.0f} % apart", apart <= _CONVERGED)
+        difference = abs(low - high) / max(low, high)
+        line = f"{picture}: {low:.4g} low, {high:.4g} high, difference {100 * difference:.0f} %"
+        yield _Comparison(line, difference <= _MAX_DIFFERENCE)
 
 
 def _opposite_orders(rows: Sequence[Row]) -> Iterator[_Comparison]:
     for kind in (BEARS, PENGUINS):
         picture = next((name for name in _pictures(rows, IRV2) if paper_picture(name) == kind), None)
-        low, high = (_last(rows, IRV2, layers, picture or "") for layers in (LOW, HIGH))
+        low, high = (_last_loss(rows, IRV2, layers, picture or "") for layers in (LOW, HIGH))
         if low is None or high is None:
-            yield _Comparison(f"{kind}: not in this run with both sets", None)
+            yield _Comparison(f"{kind}: this run does not have the picture with both sets", None)
             continue
-        holds = high > low if kind == BEARS else high < low
-        yield _Comparison(f"{picture}: {low:.4g} in the lower set, {high:.4g} in the higher", holds)
+        agrees = high > low if kind == BEARS else high < low
+        yield _Comparison(f"{picture}: {low:.4g} low, {high:.4g} high", agrees)
 
 
 def _colour_raises_loss(rows: Sequence[Row]) -> Iterator[_Comparison]:
@@ -154,31 +162,32 @@ def _colour_raises_loss(rows: Sequence[Row]) -> Iterator[_Comparison]:
 
 _CLAIMS: tuple[tuple[str, str, str, _Compare, _Decide], ...] = (
     (
-        "In Inception-v3 the low layers' losses are much higher than the high ones'.",
-        f"Last loss of mixed0–2 at least {_MUCH_HIGHER} times that of mixed6–8, for each picture.",
+        "In Inception-v3 the losses of the low layers are much higher than those of the high layers.",
+        f"For each picture, the last loss of mixed0–2 is at least {_MIN_RATIO} times that of mixed6–8.",
         "",
         _low_above_high,
-        _all,
+        _by_all,
     ),
     (
-        "In Inception-ResNet-v2 the two sets converge.",
-        f"Last losses at most {100 * _CONVERGED:.0f} % of the larger apart, for each picture.",
+        "In Inception-ResNet-v2 the losses of the two layer sets converge.",
+        f"For each picture, the last losses differ by at most {100 * _MAX_DIFFERENCE:.0f} % of the larger one.",
         "",
         _sets_converge,
-        _all,
+        _by_all,
     ),
     (
-        "In Inception-ResNet-v2 the bears' loss is higher in the higher set, the penguins' in the lower.",
-        "Last losses of the two sets compared, for the bears and for the penguins.",
-        "The penguins' half rests on numbers that the paper repeats from Inception-v3.",
+        "In Inception-ResNet-v2 the bears have a higher loss with the high layers, the penguins with the low layers.",
+        "The last loss of the bears is larger with the high layers; that of the penguins, with the low layers.",
+        "For the penguins, the paper's claim rests on numbers that it repeats from Inception-v3.",
         _opposite_orders,
-        _all,
+        _by_all,
     ),
     (
         "In Inception-v3 the more colourful picture mostly has the higher loss.",
-        "Hasler–Süsstrunk colourfulness of the shrunk pictures against the last loss: in more than half of the cells.",
-        "The paper's own values of the high set contradict it.",
+        "In more than half of the pairs of pictures, the one of higher colourfulness (Hasler and Süsstrunk 2003, of "
+        "the shrunk picture) has the higher last loss with the same layers.",
+        "The paper's own values for the high layers contradict the claim.",
         _colour_raises_loss,
-        _most,
+        _by_majority,
     ),
 )

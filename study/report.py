@@ -1,4 +1,4 @@
-"""The report of a study: one HTML file with everything in it. Needs matplotlib and jinja2 (extra `report`)."""
+"""Writes the report of a study, an HTML file that contains all images. Needs matplotlib and jinja2 (extra `report`)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from ..models.arrays import Pixels
 from ..models.backbones import UnknownBackboneError, find_backbone
 from ..models.contract import weights_title
 from ..runtime.image.files import PictureError, encode_picture, read_picture, resize, shrink
 from .errors import ResultsError
-from .estimate import in_words
+from .estimate import format_duration
 from .figures import PAGE, bundle_of, draw_as_paper, draw_comparison, draw_losses, page_svg
 from .folder import Folder
-from .losses import Losses, read_losses
-from .paper import SLIPPED, evaluate_claims, paper_losses, paper_picture
+from .losses import LossHistory, read_losses
+from .paper import MISPRINTED, evaluate_claims, paper_losses, paper_picture
 from .summary import Input, Row, Summary
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_REAL_SIDE, _DREAM_SIDE, _STRIP_SIDE = 1200, 1024, 320  # pixels of the longer side at most, in the page
+_REAL_SIDE, _DREAM_SIDE, _STRIP_SIDE = 1200, 1024, 320  # maximum longer sides in the page, in pixels
 
 
 @dataclass(frozen=True)
-class Image:
-    """A picture inside the page: a data URI and its size in pixels."""
+class EmbeddedImage:
+    """A picture inside the page: a data URI, and its width and height in pixels."""
 
     uri: str
     width: int
@@ -37,12 +38,16 @@ class Image:
 
 @dataclass(frozen=True)
 class CellView:
-    """What the page shows of a finished cell; `strip` has the picture after so many steps."""
+    """What the page shows of a finished cell.
+
+    `strip` maps a number of steps to the picture after them. `curve` and `as_paper` are SVG elements. `points` are the
+    steps and losses that `as_paper` shows.
+    """
 
     row: Row
-    before: Image
-    after: Image
-    strip: dict[int, Image]
+    before: EmbeddedImage
+    after: EmbeddedImage
+    strip: dict[int, EmbeddedImage]
     curve: Markup
     as_paper: Markup
     points: list[tuple[int, float]]
@@ -50,7 +55,7 @@ class CellView:
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one bundle."""
+    """The section of the page that shows the cells of one bundle."""
 
     name: str
     title: str
@@ -66,12 +71,12 @@ def write_report(summary: Summary, folder: Folder) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["duration"] = in_words
+    environment.filters["duration"] = format_duration
     environment.filters["weights"] = weights_title
     try:
         page = environment.get_template("report.html").render(_context(summary, folder))
     except PictureError as error:
-        raise ResultsError(f"a result is damaged ({error}): remove it and run the experiment again") from error
+        raise ResultsError(f"a result is damaged ({error}): delete it and run the experiment again") from error
     folder.write(folder.report, page.encode(errors="replace"))
 
 
@@ -88,7 +93,8 @@ def _context(summary: Summary, folder: Folder) -> dict[str, Any]:
     return {
         "summary": summary,
         "rows": [
-            (row, _title(row), paper_losses(row) if summary.is_paper else None, _slipped(row)) for row in summary.rows
+            (row, _title(row), paper_losses(row) if summary.is_paper else None, _is_misprinted(row))
+            for row in summary.rows
         ],
         "inputs": [(entry, *_input_images(entry, folder)) for entry in summary.inputs],
         "claims": evaluate_claims(summary.rows, summary.is_imagenet) if summary.is_paper else [],
@@ -101,7 +107,7 @@ def _context(summary: Summary, folder: Folder) -> dict[str, Any]:
     }
 
 
-def _view(row: Row, original: Path, losses: Losses, folder: Folder) -> CellView:
+def _view(row: Row, original: Path, losses: LossHistory, folder: Folder) -> CellView:
     after = read_picture(folder.results(row.cell).picture)
     before = read_picture(original)
     height, width = after.pixels.shape[:2]
@@ -116,26 +122,27 @@ def _view(row: Row, original: Path, losses: Losses, folder: Folder) -> CellView:
     )
 
 
-def _comparison(picture: str, done: list[Row], curves: dict[str, Losses]) -> Markup:
+def _comparison(picture: str, done: list[Row], curves: dict[str, LossHistory]) -> Markup:
     of_picture = {bundle_of(row): curves[row.cell] for row in done if row.picture == picture}
     return _svg(draw_comparison(of_picture, picture, PAGE), f"{picture}-compared")
 
 
-def _input_images(entry: Input, folder: Folder) -> tuple[Image, Image]:
+def _input_images(entry: Input, folder: Folder) -> tuple[EmbeddedImage, EmbeddedImage]:
     source = Path(entry.file)
     return _read_image(folder.original(source), _REAL_SIDE), _read_image(folder.shrunk(source), _REAL_SIDE)
 
 
-def _read_image(path: Path, side: int) -> Image:
+def _read_image(path: Path, side: int) -> EmbeddedImage:
     picture = read_picture(path)
     return _image(picture.pixels, picture.icc, side)
 
 
-def _image(pixels: Any, icc: bytes | None, side: int) -> Image:
+def _image(pixels: Pixels, icc: bytes | None, side: int) -> EmbeddedImage:
+    """Embeds a picture, shrunk to `side` pixels at most, as WebP."""
     small = shrink(pixels, side)
     data, _ = encode_picture(small, ".webp", icc)
     uri = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
-    return Image(uri, small.shape[1], small.shape[0])
+    return EmbeddedImage(uri, small.shape[1], small.shape[0])
 
 
 def _svg(figure: Figure, name: str) -> Markup:
@@ -150,6 +157,6 @@ def _title(row: Row) -> str:
     return f"{backbone}, {row.layer_set}"
 
 
-def _slipped(row: Row) -> bool:
-    """Whether the paper's losses of this cell are another cell's."""
-    return (row.backbone, row.layer_set, paper_picture(row.picture)) == SLIPPED
+def _is_misprinted(row: Row) -> bool:
+    """Whether the paper prints the losses of another cell for this one."""
+    return (row.backbone, row.layer_set, paper_picture(row.picture)) == MISPRINTED

@@ -1,4 +1,4 @@
-"""Running a grid: every cell that is not done yet, with what is known of all of them kept on disk."""
+"""Runs a grid: dreams every cell that is not done yet, and writes the numbers of all cells after each."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from ..runtime.settings.settings import Settings
 from .bundles import get_bundle
 from .cells import Cell
 from .errors import GridError
-from .estimate import estimate, in_words
+from .estimate import estimate, format_duration
 from .folder import Folder
 from .grid import BundleSpec, Grid
-from .inputs import keep_input
+from .inputs import copy_input
 from .summary import Input, Row, Summary
 
 Log = Callable[[str], None]
@@ -35,7 +35,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Reporter:
-    """How a study speaks to its user, and where example pictures lie that it may hint at."""
+    """Prints a study's messages; `examples` is the folder whose pictures a message may suggest."""
 
     log: Log
     log_error: Log
@@ -43,20 +43,20 @@ class Reporter:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of it; `interrupted` by Ctrl-C."""
+class StudyResult:
+    """The numbers of a study that ended; `interrupted` is whether Ctrl-C ended it."""
 
     summary: Summary
     interrupted: bool
 
     @property
     def failed(self) -> int:
-        """How many cells failed."""
+        """The number of cells that failed."""
         return sum(row.status == "failed" for row in self.summary.rows)
 
 
 class Study:
-    """A grid on its way into a result folder. Raises GridError, DreamError and ResultsError."""
+    """Runs a grid and writes its results into a folder. Raises GridError, DreamError and ResultsError."""
 
     def __init__(self, grid: Grid, folder: Folder, reporter: Reporter) -> None:
         self._grid, self._folder, self._reporter = grid, folder, reporter
@@ -68,12 +68,12 @@ class Study:
         self._rows: dict[str, Row] = {}
         self._versions: dict[str, str] = {}
 
-    def run(self) -> Outcome:
-        """Exports what is missing, estimates, dreams every open cell; the summary is written after each."""
+    def run(self) -> StudyResult:
+        """Exports missing bundles, estimates the time, and dreams the open cells; writes the summary after each."""
         for source in self._sources:
-            kept = keep_input(source.path, self._settings.max_size, self._folder)
-            if kept:
-                self._inputs[kept.name] = kept
+            copied = copy_input(source.path, self._settings.max_size, self._folder)
+            if copied:
+                self._inputs[copied.name] = copied
         with interruptible() as interrupted:
             cells = self._prepare(interrupted)
             open_cells = [cell for cell in cells if self._rows[cell.name].status == "open"]
@@ -86,17 +86,20 @@ class Study:
                 self._summary().write(self._folder)
                 if number == len(open_cells) or open_cells[number].job.sessions is not cell.job.sessions:
                     cell.job.sessions.forget()
-            return Outcome(self._summary(), interrupted())
+            return StudyResult(self._summary(), interrupted())
 
     def _prepare(self, interrupted: Callable[[], bool]) -> list[Cell]:
-        """The cells that can be run, and a row for every cell; those of one bundle follow each other by size."""
+        """Returns the cells whose bundle could be loaded, and fills `_rows` with the rows of all cells.
+
+        The cells of one bundle follow each other, sorted by size, so that they share sessions.
+        """
         cells: list[Cell] = []
         by_size = sorted(self._sources, key=lambda source: source.dreamed_size(self._settings.max_size))
         for spec, name in zip(self._grid.bundles, self._grid.bundle_names, strict=True):
             bundle, problem = None, ""
             try:
                 bundle = None if interrupted() else get_bundle(spec, self._reporter.log)
-                settings = self._fitted(bundle, name) if bundle else self._settings
+                settings = self._fit_settings(bundle, name) if bundle else self._settings
             except OnnxdreamError as error:
                 problem = "" if interrupted() else str(error)
                 bundle = None
@@ -111,10 +114,10 @@ class Study:
         for cell in cells:
             record = cell.record()
             if record:
-                self._rows[cell.name] = self._done(cell, record)
+                self._rows[cell.name] = self._finished_row(cell, record)
         return cells
 
-    def _fitted(self, bundle: Bundle, name: str) -> Settings:
+    def _fit_settings(self, bundle: Bundle, name: str) -> Settings:
         settings, notice = settings_for_bundle(self._preset, bundle.metadata, self._changes)
         settings.weights_of(bundle.metadata.layer_names)
         if notice:
@@ -123,19 +126,20 @@ class Study:
 
     def _cell(self, name: str, sessions: Sessions, settings: Settings, source: Source) -> Cell:
         results = self._folder.results(name)
-        mask, guide = (Path(aid) if aid else None for aid in map(self._grid.options.get, ("mask", "guide")))
+        mask, guide = (Path(file) if file else None for file in map(self._grid.options.get, ("mask", "guide")))
         job = Job(sessions.bundle, settings, results.picture, True, mask=mask, guide=guide, sessions=sessions)
         return Cell(name, source, job, results)
 
     def _announce(self, cells: Sequence[Cell], open_cells: Sequence[Cell]) -> None:
         done, total = len(cells) - len(open_cells), len(self._rows)
-        line = f"{total} cell{'s' if total > 1 else ''}" + (f", {done} of them done already" if done else "")
+        line = f"{total} cell{'s' if total > 1 else ''} (each one picture dreamed with one bundle)"
+        line += f", {done} already done" if done else ""
         if open_cells:
-            with suppress(ProviderError):  # every cell will say it
+            with suppress(ProviderError):  # every cell will report it
                 if notice := open_cells[0].job.choice.notice:
                     self._reporter.log(notice)
-            self._reporter.log("trying a few steps to tell the time it takes")
-            line += f"; {len(open_cells)} to run take about {in_words(estimate(open_cells))}"
+            self._reporter.log("timing a few steps to estimate how long this takes")
+            line += f"; {len(open_cells)} to run, about {format_duration(estimate(open_cells))}"
         self._reporter.log(line)
 
     def _run_cell(self, cell: Cell, number: str, interrupted: Callable[[], bool]) -> None:
@@ -148,41 +152,40 @@ class Study:
                     return interrupted()
 
                 record = cell.run(self._reporter.log, on_step)
-        except Exception as error:  # hours of other cells must not hang on one, whatever it fails at
-            ours = isinstance(error, OnnxdreamError)
-            problem = str(error) if ours else f"{type(error).__name__}: {error}"
+        except Exception as error:  # one failed cell must not end hours of other cells, whatever its error is
+            expected = isinstance(error, OnnxdreamError)
+            problem = str(error) if expected else f"{type(error).__name__}: {error}"
             self._rows[cell.name] = replace(self._rows[cell.name], status="failed", problem=problem)
             self._reporter.log_error(f"{cell.name}: {problem}")
             return
         if record.ended == "stopped":
-            self._reporter.log(f"{cell.name}: stopped after {record.steps_done} steps, the same command goes on")
+            self._reporter.log(f"{cell.name}: stopped after {record.steps_done} steps; repeat the command to continue")
             return
-        self._rows[cell.name] = self._done(cell, record)
-        self._reporter.log(
-            f"{number} {cell.name}: loss {record.first_loss:.4g} → {record.last_loss:.4g} in {in_words(record.seconds)}"
-        )
+        self._rows[cell.name] = self._finished_row(cell, record)
+        losses = f"loss {record.first_loss:.4g} → {record.last_loss:.4g}"
+        self._reporter.log(f"{number} {cell.name}: {losses} in {format_duration(record.seconds)}")
 
     def _row(self, cell: str, spec: BundleSpec, bundle: Bundle | None, source: Source, problem: str) -> Row:
-        """What is known of a cell before it is run."""
-        card = spec.backbone
-        layers = bundle.metadata.layer_names if bundle else spec.layer_names(card) if card else ()
-        backbone = bundle.metadata.backbone if bundle else card.name if card else spec.model
-        kept = self._inputs.get(source.path.stem)
+        """Returns the row of a cell that has not been run."""
+        backbone = spec.backbone
+        layers = bundle.metadata.layer_names if bundle else spec.layer_names(backbone) if backbone else ()
+        backbone_name = bundle.metadata.backbone if bundle else backbone.name if backbone else spec.model
+        copied = self._inputs.get(source.path.stem)
         return Row(
             cell=cell,
             bundle=bundle.name if bundle else "",
-            backbone=backbone,
-            layer_set=_set_of(backbone, layers),
+            backbone=backbone_name,
+            layer_set=_set_of(backbone_name, layers),
             layers=layers,
-            weights=bundle.metadata.weights.source if bundle else Path(spec.weights).name if card else "",
+            weights=bundle.metadata.weights.source if bundle else Path(spec.weights).name if backbone else "",
             objective=bundle.metadata.objective if bundle else spec.objective,
             picture=source.path.stem,
             status="failed" if problem else "open",
             problem=problem,
-            colourfulness=kept.colourfulness if kept else 0.0,
+            colourfulness=copied.colourfulness if copied else 0.0,
         )
 
-    def _done(self, cell: Cell, record: Record) -> Row:
+    def _finished_row(self, cell: Cell, record: Record) -> Row:
         height, width = record.octaves[-1].size
         self._versions = record.versions
         return replace(
@@ -203,7 +206,7 @@ class Study:
         return Summary(
             is_paper=self._grid.is_paper,
             settings=settings,
-            changes=_changes_of_paper(self._settings),
+            changes=_changes_from_paper(self._settings),
             inputs=tuple(self._inputs.values()),
             rows=tuple(self._rows.values()),
             versions=self._versions,
@@ -213,16 +216,18 @@ class Study:
 def _sources(grid: Grid, reporter: Reporter) -> list[Source]:
     sources, missing = gather_pictures(grid.images, reporter.log_error, reporter.examples)
     if missing:
-        raise GridError("a study starts only with all its pictures there")
+        raise GridError("a study needs all its pictures: correct the paths above")
     names = [source.path.stem for source in sources]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise GridError(f"two pictures are called {twice[0]}: rename one, cells are named after them")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise GridError(
+            f"two pictures are called {repeated[0]}: rename one, because cells are named after their pictures"
+        )
     return sources
 
 
 def _set_of(backbone: str, layers: tuple[str, ...]) -> str:
-    """The name of a layer set, or the layers."""
+    """Returns the name of the layer set, or the layers separated by commas if they are not a set of the backbone."""
     try:
         name = find_backbone(backbone).set_of(layers)
     except UnknownBackboneError:
@@ -230,8 +235,8 @@ def _set_of(backbone: str, layers: tuple[str, ...]) -> str:
     return name or ", ".join(layers)
 
 
-def _changes_of_paper(settings: Settings) -> tuple[str, ...]:
-    """How settings differ from the preset `paper`, in words."""
+def _changes_from_paper(settings: Settings) -> tuple[str, ...]:
+    """Returns a line for each setting that differs from the preset `paper`."""
     paper = asdict(PRESETS["paper"].settings)
     return tuple(
         f"{name.replace('_', ' ')} {value} (paper preset: {paper[name]})"

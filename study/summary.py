@@ -1,4 +1,4 @@
-"""The numbers of a study: one row for each cell, one for each input picture, as JSON and CSV."""
+"""The numbers of a study, one row for each cell and one for each input picture, as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Status = Literal["done", "failed", "open"]
 
 @dataclass(frozen=True)
 class Input:
-    """A picture of the study: its file's name, and what it is like at real and at shrunk size (pixels)."""
+    """A picture of the study: `name` without and `file` with the ending, and its real and its shrunk size in pixels."""
 
     name: str
     file: str
@@ -32,9 +32,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Row:
-    """A cell's numbers. `status` is done, failed (`problem` says why) or open: not run yet, or stopped on the way.
+    """The numbers of a cell: one picture dreamed with one bundle.
 
-    Losses are the weighted sums before the first and after the last update.
+    `status` is done, failed (for the reason `problem`), or open, which means not run yet or stopped early. Losses are
+    the weighted sums before the first and after the last update. `width` and `height` are in pixels.
     """
 
     cell: str
@@ -60,8 +61,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """A study's whole outcome. `settings` are the first cell's as a dict of JSON values, `changes` tell how they differ
-    from the paper's preset, `versions` are of the machine that ran it."""
+    """All numbers of a study.
+
+    `settings` are those of the grid, as a dict of JSON values. `changes` has a line for each that differs from the
+    preset `paper`. `versions` are those of the packages that dreamed.
+    """
 
     is_paper: bool
     settings: dict[str, Any]
@@ -72,16 +76,16 @@ class Summary:
 
     @property
     def weights(self) -> list[str]:
-        """The kinds of weights that the cells have, each once."""
+        """The different sources of the cells' weights."""
         return list(dict.fromkeys(row.weights for row in self.rows))
 
     @property
     def is_imagenet(self) -> bool:
-        """Whether all weights are ImageNet's, if in 8 bits, so that the run tells something about the paper."""
+        """Whether all weights are ImageNet's, in 32 or 8 bits, so that the run can test the paper's claims."""
         return set(self.weights) <= {"imagenet", IMAGENET_8BIT, "auto"}
 
     def write(self, folder: Folder) -> None:
-        """Raises ResultsError."""
+        """Writes summary.json and summary.csv. Raises ResultsError."""
         folder.write(folder.summary_json, (json.dumps(asdict(self), indent=2) + "\n").encode())
         text = io.StringIO()
         columns = [field.name for field in fields(Row)]
@@ -93,12 +97,12 @@ class Summary:
 
 
 def read_summary(folder: Folder) -> Summary:
-    """The summary of a study that was run into that folder. Raises ResultsError."""
+    """Reads the summary of a study from its result folder. Raises ResultsError."""
     try:
         return decoded_json(Summary, folder.summary_json.read_bytes())
     except OSError as error:
         raise ResultsError(
-            f"{folder.path} holds no study ({error.strerror}): give the --output of an experiment"
+            f"{folder.path} does not contain a study ({error.strerror}): give the --output folder of an experiment"
         ) from None
     except DecodeError as error:
         raise ResultsError(f"{folder.summary_json} cannot be read ({error}): run the experiment again") from None

@@ -170,7 +170,7 @@ def test_systems_without_an_environment_are_skipped_by_name(tmp_path: Path, part
     environments, systems = part("environments"), part("systems").SYSTEMS
     file = tmp_path / "environments.toml"
     file.write_text(f'tensorflow = "{sys.executable}"\nruntime = "{sys.executable}"\npytorch = "{tmp_path}/gone"\n')
-    here, skipped = environments.sort_out(systems, environments.read_environments(file))
+    here, skipped = environments.select_available(systems, environments.read_environments(file))
     assert {system.name for system in here} == {"cpu", "tf-function", "floor"}
     assert {system.name for system in systems} == {"cpu", "tf-function", "floor"} | set(skipped)
     assert skipped["cuda"] == "no environment cuda"
@@ -183,7 +183,7 @@ def test_systems_without_an_environment_are_skipped_by_name(tmp_path: Path, part
     ("text", "reason"),
     [
         (None, "environments.toml.example"),
-        ("= nothing", "no TOML"),
+        ("= nothing", "not valid TOML"),
         ("tensorflow = 3", "must be the path"),
         ('runtime = "python"', "no environment tensorflow"),
     ],
@@ -204,7 +204,7 @@ def test_the_example_of_environments_names_those_of_the_systems(part: Any) -> No
 
 @of_a_checkout
 def test_a_ratio_compares_systems_within_a_round(part: Any) -> None:
-    runner, summary, systems = part("runner"), part("summary").summary, part("systems").SYSTEMS
+    runner, summarise, systems = part("runner"), part("summary").summarise, part("systems").SYSTEMS
     rounds = {
         "cpu": [[0.1, 0.2, 0.1], [0.8, 0.8, 0.8], [0.3, 0.3, 0.3]],
         "torch-eager": [[0.2, 0.2, 0.2], [1.6, 1.6, 1.6], [0.1, 0.2, 0.2]],
@@ -212,8 +212,8 @@ def test_a_ratio_compares_systems_within_a_round(part: Any) -> None:
         "torch-bf16": [[0.01, 0.01, 0.01]] * 3,
         "floor": [[0.001, 0.001, 0.001]] * 3,
     }
-    entries = {name: runner.Entry({}, rounds=seconds) for name, seconds in rounds.items()}
-    found = summary(entries, list(systems))
+    entries = {name: runner.Measurement({}, rounds=seconds) for name, seconds in rounds.items()}
+    found = summarise(entries, list(systems))
     assert found["cpu"]["ratio"] == pytest.approx(0.5)
     assert found["torch-eager"]["ratio"] == 1.0  # the best peer in fp32; bf16 and the floor are none
     assert found["cpu"]["median_ms"] == pytest.approx(300)
@@ -243,7 +243,7 @@ def case(fixtures: Path, tmp_path: Path, part: Any) -> Any:
 def test_the_floor_holds_every_convolution_there_and_back(case: Any, part: Any) -> None:
     floor, facts = part("floor"), json.loads((case.folder / "forward.json").read_text())
     with np.load(case.folder / "forward.npz") as arrays:
-        model = floor.convolutions(facts["operators"], dict(arrays), SIZE)
+        model = floor.build_model(facts["operators"], dict(arrays), SIZE)
     convolutions = [op for op in facts["operators"] if op["kind"] == "Convolution"]
     relus = {op["inputs"][0] for op in facts["operators"] if op["kind"] == "Relu"}
     made = {output.name for output in model.graph.output}
@@ -265,7 +265,7 @@ def test_the_floor_computes_on_the_real_sizes(case: Any, part: Any) -> None:
     floor, facts = part("floor"), json.loads((case.folder / "forward.json").read_text())
     with np.load(case.folder / "forward.npz") as arrays:
         kernels = {name: array.size for name, array in arrays.items() if name.endswith("/kernel")}
-        model = floor.convolutions(facts["operators"], dict(arrays), SIZE)
+        model = floor.build_model(facts["operators"], dict(arrays), SIZE)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     feed = {value.name: np.zeros(value.shape, np.float32) for value in session.get_inputs()}
     names = [output.name for output in session.get_outputs()]
@@ -309,18 +309,18 @@ def test_a_contest_checks_times_and_reports(case: Any, part: Any, tmp_path: Path
     assert len(entries["cpu"].evaluations) == 2
     results = {
         "date": "2020-01-01",
-        "machine": part("machine").machine(),
+        "machine": part("machine").describe_machine(),
         "threads": 1,
         "versions": {name: entry.versions for name, entry in entries.items()},
         "skipped": {"cuda": "no environment cuda"},
-        "steps": [{"row": "v3-low", "size": SIZE, "gflop": 1.0, "systems": summary.summary(entries, systems)}],
+        "steps": [{"row": "v3-low", "size": SIZE, "gflop": 1.0, "systems": summary.summarise(entries, systems)}],
         "start": {"cpu": [2.0, 1.0, 1.0], "tf-function": [8.0, 8.0, 2.0]},
     }
     assert json.loads(json.dumps(results))["steps"][0]["systems"]["cpu"]["rounds"] == entries["cpu"].rounds
     text = report.report(results)
     assert "| onnxdream, cpu fp32 |" in text
     assert "| TensorFlow tf.function | 8.00 (2.00–8.00) | 0.25× |" in text  # start by start
-    assert "not here: onnxdream, cuda fp32 (no environment cuda)" in text
+    assert "not measured: onnxdream, cuda fp32 (no environment cuda)" in text
     file = tmp_path / "performance.md"
     file.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     report.publish(results, file)
@@ -339,7 +339,9 @@ def test_a_wrong_gradient_ends_the_benchmark_without_a_time(
     environments, results = tmp_path / "environments.toml", tmp_path / "results.json"
     environments.write_text(f'tensorflow = "{sys.executable}"\nruntime = "{sys.executable}"\n')
     run, benchmark = part("run"), part("benchmark")
-    monkeypatch.setattr(benchmark.Benchmark, "_made", lambda self, row, size: case)  # instead of minutes with v3
+    monkeypatch.setattr(
+        benchmark.Benchmark, "_prepare_case", lambda self, row, size: case
+    )  # instead of minutes with v3
     words = ["--rows", "v3-low", "--sizes", "256x256", "--systems", "cpu", "--parts", "steps", "--threads", "1"]
     code = run.main([*words, "--environments", str(environments), "--json", str(results)])
     said = capsys.readouterr()
@@ -376,7 +378,7 @@ def test_onnxdream_itself_must_start(case: Any, part: Any) -> None:
 def test_a_whole_dream_is_held_against_its_steps(case: Any, part: Any) -> None:
     runner, job = part("runner"), part("job")
     (system,) = [system for system in part("systems").SYSTEMS if system.name == "cpu"]
-    found = job.whole_job(runner.Candidate(system, case), {"runtime": Path(sys.executable)}, steps=3, threads=1)
+    found = job.time_whole_job(runner.Candidate(system, case), {"runtime": Path(sys.executable)}, steps=3, threads=1)
     assert found["steps"] == 3
     assert found["seconds"] > found["steps_alone_seconds"] > 0
     assert found["share"] == pytest.approx(found["seconds"] / found["steps_alone_seconds"])

@@ -1,4 +1,4 @@
-"""What a study runs: the paper's grid and a user's own."""
+"""The grid of a study: the paper's, and a user's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnxdream.study.grid import BundleSpec, Grid, paper_grid, parse_weights, re
 IMAGES = (Path("bears.jpg"), Path("penguins.jpg"))
 
 
-def written(folder: Path, text: str) -> Path:
+def write_grid(folder: Path, text: str) -> Path:
     path = folder / "grid.toml"
     path.write_text(text)
     return path
@@ -49,7 +49,7 @@ def test_weights_are_chosen_for_both_backbones_or_for_each() -> None:
 
 
 @pytest.mark.parametrize("text", ["file.h5", "v3=", ""])
-def test_weights_that_say_nothing_are_refused(text: str) -> None:
+def test_a_choice_of_weights_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(GridError, match="weights"):
         parse_weights(text)
 
@@ -59,10 +59,10 @@ def test_weights_of_an_unknown_backbone_are_refused() -> None:
         parse_weights("v4=file.h5")
 
 
-def test_a_grids_file_starts_paths_from_its_own_folder(tmp_path: Path, tiny_path: Path) -> None:
+def test_paths_in_a_grid_start_from_its_folder(tmp_path: Path, tiny_path: Path) -> None:
     (tmp_path / "own.onnx").write_bytes(tiny_path.read_bytes())
     grid = read_grid(
-        written(
+        write_grid(
             tmp_path,
             """
             images = ["bears.jpg"]
@@ -92,7 +92,7 @@ def test_a_grids_file_starts_paths_from_its_own_folder(tmp_path: Path, tiny_path
     ]
 
 
-def test_bundles_of_the_same_layers_are_told_apart_by_their_weights() -> None:
+def test_bundles_of_the_same_layers_are_distinguished_by_their_weights() -> None:
     specs = (BundleSpec("v3", "paper-low", "random"), BundleSpec("v3", "paper-low", "builtin"), BundleSpec("v3-low"))
     assert Grid(specs, IMAGES, {}).bundle_names == ("v3-paper-low-random", "v3-paper-low-builtin", "v3-low")
     with pytest.raises(GridError, match="twice"):
@@ -100,28 +100,28 @@ def test_bundles_of_the_same_layers_are_told_apart_by_their_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "reason"),
     [
         ("images = []", "images"),
         ("images = ['a.jpg']", r"\[\[bundle\]\]"),
         ("images = 'a.jpg'", "list of paths"),
         ("pictures = ['a.jpg']", "unknown key 'pictures'"),
         ("images = ['a.jpg']\n[bundle]\nmodel = 'v3'", r"under \[\[bundle\]\]"),
-        ("images = ['a.jpg']\n[[bundle]]\nlayers = 'mixed0'", "names no model"),
+        ("images = ['a.jpg']\n[[bundle]]\nlayers = 'mixed0'", "has no model"),
         ("images = ['a.jpg']\n[[bundle]]\nmodel = 'v3'\nlayer = 'mixed0'", "unknown key 'layer'"),
         ("images = ['a.jpg']\n[[bundle]]\nmodel = 'v3'\nborder = '2'", "whole number"),
-        ("images = ['a.jpg']\n[[bundle]]\nmodel = 'tiny.onnx'\nweights = 'random'", "no backbone"),
-        ("images = ['a.jpg']\n[[bundle]]\nmodel = 'v3'\n[settings]\noutput = 'x'", "no setting of a study"),
+        ("images = ['a.jpg']\n[[bundle]]\nmodel = 'tiny.onnx'\nweights = 'random'", "not a backbone"),
+        ("images = ['a.jpg']\n[[bundle]]\nmodel = 'v3'\n[settings]\noutput = 'x'", "not a setting of a study"),
         ("images = ['a.jpg']\nsettings = 3\n[[bundle]]\nmodel = 'v3'", "table"),
     ],
 )
-def test_a_grid_that_makes_no_sense_is_refused_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
-    with pytest.raises(GridError, match=complaint) as refusal:
-        read_grid(written(tmp_path, text))
-    assert "\n" not in str(refusal.value)
+def test_a_grid_that_makes_no_sense_is_refused_in_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(GridError, match=reason) as error:
+        read_grid(write_grid(tmp_path, text))
+    assert "\n" not in str(error.value)
 
 
-def test_settings_are_those_of_dreams_config(tmp_path: Path) -> None:
+def test_a_grid_has_the_settings_of_a_config_file(tmp_path: Path) -> None:
     text = "images = ['a.jpg']\n[[bundle]]\nmodel = 'v3'\n[settings]\nstep-sise = 1"
     with pytest.raises(SettingsError, match="step-size"):
-        read_grid(written(tmp_path, text))
+        read_grid(write_grid(tmp_path, text))

@@ -1,4 +1,4 @@
-"""The paper's claims and numbers, and the day its weights are here."""
+"""The paper's claims and losses; with ImageNet weights also a test of the claims themselves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from onnxdream.study.summary import Row
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def row(backbone: str, layer_set: str, picture: str, last: float, colours: float = 0.0, status: str = "done") -> Row:
+def row(
+    backbone: str, layer_set: str, picture: str, last: float, colourfulness: float = 0.0, status: str = "done"
+) -> Row:
     return Row(
         cell=f"{backbone}-{layer_set}-{picture}",
         bundle="",
@@ -32,12 +34,15 @@ def row(backbone: str, layer_set: str, picture: str, last: float, colours: float
         picture=picture,
         status=status,  # type: ignore[arg-type]
         last_loss=last,
-        colourfulness=colours,
+        colourfulness=colourfulness,
     )
 
 
-def papers_own(colours: Mapping[str, float], **changes: float) -> list[Row]:
-    """The paper's own last losses as a run; `changes` name a set and a picture, as in v3_low_bears."""
+def paper_rows(colours: Mapping[str, float], **changes: float) -> list[Row]:
+    """Returns the rows of a run with the paper's own last losses.
+
+    `colours` are the pictures' colourfulness; `changes` replace losses, as in v3_low_bears=1.5.
+    """
     rows = []
     for (backbone, layer_set, picture), (_, last) in PAPER_LOSSES.items():
         name = f"{'v3' if backbone == 'v3' else 'irv2'}_{layer_set.removeprefix('paper-')}_{picture}"
@@ -45,54 +50,54 @@ def papers_own(colours: Mapping[str, float], **changes: float) -> list[Row]:
     return rows
 
 
-COLOURS = {"bears": 30.0, "penguins": 50.0}
+COLOURFULNESS = {"bears": 30.0, "penguins": 50.0}
 
 
 def verdicts(claims: list[Claim]) -> list[str]:
     return [claim.verdict for claim in claims]
 
 
-def test_the_papers_own_numbers_hold_three_claims_and_leave_colour_undecided() -> None:
-    claims = evaluate_claims(papers_own(COLOURS), imagenet=True)
-    assert verdicts(claims) == ["held", "held", "held", "not decidable"]
+def test_the_papers_own_losses_support_three_claims_and_leave_colour_undecided() -> None:
+    claims = evaluate_claims(paper_rows(COLOURFULNESS), imagenet=True)
+    assert verdicts(claims) == ["supported", "supported", "supported", "undecided"]
     assert "ratio 1.55" in claims[0].numbers[0]
-    assert "9 % apart" in claims[1].numbers[0]
+    assert "difference 9 %" in claims[1].numbers[0]
     assert "penguins (colourfulness 50.0) 6.735, bears (30.0) 5.537" in claims[3].numbers[0]
 
 
 @pytest.mark.parametrize(
     ("changes", "claim", "verdict"),
     [
-        ({"v3_low_bears": 1.29 * 3.567012}, 0, "not held"),
-        ({"v3_low_bears": 1.31 * 3.567012}, 0, "held"),
-        ({"irv2_low_penguins": 2.651268 / 0.74}, 1, "not held"),
-        ({"irv2_high_bears": 2.5}, 2, "not held"),
-        ({"irv2_low_penguins": 2.6}, 2, "not held"),
-        ({"v3_high_penguins": 3.6}, 3, "held"),
-        ({"v3_low_penguins": 5.5}, 3, "not held"),
+        ({"v3_low_bears": 1.29 * 3.567012}, 0, "not supported"),
+        ({"v3_low_bears": 1.31 * 3.567012}, 0, "supported"),
+        ({"irv2_low_penguins": 2.651268 / 0.74}, 1, "not supported"),
+        ({"irv2_high_bears": 2.5}, 2, "not supported"),
+        ({"irv2_low_penguins": 2.6}, 2, "not supported"),
+        ({"v3_high_penguins": 3.6}, 3, "supported"),
+        ({"v3_low_penguins": 5.5}, 3, "not supported"),
     ],
 )
-def test_a_claim_turns_with_its_numbers(changes: dict[str, float], claim: int, verdict: str) -> None:
-    assert verdicts(evaluate_claims(papers_own(COLOURS, **changes), imagenet=True))[claim] == verdict
+def test_a_verdict_depends_on_the_losses(changes: dict[str, float], claim: int, verdict: str) -> None:
+    assert verdicts(evaluate_claims(paper_rows(COLOURFULNESS, **changes), imagenet=True))[claim] == verdict
 
 
-def test_other_weights_decide_nothing_but_show_their_numbers() -> None:
-    claims = evaluate_claims(papers_own(COLOURS), imagenet=False)
-    assert set(verdicts(claims)) == {"not decidable"}
-    assert all("not ImageNet's" in claim.note for claim in claims)
+def test_other_weights_leave_the_claims_undecided_but_show_their_losses() -> None:
+    claims = evaluate_claims(paper_rows(COLOURFULNESS), imagenet=False)
+    assert set(verdicts(claims)) == {"undecided"}
+    assert all("Not all weights of this run are ImageNet's" in claim.note for claim in claims)
     assert claims[0].numbers
 
 
 def test_a_missing_cell_leaves_its_claims_undecided() -> None:
-    rows = [r for r in papers_own(COLOURS) if r.cell != "v3-paper-high-bears"]
+    rows = [r for r in paper_rows(COLOURFULNESS) if r.cell != "v3-paper-high-bears"]
     rows.append(row("v3", "paper-high", "bears", 0.0, 30.0, status="failed"))
-    assert verdicts(evaluate_claims(rows, imagenet=True)) == ["not decidable", "held", "held", "held"]
-    assert verdicts(evaluate_claims([], imagenet=True)) == ["not decidable"] * 4
+    assert verdicts(evaluate_claims(rows, imagenet=True)) == ["undecided", "supported", "supported", "supported"]
+    assert verdicts(evaluate_claims([], imagenet=True)) == ["undecided"] * 4
 
 
-def test_pictures_that_are_not_the_papers_do_not_stand_in_for_them() -> None:
-    rows = [row(r.backbone, r.layer_set, f"my-{r.picture[:3]}", r.last_loss) for r in papers_own(COLOURS)]
-    assert verdicts(evaluate_claims(rows, imagenet=True))[2] == "not decidable"
+def test_other_pictures_do_not_count_as_the_papers() -> None:
+    rows = [row(r.backbone, r.layer_set, f"my-{r.picture[:3]}", r.last_loss) for r in paper_rows(COLOURFULNESS)]
+    assert verdicts(evaluate_claims(rows, imagenet=True))[2] == "undecided"
     assert paper_losses(rows[0]) is None
     assert paper_picture("Three_Bears-2") == "bears"
     assert paper_losses(row("v3", "paper-low", "Penguin", 0.0)) == (3.176990, 6.735488)
@@ -103,7 +108,7 @@ def test_colourfulness_of_known_pictures() -> None:
     assert colourfulness(grey) == 0
     red = np.zeros((8, 8, 4), np.uint8)
     red[..., 0] = 255
-    # One colour spreads nothing: 0.3 times the length of (255, 127.5).
+    # One colour has no spread: 0.3 times the length of (255, 127.5).
     assert colourfulness(red) == pytest.approx(0.3 * np.hypot(255, 127.5))
     halves = red.copy()
     halves[:, 4:, :3] = (0, 0, 255)
@@ -115,7 +120,7 @@ def test_colourfulness_of_known_pictures() -> None:
 
 @pytest.fixture(scope="module")
 def imagenet_claims(tmp_path_factory: pytest.TempPathFactory) -> list[Claim]:
-    """The claims after the whole grid with ImageNet weights: an hour or more on a CPU."""
+    """The claims after a run of the whole grid with ImageNet weights, which takes an hour or more on a CPU."""
     folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
     for backbone in BACKBONES:
         if not (folder / backbone.imagenet_file).is_file():
@@ -130,6 +135,6 @@ def imagenet_claims(tmp_path_factory: pytest.TempPathFactory) -> list[Claim]:
 
 @pytest.mark.imagenet
 @pytest.mark.parametrize("number", range(4))
-def test_the_papers_claims_hold_with_imagenet_weights(imagenet_claims: list[Claim], number: int) -> None:
+def test_imagenet_weights_support_the_papers_claims(imagenet_claims: list[Claim], number: int) -> None:
     claim = imagenet_claims[number]
-    assert claim.verdict == "held", claim.numbers
+    assert claim.verdict == "supported", claim.numbers

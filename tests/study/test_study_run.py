@@ -1,4 +1,4 @@
-"""Running a grid: what is done is done, what is stopped goes on, what fails does not stop the rest; and its report."""
+"""Runs grids: a finished cell is kept, a stopped one resumes, a failed one does not stop the rest; and the report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CLI = [sys.executable, "-m", "onnxdream.cli", "experiment"]
 
 @pytest.fixture
 def grid(tmp_path: Path, tiny_path: Path) -> Path:
-    """Two pictures × the tiny bundle, three steps."""
+    """A grid of two pictures and the tiny bundle, with three steps."""
     rng = np.random.default_rng(0)
     for name, size in (("bears", (40, 56)), ("penguins", (48, 32))):
         cv2.imwrite(str(tmp_path / f"{name}.png"), rng.integers(0, 256, (*size, 3), np.uint8))
@@ -52,13 +52,13 @@ def grid(tmp_path: Path, tiny_path: Path) -> Path:
 
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots take more time than the dreams of these tests."""
+    """Switches plots and the report off, which take more time than the dreams of these tests."""
     monkeypatch.setattr(commands, "_REPORT_EXTRA", ("a_package_that_is_not_there",))
     monkeypatch.setattr(writer, "can_plot", lambda: False)
 
 
 def run(*arguments: object, code: int = 0) -> str:
-    """What the command prints, errors included."""
+    """Runs an `experiment` command and returns all that it prints, errors included."""
     result = CliRunner().invoke(app, ["experiment", *map(str, arguments)])
     assert result.exit_code == code, result.output
     return result.output
@@ -72,9 +72,9 @@ def rows_of(folder: Path) -> dict[str, dict[str, str]]:
 @pytest.mark.usefixtures("no_report")
 def test_a_grid_leaves_every_file_of_every_cell(grid: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
-    said = run("run", grid, "--output", out)
-    assert "2 cells; 2 to run take about" in said
-    assert "no report.html: install onnxdream[report]" in said
+    output = run("run", grid, "--output", out)
+    assert "2 cells (each one picture dreamed with one bundle); 2 to run, about" in output
+    assert "no report.html: install onnxdream[report]" in output
     rows = rows_of(out)
     assert list(rows) == ["tiny-bears", "tiny-penguins"]
     for name, row in rows.items():
@@ -98,7 +98,7 @@ def test_a_grid_leaves_every_file_of_every_cell(grid: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("no_report")
-def test_what_is_done_is_not_done_again_but_what_changed_is(grid: Path, tmp_path: Path) -> None:
+def test_a_finished_cell_is_kept_until_its_settings_or_files_change(grid: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
     run("run", grid, "--output", out)
     records = {name: (out / "cells" / name / f"{name}.json") for name in rows_of(out)}
@@ -112,14 +112,14 @@ def test_what_is_done_is_not_done_again_but_what_changed_is(grid: Path, tmp_path
 
     assert dreamed_again() == set()
     grid.write_text(grid.read_text().replace("threads = 1", "threads = 2"))
-    assert dreamed_again() == set(), "where it is computed makes no other cell"
+    assert dreamed_again() == set(), "the number of threads does not make another cell"
     records["tiny-bears"].with_name("tiny-bears-losses.csv").unlink()
     assert dreamed_again() == {"tiny-bears"}
     cv2.imwrite(str(tmp_path / "penguins.png"), np.full((48, 32, 3), 7, np.uint8))
     assert dreamed_again() == {"tiny-penguins"}
     grid.write_text(grid.read_text().replace("steps = 3", "steps = 2"))
     assert dreamed_again() == set(records)
-    assert not list(out.rglob("*-step0003.png")), "pictures of the run before are gone"
+    assert not list(out.rglob("*-step0003.png")), "the snapshots of the run before are deleted"
 
 
 @pytest.mark.usefixtures("no_report")
@@ -132,12 +132,12 @@ def test_schedules_and_colours_are_settings_of_a_study(schedule: str, grid: Path
     settings = load_record(path).settings
     assert (settings.step_size, settings.blur, settings.colours) == ((0.02, 0.01), (1.5, 0), "own:0.7")
     before = path.stat().st_mtime_ns
-    assert "2 of them done already" in run("run", grid, "--output", out)
+    assert "2 already done" in run("run", grid, "--output", out)
     assert path.stat().st_mtime_ns == before
 
 
 @pytest.mark.usefixtures("no_report")
-def test_a_fall_to_the_cpu_is_said_once_and_recorded_in_every_cell(
+def test_a_fallback_to_the_cpu_is_reported_once_and_recorded_in_every_cell(
     grid: Path, tmp_path: Path, broken_cuda: str
 ) -> None:
     out = tmp_path / "study"
@@ -148,26 +148,26 @@ def test_a_fall_to_the_cpu_is_said_once_and_recorded_in_every_cell(
 
 
 @pytest.mark.usefixtures("no_report")
-def test_one_failed_cell_stops_no_other(grid: Path, tmp_path: Path) -> None:
+def test_a_failed_cell_does_not_stop_the_others(grid: Path, tmp_path: Path) -> None:
     (tmp_path / "bears.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
     out = tmp_path / "study"
-    said = run("run", grid, "--output", out, code=1)
-    assert "error: tiny-bears" in said
+    output = run("run", grid, "--output", out, code=1)
+    assert "error: tiny-bears" in output
     rows = rows_of(out)
     assert (rows["tiny-bears"]["status"], rows["tiny-penguins"]["status"]) == ("failed", "done")
     assert "bears.png" in rows["tiny-bears"]["problem"]
 
 
 @pytest.mark.usefixtures("no_report")
-def test_a_bundle_that_cannot_be_made_here_names_the_command(
+def test_a_bundle_that_cannot_be_exported_here_is_reported_with_the_command(
     grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
     grid.write_text(
         grid.read_text().replace("[settings]", '[[bundle]]\nmodel = "irv2"\nweights = "random"\n[settings]')
     )
-    said = run("run", grid, "--output", tmp_path / "study", code=1)
-    assert "onnxdream export --model irv2 --layers paper-low --weights random" in said
+    output = run("run", grid, "--output", tmp_path / "study", code=1)
+    assert "onnxdream export --model irv2 --layers paper-low --weights random" in output
     assert {name: row["status"] for name, row in rows_of(tmp_path / "study").items()} == {
         "tiny-bears": "done",
         "tiny-penguins": "done",
@@ -177,41 +177,41 @@ def test_a_bundle_that_cannot_be_made_here_names_the_command(
 
 
 @pytest.mark.usefixtures("no_report")
-def test_a_bundle_at_hand_is_not_exported(grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_matching_bundle_is_not_exported_again(grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
     text = grid.read_text()
     start, end = text.index("model ="), text.index("[settings]")
     grid.write_text(f'{text[:start]}model = "v3"\nweights = "builtin"\n{text[end:]}')
-    run("run", grid, "--output", tmp_path / "study")  # v3-low has these layers and weights
+    run("run", grid, "--output", tmp_path / "study")  # the built-in bundle v3-low has these layers and weights
     row = rows_of(tmp_path / "study")["v3-paper-low-bears"]
     assert (row["bundle"], row["weights"], row["status"]) == ("v3-low", "imagenet-8bit", "done")
 
 
 @pytest.mark.usefixtures("no_report")
-def test_a_missing_bundle_is_exported_in_a_process_of_its_own(grid: Path, tmp_path: Path) -> None:
+def test_a_missing_bundle_is_exported(grid: Path, tmp_path: Path) -> None:
     for package in ("tensorflow", "tf2onnx"):
         pytest.importorskip(package)
     text = grid.read_text()
     start, end = text.index("model ="), text.index("[settings]")
     grid.write_text(f'{text[:start]}model = "v3"\nlayers = "activation"\nweights = "random"\n{text[end:]}')
-    said = run("run", grid, "--output", tmp_path / "study")
-    assert "exporting v3-activation-random" in said
+    output = run("run", grid, "--output", tmp_path / "study")
+    assert "exporting v3-activation-random" in output
     assert rows_of(tmp_path / "study")["v3-activation-penguins"]["layers"] == "activation"
     assert "exporting" not in run("run", grid, "--output", tmp_path / "study")
 
 
-def test_a_picture_that_is_not_there_is_said_before_anything_runs(grid: Path, tmp_path: Path) -> None:
+def test_a_missing_picture_is_reported_before_anything_runs(grid: Path, tmp_path: Path) -> None:
     (tmp_path / "bears.png").unlink()
     assert "all its pictures" in run("run", grid, "--output", tmp_path / "study", code=1)
     assert not (tmp_path / "study").exists()
 
 
 @pytest.mark.usefixtures("no_report")
-@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
-def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(grid: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_keeps_finished_cells_and_the_repeated_command_resumes(grid: Path, tmp_path: Path) -> None:
     grid.write_text(grid.read_text().replace("steps = 3", "steps = 3000"))
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    command = [*CLI, "run", str(grid), "--output", str(broken)]
+    whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
+    command = [*CLI, "run", str(grid), "--output", str(interrupted)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     for line in process.stderr:
@@ -219,16 +219,16 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(grid: Path, tmp_
             break
     time.sleep(0.4)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    statuses = [row["status"] for row in rows_of(broken).values()]
-    assert sorted(statuses) == ["done", "open"], said
-    assert len(list(broken.rglob("*.checkpoint"))) == 1
-    assert "going on after" in run("run", grid, "--output", broken)
-    assert not list(broken.rglob("*.checkpoint"))
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    statuses = [row["status"] for row in rows_of(interrupted).values()]
+    assert sorted(statuses) == ["done", "open"], output
+    assert len(list(interrupted.rglob("*.checkpoint"))) == 1
+    assert "resuming after" in run("run", grid, "--output", interrupted)
+    assert not list(interrupted.rglob("*.checkpoint"))
     run("run", grid, "--output", whole)
     for name in rows_of(whole):
-        losses = [Folder(folder).results(name).losses.read_bytes() for folder in (whole, broken)]
+        losses = [Folder(folder).results(name).losses.read_bytes() for folder in (whole, interrupted)]
         assert losses[0] == losses[1]
 
 
@@ -244,7 +244,7 @@ class _Page(HTMLParser):
         self.tags.append((tag, dict(attributes)))
 
 
-def test_the_report_is_one_file_with_everything_in_it(grid: Path, tmp_path: Path) -> None:
+def test_the_report_is_one_file_that_refers_to_no_other(grid: Path, tmp_path: Path) -> None:
     for package in ("matplotlib", "jinja2"):
         pytest.importorskip(package)
     (tmp_path / "bears.png").rename(tmp_path / "<b>$ears&.png")
@@ -267,9 +267,9 @@ def test_the_report_is_one_file_with_everything_in_it(grid: Path, tmp_path: Path
     assert len(sliders) == 2
     assert all(slider["aria-label"] for slider in sliders)
     assert sum(tag == "svg" for tag, _ in page.tags) == 2 + 2 * 2
-    assert "not ImageNet weights" in text
+    assert "does not use ImageNet weights alone" in text
     assert "prefers-color-scheme: dark" in text
-    assert 'id="claims"' not in text, "claims are the paper's grid's only"
+    assert 'id="claims"' not in text, "only the paper's grid has claims"
 
 
 def test_the_papers_report_shows_claims_and_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,21 +283,21 @@ def test_the_papers_report_shows_claims_and_failures(tmp_path: Path, monkeypatch
     rows = rows_of(tmp_path)
     assert [row["status"] for row in rows.values()] == ["done"] * 2 + ["failed"] * 8
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "claims nothing about the paper" in text
+    assert "cannot test the paper’s claims" in text
     assert "2.720845 – 5.536911" in text
-    assert text.count('class="verdict not-decidable"') == 4
+    assert text.count('class="verdict undecided"') == 4
     assert "onnxdream export --model v3 --layers paper-high --weights builtin" in text
 
 
 @pytest.mark.usefixtures("no_report")
-def test_without_a_network_and_tensorflow_the_papers_low_cells_run_on_the_built_in_weights(
+def test_without_a_network_and_tensorflow_the_papers_low_cells_use_the_built_in_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
     bears = Path(__file__).parents[2] / "examples" / "bears.jpg"
     options = ["--steps", 1, "--max-size", 96, "--threads", 1, "--output", tmp_path]
-    said = run("paper", "--images", bears, *options, code=1)
-    assert "v3-paper-low: there is no bundle of Keras's ImageNet file, so the built-in copy in 8 bits serves" in said
+    output = run("paper", "--images", bears, *options, code=1)
+    assert "v3-paper-low: Keras's ImageNet weights are not available: using the built-in 8-bit copy" in output
     rows = rows_of(tmp_path)
     assert {name: row["status"] for name, row in rows.items()} == {
         "v3-paper-low-bears": "done",
@@ -307,10 +307,10 @@ def test_without_a_network_and_tensorflow_the_papers_low_cells_run_on_the_built_
         "inception-resnet-v2-paper-high-bears": "failed",
     }
     assert rows["v3-paper-low-bears"]["weights"] == "imagenet-8bit"
-    assert "onnxdream export --model v3 --layers paper-high --weights imagenet" in said
+    assert "onnxdream export --model v3 --layers paper-high --weights imagenet" in output
 
 
-def test_figures_come_in_print_quality(grid: Path, tmp_path: Path) -> None:
+def test_figures_are_drawn_in_print_quality(grid: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
     out = tmp_path / "study"
@@ -322,10 +322,10 @@ def test_figures_come_in_print_quality(grid: Path, tmp_path: Path) -> None:
     curve = cv2.imread(str(out / "figures" / "tiny-bears-losses.png"))
     assert curve.shape[1] >= 1200
     assert "<text" in (out / "figures" / "tiny-bears-losses.svg").read_text()
-    assert "no study" in run("figures", tmp_path, code=1)
+    assert "does not contain a study" in run("figures", tmp_path, code=1)
 
 
-def test_dreaming_never_loads_the_study() -> None:
+def test_the_command_line_does_not_import_the_study() -> None:
     code = "import sys, onnxdream.cli; print([m for m in sys.modules if m.startswith('onnxdream.study')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

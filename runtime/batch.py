@@ -1,4 +1,4 @@
-"""Dreaming several pictures at the terminal: progress, one bad file among good ones, and Ctrl-C."""
+"""Dreams several pictures at the terminal: with progress, past files that fail, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from ..models.contract import BundleError
 from .ascent.ascent import Step
 from .dream.checkpoint import Checkpoint
-from .dream.job import dream_source
+from .dream.job import dream_and_save
 from .dream.progress import DreamProgress
 from .dream.results import is_picture_path
 from .dream.writer import Callbacks, Job
@@ -23,44 +23,46 @@ Log = Callable[[str], None]
 
 
 def gather_pictures(paths: Iterable[Path], log_error: Log, examples: Path) -> tuple[list[Source], int]:
-    """The picture files of some files and folders, each once, and how many of the paths are no good.
+    """Collects the picture files of files and folders, each once; returns them and the number of paths that failed.
 
-    A missing picture that the folder `examples` has is hinted at.
+    Each failure is a call of `log_error`, with a hint if the folder `examples` has a picture of that name.
     """
-    found: dict[Path, None] = {}
+    pictures: dict[Path, None] = {}
     failed = 0
     for path in paths:
         try:
-            found.update(dict.fromkeys(find_pictures([path])))
+            pictures.update(dict.fromkeys(find_pictures([path])))
         except PictureError as error:
             failed += 1
             example = examples / path.name
-            hint = f" (there is {example})" if isinstance(error, PictureNotFoundError) and example.is_file() else ""
+            hint = (
+                f" (did you mean {example}?)" if isinstance(error, PictureNotFoundError) and example.is_file() else ""
+            )
             log_error(f"{error}{hint}")
-    return [Source(path) for path in found], failed
+    return [Source(path) for path in pictures], failed
 
 
 def dream_all(
     job: Job, sources: list[Source], log: Log, log_error: Log, checkpoint: Checkpoint | None = None
 ) -> tuple[int, bool]:
-    """Dreams every picture, or goes on with the one of a checkpoint; returns how many failed, and whether Ctrl-C ended
-    the batch.
+    """Dreams every picture, or resumes the one of a checkpoint.
 
-    A picture that fails is reported and the rest go on. Ctrl-C ends the picture at hand, whose results are saved; a
-    second one kills the program at once. Raises SettingsError.
+    Returns how many pictures failed, and whether Ctrl-C ended the batch. A picture that fails is reported, and the next
+    one follows. Ctrl-C ends the batch with the current picture, whose results are saved; a second Ctrl-C kills the
+    program at once. Raises SettingsError.
     """
     if len(sources) > 1 and (job.film or is_picture_path(job.output)):
         raise SettingsError("one --film or one --output file cannot hold several dreams: name a folder, or one picture")
     failed = 0
-    dreamed: set[str] = set()
+    stems: set[str] = set()
     with interruptible() as interrupted:
         for source in _by_size(sources, job.settings.max_size):
-            # Of two pictures of one name, the second must not replace the dream of the first.
-            own = replace(job, overwrite=False) if source.path.stem in dreamed else job
-            dreamed.add(source.path.stem)
+            # If two pictures have the same name, the second dream must not replace the first.
+            source_job = replace(job, overwrite=False) if source.path.stem in stems else job
+            stems.add(source.path.stem)
             try:
-                _dream_one(own, source, log, interrupted, checkpoint)
-            except PictureError as error:  # it names the file
+                _dream_one(source_job, source, log, interrupted, checkpoint)
+            except PictureError as error:  # its message names the file
                 failed += 1
                 log_error(str(error))
             except (DreamError, BundleError) as error:
@@ -68,14 +70,14 @@ def dream_all(
                 log_error(f"{source.name}: {error}")
             except MemoryError:
                 failed += 1
-                log_error(f"{source.name}: there is not enough memory for it: choose a smaller --max-size")
+                log_error(f"{source.name}: there is not enough memory: choose a smaller --max-size")
             if interrupted():
                 break
     return failed, interrupted()
 
 
 def _by_size(sources: list[Source], max_size: int | None) -> list[Source]:
-    """Those dreamed in one size follow each other and share a session."""
+    """The sources ordered by size, so that those of the same size follow each other and share a session."""
     return sorted(sources, key=lambda source: source.dreamed_size(max_size)) if len(sources) > 1 else sources
 
 
@@ -88,29 +90,32 @@ def _dream_one(
             progress.show(step)
             return interrupted()
 
-        dreamed, results = dream_source(job, source, Callbacks(log, on_step), checkpoint)
-    record = dreamed.record
+        dream, results = dream_and_save(job, source, Callbacks(log, on_step), checkpoint)
+    record = dream.record
     stopped = record.ended == "stopped"
     steps = job.settings.steps * job.settings.octaves
     log(
         f"{source.name}: {f'stopped after {record.steps_done} of {steps} steps, ' if stopped else ''}"
         f"loss {record.first_loss:.4g} → {record.last_loss:.4g} in {record.seconds:.1f} s, saved as {results.picture}"
-        f"{f'; --resume {results.checkpoint} goes on' if stopped and results.checkpoint.exists() else ''}"
+        f"{f'; continue with --resume {results.checkpoint}' if stopped and results.checkpoint.exists() else ''}"
     )
 
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C into a wish that can be asked for; the second acts as ever."""
-    wish = False
+    """Turns the first Ctrl-C into a request to stop; yields a function that returns whether there was one.
+
+    A second Ctrl-C acts as usual.
+    """
+    stop_requested = False
 
     def on_signal(number: int, frame: object) -> None:
-        nonlocal wish
-        wish = True
+        nonlocal stop_requested
+        stop_requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = signal.signal(signal.SIGINT, on_signal)
     try:
-        yield lambda: wish
+        yield lambda: stop_requested
     finally:
         signal.signal(signal.SIGINT, before)

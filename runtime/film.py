@@ -1,4 +1,4 @@
-"""A film of a dream: one frame every few steps."""
+"""A film of a dream as an .mp4 file: one frame every few steps."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models.arrays import Pixels
 from .errors import OutputError
 
 _FRAMES_PER_SECOND = 25
 
 
 class Film:
-    """Writes an .mp4 under a temporary name and gives it its own when the last frame is in. Raises OutputError."""
+    """Writes an .mp4 under a temporary name and renames it after the last frame. Raises OutputError."""
 
     def __init__(self, path: Path) -> None:
         if path.suffix.lower() != ".mp4":
-            raise OutputError(f"film {path}: only .mp4 is known, choose a name that ends so")
+            raise OutputError(f"film {path}: only .mp4 films can be written: choose a name that ends in .mp4")
         self.path = path
         self._temporary = path.with_name(f".onnxdream-{secrets.token_hex(8)}.mp4")
         self._writer: Any = None
 
     def __enter__(self) -> Film:
-        """Proves before the first step that the film can be written where it is wanted."""
+        """Proves before the first step that the film can be written there. Raises OutputError."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_dir():
@@ -38,9 +39,9 @@ class Film:
             raise OutputError(f"cannot write film {self.path} ({error.strerror}): choose another name") from error
         return self
 
-    def add(self, pixels: NDArray[Any]) -> None:
-        """Appends a picture, HWC RGB[A], uint8 or uint16, all of one size."""
-        frame = _even(pixels[..., 2::-1])
+    def add(self, pixels: Pixels) -> None:
+        """Appends a picture as a frame; all must have the same size. Alpha is dropped, 16 bits become 8."""
+        frame = _cropped_to_even(pixels[..., 2::-1])
         if frame.dtype == np.uint16:
             frame = (frame >> 8).astype(np.uint8)
         if self._writer is None:
@@ -53,7 +54,7 @@ class Film:
         try:
             if self._writer is not None:
                 self._writer.release()
-                if not _is_whole(self._temporary):  # OpenCV does not tell when it could not write
+                if not _is_complete(self._temporary):  # OpenCV does not report a failure to write
                     raise OSError(None, "it is cut short")
                 os.replace(self._temporary, self.path)
         except OSError as failure:
@@ -71,23 +72,27 @@ class Film:
         return writer
 
 
-def _is_whole(film: Path) -> bool:
-    """Whether an .mp4 has its index, and ends where its last box does."""
-    size, at, kinds = film.stat().st_size, 0, set()
+def _is_complete(film: Path) -> bool:
+    """Whether an .mp4 has its index and ends where its last box ends.
+
+    An .mp4 is a sequence of boxes, each with its length and its type (ISO/IEC 14496-12, section 4.2); the index is the
+    box "moov".
+    """
+    size, position, types = film.stat().st_size, 0, set()
     with film.open("rb") as file:
-        while at < size:
-            file.seek(at)
-            head = file.read(16)
-            length = int.from_bytes(head[:4], "big")
-            if length == 1:  # a long box, its length is behind its kind
-                length = int.from_bytes(head[8:], "big")
+        while position < size:
+            file.seek(position)
+            header = file.read(16)
+            length = int.from_bytes(header[:4], "big")
+            if length == 1:  # a box of more than 4 GB: the length follows the type
+                length = int.from_bytes(header[8:], "big")
             if length < 8:
                 return False
-            kinds.add(head[4:8])
-            at += length
-    return at == size and b"moov" in kinds
+            types.add(header[4:8])
+            position += length
+    return position == size and b"moov" in types
 
 
-def _even(frame: NDArray[Any]) -> NDArray[Any]:
-    """Without its last odd row and column, which video codecs do not take."""
+def _cropped_to_even(frame: NDArray[Any]) -> NDArray[Any]:
+    """A frame [height, width, 3] without its last row and column where their number is odd: codecs need it even."""
     return frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]

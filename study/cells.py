@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..runtime.ascent.ascent import Step
 from ..runtime.dream.checkpoint import Checkpoint, read_checkpoint
-from ..runtime.dream.job import dream_source
+from ..runtime.dream.job import dream_and_save
 from ..runtime.dream.record import Record
 from ..runtime.dream.repeat import load_record
 from ..runtime.dream.results import Results
@@ -70,7 +70,7 @@ class Cell:
         job = replace(self.job, settings=checkpoint.settings) if checkpoint else self.job
         if checkpoint:
             log(f"{self.name}: resuming after {checkpoint.state.number} steps")
-        dreamed, _ = dream_source(job, self.source, Callbacks(log, on_step), checkpoint)
+        dreamed, _ = dream_and_save(job, self.source, Callbacks(log, on_step), checkpoint)
         return dreamed.record
 
 

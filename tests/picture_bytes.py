@@ -1,4 +1,4 @@
-"""Picture files made byte by byte, sound and hostile."""
+"""Builds picture files byte by byte, valid and hostile ones."""
 
 from __future__ import annotations
 
@@ -10,64 +10,65 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxdream.models.arrays import Pixels
 from onnxdream.runtime.image import formats
 from onnxdream.runtime.image.formats import read_container
 
 HEIGHT, WIDTH = 17, 31
-
-
 PICTURE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 4), dtype=np.uint8)
 
-
+# ICC profiles: only the colour space in the header is valid.
 PROFILE = bytes(16) + b"RGB " + bytes(range(256)) * 3
 GREY_PROFILE = PROFILE[:16] + b"GRAY" + PROFILE[20:]
-
 
 ByteOrder = Literal["little", "big"]
 
 
 def encoded(suffix: str, pixels: NDArray[np.uint8] = PICTURE[..., :3], *options: int) -> bytes:
-    done, buffer = cv2.imencode(suffix, pixels, options)
-    assert done
+    """A picture file as OpenCV writes it; `pixels` is uint8 [height, width] or [height, width, 3 or 4], BGR[A]."""
+    succeeded, buffer = cv2.imencode(suffix, pixels, options)
+    assert succeeded
     return buffer.tobytes()
 
 
 def decoded(data: bytes) -> NDArray[np.uint8]:
+    """The pixels of a picture file as OpenCV reads them, BGR[A] or grey."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     assert pixels is not None
     return pixels
 
 
-def tiff(shorts: Mapping[int, tuple[int, ...]], pixels: bytes = b"", order: ByteOrder = "little") -> bytes:
-    """A TIFF structure of SHORT tags, and of one strip of pixels, last, where there are any."""
-    values = {tag: b"".join(number.to_bytes(2, order) for number in numbers) for tag, numbers in shorts.items()}
-    if pixels:  # LONG: where the strip begins, how long it is
-        begin = 8 + 2 + 12 * (len(values) + 2) + 4 + sum(len(value) for value in values.values() if len(value) > 4)
-        values |= {273: begin.to_bytes(4, order), 279: len(pixels).to_bytes(4, order)}
-    directory, rest = len(values).to_bytes(2, order), b""
+def tiff(shorts: Mapping[int, tuple[int, ...]], pixels: bytes = b"", byte_order: ByteOrder = "little") -> bytes:
+    """A TIFF structure of SHORT tags, followed by one strip of pixels if there are any."""
+    values = {tag: b"".join(number.to_bytes(2, byte_order) for number in numbers) for tag, numbers in shorts.items()}
+    if pixels:  # tags of type LONG: the offset and the length of the strip
+        offset = 8 + 2 + 12 * (len(values) + 2) + 4 + sum(len(value) for value in values.values() if len(value) > 4)
+        values |= {273: offset.to_bytes(4, byte_order), 279: len(pixels).to_bytes(4, byte_order)}
+    directory, rest = len(values).to_bytes(2, byte_order), b""
     for tag, value in sorted(values.items()):
         kind, count = (4, 1) if tag in (273, 279) else (3, len(value) // 2)
         if len(value) > 4:
             rest += value
-            value = (8 + 2 + 12 * len(values) + 4 + len(rest) - len(value)).to_bytes(4, order)
-        directory += tag.to_bytes(2, order) + kind.to_bytes(2, order) + count.to_bytes(4, order)
+            value = (8 + 2 + 12 * len(values) + 4 + len(rest) - len(value)).to_bytes(4, byte_order)
+        directory += tag.to_bytes(2, byte_order) + kind.to_bytes(2, byte_order) + count.to_bytes(4, byte_order)
         directory += value.ljust(4, b"\0")
-    signature = b"II*\0" if order == "little" else b"MM\0*"
-    return signature + (8).to_bytes(4, order) + directory + bytes(4) + rest + pixels
+    signature = b"II*\0" if byte_order == "little" else b"MM\0*"
+    return signature + (8).to_bytes(4, byte_order) + directory + bytes(4) + rest + pixels
 
 
-def tiff_picture(pixels: NDArray[np.uint8 | np.uint16], order: ByteOrder = "little", **tags: int) -> bytes:
-    """An RGB or RGBA TIFF file, 8 or 16 bits, not packed."""
+def tiff_picture(pixels: Pixels, byte_order: ByteOrder = "little", **tags: int) -> bytes:
+    """An uncompressed RGB or RGBA TIFF file; `tags` are named by an underscore and their number, as in _274=6."""
     height, width, channels = pixels.shape
     bits = 8 * pixels.dtype.itemsize
     shorts = {256: (width,), 257: (height,), 258: (bits,) * channels, 259: (1,), 262: (2,), 277: (channels,)}
     shorts |= {278: (height,), 284: (1,), **{int(tag[1:]): (value,) for tag, value in tags.items()}}
-    stored = pixels.astype(pixels.dtype.newbyteorder("<" if order == "little" else ">"))
-    return tiff(shorts, stored.tobytes(), order)
+    stored = pixels.astype(pixels.dtype.newbyteorder("<" if byte_order == "little" else ">"))
+    return tiff(shorts, stored.tobytes(), byte_order)
 
 
-def exif_block(orientation: int, order: ByteOrder = "little") -> bytes:
-    return tiff({274: (orientation,)}, order=order)
+def exif_block(orientation: int, byte_order: ByteOrder = "little") -> bytes:
+    """An EXIF block with an orientation and nothing else."""
+    return tiff({274: (orientation,)}, byte_order=byte_order)
 
 
 def jpeg_segment(marker: int, body: bytes) -> bytes:
@@ -83,28 +84,32 @@ def webp_chunk(name: bytes, body: bytes) -> bytes:
 
 
 def webp(*chunks: bytes) -> bytes:
+    """A WebP file of these chunks."""
     return b"RIFF" + (4 + len(b"".join(chunks))).to_bytes(4, "little") + b"WEBP" + b"".join(chunks)
 
 
-def webp_canvas(flags: int, width: int = WIDTH, height: int = HEIGHT) -> bytes:
+def vp8x_chunk(flags: int, width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    """The WebP chunk with the flags of the file's features, and the picture's size."""
     sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     return webp_chunk(b"VP8X", bytes((flags, 0, 0, 0)) + sizes)
 
 
 def in_jpeg(data: bytes, *segments: bytes) -> bytes:
+    """A JPEG file with these segments inserted at its beginning."""
     return data[:2] + b"".join(segments) + data[2:]
 
 
 def in_png(data: bytes, *chunks: bytes) -> bytes:
+    """A PNG file with these chunks inserted after its header."""
     return data[:33] + b"".join(chunks) + data[33:]
 
 
 def with_exif(data: bytes, block: bytes) -> bytes:
-    """An encoded JPEG, PNG or WebP (one without VP8X) that holds an EXIF block."""
+    """An encoded JPEG, PNG or WebP (one without VP8X) with an EXIF block added."""
     kind = formats.recognise(data)
     if kind == "JPEG":
         return in_jpeg(data, jpeg_segment(0xE1, b"Exif\0\0" + block))
     if kind == "PNG":
         return in_png(data, png_chunk(b"eXIf", block))
-    found = read_container(data)
-    return webp(webp_canvas(0x08, found.width, found.height), data[12:], webp_chunk(b"EXIF", block))
+    container = read_container(data)
+    return webp(vp8x_chunk(0x08, container.width, container.height), data[12:], webp_chunk(b"EXIF", block))

@@ -1,1 +1,1 @@
-"""A whole dream: what was asked for, the run, and all that it leaves behind."""
+"""A whole dream: the request, the run, and the files that it writes."""

@@ -1,4 +1,4 @@
-"""Checkpoints: a run's state on disk, from which it goes on bit by bit as if nothing had happened."""
+"""Checkpoints: the state of a run on disk, from which it resumes with results that are bit for bit the same."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _COUNTERS = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a run needs to go on: its settings, its files by hash, where its results go, and its state.
+    """Everything that a run needs to resume: its settings, its files by hash, where its results go, and its state.
 
-    The settings name the provider, the threads and the tiles that the run really had; `seconds` is how long it took so
-    far, `film` a path or None.
+    The settings name the provider, the threads and the tiles that the run actually used. `output` is the path of the
+    result's picture, `film` that of the film or None. `seconds` is the time that the run has taken so far.
     """
 
     settings: Settings
@@ -47,8 +47,11 @@ class Checkpoint:
     state: State
 
     def write(self, file: IO[bytes]) -> None:
-        """Writes it as an .npz: one JSON text and the arrays of the state, each with its CRC. Raises OSError."""
-        facts: dict[str, Any] = {
+        """Writes the checkpoint as an .npz archive: one JSON text and the arrays of the state, each with its CRC.
+
+        Raises OSError.
+        """
+        header: dict[str, Any] = {
             "format": _FORMAT,
             "settings": asdict(self.settings),
             "output": self.output,
@@ -61,25 +64,26 @@ class Checkpoint:
         }
         for name in _SOURCES:
             source = getattr(self, name)
-            facts[name] = asdict(source) if source else None
+            header[name] = asdict(source) if source else None
         arrays: dict[str, Any] = {f"slot{i}": slot for i, slot in enumerate(self.state.slots)}
         if self.state.colours is not None:
             arrays["colours"] = self.state.colours
-        rows = self.state.history[: self.state.number]  # that of the image itself is computed again
+        # The losses of the image itself are computed again on resuming.
+        rows = self.state.history[: self.state.number]
         history = np.stack(rows) if rows else np.zeros((0, 0), np.float32)
-        np.savez(file, facts=np.array(json.dumps(facts)), image=self.state.image, history=history, **arrays)
+        np.savez(file, facts=np.array(json.dumps(header)), image=self.state.image, history=history, **arrays)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Raises RecordError."""
+    """Reads a checkpoint file. Raises RecordError."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            facts = json.loads(str(file["facts"]))
-            if facts["format"] != _FORMAT:
-                raise RecordError(f"{path} is a checkpoint of another version of onnxdream: resume it with that one")
-            slots = [f"slot{number}" for number in range(facts["slots"])]
-            colours = ["colours"] if facts["colours"] else []
-            # numpy stops short of an array's CRC where its shape is damaged, and passes over a lost one.
+            header = json.loads(str(file["facts"]))
+            if header["format"] != _FORMAT:
+                raise RecordError(f"{path} was written by another version of onnxdream: resume it with that version")
+            slots = [f"slot{number}" for number in range(header["slots"])]
+            colours = ["colours"] if header["colours"] else []
+            # numpy does not check an array's CRC where its shape is damaged, and ignores a missing array.
             if file.zip.testzip() or set(file.files) != {"facts", "image", "history", *slots, *colours}:
                 raise ValueError("the archive of a checkpoint is damaged")
             state = State(
@@ -87,34 +91,35 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 [file[slot] for slot in slots],
                 history=list(file["history"]),
                 colours=file["colours"] if colours else None,
-                **{_COUNTERS[key][0]: value for key, value in facts["counters"].items()},
+                **{_COUNTERS[key][0]: value for key, value in header["counters"].items()},
             )
-        _require_sound(state)
-        sources = {name: decoded(SourceFile | None, facts[name]) for name in _SOURCES}
+        _require_consistent(state)
+        sources = {name: decoded(SourceFile | None, header[name]) for name in _SOURCES}
         return Checkpoint(
-            settings=settings_from_dict(facts["settings"]),
+            settings=settings_from_dict(header["settings"]),
             **sources,
-            output=str(facts["output"]),
-            film=facts["film"],
-            film_every=int(facts["film_every"]),
-            seconds=float(facts["seconds"]),
+            output=str(header["output"]),
+            film=header["film"],
+            film_every=int(header["film_every"]),
+            seconds=float(header["seconds"]),
             state=state,
         )
     except FileNotFoundError:
-        raise RecordError(f"no checkpoint {path}: it lies beside the picture of an unfinished dream") from None
+        raise RecordError(f"no checkpoint {path}: look for it next to the picture of the unfinished dream") from None
     except SettingsError as error:
         raise RecordError(f"{path}: {error}") from None
     except RecordError:
         raise
-    except Exception as error:  # what damage does to numpy, zipfile and json has no common base
-        raise RecordError(f"{path} is no checkpoint, or a damaged one: start the dream again") from error
+    except Exception as error:  # numpy, zipfile and json raise errors without a common base on damaged files
+        raise RecordError(f"{path} is not a checkpoint, or is damaged: start the dream again") from error
 
 
-def _require_sound(state: State) -> None:
+def _require_consistent(state: State) -> None:
+    """Raises ValueError unless the state's arrays and counters have their types and fit each other."""
     arrays = [state.image, *state.slots]
-    same = all(a.dtype == np.float32 and a.ndim == 3 and a.shape == state.image.shape for a in arrays)
+    same_shape = all(a.dtype == np.float32 and a.ndim == 3 and a.shape == state.image.shape for a in arrays)
     counters = all(type(getattr(state, name)) is kind for name, kind in _COUNTERS.values())
     matrix = state.colours
     is_matrix = matrix is None or (matrix.dtype == np.float32 and matrix.shape == (3, 3) and np.isfinite(matrix).all())
-    if not (same and counters and is_matrix) or state.image.shape[0] != 3 or len(state.history) != state.number:
-        raise ValueError("the parts of a checkpoint do not fit each other")
+    if not (same_shape and counters and is_matrix) or state.image.shape[0] != 3 or len(state.history) != state.number:
+        raise ValueError("the parts of the checkpoint do not fit each other")

@@ -1,4 +1,4 @@
-"""Dreaming one picture: reading it with its mask and guide, dreaming it, and leaving its results beside each other."""
+"""Dreaming one picture file: reads it with its mask and guide, dreams it, and writes the results next to each other."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .run import Dream, Preparation, prepare
 from .writer import Callbacks, Job, Writer
 
 
-def dream_source(
+def dream_and_save(
     job: Job, source: Source, callbacks: Callbacks, checkpoint: Checkpoint | None = None
 ) -> tuple[Dream, Results]:
-    """Dreams one picture, from its start or from a checkpoint of it, and writes all its results.
+    """Dreams one picture, from the beginning or from a checkpoint of it, and writes all its results.
 
-    Raises DreamError and BundleError; what was dreamed until then is saved.
+    Raises DreamError and BundleError; whatever was dreamed before a failure is saved.
     """
     picture = source.read(job.settings)
-    results = Results.place(source.path, job.output, job.overwrite)
+    results = Results.for_source(source.path, job.output, job.overwrite)
     for warning in picture.warnings:
         callbacks.log(warning)
     mask, guide = (None if path is None else read_picture(path) for path in (job.mask, job.guide))
-    files = SourceFiles(source.file(picture), _file_of(job.mask, mask), _file_of(job.guide, guide))
-    _require_same(checkpoint, files)
-    ready = prepare(
+    files = SourceFiles(source.file(picture), _source_file(job.mask, mask), _source_file(job.guide, guide))
+    _require_unchanged(checkpoint, files)
+    preparation = prepare(
         picture.pixels,
         job.bundle,
         job.settings,
@@ -43,51 +43,53 @@ def dream_source(
         sessions=job.sessions,
         log=lambda line: callbacks.log(f"{source.name}: {line}"),
     )
-    callbacks.log(f"{source.name}: {_sizes(picture, ready)}")
-    writer = Writer(job, picture, results, callbacks, files, ready, checkpoint)
+    callbacks.log(f"{source.name}: {_describe_sizes(picture, preparation)}")
+    writer = Writer(job, picture, results, callbacks, files, preparation, checkpoint)
     with ExitStack() as stack:
         if job.film:
-            wanted = job.film if job.overwrite else free_name(job.film, job.film.suffix)
-            writer.film = stack.enter_context(Film(wanted))
-        finished = _with_files(ready.ascend(writer.on_step), files, checkpoint.seconds if checkpoint else 0.0)
-        writer.finish(finished)  # before the film is closed, which may fail
+            film_path = job.film if job.overwrite else free_name(job.film, job.film.suffix)
+            writer.film = stack.enter_context(Film(film_path))
+        seconds_before = checkpoint.seconds if checkpoint else 0.0
+        dream = _with_files(preparation.ascend(writer.on_step), files, seconds_before)
+        writer.write_results(dream)  # before the film is closed, which may fail
     if writer.film:
         callbacks.log(f"{source.name}: film saved as {writer.film.path}")
-    return finished, results
+    return dream, results
 
 
-def _with_files(dreamed: Dream, files: SourceFiles, seconds_before: float) -> Dream:
-    """The dream, its record naming the files it came from, and the time of the run that it went on from added."""
+def _with_files(dream: Dream, files: SourceFiles, seconds_before: float) -> Dream:
+    """The dream with a completed record: its source files, and the seconds before it was resumed added."""
     record = replace(
-        dreamed.record,
+        dream.record,
         picture=files.picture,
         mask=files.mask,
         guide=files.guide,
-        seconds=round(dreamed.record.seconds + seconds_before, 3),
+        seconds=round(dream.record.seconds + seconds_before, 3),
     )
-    return replace(dreamed, record=record)
+    return replace(dream, record=record)
 
 
-def _sizes(picture: Picture, ready: Preparation) -> str:
-    """The picture's size and those it is dreamed in, in words."""
-    size, dreamed = Size(*picture.pixels.shape[:2]), ready.ascent.processor.size
-    line = f"{size} → {dreamed}"
-    if dreamed.height > size.height:
-        line += " (enlarged: the network needs as much)"
-    if len(ready.octaves) > 1:
-        line += f", octaves {', '.join(map(str, ready.octaves))}"
-    tiles = len(ready.tile_plan.tiles)
-    return line + (f", {tiles} tiles of {ready.tile_plan.tile_size}" if tiles > 1 else "")
+def _describe_sizes(picture: Picture, preparation: Preparation) -> str:
+    """The size of the picture and the sizes at which it is dreamed, as a line for the user."""
+    size, working_size = Size(*picture.pixels.shape[:2]), preparation.ascent.processor.size
+    line = f"{size} → {working_size}"
+    if working_size.height > size.height:
+        line += " (enlarged to the smallest size that the network accepts)"
+    if len(preparation.octaves) > 1:
+        line += f", octaves {', '.join(map(str, preparation.octaves))}"
+    plan = preparation.tile_plan
+    tiles = len(plan.tiles)
+    return line + (f", {tiles} tiles of {plan.tile_size}" if tiles > 1 else "")
 
 
-def _file_of(path: Path | None, picture: Picture | None) -> SourceFile | None:
+def _source_file(path: Path | None, picture: Picture | None) -> SourceFile | None:
     return Source(path).file(picture) if path and picture else None
 
 
-def _require_same(checkpoint: Checkpoint | None, files: SourceFiles) -> None:
+def _require_unchanged(checkpoint: Checkpoint | None, files: SourceFiles) -> None:
     if checkpoint is None:
         return
     for name in ("picture", "mask", "guide"):
         before, now = getattr(checkpoint, name), getattr(files, name)
         if before and now and before.sha256 != now.sha256:
-            raise RecordError(f"the {name} of the checkpoint has changed: put {before.name} back as it was")
+            raise RecordError(f"the {name} has changed since the checkpoint: restore the original {before.name}")

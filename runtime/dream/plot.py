@@ -7,16 +7,20 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ...models.arrays import Floats
 
 
 def can_plot() -> bool:
-    """Whether matplotlib is installed; asks without importing it."""
+    """Whether matplotlib is installed; finds out without importing it."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def draw_losses(title: str, layers: Sequence[str], losses: NDArray[np.float32], totals: NDArray[np.float32]) -> bytes:
-    """A PNG of the weighted sum and of each layer's loss, [steps + 1, layers], over the steps."""
+def draw_losses(title: str, layers: Sequence[str], losses: Floats, totals: Floats) -> bytes:
+    """Plots the losses over the steps; returns a PNG file's bytes.
+
+    `losses` is float32 [steps + 1, layers], each layer's loss; `totals` is float32 [steps + 1], their weighted sums.
+    """
     from matplotlib.figure import Figure  # no pyplot: no display, no global state
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
@@ -25,7 +29,7 @@ def draw_losses(title: str, layers: Sequence[str], losses: NDArray[np.float32], 
     axes.plot(steps, totals, color="black", linewidth=2, label="total")
     for layer, column in zip(layers, losses.T, strict=True):
         axes.plot(steps, column, linewidth=1.2, label=layer)
-    # The title holds a file's name: a $ in it is no formula, and bytes in it may be no text.
+    # The title holds a file name: a $ in it does not begin a formula, and its bytes need not be valid text.
     axes.set_title(title.encode(errors="replace").decode(), parse_math=False)
     axes.set(xlabel="step", ylabel="loss")
     axes.margins(x=0.01)

@@ -1,4 +1,4 @@
-"""The progress bar of a dream: steps, loss, rate and time left. Quiet where there is no terminal."""
+"""The progress bar of a dream: steps, loss, rate and time left. Shown only on a terminal."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..ascent.ascent import Step
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# To see a loss may mean to fetch it from a GPU; nobody reads faster.
+# Showing a loss may mean fetching it from a GPU; nobody reads faster than this.
 _REFRESH_SECONDS = 0.1
 
 
 class DreamProgress:
-    """Shows one dream of a known number of steps while it runs, from its first gradient on."""
+    """Shows the progress of one dream of a known number of steps; appears with the first gradient."""
 
     def __init__(self, name: str, steps: int) -> None:
         self._name, self._steps = name, steps
-        self._is_watched = sys.stderr is not None and sys.stderr.isatty()  # a service may have none
+        self._is_shown = sys.stderr is not None and sys.stderr.isatty()  # a service may have no standard error
         self._bar: Progress | None = None
-        self._next_look = 0.0
+        self._next_refresh = 0.0
 
     def __enter__(self) -> DreamProgress:
         return self
@@ -35,11 +35,11 @@ class DreamProgress:
             self._bar.stop()
 
     def show(self, step: Step) -> None:
-        """Moves the bar to a step, a few times a second and at the end."""
+        """Moves the bar to a step; redraws it at most ten times a second, and at the end."""
         ended = step.number == self._steps
-        if not self._is_watched or (time.monotonic() < self._next_look and not ended):
+        if not self._is_shown or (time.monotonic() < self._next_refresh and not ended):
             return
-        self._next_look = time.monotonic() + _REFRESH_SECONDS
+        self._next_refresh = time.monotonic() + _REFRESH_SECONDS
         if self._bar is None:
             self._bar = _new_bar(self._name, self._steps, step.number)
         (task,) = self._bar.tasks
@@ -48,7 +48,7 @@ class DreamProgress:
 
 
 def _new_bar(name: str, steps: int, done: int) -> Progress:
-    """rich is slow to import, and the first gradient need not wait for it."""
+    """A running bar. Imports rich here: it is slow to import, and the first gradient need not wait for it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""The record of a run: all that is needed to know how a picture was made, and to make it again."""
+"""The record of a run: everything needed to know how a picture was made, and to make it again."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import platform
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...models.arrays import Size
+from ...models.arrays import Floats, Size
 from ...models.decoding import DecodeError, decoded_json
 from ..ascent.ascent import StopReason
 from ..ascent.tiles import TilePlan
@@ -25,7 +22,7 @@ _RECORDED_PACKAGES = ("onnxdream", "onnxruntime", "onnxruntime-gpu", "onnxruntim
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """The files that a run's pictures came from."""
+    """The files of the picture, the mask and the guide of a run."""
 
     picture: SourceFile
     mask: SourceFile | None = None
@@ -34,7 +31,7 @@ class SourceFiles:
 
 @dataclass(frozen=True)
 class OctaveRecord:
-    """How one octave was computed: its height and width, those of its tiles, and how many these were."""
+    """How one octave was computed: its size, the size of its tiles and the number of tiles."""
 
     size: Size
     tile: Size
@@ -43,8 +40,12 @@ class OctaveRecord:
 
 @dataclass(frozen=True)
 class Record:
-    """One run. `execution` is what it really had; losses are the weighted sums before the first and after the last
-    update; `notices` tell what did not go as planned; `ended` is finished, stopped (by the user) or diverged."""
+    """One run.
+
+    `execution` is what the run actually used. `first_loss` and `last_loss` are the weighted sums of the losses before
+    the first and after the last update. `notices` state what did not go as planned. `ended` is finished, stopped (by
+    the user) or diverged. Raises DecodeError for a negative number.
+    """
 
     bundle: SourceFile
     layers: tuple[str, ...]
@@ -63,7 +64,8 @@ class Record:
     guide: SourceFile | None = None
 
     def __post_init__(self) -> None:
-        if self.steps_done < 0 or any(side < 0 for one in self.octaves for side in (*one.size, *one.tile, one.tiles)):
+        sizes = [number for octave in self.octaves for number in (*octave.size, *octave.tile, octave.tiles)]
+        if any(number < 0 for number in (self.steps_done, *sizes)):
             raise DecodeError("a record has a negative number")
 
     @classmethod
@@ -75,12 +77,15 @@ class Record:
         execution: Execution,
         plans: list[TilePlan],
         notices: tuple[str, ...],
-        losses: NDArray[np.float32],
-        layer_weights: NDArray[np.float32],
+        losses: Floats,
+        layer_weights: Floats,
         ended: StopReason,
         seconds: float,
     ) -> Record:
-        """The record of a run that has just ended; `losses` is [evaluations, layers]."""
+        """The record of a run that has just ended.
+
+        `losses` is float32 [evaluations, layers], `layer_weights` float32 [layers]; `plans` are the octaves' tiles.
+        """
         totals = losses @ layer_weights
         return cls(
             bundle=bundle_file(bundle),
@@ -98,29 +103,29 @@ class Record:
         )
 
     def to_json(self, with_paths: bool = True) -> str:
-        """The record as JSON; without paths it tells nothing of the machine's folders."""
-        bare = {name: _bare(getattr(self, name)) for name in ("bundle", "picture", "mask", "guide")}
-        return json.dumps(asdict(self if with_paths else replace(self, **bare)), indent=2)
+        """The record as JSON text; without paths it does not reveal the machine's folders."""
+        files = {name: _without_path(getattr(self, name)) for name in ("bundle", "picture", "mask", "guide")}
+        return json.dumps(asdict(self if with_paths else replace(self, **files)), indent=2)
 
     def settings_to_repeat(self) -> Settings:
-        """The settings with the provider, the threads and the tiles that the run really had."""
+        """The settings with the provider, the threads and the tiles that the run actually used."""
         return replace(self.settings, execution=self.execution)
 
 
 def bundle_file(bundle: Bundle) -> SourceFile:
-    """The bundle's file, with its whole path where it came from one."""
+    """The name, hash and absolute path of a bundle's file; the path is None for a bundle that was loaded from bytes."""
     return SourceFile(bundle.name, bundle.sha256, str(bundle.path.resolve()) if bundle.path else None)
 
 
 def read_record(text: str, name: str) -> Record:
-    """Reads a record's JSON; `name` is the file's, for messages. Raises RecordError."""
+    """Reads a record from its JSON text; `name` is the file's, for messages. Raises RecordError."""
     try:
         record = decoded_json(Record, text, {Settings: _settings})
         record.settings_to_repeat()
     except SettingsError as error:
         raise RecordError(f"{name}: {error}") from None
     except DecodeError:
-        raise RecordError(f"{name} holds no record of a dream: give the .json or the .png beside it") from None
+        raise RecordError(f"{name} holds no record of a dream: give the .json or the .png that a dream wrote") from None
     return record
 
 
@@ -130,10 +135,10 @@ def _settings(data: object) -> Settings:
     return settings_from_dict(data)
 
 
-def _bare(file: Any) -> Any:
+def _without_path(file: SourceFile | None) -> Any:
     return replace(file, path=None) if file else None
 
 
 def _versions() -> dict[str, str]:
-    own = {"python": platform.python_version(), "machine": platform.machine()}
-    return own | package_versions(_RECORDED_PACKAGES)
+    system = {"python": platform.python_version(), "machine": platform.machine()}
+    return system | package_versions(_RECORDED_PACKAGES)

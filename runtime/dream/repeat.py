@@ -1,4 +1,4 @@
-"""Running a record again, and going on from a checkpoint."""
+"""Repeating a run from its record, and resuming one from its checkpoint: finds the files that they name."""
 
 from __future__ import annotations
 
@@ -17,45 +17,52 @@ from .writer import Job
 
 
 def load_record(path: Path) -> Record:
-    """The record in a .json, or inside a .png that onnxdream wrote. Raises RecordError."""
+    """Reads the record in a .json file, or inside a .png that onnxdream wrote. Raises RecordError."""
     try:
         text = read_note(path) if path.suffix.lower() == ".png" else path.read_text(encoding="utf-8")
     except PictureError as error:
         raise RecordError(f"cannot read record {error}") from error
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
         raise RecordError(f"cannot read record {path} ({reason}): give the .json or the .png of a dream") from error
     if text is None:
         raise RecordError(f"{path} holds no record: give the .json or the .png of a dream")
     return read_record(text, path.name)
 
 
-def mask_and_guide(record: Record, beside: Path) -> dict[str, Path]:
-    """The files of a record's mask and guide, where it has them. Raises RecordError."""
+def find_mask_and_guide(record: Record, record_path: Path) -> dict[str, Path]:
+    """Finds the files of the mask and the guide that a record names, if any. Raises RecordError."""
     files = {"mask": record.mask, "guide": record.guide}
-    return {name: find_file(file, beside) for name, file in files.items() if file}
+    return {name: find_file(file, record_path) for name, file in files.items() if file}
 
 
-def source_of(settings: Settings, file: SourceFile | None, beside: Path) -> Source:
-    """The very picture of a record or a checkpoint. Raises RecordError."""
+def find_source(settings: Settings, file: SourceFile | None, record_path: Path) -> Source:
+    """The noise or the picture file of a record or a checkpoint; `record_path` is its file. Raises RecordError."""
     if settings.noise:
         return Source.of_noise(settings.noise)
     if file is None:
-        raise RecordError("the record names no picture: give one behind --repeat FILE")
-    return Source(find_file(file, beside))
+        raise RecordError("the record names no picture: give one after --repeat FILE")
+    return Source(find_file(file, record_path))
 
 
-def find_file(file: SourceFile, beside: Path) -> Path:
-    """The very file of a record: where it was, else beside the record, else here. Raises RecordError."""
-    for path in [*([Path(file.path)] if file.path else []), beside.parent / file.name, Path(file.name)]:
+def find_file(file: SourceFile, record_path: Path) -> Path:
+    """Finds a file with the hash that a record or a checkpoint names.
+
+    Looks where the file was, next to the record or checkpoint, and in the current folder. Raises RecordError.
+    """
+    recorded = [Path(file.path)] if file.path else []
+    for path in [*recorded, record_path.parent / file.name, Path(file.name)]:
         with suppress(OSError):
             if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
                 return path
-    raise RecordError(f"{file.name} is not here, or not as it was: put it beside {beside}")
+    raise RecordError(f"{file.name} is missing or has changed: put the original next to {record_path}")
 
 
-def job_to_resume(checkpoint: Checkpoint, beside: Path) -> Job:
-    """The job that a checkpoint was made in; its results replace what is there of it. Raises RecordError."""
+def job_to_resume(checkpoint: Checkpoint, checkpoint_path: Path) -> Job:
+    """The job that a checkpoint was written in; its results replace those that it has already written.
+
+    Raises RecordError.
+    """
     return Job(
         bundle_of(checkpoint.bundle),
         checkpoint.settings,
@@ -63,6 +70,6 @@ def job_to_resume(checkpoint: Checkpoint, beside: Path) -> Job:
         overwrite=True,
         film=Path(checkpoint.film) if checkpoint.film else None,
         film_every=checkpoint.film_every,
-        mask=find_file(checkpoint.mask, beside) if checkpoint.mask else None,
-        guide=find_file(checkpoint.guide, beside) if checkpoint.guide else None,
+        mask=find_file(checkpoint.mask, checkpoint_path) if checkpoint.mask else None,
+        guide=find_file(checkpoint.guide, checkpoint_path) if checkpoint.guide else None,
     )

@@ -1,4 +1,4 @@
-"""From the options of the command line, or of a config file, to a job and its pictures."""
+"""Turns the options of the command line or of a config file into a job and its pictures."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ..settings.config import execution_of, read_config, settings_changes
 from ..settings.presets import DEFAULT_LOOK, find_preset, settings_for_bundle
 from ..settings.settings import Settings
 from .checkpoint import Checkpoint, read_checkpoint
-from .repeat import job_to_resume, load_record, mask_and_guide, source_of
+from .repeat import find_mask_and_guide, find_source, job_to_resume, load_record
 from .writer import Job
 
-_LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all"
-# What may stand beside --repeat; everything else comes from the record.
-_BESIDE_REPEAT = {"output", "overwrite", "film", "every"}
+_LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all presets"
+# The options that --repeat may be combined with; everything else comes from the record.
+_ALLOWED_WITH_REPEAT = {"output", "overwrite", "film", "every"}
 
 
 @dataclass(frozen=True)
 class DreamRequest:
-    """A job, the subject that its options name by themselves, the checkpoint it goes on from, and lines for the user.
+    """A job, the source that its options name, the checkpoint to resume from, and lines to show the user first.
 
-    Where `subjects` is empty, the pictures of the command line are meant. `hint` is a line for the end: what to try
-    next.
+    Where `sources` is empty, the job is for the pictures of the command line. `hint` is a line to show at the end, on
+    what to try next.
     """
 
     job: Job
@@ -40,61 +40,61 @@ class DreamRequest:
 
 
 def parse_request(options: Mapping[str, Any], with_images: bool) -> DreamRequest:
-    """The order in the options that were given, under their Python names; `with_images` says that pictures were named.
+    """The request that options make.
 
+    `options` holds those that the user gave, under their Python names; `with_images` is whether pictures were named.
     Raises DreamError and BundleError.
     """
     given = dict(options)
     if "resume" in given:
-        return _resumed(Path(given.pop("resume")), given, with_images)
+        return _resume_request(Path(given.pop("resume")), given, with_images)
     if "repeat" in given:
-        return _repeated(Path(given.pop("repeat")), given, with_images)
+        return _repeat_request(Path(given.pop("repeat")), given, with_images)
     if "config" in given:
         given = {**read_config(Path(given.pop("config"))), **given}
-    return _new(given, with_images)
+    return _new_request(given, with_images)
 
 
-def _new(given: Mapping[str, Any], with_images: bool) -> DreamRequest:
+def _new_request(given: Mapping[str, Any], with_images: bool) -> DreamRequest:
     changes = settings_changes(given)
     if "guide" in given:
-        changes.setdefault("channels", ())  # in the place of a preset's
+        changes.setdefault("channels", ())  # a guide replaces the channels of a preset
     if "noise" in changes and with_images:
         raise SettingsError("noise is dreamed instead of a picture: give either --noise or pictures")
     if "noise" not in changes and not with_images:
         raise SettingsError("no picture given: name one, as in onnxdream dream bears.jpg")
     execution = execution_of(given)
-    chosen = find_preset(given["preset"]) if "preset" in given else None
-    bundle = choose_bundle(
-        given.get("model"), execution.precision if "precision" in given else None, chosen, _layers_in(changes)
-    )
+    preset = find_preset(given["preset"]) if "preset" in given else None
+    precision = execution.precision if "precision" in given else None
+    bundle = choose_bundle(given.get("model"), precision, preset, _named_layers(changes))
     if "precision" not in given:
         execution = replace(execution, precision=bundle.precision)
-    settings, notice = settings_for_bundle(chosen, bundle.metadata, {**changes, "execution": execution})
+    settings, notice = settings_for_bundle(preset, bundle.metadata, {**changes, "execution": execution})
     _require_known_layers(settings, bundle)
     sources = (Source.of_noise(settings.noise),) if settings.noise else ()
     job = _job(bundle, settings, given)
     lines = _introduction(job)
-    lines += [f"preset: {chosen.name}. {chosen.sentence}"] if chosen else []
+    lines += [f"preset: {preset.name}. {preset.sentence}"] if preset else []
     lines += [notice] if notice else []
-    hint = None if chosen or settings.noise or "model" in given else _LOOK_HINT
+    hint = None if preset or settings.noise or "model" in given else _LOOK_HINT
     return DreamRequest(job, sources, lines=lines, hint=hint)
 
 
-def _layers_in(changes: Mapping[str, Any]) -> set[str]:
-    """The layers that settings name. Raises SettingsError."""
+def _named_layers(changes: Mapping[str, Any]) -> set[str]:
+    """The layers that changed settings name. Raises SettingsError."""
     named = Settings(**{name: changes[name] for name in ("layer_weights", "channels") if name in changes})
     return {*(named.layer_weights or ()), *parse_channels(named.channels)}
 
 
 def _require_known_layers(settings: Settings, bundle: Bundle) -> None:
-    """Raises SettingsError for layers and channels that the bundle lacks."""
+    """Raises SettingsError for layers and channels that the bundle does not have."""
     channels = parse_channels(settings.channels)
     settings.weights_of(bundle.metadata.layer_names)
     chosen_channels(bundle.metadata.layers, channels)
 
 
-def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) -> DreamRequest:
-    if set(given) - _BESIDE_REPEAT:
+def _repeat_request(record_path: Path, given: Mapping[str, Any], with_images: bool) -> DreamRequest:
+    if set(given) - _ALLOWED_WITH_REPEAT:
         raise SettingsError(
             "--repeat takes every setting from the record: give only pictures, --output, --overwrite and --film"
         )
@@ -102,20 +102,20 @@ def _repeated(record_path: Path, given: Mapping[str, Any], with_images: bool) ->
     settings = record.settings_to_repeat()
     if with_images:
         settings = replace(settings, noise=None)
-    job = _job(bundle_of(record.bundle), settings, {**given, **mask_and_guide(record, record_path)})
-    sources = () if with_images else (source_of(record.settings, record.picture, record_path),)
+    job = _job(bundle_of(record.bundle), settings, {**given, **find_mask_and_guide(record, record_path)})
+    sources = () if with_images else (find_source(record.settings, record.picture, record_path),)
     return DreamRequest(job, sources, lines=_introduction(job))
 
 
-def _resumed(path: Path, given: Mapping[str, Any], with_images: bool) -> DreamRequest:
+def _resume_request(path: Path, given: Mapping[str, Any], with_images: bool) -> DreamRequest:
     if given or with_images:
         raise SettingsError("--resume takes everything from the checkpoint: give nothing else")
     checkpoint = read_checkpoint(path)
     job = job_to_resume(checkpoint, path)
-    source = source_of(checkpoint.settings, checkpoint.picture, path)
-    lines = [*_introduction(job), f"going on after {checkpoint.state.number} steps"]
+    source = find_source(checkpoint.settings, checkpoint.picture, path)
+    lines = [*_introduction(job), f"resuming after {checkpoint.state.number} steps"]
     if job.film:
-        lines.append("the film begins anew with this step")
+        lines.append("the film starts over at this step")
     return DreamRequest(job, (source,), checkpoint, lines)
 
 
@@ -130,8 +130,9 @@ def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
 
 
 def _introduction(job: Job) -> list[str]:
+    """Lines for the user on the bundle and the provider of a job."""
     lines = describe(job.bundle) + ([job.choice.notice] if job.choice.notice else [])
     precision = job.bundle.metadata.precision
     if job.choice.machine.provider == "cpu" and precision != "fp32":
-        lines.append(f"a bundle of {precision} is slower than one of fp32 on the provider cpu")
+        lines.append(f"on the provider cpu, bundles of {precision} are slower than bundles of fp32")
     return lines

@@ -1,4 +1,4 @@
-"""The whole of a run: a picture and a bundle in, all made ready, a dream with its losses and its record out."""
+"""One run, from a picture and a bundle to a dream with its losses and its record."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ from ..provider.selection import ProviderChoice, choose_provider
 from ..settings.settings import Execution, Settings
 from .record import Record
 
-# Large enough for any channel to show, small enough to be quick: where channels are picked or a guide is read.
+# Longer side in pixels at which channels are picked and a guide is read: large enough for any channel to respond, and
+# small enough to be fast.
 _STATISTICS_SIZE = 512
 
 
 @dataclass(frozen=True)
 class Dream:
-    """A finished run: HWC RGB[A] picture, losses [updates + 1, layers] (row n after n updates), and its record."""
+    """A finished run: its picture, its losses and its record.
+
+    `losses` is float32 [updates + 1, layers]; row n holds the layers' losses after n updates.
+    """
 
     picture: Pixels
     losses: Losses
@@ -37,9 +41,9 @@ class Dream:
 
 @dataclass(frozen=True, eq=False)
 class Preparation:
-    """A run that can start: the sizes of its octaves and tiles are known, and its provider works.
+    """A run that is ready to start: the sizes of its octaves and tiles are known, and its provider works.
 
-    `notices` grow while it runs.
+    `notices` are lines for the user and the record; more may be added while it runs.
     """
 
     bundle: Bundle
@@ -49,7 +53,7 @@ class Preparation:
 
     @property
     def octaves(self) -> list[Size]:
-        """Height and width of each octave."""
+        """The height and width of each octave in pixels, from the smallest."""
         return self.ascent.processor.octaves
 
     @property
@@ -59,15 +63,15 @@ class Preparation:
 
     @property
     def execution(self) -> Execution:
-        """What the run really has."""
+        """The provider, threads, memory and tiles that the run actually uses."""
         return self.ascent.evaluator.execution
 
     def ascend(self, on_step: Callable[[Step], bool | None] | None = None) -> Dream:
-        """Dreams; to be called once.
+        """Runs the gradient ascent; call it once.
 
-        `on_step` is called after every evaluation, before the update; where it returns True the run ends with what
-        there is. A loss or gradient that is not a finite number ends it too; `record.ended` says so. Raises DreamError
-        and BundleError.
+        `on_step` is called after every evaluation, before the update; if it returns True, the run ends and returns the
+        picture so far. A loss or gradient that is not a finite number ends the run, too: `record.ended` is then
+        "diverged". Raises DreamError and BundleError.
         """
         ascent, state = self.ascent, self.ascent.state
         started = time.perf_counter()
@@ -99,18 +103,19 @@ def prepare(
     sessions: Sessions | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Preparation:
-    """Makes all ready for a dream, up to its first gradient.
+    """Prepares a dream up to its first gradient.
 
-    `picture` is uint8 or uint16 [height, width, 3 or 4], RGB[A]. `state` is one that an earlier run of the same
-    picture, bundle and settings was in. `choice` is what `choose` returned for these settings if the user has heard its
-    notice; None chooses here. `sessions` are the bundle's where several dreams are to share them. `say` hears lines for
-    the user, then and while it runs. Raises DreamError and BundleError.
+    `picture`, `mask` and `guide` are uint8 or uint16 [height, width, 3 or 4], RGB[A]; the mask has the picture's size.
+    `state` is that of an earlier run of the same picture, bundle and settings, to resume it. `choice` is the result of
+    `choose_provider` for these settings, if its notice has been shown to the user; None makes the choice here.
+    `sessions` are the bundle's, if several dreams share them. `log` is called with each line for the user, now and
+    during the run. Raises DreamError and BundleError.
     """
     settings = settings or Settings()
     metadata = bundle.metadata
     layer_weights = np.array(settings.weights_of(metadata.layer_names), np.float32)
-    area = None if mask is None else Mask.of(mask, picture, settings.feather)
-    processor = ImageProcessor(picture, metadata, settings, area)
+    region = None if mask is None else Mask.of(mask, picture, settings.feather)
+    processor = ImageProcessor(picture, metadata, settings, region)
     bundle.require_precision(settings.execution.precision)
     if choice is None:
         choice = choose_provider(settings.execution)
@@ -126,7 +131,7 @@ def prepare(
     channel_weights = _channel_weights(picture, guide, sessions, settings, choice.machine, layer_weights)
     largest = processor.largest_octave
     evaluator = Evaluator(sessions, settings, choice.machine, layer_weights, largest, channel_weights, notice)
-    ascent = Ascent(processor, evaluator, settings, layer_weights, metadata.input_range, area, state)
+    ascent = Ascent(processor, evaluator, settings, layer_weights, metadata.input_range, region, state)
     return Preparation(bundle, settings, ascent, notices)
 
 
@@ -143,14 +148,14 @@ def dream(
     sessions: Sessions | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Dream:
-    """Dreams a picture: updates that climb the bundle's weighted losses, `settings.steps` in every octave.
+    """Dreams a picture: maximises the weighted sum of the bundle's losses, by `settings.steps` updates in every octave.
 
-    `prepare` and `Preparation.ascend` in one; what they take and raise is told there.
+    `prepare` followed by `Preparation.ascend`, which document the arguments and errors.
     """
-    ready = prepare(
+    preparation = prepare(
         picture, bundle, settings, mask=mask, guide=guide, state=state, choice=choice, sessions=sessions, log=log
     )
-    return ready.ascend(on_step)
+    return preparation.ascend(on_step)
 
 
 def _channel_weights(
@@ -161,7 +166,10 @@ def _channel_weights(
     machine: Machine,
     layer_weights: Floats,
 ) -> Floats | None:
-    """What the run's settings and its guide make of the bundle's channels; None leaves them all equal."""
+    """The weights of the bundle's channels by the settings or the guide, float32 [channels of all layers].
+
+    None leaves them all equal. `layer_weights` is float32 [layers]. Raises SettingsError.
+    """
     metadata = sessions.bundle.metadata
     layers = metadata.layers
     if guide is None and not settings.channels and not settings.pick:
@@ -171,7 +179,8 @@ def _channel_weights(
             raise SettingsError("channels and a guide contradict each other: give one of them")
         return chosen_channels(layers, parse_channels(settings.channels))
 
-    def means(pixels: Pixels) -> Floats:
+    def channel_means(pixels: Pixels) -> Floats:
+        """The mean objective of each channel for a small version of a picture, float32 [channels of all layers]."""
         small = Settings(
             max_size=min(_STATISTICS_SIZE, settings.max_size or _STATISTICS_SIZE), normalization=settings.normalization
         )
@@ -182,15 +191,16 @@ def _channel_weights(
     if settings.pick:
         if guide is not None:
             raise SettingsError("pick and a guide contradict each other: give one of them")
-        return picked_channels(layers, layer_weights, means(picture), parse_pick(settings.pick))
+        return picked_channels(layers, layer_weights, channel_means(picture), parse_pick(settings.pick))
     assert guide is not None
     _require_size(guide, metadata.smallest_size)
-    return guided_channels(layers, layer_weights, means(guide), means(picture))
+    return guided_channels(layers, layer_weights, channel_means(guide), channel_means(picture))
 
 
 def _require_size(guide: Pixels, smallest: Size) -> None:
     height, width = guide.shape[:2]
     if height < smallest[0] or width < smallest[1]:
         raise SettingsError(
-            f"the guide has {width}x{height} pixels, the network needs {smallest[1]}x{smallest[0]}: give a larger one"
+            f"the guide has {width}x{height} pixels, but the network needs {smallest[1]}x{smallest[0]}: "
+            "give a larger one"
         )

@@ -1,4 +1,4 @@
-"""What a dream leaves while it runs and when it is done."""
+"""Writes the results of a dream, during the run and at its end."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ from .record import SourceFiles, bundle_file
 from .results import Results
 from .run import Dream, Preparation
 
-# A checkpoint is due after so many seconds, or later where writing one takes more than a twentieth of the time.
+# A checkpoint is written every few seconds, or less often, so that writing takes at most a twentieth of the time.
 _CHECKPOINT_SECONDS = 5.0
 _CHECKPOINT_SHARE = 20
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to make of pictures. `output` is a folder, a picture's path, or None for the current folder; `mask` and
-    `guide` are picture files; `sessions` those of the bundle, shared by all jobs that are given them."""
+    """What to do with each picture: the bundle, the settings, and the files to read and write.
+
+    `output` is a folder, a picture's path, or None for the current folder. `mask` and `guide` are picture files. `film`
+    is the path of an .mp4, with a frame every `film_every` steps. `sessions` are the bundle's; several jobs may share
+    them.
+    """
 
     bundle: Bundle
     settings: Settings
@@ -50,24 +54,27 @@ class Job:
 
     @cached_property
     def choice(self) -> ProviderChoice:
-        """What its pictures are dreamed on; whoever runs the job shows the notice once. Raises ProviderError."""
+        """The provider of all its pictures; the caller shows its notice once. Raises ProviderError."""
         return choose_provider(self.settings.execution)
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Who hears of a job: `say` gets a line for the user, `on_step` every step; where it returns True the dream
-    ends with what there is."""
+    """Functions that are called during a job.
+
+    `log` is called with each line for the user, `on_step` at every step; if it returns True, the dream ends and the
+    picture so far is saved.
+    """
 
     log: Callable[[str], None]
     on_step: Callable[[Step], bool | None]
 
 
 class Writer:
-    """Writes snapshots, film and checkpoints while a picture is dreamed, and the rest when it is done.
+    """Writes snapshots, film and checkpoints while a picture is dreamed, and the other results at the end.
 
-    `sources` name the picture, the mask and the guide; `ready` is the run that is to start, `resumed` the checkpoint
-    that it goes on from.
+    `files` name the picture, the mask and the guide. `preparation` is the run that is about to start, `resumed` the
+    checkpoint that it resumes from.
     """
 
     def __init__(
@@ -77,7 +84,7 @@ class Writer:
         results: Results,
         callbacks: Callbacks,
         files: SourceFiles,
-        ready: Preparation,
+        preparation: Preparation,
         resumed: Checkpoint | None,
     ) -> None:
         self.job = job
@@ -86,51 +93,58 @@ class Writer:
         self.callbacks = callbacks
         self.film: Film | None = None
         self._files = files
-        self._ready = ready
-        self._due = set(job.settings.snapshots)
-        self._written = {step for step in self._due if resumed and step < resumed.state.number}
+        self._preparation = preparation
+        self._snapshot_steps = set(job.settings.snapshots)
+        self._written_snapshots = {step for step in self._snapshot_steps if resumed and step < resumed.state.number}
         self._failure: OutputError | None = None
         self._started = time.monotonic() - (resumed.seconds if resumed else 0.0)
         self._next_checkpoint = time.monotonic() + _CHECKPOINT_SECONDS
 
     def on_step(self, step: Step) -> bool | None:
-        """Keeps what is due at this step. A failure to write ends the dream, so that its picture can be saved."""
+        """Writes what is due at this step; returns True to end the dream.
+
+        A failure to write ends it, so that its picture can be saved.
+        """
         try:
-            if step.number in self._due:
-                self._snapshot(step.number, step)
+            if step.number in self._snapshot_steps:
+                self._write_snapshot(step)
             if self.film and step.number % self.job.film_every == 0:
                 self.film.add(step.fetch_picture())
             stop = self.callbacks.on_step(step)
             if stop or time.monotonic() > self._next_checkpoint:
-                self._checkpoint(step)
+                self._write_checkpoint(step)
         except OutputError as error:
             self._failure = error
             return True
         return stop
 
-    def finish(self, dreamed: Dream) -> None:
-        """Writes the picture first, then what tells of it. Raises the first failure, when all is tried."""
+    def write_results(self, dream: Dream) -> None:
+        """Writes the picture, then its losses, record and plot.
+
+        Raises OutputError for the first failure, but only after trying to write everything, and DivergedError if the
+        dream diverged.
+        """
         try:
-            self._picture(dreamed)
-        except OutputError as error:  # it says where the dream is saved instead
+            self._write_picture(dream)
+        except OutputError as error:  # its message names the file that the dream is saved as instead
             self._failure = error
         try:
-            self._documents(dreamed)
+            self._write_documents(dream)
         except OutputError as error:
             self._failure = self._failure or error
         if self._failure:
             raise self._failure
-        if dreamed.record.ended == "diverged":
+        if dream.record.ended == "diverged":
             raise DivergedError(
-                f"the losses were not finite numbers after step {dreamed.record.steps_done}; the picture before is "
+                f"the losses were not finite numbers after step {dream.record.steps_done}; the picture before that is "
                 f"saved as {self.results.picture}: choose a smaller --step-size"
             )
 
-    def _checkpoint(self, step: Step) -> None:
+    def _write_checkpoint(self, step: Step) -> None:
         started = time.monotonic()
         self.results.write_checkpoint(
             Checkpoint(
-                settings=replace(self.job.settings, execution=self._ready.execution),
+                settings=replace(self.job.settings, execution=self._preparation.execution),
                 bundle=bundle_file(self.job.bundle),
                 picture=self._files.picture,
                 mask=self._files.mask,
@@ -142,33 +156,33 @@ class Writer:
                 state=step.fetch_state(),
             )
         )
-        took = time.monotonic() - started
-        self._next_checkpoint = time.monotonic() + max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * took)
+        duration = time.monotonic() - started
+        self._next_checkpoint = time.monotonic() + max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * duration)
 
-    def _snapshot(self, number: int, step: Step) -> None:
-        self.results.write_snapshot(number, step.fetch_picture(), self.picture.icc)
-        self._written.add(number)
+    def _write_snapshot(self, step: Step) -> None:
+        self.results.write_snapshot(step.number, step.fetch_picture(), self.picture.icc)
+        self._written_snapshots.add(step.number)
 
-    def _picture(self, dreamed: Dream) -> None:
-        done = dreamed.record.steps_done
-        note = dreamed.record.to_json(with_paths=False)
-        for warning in self.results.write_picture(dreamed.picture, self.picture.icc, note):
+    def _write_picture(self, dream: Dream) -> None:
+        steps_done = dream.record.steps_done
+        note = dream.record.to_json(with_paths=False)
+        for warning in self.results.write_picture(dream.picture, self.picture.icc, note):
             self.callbacks.log(warning)
-        if done not in self._written:  # stopped early: the last picture is a snapshot all the same
-            self.results.write_snapshot(done, dreamed.picture, self.picture.icc)
-            self._written.add(done)
+        if steps_done not in self._written_snapshots:  # the last picture is a snapshot, too, wherever the run stopped
+            self.results.write_snapshot(steps_done, dream.picture, self.picture.icc)
+            self._written_snapshots.add(steps_done)
         if self.job.overwrite:
-            self.results.remove_stale_snapshots(sorted(self._written))
+            self.results.remove_stale_snapshots(sorted(self._written_snapshots))
 
-    def _documents(self, dreamed: Dream) -> None:
-        record = dreamed.record
-        totals = dreamed.losses @ np.array(self.job.settings.weights_of(record.layers), np.float32)
-        self.results.write_losses(record.layers, dreamed.losses, totals)
+    def _write_documents(self, dream: Dream) -> None:
+        record = dream.record
+        totals = dream.losses @ np.array(self.job.settings.weights_of(record.layers), np.float32)
+        self.results.write_losses(record.layers, dream.losses, totals)
         self.results.write_record(record.to_json())
         if record.ended == "finished":
             self.results.checkpoint.unlink(missing_ok=True)
         if not can_plot():
-            self.callbacks.log("no loss plot: install matplotlib (onnxdream[report]) to have one")
+            self.callbacks.log("no loss plot: install matplotlib (onnxdream[report]) to get one")
             return
         title = f"{self.results.picture.stem}, {record.bundle.name}"
-        self.results.write_plot(draw_losses(title, record.layers, dreamed.losses, totals))
+        self.results.write_plot(draw_losses(title, record.layers, dream.losses, totals))

@@ -1,1 +1,1 @@
-"""Pictures: files in and out, their formats, and the image that is dreamed at every size."""
+"""Pictures: reading and writing their files, their formats, and the images that are dreamed at every size."""

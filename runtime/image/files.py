@@ -1,4 +1,4 @@
-"""Picture files in and out: one decoded, upright picture from a path, and one encoded picture to a path."""
+"""Reads picture files into decoded, upright pictures, and encodes and writes pictures."""
 
 from __future__ import annotations
 
@@ -17,52 +17,53 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Pixels
 from ..errors import DreamError
 from . import formats
 from .formats import Container
 from .tiff import ContainerError, DamagedContainerError
 
 MAX_PIXELS = 2**28
-_MAX_BYTES = 2**31  # of a file; OpenCV decodes no longer one from memory
+_MAX_BYTES = 2**31  # of a file; OpenCV decodes no larger one from memory
 
 
 class PictureError(DreamError):
-    """A picture cannot be read or written. One line: what happened, to which file, what to do."""
+    """A picture cannot be read or written. The message is one line: what happened, to which file, what to do."""
 
 
 class PictureNotFoundError(PictureError, FileNotFoundError):
-    """No file of that name."""
+    """There is no file of that name."""
 
 
 class PictureReadError(PictureError, OSError):
-    """The file is there but cannot be opened: a folder, no permission, a broken disk."""
+    """The file exists but cannot be opened: it is a folder, access is denied, or the disk is broken."""
 
 
 class PictureFormatError(PictureError, ValueError):
-    """The file is no picture, a damaged one, or one of a kind that is not read."""
+    """The file is not a picture, is damaged, or is in a format that is not read."""
 
 
 class PictureTooLargeError(PictureError, ValueError):
-    """More than `MAX_PIXELS` pixels."""
+    """The picture has more than `MAX_PIXELS` pixels, or its file more than 2 GB."""
 
 
 class NoPicturesError(PictureError, FileNotFoundError):
-    """A folder without pictures."""
+    """The folder has no pictures."""
 
 
 class PictureWriteError(PictureError, OSError):
-    """The picture cannot be encoded under that name, or not be written there."""
+    """The picture cannot be encoded in that format, or cannot be written there."""
 
 
 @dataclass(frozen=True)
 class Picture:
     """One decoded picture, upright.
 
-    `pixels` is HWC, RGB or RGBA with straight alpha, uint8 or uint16 over their whole range. `icc` is an RGB
-    colour profile, `warnings` has one line for each thing that got lost, `sha256` is of the file's bytes.
+    `icc` is an RGB colour profile or None. `warnings` has one line for each feature of the file that was lost. `sha256`
+    is the hash of the file's bytes, as hex digits.
     """
 
-    pixels: NDArray[Any]
+    pixels: Pixels
     icc: bytes | None
     warnings: tuple[str, ...]
     sha256: str
@@ -70,7 +71,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class _Format:
-    """How a suffix is encoded, and what its files can hold."""
+    """A file format: OpenCV's parameters to encode it, and what its files can store; `longest_side` is in pixels."""
 
     name: str
     parameters: tuple[int, ...]
@@ -82,7 +83,7 @@ class _Format:
 _PNG = _Format("PNG", (), alpha=True, sixteen_bits=True, longest_side=1_000_000)
 _TIFF = _Format("TIFF", (), alpha=True, sixteen_bits=True, longest_side=2**31 - 1)
 _WEBP = _Format("WebP", (cv2.IMWRITE_WEBP_QUALITY, 95), alpha=True, sixteen_bits=False, longest_side=16383)
-_JPEG = _Format(  # full colour resolution: a dream's detail is coloured, and 4:2:0 smears it
+_JPEG = _Format(  # 4:4:4, full colour resolution: a dream's detail is coloured, and 4:2:0 would smear it
     "JPEG",
     (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     alpha=False,
@@ -94,8 +95,9 @@ WRITTEN_SUFFIXES = tuple(_FORMATS)
 READ_SUFFIXES = (*WRITTEN_SUFFIXES, ".jfif", ".bmp")
 
 _RESULT_NAME = re.compile(r"-dream(-|$)")  # bears-dream, bears-dream-2, bears-dream-step0100, …
-_TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}  # by OpenCV's channels
-_TURNS = {  # EXIF orientation: swap rows with columns, then reverse the rows, the columns
+_TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}  # by the number of channels
+# EXIF orientation: whether to swap rows with columns, then to reverse the rows, and the columns.
+_ORIENTATIONS = {
     1: (False, False, False),
     2: (False, False, True),
     3: (False, True, True),
@@ -108,20 +110,20 @@ _TURNS = {  # EXIF orientation: swap rows with columns, then reverse the rows, t
 
 
 def read_picture(path: Path) -> Picture:
-    """The picture in a JPEG, PNG, WebP, TIFF or BMP file, turned upright; of pages or frames the first.
+    """Reads a JPEG, PNG, WebP, TIFF or BMP file, turned upright; only the first of several pages or frames.
 
-    Grey becomes three equal planes, 16 bits stay 16 bits, a colour profile is kept where it describes RGB.
+    Grey becomes three equal planes, 16 bits stay 16 bits, and a colour profile is kept if it describes RGB.
     Raises PictureNotFoundError, PictureReadError, PictureFormatError and PictureTooLargeError.
     """
     data = _read_bytes(path)
     try:
         container = formats.read_container(data)
     except ContainerError as error:
-        raise PictureFormatError(f"{path}: {_refusal(path, data, error)}") from error
+        raise PictureFormatError(f"{path}: {_explain(path, data, error)}") from error
     if container.width * container.height > MAX_PIXELS:
         raise PictureTooLargeError(
-            f"{path}: {container.width} by {container.height} pixels are more than {MAX_PIXELS}; "
-            f"shrink it first: magick {_conversion(path, '-resize 8000x8000')}"
+            f"{path}: has {container.width} by {container.height} pixels, more than the limit of {MAX_PIXELS}; "
+            f"shrink it first: magick {_conversion_arguments(path, '-resize 8000x8000')}"
         )
     pixels = _upright(_decode(path, container), container.orientation)
     icc, warnings = container.icc, list(container.warnings)
@@ -133,7 +135,7 @@ def read_picture(path: Path) -> Picture:
 
 
 def read_note(path: Path) -> str | None:
-    """The note that `encode_picture` put into a PNG, or None: none there, or another kind of file.
+    """The note that `encode_picture` stored in a PNG; None if there is none, or for a file of another format.
 
     Raises PictureNotFoundError, PictureReadError, and PictureFormatError for a damaged PNG.
     """
@@ -141,48 +143,49 @@ def read_note(path: Path) -> str | None:
     try:
         return formats.note_of(data)
     except ContainerError as error:
-        raise PictureFormatError(f"{path}: {_refusal(path, data, error)}") from error
+        raise PictureFormatError(f"{path}: {_explain(path, data, error)}") from error
 
 
 def find_pictures(paths: Iterable[Path]) -> list[Path]:
-    """Files as given, each once; for a folder its pictures by name, but no hidden file and no dream's result.
+    """The files among the paths, each once, and the pictures in the folders among them, sorted by name.
+
+    Hidden files and the results of dreams are left out of folders.
 
     Raises PictureNotFoundError for a path that does not exist, NoPicturesError for a folder without pictures.
     """
-    found: dict[Path, None] = {}
+    pictures: dict[Path, None] = {}
     for path in paths:
-        with _named_errors(path):
+        with _picture_errors(path):
             path.stat()
-            found.update(dict.fromkeys(_pictures_in(path) if path.is_dir() else [path]))
-    return list(found)
+            pictures.update(dict.fromkeys(_pictures_in(path) if path.is_dir() else [path]))
+    return list(pictures)
 
 
 def encode_picture(
-    pixels: NDArray[Any], suffix: str, icc: bytes | None = None, note: str | None = None
+    pixels: Pixels, suffix: str, icc: bytes | None = None, note: str | None = None
 ) -> tuple[bytes, tuple[str, ...]]:
-    """A picture file's bytes, and a line for each thing that this kind of file cannot hold.
+    """Encodes a picture; returns the file's bytes and a warning for each feature that the format cannot store.
 
-    `pixels` is HWC, RGB or RGBA, uint8 or uint16; `suffix` is one of `WRITTEN_SUFFIXES`; `note` goes into a
-    PNG only. JPEG and WebP are lossy at quality 95; PNG and TIFF keep every bit, also of 16.
-    Raises PictureWriteError.
+    `suffix` is one of `WRITTEN_SUFFIXES`. `icc` is a colour profile. `note` is a text that only a PNG stores. JPEG and
+    WebP are lossy, with quality 95; PNG and TIFF are lossless, with 8 or 16 bits. Raises PictureWriteError.
     """
     file_format = _FORMATS.get(suffix.lower())
     if file_format is None:
-        raise PictureWriteError(f"'{suffix}' is no picture suffix; use one of {', '.join(WRITTEN_SUFFIXES)}")
+        raise PictureWriteError(f"'{suffix}' is not a picture suffix; use one of {', '.join(WRITTEN_SUFFIXES)}")
     if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or pixels.dtype not in (np.uint8, np.uint16):
-        found = f"{pixels.dtype} of shape {pixels.shape}"
-        raise PictureWriteError(f"{found} is no picture; give uint8 or uint16, height by width by RGB or RGBA")
+        description = f"{pixels.dtype} of shape {pixels.shape}"
+        raise PictureWriteError(f"{description} is not a picture; give uint8 or uint16 [height, width, 3 or 4]")
     height, width, channels = pixels.shape
     if max(height, width) > file_format.longest_side:
-        limit = f"a {file_format.name} has at most {file_format.longest_side} pixels a side"
-        raise PictureWriteError(f"{width} by {height} pixels are too many, {limit}; use .tif or shrink it")
+        limit = f"a {file_format.name} has at most {file_format.longest_side} pixels per side"
+        raise PictureWriteError(f"{width} by {height} pixels are too many: {limit}; use .tif or shrink it")
     warnings = []
     if pixels.dtype == np.uint16 and not file_format.sixteen_bits:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-        warnings.append(f"a {file_format.name} holds 8 bits, not 16; use .png or .tif to keep them")
+        warnings.append(f"a {file_format.name} stores 8 bits, not 16; use .png or .tif to keep them")
     if channels == 4 and not file_format.alpha:
         pixels = _on_white(pixels)
-        warnings.append(f"a {file_format.name} holds no alpha, the picture is put on white; use .png to keep it")
+        warnings.append(f"a {file_format.name} stores no alpha: the picture is put on white; use .png to keep it")
     data = _encode(pixels, suffix.lower(), file_format)
     if icc is not None:
         try:
@@ -194,12 +197,10 @@ def encode_picture(
     return data, tuple(warnings)
 
 
-def write_picture(
-    path: Path, pixels: NDArray[Any], icc: bytes | None = None, note: str | None = None
-) -> tuple[str, ...]:
-    """Encode by the path's suffix (see `encode_picture`) and write whole or not at all; returns the warnings.
+def write_picture(path: Path, pixels: Pixels, icc: bytes | None = None, note: str | None = None) -> tuple[str, ...]:
+    """Encodes a picture by the path's suffix and writes it, completely or not at all; returns the warnings.
 
-    Raises PictureWriteError.
+    See `encode_picture`. Raises PictureWriteError.
     """
     try:
         data, warnings = encode_picture(pixels, path.suffix, icc, note)
@@ -219,8 +220,8 @@ def write_picture(
     return tuple(f"{path.name}: {line}" for line in warnings)
 
 
-def shrink(pixels: NDArray[Any], max_size: int | None) -> NDArray[Any]:
-    """The picture with its longer side at most `max_size` pixels; never enlarged, with None as it is."""
+def shrink(pixels: Pixels, max_size: int | None) -> Pixels:
+    """The picture with its longer side at most `max_size` pixels; never enlarged, and unchanged for None."""
     height, width = pixels.shape[:2]
     if max_size is None or max(height, width) <= max_size:
         return pixels
@@ -229,15 +230,15 @@ def shrink(pixels: NDArray[Any], max_size: int | None) -> NDArray[Any]:
 
 
 def resize(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
-    """A picture (HWC, RGB or RGBA, uint8 or uint16; RGB also float32) at another size, of the same type.
+    """A picture at another size in pixels: uint8 or uint16 [height, width, 3 or 4], or float32 [height, width, 3].
 
-    Averages areas when it shrinks, else cubic. Colours are weighted by alpha, so that hidden ones do not
-    bleed into visible ones.
+    Averages areas if it shrinks, otherwise interpolates cubically. Colours are weighted by alpha, so that invisible
+    colours do not bleed into visible ones. Returns an array of the same type.
     """
     if (height, width) == pixels.shape[:2]:
         return pixels
-    shorter = width <= pixels.shape[1] and height <= pixels.shape[0]
-    interpolation = cv2.INTER_AREA if shorter else cv2.INTER_CUBIC
+    shrinks = width <= pixels.shape[1] and height <= pixels.shape[0]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     colours: NDArray[Any] = cv2.resize(pixels[..., :3], (width, height), interpolation=interpolation)
     if pixels.shape[2] == 3:
         return colours
@@ -250,16 +251,16 @@ def resize(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    with _named_errors(path):
+    with _picture_errors(path):
         size = path.stat().st_size
         if size > _MAX_BYTES:
-            raise PictureTooLargeError(f"{path}: is too long with {size / 1e9:.1f} GB; give a smaller picture")
+            raise PictureTooLargeError(f"{path}: is too large with {size / 1e9:.1f} GB; give a smaller picture")
         return path.read_bytes()
 
 
 @contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    """Make the operating system's errors ours."""
+def _picture_errors(path: Path) -> Iterator[None]:
+    """Raises a PictureError that names the path in place of an OSError."""
     try:
         yield
     except PictureError:
@@ -272,52 +273,53 @@ def _named_errors(path: Path) -> Iterator[None]:
         raise PictureReadError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _refusal(path: Path, data: bytes, error: ContainerError) -> str:
-    """Why these bytes are not read, and what to do about it."""
+def _explain(path: Path, data: bytes, error: ContainerError) -> str:
+    """The end of a message: why the file's bytes are not read, and what to do about it."""
     kind = formats.recognise(data)
     if not data:
-        return "is empty; copy it again from where it came"
+        return "is empty; copy it again from its source"
     if kind is None:
-        return "is no picture; give a JPEG, PNG, WebP, TIFF or BMP file"
+        return "is not a picture; give a JPEG, PNG, WebP, TIFF or BMP file"
     if kind == "web page":
         return "is a web page, not a picture; download the picture itself"
     if kind == "video":
-        return f"is a video; take a frame of it: ffmpeg -i {_conversion(path, '-frames:v 1')}"
+        return f"is a video; take a frame of it: ffmpeg -i {_conversion_arguments(path, '-frames:v 1')}"
     if kind in ("HEIC", "AVIF", "camera raw"):
-        return f"{kind} is not read; export a JPEG from the camera app, or: magick {_conversion(path)}"
+        return f"{kind} is not read; export a JPEG from the camera app, or: magick {_conversion_arguments(path)}"
     if kind not in formats.READ_KINDS:
-        return f"{kind} is not read; convert it: magick {_conversion(path)}"
+        return f"{kind} is not read; convert it: magick {_conversion_arguments(path)}"
     if isinstance(error, DamagedContainerError):
-        return f"{error}; copy it again from where it came, or save what is left: magick {_conversion(path)}"
-    return f"{error}; convert it: magick {_conversion(path, '-depth 16')}"
+        arguments = _conversion_arguments(path)
+        return f"{error}; copy it again from its source, or save what is left: magick {arguments}"
+    return f"{error}; convert it: magick {_conversion_arguments(path, '-depth 16')}"
 
 
-def _conversion(path: Path, options: str = "") -> str:
-    """The shell words that turn a file into a PNG in the current folder."""
+def _conversion_arguments(path: Path, options: str = "") -> str:
+    """The arguments, quoted for a shell, with which a program converts a file into a PNG in the current folder."""
     words = (shlex.quote(str(path)), options, shlex.quote(f"{path.stem}-converted.png"))
     return " ".join(filter(None, words))
 
 
-def _decode(path: Path, container: Container) -> NDArray[Any]:
-    """The pixels as stored, RGB or RGBA with straight alpha."""
+def _decode(path: Path, container: Container) -> Pixels:
+    """The pixels as stored, not turned upright yet. Raises PictureFormatError."""
     pixels: NDArray[Any] | None = None
     with _silent_opencv(), suppress(cv2.error):
-        pixels = cv2.imdecode(np.frombuffer(container.bare, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(container.decodable, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise PictureFormatError(
             f"{path}: OpenCV {cv2.__version__} cannot decode this {container.kind}, which may be damaged; "
-            f"copy it again from where it came, or convert it: magick {_conversion(path)}"
+            f"copy it again from its source, or convert it: magick {_conversion_arguments(path)}"
         )
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     pixels = cv2.cvtColor(pixels, _TO_RGB[channels])
     if channels == 4 and container.opaque:
         return pixels[..., :3]
-    return _unmultiplied(pixels) if channels == 4 and container.premultiplied else pixels
+    return _with_straight_alpha(pixels) if channels == 4 and container.premultiplied else pixels
 
 
 @contextmanager
 def _silent_opencv() -> Iterator[None]:
-    """Keep OpenCV from printing about a file that we report on ourselves."""
+    """Keeps OpenCV from printing warnings about a file: our own messages report on it."""
     logging = getattr(cv2.utils, "logging", cv2)  # moved after OpenCV 4.12
     level = logging.getLogLevel()
     logging.setLogLevel(0)
@@ -327,36 +329,38 @@ def _silent_opencv() -> Iterator[None]:
         logging.setLogLevel(level)
 
 
-def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    swap, reverse_rows, reverse_columns = _TURNS[orientation]
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    swap, reverse_rows, reverse_columns = _ORIENTATIONS[orientation]
     if swap:
         pixels = pixels.swapaxes(0, 1)
-    return np.ascontiguousarray(pixels[:: -1 if reverse_rows else 1, :: -1 if reverse_columns else 1])
+    upright: NDArray[Any] = np.ascontiguousarray(pixels[:: -1 if reverse_rows else 1, :: -1 if reverse_columns else 1])
+    return upright
 
 
-def _unmultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
-    """RGBA whose colours were multiplied by alpha, with straight alpha."""
+def _with_straight_alpha(pixels: Pixels) -> Pixels:
+    """RGBA pixels whose colours are multiplied by alpha, converted to straight alpha."""
     alpha = pixels[..., 3:].astype(np.float32)
     colours = pixels[..., :3] * (np.iinfo(pixels.dtype).max / np.maximum(alpha, 1))
     return _rounded(np.concatenate([colours, alpha], axis=2), pixels.dtype)
 
 
-def _on_white(pixels: NDArray[Any]) -> NDArray[Any]:
-    """The RGB that a viewer shows of RGBA on a white page."""
+def _on_white(pixels: Pixels) -> Pixels:
+    """The RGB pixels that RGBA ones show on a white background."""
     white = np.iinfo(pixels.dtype).max
     alpha = pixels[..., 3:].astype(np.float32) / white
     return _rounded(pixels[..., :3] * alpha + white * (1 - alpha), pixels.dtype)
 
 
-def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    rounded: NDArray[Any] = np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> Pixels:
+    """Floating-point pixel values rounded and clipped to the range of `dtype`, uint8 or uint16."""
+    rounded: Pixels = np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
     return rounded
 
 
-def _encode(pixels: NDArray[Any], suffix: str, file_format: _Format) -> bytes:
-    order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+def _encode(pixels: Pixels, suffix: str, file_format: _Format) -> bytes:
+    conversion = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
     try:
-        encoded, buffer = cv2.imencode(suffix, cv2.cvtColor(pixels, order), file_format.parameters)
+        encoded, buffer = cv2.imencode(suffix, cv2.cvtColor(pixels, conversion), file_format.parameters)
     except cv2.error:
         encoded = False
     if not encoded:
@@ -366,15 +370,17 @@ def _encode(pixels: NDArray[Any], suffix: str, file_format: _Format) -> bytes:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
+    """The pictures in a folder, sorted by name. Raises NoPicturesError."""
     pictures = sorted(path for path in folder.iterdir() if _is_source(path))
     if not pictures:
         raise NoPicturesError(
-            f"{folder}: has no pictures ({', '.join(READ_SUFFIXES)}) besides hidden ones and earlier dreams; "
+            f"{folder}: has no pictures ({', '.join(READ_SUFFIXES)}) other than hidden ones and earlier dreams; "
             "name another folder, or the files"
         )
     return pictures
 
 
 def _is_source(path: Path) -> bool:
-    known = path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".")
-    return known and _RESULT_NAME.search(path.stem) is None and path.is_file()
+    """Whether a path in a folder is a picture to dream: a visible picture file that is not the result of a dream."""
+    is_visible_picture = path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".")
+    return is_visible_picture and _RESULT_NAME.search(path.stem) is None and path.is_file()

@@ -1,7 +1,8 @@
-"""What JPEG, PNG, WebP, TIFF and BMP files hold besides pixels: size, orientation, colour profile, our note.
+"""Reads what JPEG, PNG, WebP, TIFF and BMP files contain besides pixels: size, orientation, colour profile, our note.
 
-Everything is read from bytes that a stranger made: every offset is checked, every loop is bounded, and damage
-ends in a DamagedContainerError. OpenCV decodes the pixels, from `Container.bare`.
+The files are untrusted: every offset is checked, every loop is bounded, and damage raises a DamagedContainerError.
+OpenCV decodes the pixels, from `Container.decodable`. Sources: JPEG (ITU-T T.81, annex B), PNG (W3C, third edition),
+WebP (RFC 9649), TIFF 6.0, ICC.1 (annex B on profiles embedded in files).
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import tiff
-from .tiff import ContainerError, DamagedContainerError, part
+from .tiff import ContainerError, DamagedContainerError, checked_slice
 
-_MAX_PARTS = 2**19  # segments or chunks of one file; the largest picture in 8 kB chunks has 2**18
-_MAX_PROFILE = 2**24  # bytes of an ICC profile; iCCP is compressed, so a bomb has to be stopped
-_NOTE_START = b"onnxdream\0" + bytes(4)  # iTXt: keyword, not packed, in no language, under no other keyword
+_MAX_PARTS = 2**19  # segments or chunks of one file; the largest picture, in chunks of 8 kB, has 2**18
+_MAX_PROFILE = 2**24  # bytes of an ICC profile; a PNG's is compressed, and a hostile one could expand endlessly
+_NOTE_START = b"onnxdream\0" + bytes(4)  # iTXt: keyword; uncompressed, no language, no translated keyword
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -40,15 +41,16 @@ _SIGNATURES = (
 class Container:
     """A picture file before its pixels are decoded.
 
-    `width` and `height` are pixels as stored, before `orientation` (EXIF, 1 to 8) turns them upright. `bare`
-    is the file without what makes OpenCV turn it, multiply alpha in or print warnings. `premultiplied`: its
-    colours are multiplied by alpha. `opaque`: a fourth channel is no alpha. `warnings`: what gets lost.
+    `width` and `height` are in pixels, as stored, before `orientation` (EXIF, 1 to 8) turns them upright. `decodable`
+    is the file for OpenCV to decode, without the parts that make OpenCV turn the picture, multiply its colours by alpha
+    or print warnings. `premultiplied` is whether the stored colours are multiplied by alpha, `opaque` whether a fourth
+    channel is something other than alpha. `warnings` has one line for each feature that is lost.
     """
 
     kind: str
     width: int
     height: int
-    bare: bytes
+    decodable: bytes
     orientation: int = 1
     icc: bytes | None = None
     premultiplied: bool = False
@@ -57,7 +59,7 @@ class Container:
 
 
 def recognise(data: bytes) -> str | None:
-    """The kind of a file by its first bytes: "JPEG", …, also one that is not read ("HEIC", "web page")."""
+    """The kind of a file by its first bytes: "JPEG", …, or one that is not read ("HEIC", "web page"), or None."""
     for signature, kind in _SIGNATURES:
         if data.startswith(signature):
             return kind
@@ -72,46 +74,46 @@ def recognise(data: bytes) -> str | None:
 
 
 def read_container(data: bytes) -> Container:
-    """What a JPEG, PNG, WebP, TIFF or BMP file says of its pixels.
+    """Reads a JPEG, PNG, WebP, TIFF or BMP file up to its pixels.
 
-    Raises DamagedContainerError, and ContainerError for another kind and for pixels that OpenCV does not read
-    faithfully (a TIFF with floating-point samples, …).
+    Raises DamagedContainerError, and ContainerError for a file of another format or with pixels that OpenCV misreads
+    (a TIFF with floating-point samples, …).
     """
     kind = recognise(data)
     if kind not in _READERS:
-        raise ContainerError("it is no JPEG, PNG, WebP, TIFF or BMP picture")
+        raise ContainerError("it is not a JPEG, PNG, WebP, TIFF or BMP picture")
     container = _READERS[kind](data)
     if not (container.width and container.height):
-        raise DamagedContainerError("its header gives no size")
+        raise DamagedContainerError("its header states no size")
     return container
 
 
 def profile_colours(icc: bytes) -> str:
-    """The colour space that an ICC profile describes, as its header names it: "RGB", "GRAY", "CMYK", …"""
+    """The colour space that the header of an ICC profile names: "RGB", "GRAY", "CMYK", …"""
     return icc[16:20].decode("latin-1").strip()
 
 
 def with_icc(data: bytes, icc: bytes) -> bytes:
-    """An encoded JPEG, PNG, WebP or TIFF without a profile, now with this ICC profile.
+    """Adds an ICC profile to the bytes of a JPEG, PNG, WebP or TIFF file that has none.
 
-    Raises ContainerError when the file cannot hold it: a JPEG takes 255 segments of 65519 bytes.
+    Raises ContainerError if the file cannot store it: a JPEG has at most 255 segments of 65519 bytes for it.
     """
     return _PROFILE_WRITERS[recognise(data)](data, icc)
 
 
 def with_straight_alpha(data: bytes) -> bytes:
-    """An encoded RGBA TIFF whose fourth channel is declared as alpha, which OpenCV omits."""
+    """Declares the fourth channel of an RGBA TIFF file as alpha, which OpenCV omits."""
     kind = tiff.STRAIGHT_ALPHA.to_bytes(2, "little" if data[:1] == b"I" else "big")
     return tiff.Directory(data).with_contents({tiff.EXTRA_SAMPLES: (tiff.SHORT, kind)})
 
 
 def with_note(png: bytes, note: str) -> bytes:
-    """An encoded PNG with a text entry (iTXt, keyword "onnxdream") before its pixels."""
+    """Adds a text (iTXt, keyword "onnxdream") to the bytes of a PNG file, before its pixels."""
     return _insert(png, _PNG_HEADER_END, _png_chunk(b"iTXt", _NOTE_START + note.encode()))
 
 
 def note_of(data: bytes) -> str | None:
-    """The text that `with_note` wrote, or None. Raises DamagedContainerError for a bad PNG."""
+    """The text that `with_note` added, or None if there is none. Raises DamagedContainerError for a damaged PNG."""
     if recognise(data) != "PNG":
         return None
     for name, start, end in _png_chunks(data):
@@ -121,7 +123,7 @@ def note_of(data: bytes) -> str | None:
 
 
 def _ftyp_kind(brands: bytes) -> str:
-    """The kind of an ISO media file by its brands, the major one first."""
+    """The kind of an ISO base media file by its brands, of which the major one comes first."""
     if b"avif" in brands or b"avis" in brands:
         return "AVIF"
     if any(brand in brands for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")):
@@ -129,20 +131,21 @@ def _ftyp_kind(brands: bytes) -> str:
     return "camera raw" if brands.startswith(b"crx") else "video"
 
 
-def _number(data: bytes, start: int, size: int, order: Literal["big", "little"] = "big") -> int:
-    return int.from_bytes(part(data, start, size), order)
+def _number(data: bytes, start: int, size: int, byte_order: Literal["big", "little"] = "big") -> int:
+    """The unsigned integer in `size` bytes of `data`. Raises DamagedContainerError."""
+    return int.from_bytes(checked_slice(data, start, size), byte_order)
 
 
 def _insert(data: bytes, at: int, addition: bytes) -> bytes:
     return data[:at] + addition + data[at:]
 
 
-def _plausible(icc: bytes | None) -> bytes | None:
-    """The profile, or None where it is shorter than a profile's header."""
+def _plausible_profile(icc: bytes | None) -> bytes | None:
+    """The ICC profile, or None if it is shorter than a profile's header, which has 128 bytes."""
     return icc if icc and len(icc) >= 128 else None
 
 
-# JPEG: segments, each a marker, a length and a body, until the scan begins.
+# JPEG: segments up to the compressed pixels (the scan), each of a marker, a length and a body.
 
 _EXIF_HEADER = b"Exif\0\0"
 _ICC_HEADER = b"ICC_PROFILE\0"
@@ -169,14 +172,14 @@ def _read_jpeg(data: bytes) -> Container:
             raise DamagedContainerError("it is cut short: the JPEG's end mark is missing")
     complete = sorted(pieces) == list(range(1, pieces_announced + 1))
     icc = b"".join(pieces[number] for number in sorted(pieces)) if complete else None
-    return Container("JPEG", width, height, data, orientation or 1, _plausible(icc))
+    return Container("JPEG", width, height, data, orientation or 1, _plausible_profile(icc))
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """(marker, body, where the segment begins) up to and with the first scan header."""
+    """Yields (marker, body, offset of the segment) up to and including the first scan header."""
     position = 2
     for _ in range(_MAX_PARTS):
-        position = data.find(b"\xff", position)  # as libjpeg does, over stray bytes between segments
+        position = data.find(b"\xff", position)  # skips stray bytes between segments, as libjpeg does
         marker = _number(data, position, 2) & 0xFF
         if marker == _FILL:
             position += 1
@@ -184,7 +187,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
             position += 2
         else:
             length = _number(data, position + 2, 2)
-            yield marker, part(data, position + 4, length - 2), position
+            yield marker, checked_slice(data, position + 4, length - 2), position
             if marker == _SCAN:
                 return
             position += 2 + length
@@ -203,7 +206,7 @@ def _jpeg_with_icc(data: bytes, icc: bytes) -> bytes:
     return _insert(data, 2 + 4 + len(body) if marker == _APP0 else 2, segments)  # JFIF's segment stays first
 
 
-# PNG: chunks, each a length, a name, a body and a checksum.
+# PNG: chunks, each of a length, a name, a body and a checksum.
 
 _PNG_SIGNATURE_END = 8
 _PNG_HEADER_END = 8 + 12 + 13
@@ -220,26 +223,29 @@ def _read_png(data: bytes) -> Container:
     header = body(b"IHDR")
     if chunks[0][0] != b"IHDR" or len(header) != 13:
         raise DamagedContainerError
-    needed = (data[start:end] for name, start, end in chunks if _is_critical(name) or name == b"tRNS")
+    decoded_chunks = (data[start:end] for name, start, end in chunks if _is_critical(name) or name == b"tRNS")
     grey_made_opaque = header[9] == _GREY and b"tRNS" in bodies
     return Container(
         "PNG",
         _number(header, 0, 4),
         _number(header, 4, 4),
-        data[:_PNG_SIGNATURE_END] + b"".join(needed),
+        data[:_PNG_SIGNATURE_END] + b"".join(decoded_chunks),
         tiff.orientation(body(b"eXIf")),
-        _unpacked_profile(body(b"iCCP")),
+        _decompressed_profile(body(b"iCCP")),
         warnings=("its one transparent grey is read as opaque",) if grey_made_opaque else (),
     )
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(name, start, end) of each sound chunk; one that the pixels need must be sound."""
+    """Yields (name, start, end) of each chunk; one with a wrong checksum is skipped, or an error if the pixels need it.
+
+    Raises DamagedContainerError.
+    """
     view = memoryview(data)
     start = _PNG_SIGNATURE_END
     for _ in range(_MAX_PARTS):
         end = start + 12 + _number(data, start, 4)
-        name, checksum = part(data, start + 4, 4), _number(data, end - 4, 4)
+        name, checksum = checked_slice(data, start + 4, 4), _number(data, end - 4, 4)
         if zlib.crc32(view[start + 4 : end - 4]) == checksum:
             yield name, start, end
         elif _is_critical(name):
@@ -251,18 +257,22 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _is_critical(name: bytes) -> bool:
+    """Whether a chunk is needed to decode the pixels: then the first letter of its name is upper case."""
     return not name[0] & 0x20
 
 
-def _unpacked_profile(chunk: bytes) -> bytes | None:
-    """The ICC profile in an iCCP chunk: a name, a zero, the compression method (zero), the packed profile."""
-    _, _, packed = chunk.partition(b"\0")
-    unpacker = zlib.decompressobj()
+def _decompressed_profile(chunk: bytes) -> bytes | None:
+    """The ICC profile in an iCCP chunk: a name, a zero, the compression method (zero), the compressed profile.
+
+    None if it is damaged or too long.
+    """
+    _, _, compressed = chunk.partition(b"\0")
+    decompressor = zlib.decompressobj()
     try:
-        icc = unpacker.decompress(packed[1:], _MAX_PROFILE)
+        icc = decompressor.decompress(compressed[1:], _MAX_PROFILE)
     except zlib.error:
         return None
-    return _plausible(icc) if unpacker.eof else None
+    return _plausible_profile(icc) if decompressor.eof else None
 
 
 def _png_with_icc(data: bytes, icc: bytes) -> bytes:
@@ -273,7 +283,8 @@ def _png_chunk(name: bytes, body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
 
 
-# WebP: RIFF chunks, each a name, a length and a body padded to even length. VP8X tells what the others hold.
+# WebP: RIFF chunks, each of a name, a length and a body padded to even length. A VP8X chunk lists the features of the
+# others.
 
 _WEBP_HEADER_END = 12
 _HAS_ICC, _HAS_ALPHA = 0x20, 0x10
@@ -281,30 +292,31 @@ _FRAME_HEADER = 16
 
 
 def _read_webp(data: bytes) -> Container:
-    whole = part(data, 0, 8 + _number(data, 4, 4, "little"))
-    first = dict(reversed(list(_riff_chunks(whole, _WEBP_HEADER_END))))
+    file = checked_slice(data, 0, 8 + _number(data, 4, 4, "little"))
+    first = dict(reversed(list(_riff_chunks(file, _WEBP_HEADER_END))))  # the first chunk of each name
     frame = first.get(b"ANMF")
     if frame is None:
-        bare, (width, height) = data, _webp_size(first)
-    else:  # OpenCV before 4.11 reads no animation
+        decodable, (width, height) = data, _webp_size(first)
+    else:  # OpenCV before 4.11 does not read animations
         width, height = 1 + _number(frame, 6, 3, "little"), 1 + _number(frame, 9, 3, "little")
-        bare = _webp(width, height, 0, list(_riff_chunks(frame, _FRAME_HEADER)))
+        decodable = _webp(width, height, 0, list(_riff_chunks(frame, _FRAME_HEADER)))
     orientation = tiff.orientation(first.get(b"EXIF", b"").removeprefix(_EXIF_HEADER))
-    return Container("WebP", width, height, bare, orientation, _plausible(first.get(b"ICCP")))
+    return Container("WebP", width, height, decodable, orientation, _plausible_profile(first.get(b"ICCP")))
 
 
 def _riff_chunks(data: bytes, position: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yields (name, body) of each chunk from `position`. Raises DamagedContainerError."""
     for _ in range(_MAX_PARTS):
         if position >= len(data):
             return
         length = _number(data, position + 4, 4, "little")
-        yield part(data, position, 4), part(data, position + 8, length)
+        yield checked_slice(data, position, 4), checked_slice(data, position + 8, length)
         position += 8 + length + length % 2
     raise DamagedContainerError("it has too many chunks")
 
 
 def _webp_size(first: dict[bytes, bytes]) -> tuple[int, int]:
-    """Width and height from the first chunk that tells."""
+    """Width and height in pixels, from the first of the chunks VP8X, VP8L and VP8 that exists."""
     if b"VP8X" in first:
         return 1 + _number(first[b"VP8X"], 4, 3, "little"), 1 + _number(first[b"VP8X"], 7, 3, "little")
     if b"VP8L" in first:
@@ -321,31 +333,31 @@ def _webp_with_icc(data: bytes, icc: bytes) -> bytes:
 
 
 def _webp(width: int, height: int, flags: int, chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """A WebP file of these chunks, after a VP8X with these flags and the one for alpha."""
+    """A WebP file of these chunks, after a VP8X chunk with these flags, and that for alpha if the pixels have alpha."""
     bodies = dict(chunks)
     if b"ALPH" in bodies or (b"VP8L" in bodies and _number(bodies[b"VP8L"], 1, 4, "little") >> 28 & 1):
         flags |= _HAS_ALPHA
-    processor = bytes((flags, 0, 0, 0)) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    features = bytes((flags, 0, 0, 0)) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     body = b"WEBP"
-    for name, content in [(b"VP8X", processor), *chunks]:
+    for name, content in [(b"VP8X", features), *chunks]:
         body += name + len(content).to_bytes(4, "little") + content + b"\0" * (len(content) % 2)
     return b"RIFF" + len(body).to_bytes(4, "little") + body
 
 
-# TIFF: one directory of tags. OpenCV turns the picture itself and multiplies 8-bit alpha in, unless two tags say
-# that neither is due.
+# TIFF: one directory of tags. OpenCV would turn the picture and multiply 8-bit colours by alpha. Two tags are set so
+# that it does neither.
 
 
 def _read_tiff(data: bytes) -> Container:
     page = tiff.Directory(data)
-    page.refuse_unfaithful()
+    page.require_readable()
     return Container(
         "TIFF",
         page.number(tiff.WIDTH, 0),
         page.number(tiff.HEIGHT, 0),
         page.with_numbers({tiff.ORIENTATION: 1, tiff.EXTRA_SAMPLES: tiff.ASSOCIATED_ALPHA}),
         tiff.orientation(data),
-        _plausible(page.content(tiff.ICC_PROFILE)),
+        _plausible_profile(page.content(tiff.ICC_PROFILE)),
         premultiplied=page.number(tiff.EXTRA_SAMPLES, 0) == tiff.ASSOCIATED_ALPHA,
         opaque=page.is_cmyk(),
     )
@@ -359,8 +371,8 @@ def _read_bmp(data: bytes) -> Container:
     if _number(data, 14, 4, "little") == 12:
         width, height = _number(data, 18, 2, "little"), _number(data, 20, 2, "little")
     else:
-        width, height = (int.from_bytes(part(data, at, 4), "little", signed=True) for at in (18, 22))
-    return Container("BMP", abs(width), abs(height), data)  # a negative height: rows from the top
+        width, height = (int.from_bytes(checked_slice(data, at, 4), "little", signed=True) for at in (18, 22))
+    return Container("BMP", abs(width), abs(height), data)  # a negative height means that rows are stored from the top
 
 
 _READERS: dict[str | None, Callable[[bytes], Container]] = {

@@ -1,4 +1,4 @@
-"""A picture on its way into a dream and out again."""
+"""Converts a picture into the images that are dreamed, and the dreamed image back into a picture."""
 
 from __future__ import annotations
 
@@ -18,31 +18,33 @@ from .files import resize, shrink
 from .octaves import octave_sizes, resized
 from .scaling import Scale
 
-# A picture this much longer than it is high has no sensible dream; upscaling its short side would explode it.
-_MAX_UPSCALED = 4096
-# Lightness of red, green and blue (ITU-R BT.601), as in JPEG's YCbCr.
+# Limit in pixels for the longer side of a picture that is enlarged because it is too small for the network. One that
+# would need more is too narrow for a sensible dream.
+_MAX_ENLARGED_SIDE = 4096
+# Shares of red, green and blue in lightness (ITU-R BT.601), as in JPEG's YCbCr.
 _LIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
-# Of white; keeps a level that arithmetic left a little below itself from being cut off to the one before.
+# In units of the largest pixel value. Keeps a level that rounding errors moved slightly down from being floored to the
+# level below.
 _EPSILON = 5e-7
 
 
 @dataclass(frozen=True)
 class Mask:
-    """Where a picture is dreamed: float32 [height, width], 0 not at all, 1 fully."""
+    """Where a picture is dreamed: `strength` is float32 [height, width], from 0, not at all, to 1, fully."""
 
     strength: Floats
 
     @classmethod
     def of(cls, pixels: Pixels, picture: Pixels, feather: float) -> Mask:
-        """The mask in a picture's lightness, its edges softened by a Gaussian of `feather` pixels.
+        """The mask in a drawing's lightness, its edges softened by a Gaussian with a sigma of `feather` pixels.
 
-        Raises SettingsError where it has another size than the picture to be dreamed.
+        `pixels` is the drawing, `picture` the picture to dream. Raises SettingsError unless both have the same size.
         """
         if pixels.shape[:2] != picture.shape[:2]:
             height, width = pixels.shape[:2]
             raise SettingsError(
                 f"the mask has {width}x{height} pixels, the picture {picture.shape[1]}x{picture.shape[0]}: "
-                "draw the mask on the picture's own size"
+                "draw the mask at the size of the picture"
             )
         strength = pixels[..., :3] @ _LIGHTNESS / np.float32(np.iinfo(pixels.dtype).max)
         if feather:
@@ -50,15 +52,17 @@ class Mask:
         return cls(np.clip(strength, 0, 1).astype(np.float32))
 
     def at(self, size: Size) -> Floats:
-        """The mask at another size."""
+        """The mask at another size, averaged over areas where it shrinks: float32 [height, width], 0..1."""
         (strength,) = resized(self.strength[None], size, "area")
         return np.asarray(strength)
 
 
 class ImageProcessor:
-    """A picture's working size, its scale, its octaves, its alpha, and the way back.
+    """Converts one picture into images in the backbone's input range, at every octave's size, and back.
 
-    Raises SettingsError for pixels of another shape or type, and for a picture too narrow to dream.
+    `scale` is the map between pixel values and that range, `octaves` the sizes of all octaves, from the smallest. Alpha
+    is kept for the result. Raises SettingsError for pixels of another shape or type, and for a picture too narrow to
+    dream.
     """
 
     def __init__(self, picture: Pixels, bundle: Metadata, settings: Settings, mask: Mask | None = None) -> None:
@@ -71,16 +75,18 @@ class ImageProcessor:
         self._settings = settings
         self._mask = mask
         self._max_value = float(np.iinfo(picture.dtype).max)
-        self._small = _working(picture, settings.max_size, bundle.smallest_size)
-        self.scale = Scale.of(self._small[..., :3], self._max_value, settings.normalization, bundle.input_range)
+        self._working_picture = _at_working_size(picture, settings.max_size, bundle.smallest_size)
+        self.scale = Scale.of(
+            self._working_picture[..., :3], self._max_value, settings.normalization, bundle.input_range
+        )
         self.octaves = octave_sizes(
             self.size, bundle.smallest_size, settings.octaves, settings.octaves_above, settings.octave_scale
         )
 
     @property
     def size(self) -> Size:
-        """Height and width of the picture as it is dreamed, before octaves."""
-        return Size(*self._small.shape[:2])
+        """The working size: height and width of the picture after `max_size`, before octaves."""
+        return Size(*self._working_picture.shape[:2])
 
     @property
     def largest_octave(self) -> Size:
@@ -89,40 +95,43 @@ class ImageProcessor:
 
     @property
     def result_size(self) -> Size:
-        """Height and width of the dream."""
+        """Height and width of the dream's picture."""
         if self._settings.full_size:
             return Size(*self._original.shape[:2])
         return self.size if self._settings.octave_return else self.octaves[-1]
 
     def base(self, size: Size) -> Image:
-        """The undreamed picture at a size, as a CHW image in the backbone's range."""
+        """The undreamed picture at a size, as an image: the "octave base" of Caffe's deepdream notebook.
+
+        `size` is the working size or that of an octave.
+        """
         if size == self.size:
-            return self.scale.to_image(self._small[..., :3])
-        if size > self.size and self._original.shape[:2] > self.size:  # the file knows more than the small picture
+            return self.scale.to_image(self._working_picture[..., :3])
+        if size > self.size and self._original.shape[:2] > self.size:  # the original has more detail
             return self.scale.to_image(resize(self._original, size[1], size[0])[..., :3])
         if size < self.size and self._settings.interpolation == "pyramid":
             return resized(self.base(self.octaves[self.octaves.index(size) + 1]), size)
-        return resized(self.scale.to_image(self._small[..., :3]), size, self._settings.interpolation)
+        return resized(self.scale.to_image(self._working_picture[..., :3]), size, self._settings.interpolation)
 
     def colour_matrix(self) -> Floats | None:
-        """What each pixel's gradient is multiplied by, float32 [3, 3]; None where colours have no matrix."""
+        """The matrix that each pixel's gradient is multiplied by, float32 [3, 3]; None where `colours` has none."""
         colours = parse_colours(self._settings.colours)
         if colours.kind == "imagenet":
             return imagenet_colours()
         if colours.kind != "own":
             return None
-        # Noise has no colours of its own, only what chance left of some.
+        # Noise has no colours of its own: those that it seems to have are chance.
         return np.eye(3, dtype=np.float32) if self._settings.noise else own_colours(self.base(self.size), colours.share)
 
     def quantized(self, image: Image) -> Image:
-        """The image with only the 256 (65536) levels that a picture has, cut off as TensorFlow's cast does."""
-        hair = np.float32(_EPSILON * self._max_value)
-        pixels = (self.scale.to_pixels(plane) + hair for plane in image)
+        """The image with only the 256 or 65536 levels of the picture's type, rounded down as TensorFlow's cast does."""
+        epsilon = np.float32(_EPSILON * self._max_value)
+        pixels = (self.scale.to_pixels(plane) + epsilon for plane in image)
         levels = np.stack([np.floor(np.clip(plane, 0, self._max_value)) for plane in pixels])
         return self.scale.to_image(np.moveaxis(levels, 0, 2))
 
     def postprocess(self, image: Image) -> Pixels:
-        """The image, of any octave, as a picture of the result's size."""
+        """Converts an image of any octave into a picture of `result_size`, with the original's dtype and alpha."""
         source = self._source()
         size = Size(*source.shape[:2])
         result = np.empty_like(source)
@@ -131,32 +140,36 @@ class ImageProcessor:
         for channel, plane in enumerate(image):
             finite = np.nan_to_num(plane)
             if base is None:
-                pixels = self.scale.to_pixels(self._fitted(finite, size))
+                pixels = self.scale.to_pixels(self._resized_plane(finite, size))
             else:
-                pixels = self._changed(source[..., channel], finite - base[channel])
+                pixels = self._with_change(source[..., channel], finite - base[channel])
             result[..., channel] = np.clip(np.rint(pixels, out=pixels), 0, self._max_value, out=pixels)
         if parse_colours(self._settings.colours).kind == "lightness":
-            self._put_colours_back(result, source)
+            self._restore_colours(result, source)
         if self._settings.blend < 1:
             _blend(result, source, self._settings.blend)
-        if self._mask is not None:  # octaves and enlarging reach a little beyond it
+        if self._mask is not None:  # octaves and enlarging spread the dream a little beyond it
             untouched = self._mask.at(size) == 0
             result[untouched] = source[untouched]
         return result
 
     def _source(self) -> Pixels:
-        """The undreamed picture in the result's size."""
+        """The undreamed picture at the result's size."""
         if self._settings.full_size:
             return self._original
         if self.result_size == self.size:
-            return self._small
+            return self._working_picture
         return resize(self._original, self.result_size[1], self.result_size[0])
 
-    def _fitted(self, plane: Floats, size: Size) -> Floats:
+    def _resized_plane(self, plane: Floats, size: Size) -> Floats:
         return plane if plane.shape == size else resized(plane[None], size, self._settings.interpolation)[0]
 
-    def _changed(self, pixels: NDArray[Any], change: Floats) -> Floats:
-        """A colour of the original with what the dream changed in it, enlarged, on top; float pixel values."""
+    def _with_change(self, pixels: NDArray[Any], change: Floats) -> Floats:
+        """One colour of the original plus the change that the dream made to it, enlarged.
+
+        `pixels` is uint8 or uint16 [height, width], `change` float32 [height, width] of an octave, in the backbone's
+        input range. Returns float32 pixel values [height, width], neither rounded nor clipped.
+        """
         height, width = pixels.shape
         if change.shape > self.size:
             change = resized(change[None], self.size, "area")[0]
@@ -165,28 +178,32 @@ class ImageProcessor:
         enlarged += pixels
         return enlarged
 
-    def _put_colours_back(self, result: Pixels, source: Pixels) -> None:
-        """Leaves the dream only its lightness; hue and chroma are the picture's."""
+    def _restore_colours(self, result: Pixels, source: Pixels) -> None:
+        """Keeps only the lightness of the dream: gives `result` the hue and chroma of `source`, in place."""
         shift = (result[..., :3] @ _LIGHTNESS - source[..., :3] @ _LIGHTNESS)[..., None]
         result[..., :3] = np.clip(np.rint(source[..., :3] + shift), 0, self._max_value)
 
 
 def _blend(result: Pixels, source: Pixels, share: float) -> None:
+    """Mixes `source` into `result`, in place; `share` is that of the dream, 0..1."""
     mixed = source[..., :3] * np.float32(1 - share) + result[..., :3] * np.float32(share)
     result[..., :3] = np.rint(mixed)
 
 
-def _working(picture: Pixels, max_size: int | None, smallest: Size) -> Pixels:
-    """The picture with its longer side at most `max_size`, unless the network needs it larger."""
+def _at_working_size(picture: Pixels, max_size: int | None, smallest: Size) -> Pixels:
+    """The picture with its longer side at most `max_size` pixels, but enlarged where the network needs more.
+
+    Raises SettingsError.
+    """
     small = shrink(picture, max_size)
     if small.shape[0] >= smallest[0] and small.shape[1] >= smallest[1]:
         return small
     height, width = picture.shape[:2]
     factor = max(smallest[0] / height, smallest[1] / width)
     size = max(smallest[0], round(height * factor)), max(smallest[1], round(width * factor))
-    if max(size) > _MAX_UPSCALED:
+    if max(size) > _MAX_ENLARGED_SIDE:
         raise SettingsError(
             f"a picture of {width}x{height} is too narrow: "
-            f"the network needs {smallest[1]}x{smallest[0]} at least, crop it"
+            f"the network needs {smallest[1]}x{smallest[0]} at least; crop it"
         )
     return resize(picture, size[1], size[0])

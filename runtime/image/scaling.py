@@ -1,4 +1,4 @@
-"""Between a picture's pixel values and the range that the backbone sees."""
+"""The linear map between a picture's pixel values and the backbone's input range."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..settings.settings import Normalization
 
 @dataclass(frozen=True)
 class Scale:
-    """A linear map: pixel values `x_min`..`x_max` onto the backbone's range `low`..`high`."""
+    """A linear map from the pixel values `x_min`..`x_max` to the backbone's input range `low`..`high`."""
 
     x_min: float
     x_max: float
@@ -24,10 +24,10 @@ class Scale:
     def of(
         cls, pixels: NDArray[np.generic], max_value: float, normalization: Normalization, limits: tuple[float, float]
     ) -> Scale:
-        """The map of a run.
+        """The map for a picture, uint8 or uint16 [height, width, 3].
 
-        `minmax` is eq. 1 of the paper over all pixels and channels (a flat picture uses x_max - x_min = 1);
-        `backbone` maps 0..white, whatever the picture holds.
+        `minmax` is eq. 1 of the paper over all pixels and channels; a picture of one value uses x_max - x_min = 1.
+        `backbone` maps 0..`max_value`, whatever the picture contains. `limits` is the backbone's input range.
         """
         if normalization == "backbone":
             return cls(0.0, max_value, *limits)
@@ -36,11 +36,11 @@ class Scale:
 
     @property
     def slope(self) -> float:
-        """Units of the backbone's range per pixel value."""
+        """Units of the backbone's input range per pixel value."""
         return (self.high - self.low) / (self.x_max - self.x_min)
 
     def to_image(self, pixels: NDArray[np.generic]) -> Image:
-        """HWC pixel values as a CHW float32 image in the backbone's range; takes no more memory than that."""
+        """The image of pixel values, any type [height, width, 3]; allocates nothing but the image."""
         image = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
         for plane, values in zip(image, np.moveaxis(pixels, 2, 0), strict=True):
             plane[:] = values
@@ -50,7 +50,7 @@ class Scale:
         return image
 
     def to_pixels(self, plane: Floats) -> Floats:
-        """One plane of an image back as float32 pixel values, not rounded and not clipped."""
+        """The pixel values of one plane of an image, both float32 [height, width]; neither rounded nor clipped."""
         pixels: Floats = plane - np.float32(self.low)
         pixels /= np.float32(self.slope)
         pixels += np.float32(self.x_min)

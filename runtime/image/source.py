@@ -1,4 +1,4 @@
-"""What is dreamed: a picture file, or noise; and how a record names a file."""
+"""The source of a dream, a picture file or noise, and how records name a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from .tiff import ContainerError
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that went into a run; `path` is left out of what travels inside a picture."""
+    """A file that a run used: its name, its SHA-256 as hex digits, and its absolute path.
+
+    The path is None in the records that are stored inside pictures.
+    """
 
     name: str
     sha256: str
@@ -26,31 +29,31 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A picture to dream, not read yet; `noise` is the width and height of one to be drawn instead."""
+    """A picture to dream, not read yet; `noise` is the width and height in pixels of random noise to dream instead."""
 
     path: Path
     noise: tuple[int, int] | None = None
 
     @classmethod
     def of_noise(cls, size: tuple[int, int]) -> Source:
-        """Noise of that width and height, under a name of its own."""
+        """The source for noise of a width and height in pixels, under a name of its own."""
         return cls(Path("noise-{}x{}".format(*size)), size)
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The name of the picture in messages and records."""
         return self.path.name
 
     def read(self, settings: Settings) -> Picture:
-        """Raises PictureError."""
+        """Reads the picture file or generates the noise. Raises PictureError."""
         return noise_picture(*self.noise, settings.seed) if self.noise else read_picture(self.path)
 
     def file(self, picture: Picture) -> SourceFile:
-        """How a record names it."""
+        """How records name the picture that `read` returned."""
         return SourceFile(self.name, picture.sha256, None if self.noise else str(self.path.resolve()))
 
     def dreamed_size(self, max_size: int | None) -> Size:
-        """About the height and width it is dreamed in, from its header alone; (0, 0) where that cannot be read."""
+        """The approximate size at which the picture is dreamed, from the file's header alone; (0, 0) if unreadable."""
         if self.noise:
             width, height = self.noise
         else:
@@ -59,14 +62,17 @@ class Source:
             except (OSError, ContainerError):
                 return Size(0, 0)
             width, height = container.width, container.height
-            if container.orientation > 4:  # lies on its side
+            if container.orientation > 4:  # stored on its side
                 width, height = height, width
         factor = min(1.0, (max_size or width + height) / max(width, height, 1))
         return Size(round(height * factor), round(width * factor))
 
 
 def noise_picture(width: int, height: int, seed: int) -> Picture:
-    """Grey with a little noise in every pixel and colour (TF1's deepdream notebook started so)."""
+    """A grey picture, uint8 [height, width, 3], with Gaussian noise in every pixel and colour.
+
+    TensorFlow 1's deepdream notebook starts from such a picture. The same size and seed give the same noise.
+    """
     rng = np.random.default_rng((seed, width, height))
     pixels = np.clip(rng.normal(117, 20, (height, width, 3)), 0, 255).astype(np.uint8)
     return Picture(pixels, None, (), hashlib.sha256(pixels.tobytes()).hexdigest())

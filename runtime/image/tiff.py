@@ -1,6 +1,8 @@
-"""The TIFF structure, a directory of tagged values: a TIFF file is one, an EXIF block is another.
+"""Reads and changes the TIFF structure, a directory of tagged values, of which TIFF files and EXIF blocks consist.
 
-Offsets and counts come from strangers. Every read is checked, and damage ends in a DamagedContainerError.
+Offsets and counts come from untrusted files: every read is checked, and damage raises a DamagedContainerError. Sources:
+Adobe's TIFF 6.0 specification, section 2 (structure) and appendix A (tags); ICC.1 and Adobe's DNG specification for
+their own tags.
 """
 
 from __future__ import annotations
@@ -9,19 +11,19 @@ from collections.abc import Mapping
 from typing import Literal
 
 WIDTH, HEIGHT, ORIENTATION, EXTRA_SAMPLES, ICC_PROFILE = 256, 257, 274, 338, 34675
-_SUBFILE, _BITS, _COLOURS, _SAMPLES = 254, 258, 262, 277
-_PLANES, _SAMPLE_FORMAT, _DNG_VERSION = 284, 339, 50706
+_NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 254, 258, 262, 277
+_PLANAR_CONFIGURATION, _SAMPLE_FORMAT, _DNG_VERSION = 284, 339, 50706
 _BLACK_IS_ZERO, _RGB, _CMYK = 1, 2, 5
-_COLOURS_READ = (0, _BLACK_IS_ZERO, _RGB, 3, _CMYK, 6)  # white is zero, …, palette, CMYK, YCbCr
+_PHOTOMETRICS_READ = (0, _BLACK_IS_ZERO, _RGB, 3, _CMYK, 6)  # 0: white is zero, 3: palette, 6: YCbCr
 ASSOCIATED_ALPHA, STRAIGHT_ALPHA = 1, 2
 
 BYTE, SHORT, LONG, UNDEFINED = 1, 3, 4, 7
-_SIZES = {BYTE: 1, SHORT: 2, LONG: 4, UNDEFINED: 1}
-_MAX_VALUES = 64  # of one tag; a hostile count would otherwise be a long loop
+_TYPE_SIZES = {BYTE: 1, SHORT: 2, LONG: 4, UNDEFINED: 1}  # in bytes
+_MAX_VALUES = 64  # read of one tag; a hostile count would otherwise cause a long loop
 
 
 class ContainerError(ValueError):
-    """A picture file that is damaged, or of a kind that is not read. The message is the bare reason."""
+    """A picture file that is damaged, or of a format that is not read. The message is the reason alone."""
 
 
 class DamagedContainerError(ContainerError):
@@ -31,118 +33,122 @@ class DamagedContainerError(ContainerError):
         super().__init__(reason)
 
 
-def part(data: bytes, start: int, length: int) -> bytes:
-    """Exactly `length` bytes of `data` from `start`, or a DamagedContainerError."""
-    piece = data[start : start + length]
-    if start < 0 or len(piece) != length:
+def checked_slice(data: bytes, start: int, length: int) -> bytes:
+    """Exactly `length` bytes of `data` from `start`. Raises DamagedContainerError where there are fewer."""
+    content = data[start : start + length]
+    if start < 0 or len(content) != length:
         raise DamagedContainerError
-    return piece
+    return content
 
 
 class Directory:
     """The first directory of a TIFF structure (classic TIFF, either byte order).
 
-    Raises DamagedContainerError when the directory does not lie inside `data`.
+    Raises DamagedContainerError if the directory does not lie inside `data`.
     """
 
     def __init__(self, data: bytes) -> None:
-        orders: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
-        signature = part(data, 0, 4)
-        if signature not in orders:
+        byte_orders: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
+        signature = checked_slice(data, 0, 4)
+        if signature not in byte_orders:
             raise DamagedContainerError
         self.data = data
-        self.order = orders[signature]
+        self.byte_order = byte_orders[signature]
         start = self._number(4, 4)
-        self._entries: dict[int, int] = {}  # tag -> where its twelve bytes begin
+        self._entries: dict[int, int] = {}  # tag -> the offset of its twelve bytes
         for at in range(start + 2, start + 2 + 12 * self._number(start, 2), 12):
-            part(data, at, 12)
+            checked_slice(data, at, 12)
             self._entries.setdefault(self._number(at, 2), at)
 
     def numbers(self, tag: int, default: int) -> tuple[int, ...]:
-        """The tag's unsigned integers (the first 64 at most), or `(default,)` where it is absent."""
+        """The unsigned integers of a tag (at most the first 64), or `(default,)` if the tag is absent."""
         if tag not in self._entries:
             return (default,)
         at, size, count = self._value(tag)
         return tuple(self._number(at + i * size, size) for i in range(min(count, _MAX_VALUES)))
 
     def number(self, tag: int, default: int) -> int:
-        """The tag's first unsigned integer, or `default` where it is absent or empty."""
+        """The first unsigned integer of a tag, or `default` if the tag is absent or empty."""
         return next(iter(self.numbers(tag, default)), default)
 
     def content(self, tag: int) -> bytes | None:
-        """The tag's bytes as they stand in the file, or None where it is absent."""
+        """The bytes of a tag's values, in the file's byte order, or None if the tag is absent."""
         if tag not in self._entries:
             return None
         at, size, count = self._value(tag)
-        return part(self.data, at, size * count)
+        return checked_slice(self.data, at, size * count)
 
     def with_numbers(self, values: Mapping[int, int]) -> bytes:
-        """The whole structure with tags set to one number each, in place; absent tags stay absent."""
+        """The whole structure with each of these tags set to one number, in place; absent tags stay absent."""
         changes = {tag: value for tag, value in values.items() if self.number(tag, value) != value}
         if not changes:
             return self.data
         changed = bytearray(self.data)
         for tag, value in changes.items():
             at, size, _ = self._value(tag)
-            changed[at : at + size] = value.to_bytes(size, self.order)
+            changed[at : at + size] = value.to_bytes(size, self.byte_order)
         return bytes(changed)
 
     def with_contents(self, contents: Mapping[int, tuple[int, bytes]]) -> bytes:
-        """The whole structure with tags set, each to (type, bytes): one page, a new directory at the end."""
-        entries = {tag: part(self.data, at, 12) for tag, at in self._entries.items()}
-        grown = self.data
+        """The whole structure with these tags added or replaced, each by (type, bytes).
+
+        The new directory lies at the end of the file and is its only one: only the first page remains.
+        """
+        entries = {tag: checked_slice(self.data, at, 12) for tag, at in self._entries.items()}
+        data = self.data
         for tag, (kind, content) in contents.items():
             value = content.ljust(4, b"\0")
             if len(content) > 4:
-                grown += b"\0" * (len(grown) % 2)  # TIFF wants even offsets
-                value = self._bytes(len(grown), 4)
-                grown += content
-            count = len(content) // _SIZES[kind]
+                data += b"\0" * (len(data) % 2)  # offsets must be even
+                value = self._bytes(len(data), 4)
+                data += content
+            count = len(content) // _TYPE_SIZES[kind]
             entries[tag] = self._bytes(tag, 2) + self._bytes(kind, 2) + self._bytes(count, 4) + value
-        grown += b"\0" * (len(grown) % 2)
-        listed = b"".join(entries[tag] for tag in sorted(entries))
-        directory = self._bytes(len(entries), 2) + listed + bytes(4)
-        return grown[:4] + self._bytes(len(grown), 4) + grown[8:] + directory
+        data += b"\0" * (len(data) % 2)
+        sorted_entries = b"".join(entries[tag] for tag in sorted(entries))
+        directory = self._bytes(len(entries), 2) + sorted_entries + bytes(4)
+        return data[:4] + self._bytes(len(data), 4) + data[8:] + directory
 
     def is_cmyk(self) -> bool:
-        """Whether a TIFF's page holds inks, which OpenCV reads as RGB with a filled fourth channel."""
-        return self.number(_COLOURS, _RGB) == _CMYK
+        """Whether a TIFF's page is CMYK, which OpenCV reads as RGB with an opaque fourth channel."""
+        return self.number(_PHOTOMETRIC, _RGB) == _CMYK
 
-    def refuse_unfaithful(self) -> None:
-        """Raise ContainerError for a TIFF's page that OpenCV misreads, or refuses without a reason."""
-        bits, samples, colours = self.number(_BITS, 1), self.number(_SAMPLES, 1), self.number(_COLOURS, _RGB)
+    def require_readable(self) -> None:
+        """Raises ContainerError for a TIFF's page that OpenCV misreads, or refuses without a reason."""
+        bits, samples = self.number(_BITS_PER_SAMPLE, 1), self.number(_SAMPLES_PER_PIXEL, 1)
+        photometric = self.number(_PHOTOMETRIC, _RGB)
         sample_formats = set(self.numbers(_SAMPLE_FORMAT, 1))
-        if _DNG_VERSION in self._entries or self.number(_SUBFILE, 0) & 1:
-            raise ContainerError("it is a camera's raw file, which holds no finished picture")
-        if bits > 16 or not sample_formats <= {1, 4}:  # unsigned, or untold
+        if _DNG_VERSION in self._entries or self.number(_NEW_SUBFILE_TYPE, 0) & 1:
+            raise ContainerError("it is a camera's raw file, which contains no finished picture")
+        if bits > 16 or not sample_formats <= {1, 4}:  # 1: unsigned, 4: undefined
             raise ContainerError("its samples are floating-point, signed or 32-bit, not 8 or 16 bits unsigned")
         if samples == 2:
             raise ContainerError("it is a TIFF of grey and alpha, whose alpha OpenCV drops")
-        if bits not in (1, 2, 4, 8, 16) or colours not in _COLOURS_READ:
+        if bits not in (1, 2, 4, 8, 16) or photometric not in _PHOTOMETRICS_READ:
             raise ContainerError("it is a TIFF of a rare kind, which OpenCV does not read")
-        if bits == 16 and colours not in (_BLACK_IS_ZERO, _RGB):
+        if bits == 16 and photometric not in (_BLACK_IS_ZERO, _RGB):
             raise ContainerError("it is a 16-bit TIFF of rare colours, which OpenCV misreads")
-        if samples > 1 and self.number(_PLANES, 1) != 1:
-            raise ContainerError("it is a TIFF whose colour planes lie apart, which OpenCV misreads")
+        if samples > 1 and self.number(_PLANAR_CONFIGURATION, 1) != 1:
+            raise ContainerError("it is a TIFF with separate colour planes, which OpenCV misreads")
 
     def _value(self, tag: int) -> tuple[int, int, int]:
-        """Where a tag's values begin, the bytes of each and how many there are."""
+        """The offset of a tag's values, the size of each in bytes, and their number."""
         entry = self._entries[tag]
-        size = _SIZES.get(self._number(entry + 2, 2))
+        size = _TYPE_SIZES.get(self._number(entry + 2, 2))
         if size is None:
             raise DamagedContainerError
         count = self._number(entry + 4, 4)
         return (entry + 8 if size * count <= 4 else self._number(entry + 8, 4)), size, count
 
     def _number(self, start: int, size: int) -> int:
-        return int.from_bytes(part(self.data, start, size), self.order)
+        return int.from_bytes(checked_slice(self.data, start, size), self.byte_order)
 
     def _bytes(self, number: int, size: int) -> bytes:
-        return number.to_bytes(size, self.order)
+        return number.to_bytes(size, self.byte_order)
 
 
 def orientation(block: bytes) -> int:
-    """The EXIF orientation, 1 to 8, of an EXIF block or a TIFF file; 1 (upright) where none can be read."""
+    """The orientation, 1 to 8, of an EXIF block or a TIFF file; 1 (upright) if it cannot be read."""
     try:
         value = Directory(block).number(ORIENTATION, 1)
     except DamagedContainerError:

@@ -1,4 +1,4 @@
-"""A film of a dream, read back by OpenCV."""
+"""Films of dreams, read back by OpenCV."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from pictures_fixture import frames, in_limited_files, listing
 
+from onnxdream.models.arrays import Pixels
 from onnxdream.runtime.errors import OutputError
 from onnxdream.runtime.film import Film
 
 
-def flat(red: int, green: int, blue: int, height: int = 48, width: int = 64) -> NDArray[np.uint8]:
+def flat(red: int, green: int, blue: int, height: int = 48, width: int = 64) -> Pixels:
+    """A picture of one colour."""
     return np.full((height, width, 3), (red, green, blue), np.uint8)
 
 
@@ -24,9 +25,9 @@ def test_a_film_has_every_picture_in_order_size_and_colour(tmp_path: Path) -> No
     with Film(tmp_path / "bears.mp4") as film:
         for picture in pictures:
             film.add(picture)
-    found = frames(tmp_path / "bears.mp4")
-    assert [frame.shape for frame in found] == [(48, 64, 3)] * 3
-    for frame, picture in zip(found, pictures, strict=True):
+    shown = frames(tmp_path / "bears.mp4")
+    assert [frame.shape for frame in shown] == [(48, 64, 3)] * 3
+    for frame, picture in zip(shown, pictures, strict=True):
         assert np.abs(frame.mean(axis=(0, 1)) - picture[0, 0]).max() < 12
     assert listing(tmp_path) == {"bears.mp4"}
 
@@ -45,19 +46,19 @@ def test_sixteen_bits_and_alpha_become_eight_bits_of_colour(channels: int, tmp_p
     assert abs(float(frames(tmp_path / "deep.mp4")[0].mean()) - 150) < 6
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
+def test_missing_folders_are_created(tmp_path: Path) -> None:
     with Film(tmp_path / "a" / "b" / "bears.mp4") as film:
         film.add(flat(9, 9, 9))
     assert len(frames(tmp_path / "a" / "b" / "bears.mp4")) == 1
 
 
-def test_a_film_of_nothing_leaves_nothing(tmp_path: Path) -> None:
+def test_a_film_without_frames_leaves_no_file(tmp_path: Path) -> None:
     with Film(tmp_path / "bears.mp4"):
         pass
     assert listing(tmp_path) == set()
 
 
-def test_a_film_that_is_broken_off_keeps_what_it_has(tmp_path: Path) -> None:
+def test_an_interrupted_film_keeps_its_frames(tmp_path: Path) -> None:
     def film_two() -> None:
         with Film(tmp_path / "bears.mp4") as film:
             film.add(flat(9, 9, 9))
@@ -72,11 +73,11 @@ def test_a_film_that_is_broken_off_keeps_what_it_has(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["bears.avi", "bears", "bears.mp4.txt"])
 def test_another_kind_of_film_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"only \.mp4 is known"):
+    with pytest.raises(OutputError, match=r"only \.mp4 films can be written"):
         Film(tmp_path / name)
 
 
-def test_a_film_where_none_can_be_is_refused_before_the_first_picture(tmp_path: Path) -> None:
+def test_a_film_that_cannot_be_written_is_refused_before_the_first_picture(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "folder.mp4").mkdir()
     before = listing(tmp_path)
@@ -87,7 +88,7 @@ def test_a_film_where_none_can_be_is_refused_before_the_first_picture(tmp_path: 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a limit on file sizes")
-def test_a_film_that_ran_out_of_room_is_not_left_half_written(tmp_path: Path) -> None:
+def test_a_film_on_a_full_disk_is_not_left_half_written(tmp_path: Path) -> None:
     path = tmp_path / "bears.mp4"
     program = f"""
 import numpy

@@ -1,4 +1,4 @@
-"""The files that a dream leaves: their names, and what happens where they cannot be written."""
+"""The files that a dream writes: their names, and what happens if they cannot be written."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from onnxdream.runtime.errors import OutputError
 BEARS = Path("pictures/bears.jpg")
 
 
-def test_results_lie_beside_each_other(tmp_path: Path) -> None:
-    results = Results.place(BEARS, tmp_path, overwrite=False)
+def test_results_lie_next_to_each_other(tmp_path: Path) -> None:
+    results = Results.for_source(BEARS, tmp_path, overwrite=False)
     assert results.picture == tmp_path / "bears-dream.png"
     assert results.snapshot(100) == tmp_path / "bears-dream-step0100.png"
     assert results.snapshot(12345) == tmp_path / "bears-dream-step12345.png"
@@ -29,11 +29,11 @@ def test_results_lie_beside_each_other(tmp_path: Path) -> None:
 
 def test_without_an_output_they_lie_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Results.place(BEARS, None, overwrite=False).picture == Path("bears-dream.png")
+    assert Results.for_source(BEARS, None, overwrite=False).picture == Path("bears-dream.png")
 
 
 def test_an_output_that_names_a_picture_is_the_picture(tmp_path: Path) -> None:
-    results = Results.place(BEARS, tmp_path / "new" / "art.webp", overwrite=False)
+    results = Results.for_source(BEARS, tmp_path / "new" / "art.webp", overwrite=False)
     assert results.picture == tmp_path / "new" / "art.webp"
     assert results.snapshot(5) == tmp_path / "new" / "art-step0005.webp"
     assert results.record == tmp_path / "new" / "art.json"
@@ -47,35 +47,37 @@ def test_an_output_is_a_picture_by_its_suffix(name: str, is_picture: bool, tmp_p
     assert is_picture_path(tmp_path / name) is is_picture
 
 
-def test_a_folder_that_is_called_like_a_picture_is_a_folder(tmp_path: Path) -> None:
+def test_a_folder_named_like_a_picture_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.png").mkdir()
     assert not is_picture_path(tmp_path / "a.png")
     assert not is_picture_path(None)
     assert not is_picture_path(Path("x" * 5000))
-    assert Results.place(BEARS, tmp_path / "a.png", overwrite=False).picture == tmp_path / "a.png" / "bears-dream.png"
+    assert (
+        Results.for_source(BEARS, tmp_path / "a.png", overwrite=False).picture == tmp_path / "a.png" / "bears-dream.png"
+    )
 
 
 @pytest.mark.parametrize("taken", ["bears-dream.png", "bears-dream.json"])
 def test_earlier_results_are_kept(taken: str, tmp_path: Path) -> None:
     (tmp_path / taken).write_bytes(b"")
-    assert Results.place(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-2.png"
+    assert Results.for_source(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-2.png"
     (tmp_path / "bears-dream-2.png").write_bytes(b"")
-    assert Results.place(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-3.png"
-    assert Results.place(BEARS, tmp_path, overwrite=True).picture == tmp_path / "bears-dream.png"
+    assert Results.for_source(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-3.png"
+    assert Results.for_source(BEARS, tmp_path, overwrite=True).picture == tmp_path / "bears-dream.png"
 
 
 def test_a_named_picture_that_exists_is_kept_too(tmp_path: Path) -> None:
     (tmp_path / "art.jpg").write_bytes(b"")
-    assert Results.place(BEARS, tmp_path / "art.jpg", overwrite=False).picture == tmp_path / "art-2.jpg"
+    assert Results.for_source(BEARS, tmp_path / "art.jpg", overwrite=False).picture == tmp_path / "art-2.jpg"
     assert free_name(tmp_path / "art.jpg", ".jpg") == tmp_path / "art-2.jpg"
     assert free_name(tmp_path / "art.jpg", ".mp4") == tmp_path / "art.jpg"
 
 
-def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for output in (tmp_path / "file", tmp_path / "file" / "deeper", tmp_path / "file" / "a.png"):
         with pytest.raises(OutputError, match=r"cannot write .*: choose another --output"):
-            Results.place(BEARS, output, overwrite=False)
+            Results.for_source(BEARS, output, overwrite=False)
     assert listing(tmp_path) == {"file"}
 
 
@@ -85,7 +87,7 @@ def test_a_name_too_long_for_any_of_the_files_is_refused_before_the_first_step(
     length: int, overwrite: bool, tmp_path: Path
 ) -> None:
     with pytest.raises(OutputError, match="File name too long"):
-        Results.place(BEARS, tmp_path / ("x" * length + ".png"), overwrite)
+        Results.for_source(BEARS, tmp_path / ("x" * length + ".png"), overwrite)
     assert listing(tmp_path) == set()
 
 
@@ -97,9 +99,9 @@ def test_losses_are_written_with_seven_digits(tmp_path: Path) -> None:
         rows = list(csv.reader(file))
     assert rows[0] == ["step", "total", "low", "high"]
     assert [row[0] for row in rows[1:]] == ["0", "1", "2"]
-    read = np.array([[float(number) for number in row[1:]] for row in rows[1:]], np.float32)
-    np.testing.assert_allclose(read[:, 1:], losses, rtol=1e-6)
-    np.testing.assert_allclose(read[:, 0], losses[:, 0] - losses[:, 1], rtol=1e-6)
+    values = np.array([[float(number) for number in row[1:]] for row in rows[1:]], np.float32)
+    np.testing.assert_allclose(values[:, 1:], losses, rtol=1e-6)
+    np.testing.assert_allclose(values[:, 0], losses[:, 0] - losses[:, 1], rtol=1e-6)
 
 
 def test_stale_snapshots_are_removed_and_nothing_else(tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_stale_snapshots_are_removed_and_nothing_else(tmp_path: Path) -> None:
     assert listing(tmp_path) == kept | {"a b-dream-step0100.png"}
 
 
-def test_a_picture_that_its_format_cannot_hold_is_told_of(tmp_path: Path) -> None:
+def test_a_picture_that_loses_features_in_its_format_causes_warnings(tmp_path: Path) -> None:
     deep = noise(20, 30, 4, np.uint16)
     warnings = Results(tmp_path / "art.jpg").write_picture(deep, None, "{}")
     assert [line.split(":")[0] for line in warnings] == ["art.jpg"] * 2
@@ -122,7 +124,7 @@ def test_a_picture_that_its_format_cannot_hold_is_told_of(tmp_path: Path) -> Non
     np.testing.assert_array_equal(load(tmp_path / "art.png"), deep)
 
 
-def test_a_picture_that_its_format_can_never_hold_is_a_failed_output(tmp_path: Path) -> None:
+def test_a_picture_that_its_format_cannot_store_is_a_failed_output(tmp_path: Path) -> None:
     wide = np.zeros((1, 16384, 3), np.uint8)
     for write in (
         lambda results: results.write_picture(wide, None, "{}"),
@@ -133,10 +135,10 @@ def test_a_picture_that_its_format_can_never_hold_is_a_failed_output(tmp_path: P
     assert listing(tmp_path) == set()
 
 
-def test_where_there_is_no_room_the_picture_goes_to_the_temporary_folder(
+def test_a_picture_that_cannot_be_written_goes_to_the_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder that became a file while the picture was dreamed stands for a disk that became full."""
+    """A folder that becomes a file during the dream simulates a disk that becomes full."""
     rescue = tmp_path / "temporary"
     rescue.mkdir()
     (rescue / "art.png").write_bytes(b"of an earlier run")

@@ -1,4 +1,4 @@
-"""Real picture files in and out: what is kept, what is told, and what every damaged file ends in."""
+"""Real picture files read and written: what is kept, which warnings there are, and how damaged files are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from picture_bytes import (
     GREY_PROFILE,
     PROFILE,
@@ -24,6 +23,7 @@ from picture_bytes import (
     with_exif,
 )
 
+from onnxdream.models.arrays import Pixels
 from onnxdream.runtime.image import files, formats, tiff
 from onnxdream.runtime.image.files import (
     NoPicturesError,
@@ -42,7 +42,6 @@ from onnxdream.runtime.image.files import (
     write_picture,
 )
 
-Pixels = NDArray[np.uint8 | np.uint16]
 CMYK_JPEG = base64.b64decode(  # 8 by 8 pixels of (220, 40, 90)
     "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwAQCwwODAoQDg0OEhEQExgoGhgWFhgxIyUdKDozPTw5Mzg3QEhcTkBEV0U3OFBtUVdfYmdoZz5NcXlw"
     "ZHhcZWdj/8AAFAgACAAIBEMRAE0RAFkRAEsRAP/EABYAAQEBAAAAAAAAAAAAAAAAAAYFB//EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAOBEMA"
@@ -51,23 +50,26 @@ CMYK_JPEG = base64.b64decode(  # 8 by 8 pixels of (220, 40, 90)
 
 
 def blocks(channels: int = 3, dtype: type = np.uint8) -> Pixels:
-    """40 by 24 pixels of 8 by 8 blocks, no two alike, that JPEG hardly changes."""
+    """A picture of 40 by 24 pixels in blocks of 8 by 8, no two alike, which JPEG hardly changes."""
     small = np.random.default_rng(7).integers(0, 256, (3, 5, channels), dtype=np.uint8)
     pixels = small.repeat(8, axis=0).repeat(8, axis=1)
     return pixels if dtype is np.uint8 else pixels.astype(np.uint16) * 257
 
 
 def bgr(pixels: Pixels) -> Pixels:
+    """The pixels with red and blue exchanged, as OpenCV encodes them."""
     return np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])
 
 
 def stored(folder: Path, name: str, data: bytes) -> Path:
+    """The path of a new file with these bytes."""
     path = folder / name
     path.write_bytes(data)
     return path
 
 
-TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # from the pixels as stored to the picture upright
+# By EXIF orientation: from the pixels as stored to the upright picture.
+ORIENTATIONS: dict[int, Callable[[Pixels], Pixels]] = {
     1: lambda pixels: pixels,
     2: np.fliplr,
     3: lambda pixels: np.rot90(pixels, 2),
@@ -79,7 +81,7 @@ TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # from the pixels as stored to
 }
 
 
-@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize(
     ("suffix", "pixels", "tolerance"),
     [
@@ -98,25 +100,25 @@ def test_a_picture_is_turned_upright(
     options = {".jpg": full_colour, ".webp": (cv2.IMWRITE_WEBP_QUALITY, 101), ".png": ()}
     data = with_exif(encoded(suffix, bgr(pixels), *options[suffix]), exif_block(orientation))
     picture = read_picture(stored(tmp_path, "turned" + suffix, data))
-    expected = TURNS[orientation](pixels)
+    expected = ORIENTATIONS[orientation](pixels)
     assert (picture.pixels.shape, picture.pixels.dtype) == (expected.shape, expected.dtype)
     assert picture.pixels.flags.c_contiguous
     assert np.abs(picture.pixels.astype(int) - expected).mean() <= tolerance
     assert picture.sha256 == hashlib.sha256(data).hexdigest()
 
 
-@pytest.mark.parametrize("orientation", TURNS)
-@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("byte_order", ["little", "big"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_a_tiff_is_turned_upright_with_its_bits_and_alpha(
-    tmp_path: Path, orientation: int, order: str, dtype: type, channels: int
+    tmp_path: Path, orientation: int, byte_order: str, dtype: type, channels: int
 ) -> None:
     pixels = blocks(channels, dtype)
     alpha = {"_338": 2} if channels == 4 else {}
-    data = tiff_picture(pixels, order, _274=orientation, **alpha)
+    data = tiff_picture(pixels, byte_order, _274=orientation, **alpha)
     picture = read_picture(stored(tmp_path, "turned.tif", data))
-    np.testing.assert_array_equal(picture.pixels, TURNS[orientation](pixels), strict=True)
+    np.testing.assert_array_equal(picture.pixels, ORIENTATIONS[orientation](pixels), strict=True)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -134,7 +136,7 @@ def test_png_and_tiff_keep_every_bit(tmp_path: Path, suffix: str, dtype: type, c
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".JPG", ".webp"])
 @pytest.mark.parametrize(("channels", "dtype"), [(3, np.uint8), (4, np.uint8), (4, np.uint16)])
-def test_jpeg_and_webp_are_near_and_tell_what_they_lose(
+def test_jpeg_and_webp_are_close_and_warn_of_what_they_lose(
     tmp_path: Path, suffix: str, channels: int, dtype: type
 ) -> None:
     pixels = blocks(channels, dtype)
@@ -144,7 +146,7 @@ def test_jpeg_and_webp_are_near_and_tell_what_they_lose(
     warnings = write_picture(path, pixels, PROFILE, note="a PNG's alone")
     picture = read_picture(path)
     assert (picture.icc, picture.pixels.dtype, picture.pixels.shape[:2]) == (PROFILE, np.uint8, (24, 40))
-    # WebP has one colour for four pixels, and the blocks' edges show it
+    # WebP stores one colour for four pixels, which shows at the edges of the blocks.
     expected = pixels[..., :3] // (257 if dtype is np.uint16 else 1)
     assert np.abs(picture.pixels[..., :3].astype(int) - expected).mean() < (12 if suffix == ".webp" else 3)
     assert [line for line in warnings if "8 bits" in line] == list(warnings[:1] if dtype is np.uint16 else ())
@@ -179,14 +181,14 @@ def test_a_jpeg_has_its_colours_at_full_resolution() -> None:
     assert np.abs(decoded.astype(int) - pixels).mean() < 10
 
 
-def test_a_profile_too_long_for_a_jpeg_is_told_and_left_out(tmp_path: Path) -> None:
+def test_a_profile_too_long_for_a_jpeg_is_left_out_with_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "long.jpg"
     (line,) = write_picture(path, blocks(), bytes(255 * 65519 + 1))
     assert line == "long.jpg: the ICC profile is too long for a JPEG and is left out; use .png to keep it"
     assert read_picture(path).icc is None
 
 
-def test_a_note_goes_into_a_png_and_comes_back(tmp_path: Path) -> None:
+def test_a_note_in_a_png_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "noted.png"
     note = '{"picture": "Bären", "steps": 1000}'
     assert write_picture(path, blocks(4, np.uint16), PROFILE, note) == ()
@@ -195,7 +197,7 @@ def test_a_note_goes_into_a_png_and_comes_back(tmp_path: Path) -> None:
 
 
 def png_by_hand(bits: int, colour: int, row: bytes, width: int, *chunks: bytes) -> bytes:
-    """A PNG of one row."""
+    """A PNG file of one row of pixels."""
     header = width.to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes((bits, colour, 0, 0, 0))
     data = in_png(b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header), *chunks)
     return data + png_chunk(b"IDAT", formats.zlib.compress(b"\0" + row)) + png_chunk(b"IEND", b"")
@@ -225,26 +227,26 @@ def png_by_hand(bits: int, colour: int, row: bytes, width: int, *chunks: bytes) 
         "grey",
         "grey, 16 bits",
         "grey and alpha",
-        "the same, 16 bits",
+        "grey and alpha, 16 bits",
         "palette",
-        "with alpha",
+        "palette with alpha",
         "CMYK",
         "BMP",
     ],
 )
-def test_whatever_the_file_holds_becomes_rgb_or_rgba(tmp_path: Path, data: bytes, expected: Pixels) -> None:
+def test_every_kind_of_pixels_becomes_rgb_or_rgba(tmp_path: Path, data: bytes, expected: Pixels) -> None:
     picture = read_picture(stored(tmp_path, "any", data))
     np.testing.assert_array_equal(picture.pixels, expected, strict=True)
     assert picture.warnings == ()
 
 
-def test_a_tiff_s_inks_become_rgb_without_alpha(tmp_path: Path) -> None:
-    inks = np.full((4, 4, 4), (255, 0, 0, 0), np.uint8)
-    picture = read_picture(stored(tmp_path, "inks.tif", tiff_picture(inks, _262=5)))
+def test_a_cmyk_tiff_becomes_rgb_without_alpha(tmp_path: Path) -> None:
+    cmyk = np.full((4, 4, 4), (255, 0, 0, 0), np.uint8)
+    picture = read_picture(stored(tmp_path, "cmyk.tif", tiff_picture(cmyk, _262=5)))
     np.testing.assert_array_equal(picture.pixels, np.full((4, 4, 3), (0, 255, 255), np.uint8), strict=True)
 
 
-def test_a_tiff_that_is_written_names_its_alpha() -> None:
+def test_a_written_tiff_declares_its_alpha() -> None:
     data, _ = encode_picture(blocks(4), ".tif", PROFILE)
     assert tiff.Directory(data).numbers(tiff.EXTRA_SAMPLES, 0) == (tiff.STRAIGHT_ALPHA,)
     data, _ = encode_picture(blocks(3), ".tif", PROFILE)
@@ -252,28 +254,28 @@ def test_a_tiff_that_is_written_names_its_alpha() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_tiff_s_multiplied_alpha_is_divided_out(tmp_path: Path) -> None:
+def test_a_tiff_s_premultiplied_alpha_becomes_straight_alpha(tmp_path: Path) -> None:
     pixels = np.full((4, 4, 4), (100, 50, 0, 128), np.uint8)
     pixels[0] = 0
     for dtype in (np.uint8, np.uint16):
         scale = 1 if dtype is np.uint8 else 257
-        path = stored(tmp_path, "multiplied.tif", tiff_picture(pixels.astype(dtype) * dtype(scale), _338=1))
+        path = stored(tmp_path, "premultiplied.tif", tiff_picture(pixels.astype(dtype) * dtype(scale), _338=1))
         upright = read_picture(path).pixels
         assert np.abs(upright[1:] / scale - (199.2, 99.6, 0, 128)).max() < 0.5
         assert not upright[0].any()
-    named_but_absent = tiff_picture(blocks(3, np.uint16), _338=1)
-    path = stored(tmp_path, "multiplied.tif", named_but_absent)
+    declared_but_absent = tiff_picture(blocks(3, np.uint16), _338=1)
+    path = stored(tmp_path, "premultiplied.tif", declared_but_absent)
     np.testing.assert_array_equal(read_picture(path).pixels, blocks(3, np.uint16), strict=True)
 
 
-def test_a_profile_that_does_not_fit_is_told_and_dropped(tmp_path: Path) -> None:
+def test_a_profile_that_does_not_fit_is_dropped_with_a_warning(tmp_path: Path) -> None:
     data = formats.with_icc(encoded(".jpg", blocks()[..., 0]), GREY_PROFILE)
     picture = read_picture(stored(tmp_path, "bears.jpg", data))
     assert picture.icc is None
     assert picture.warnings == ("bears.jpg: its GRAY colour profile does not fit an RGB picture and is dropped",)
 
 
-def test_a_transparent_grey_that_opencv_does_not_read_is_told(tmp_path: Path) -> None:
+def test_a_transparent_grey_that_opencv_does_not_read_causes_a_warning(tmp_path: Path) -> None:
     data = png_by_hand(8, 0, b"\x07\x08", 2, png_chunk(b"tRNS", b"\0\x07"))
     picture = read_picture(stored(tmp_path, "grey.png", data))
     assert picture.warnings == ("grey.png: its one transparent grey is read as opaque",)
@@ -282,8 +284,8 @@ def test_a_transparent_grey_that_opencv_does_not_read_is_told(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "data", "line"),
     [
-        ("empty.jpg", b"", "is empty; copy it again from where it came"),
-        ("notes.txt", b"bears\n", "is no picture; give a JPEG, PNG, WebP, TIFF or BMP file"),
+        ("empty.jpg", b"", "is empty; copy it again from its source"),
+        ("notes.txt", b"bears\n", "is not a picture; give a JPEG, PNG, WebP, TIFF or BMP file"),
         ("b.jpg", b"<!DOCTYPE html><html>", "is a web page, not a picture; download the picture itself"),
         (
             "my bears.heic",
@@ -305,18 +307,18 @@ def test_a_transparent_grey_that_opencv_does_not_read_is_told(tmp_path: Path) ->
         (
             "b.png",
             encoded(".png", blocks())[:-5],
-            "it is cut short or damaged; copy it again from where it came, or save what is left: "
+            "it is cut short or damaged; copy it again from its source, or save what is left: "
             "magick {path} b-converted.png",
         ),
         (
             "b.tif",
             tiff_picture(blocks())[:-5],
-            f"OpenCV {cv2.__version__} cannot decode this TIFF, which may be damaged; copy it again from where it "
-            "came, or convert it: magick {path} b-converted.png",
+            f"OpenCV {cv2.__version__} cannot decode this TIFF, which may be damaged; copy it again from its "
+            "source, or convert it: magick {path} b-converted.png",
         ),
     ],
 )
-def test_a_file_that_is_not_read_is_told_in_one_line(tmp_path: Path, name: str, data: bytes, line: str) -> None:
+def test_a_file_that_is_not_read_is_reported_in_one_line(tmp_path: Path, name: str, data: bytes, line: str) -> None:
     path = stored(tmp_path, name, data)
     with pytest.raises(PictureFormatError) as caught:
         read_picture(path)
@@ -324,7 +326,7 @@ def test_a_file_that_is_not_read_is_told_in_one_line(tmp_path: Path, name: str, 
     assert isinstance(caught.value, ValueError)
 
 
-def test_a_missing_picture_and_a_folder_are_told(tmp_path: Path) -> None:
+def test_a_missing_picture_and_a_folder_are_reported(tmp_path: Path) -> None:
     with pytest.raises(PictureNotFoundError, match=r"bears\.jpg: no such picture; check the name and the folder$"):
         read_picture(tmp_path / "bears.jpg")
     with pytest.raises(FileNotFoundError):
@@ -340,34 +342,34 @@ def test_an_absurd_size_is_refused_before_anything_is_decoded(tmp_path: Path, mo
     data = png_by_hand(8, 2, bytes(3), 1)
     limit = data[:8] + png_chunk(b"IHDR", side + side + bytes((8, 2, 0, 0, 0))) + data[33:]
     beyond = data[:8] + png_chunk(b"IHDR", side + (2**14 + 1).to_bytes(4, "big") + bytes((8, 2, 0, 0, 0))) + data[33:]
-    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)  # it would ask for 800 MB
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)  # it would allocate 800 MB
     with pytest.raises(PictureTooLargeError) as caught:
         read_picture(stored(tmp_path, "huge.png", beyond))
     path = tmp_path / "huge.png"
     assert str(caught.value) == (
-        f"{path}: 16384 by 16385 pixels are more than 268435456; "
+        f"{path}: has 16384 by 16385 pixels, more than the limit of 268435456; "
         f"shrink it first: magick {path} -resize 8000x8000 huge-converted.png"
     )
     with pytest.raises(PictureFormatError):
         read_picture(stored(tmp_path, "limit.png", limit))
 
 
-def test_a_size_that_opencv_itself_refuses_is_told(tmp_path: Path) -> None:
+def test_a_size_that_opencv_itself_refuses_is_reported(tmp_path: Path) -> None:
     data = encoded(".bmp", blocks())
     wide = data[:18] + (2**20 + 1).to_bytes(4, "little") + (1).to_bytes(4, "little") + data[26:]
     with pytest.raises(PictureFormatError, match="cannot decode this BMP"):
         read_picture(stored(tmp_path, "wide.bmp", wide))
 
 
-def test_a_file_too_long_for_opencv_is_not_even_read(tmp_path: Path) -> None:
+def test_a_file_too_large_for_opencv_is_not_even_read(tmp_path: Path) -> None:
     path = tmp_path / "long.png"
     with path.open("wb") as file:
         os.truncate(file.fileno(), 2**31 + 1)  # sparse
-    with pytest.raises(PictureTooLargeError, match=r"is too long with 2\.1 GB; give a smaller picture$"):
+    with pytest.raises(PictureTooLargeError, match=r"is too large with 2\.1 GB; give a smaller picture$"):
         read_picture(path)
 
 
-def sound_files() -> dict[str, bytes]:
+def valid_files() -> dict[str, bytes]:
     pixels = blocks(4)
     return {
         "jpg": with_exif(encode_picture(pixels[..., :3], ".jpg", PROFILE)[0], exif_block(6)),
@@ -381,22 +383,22 @@ def sound_files() -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("name", sound_files())
-def test_a_cut_file_is_refused_at_any_length(tmp_path: Path, name: str) -> None:
-    data = sound_files()[name]
+@pytest.mark.parametrize("name", valid_files())
+def test_a_truncated_file_is_refused_at_any_length(tmp_path: Path, name: str) -> None:
+    data = valid_files()[name]
     read_picture(stored(tmp_path, name, data))
     lengths = {*range(0, len(data), max(1, len(data) // 60)), *range(len(data) - 8, len(data))}
-    if name == "tif":  # its directory comes last, and what ends it is not needed
+    if name == "tif":  # its directory comes last, and the end of that is not needed
         lengths -= set(range(len(data) - 8, len(data)))
     for length in lengths:
         with pytest.raises(PictureFormatError):
             read_picture(stored(tmp_path, name, data[:length]))
 
 
-@pytest.mark.parametrize("name", sound_files())
+@pytest.mark.parametrize("name", valid_files())
 def test_a_damaged_file_ends_in_a_picture_or_a_picture_error(tmp_path: Path, name: str) -> None:
     random = np.random.default_rng(11)
-    data = sound_files()[name]
+    data = valid_files()[name]
     for _ in range(80):
         damaged = bytearray(data)
         reach = len(data) if random.random() < 0.5 else min(len(data), 200)
@@ -412,7 +414,7 @@ def test_a_damaged_file_ends_in_a_picture_or_a_picture_error(tmp_path: Path, nam
             assert picture.pixels.dtype in (np.uint8, np.uint16)
 
 
-def test_opencv_s_own_warnings_are_kept_back_and_its_level_is_restored(
+def test_opencv_s_own_warnings_are_suppressed_and_its_log_level_is_restored(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     logging = getattr(cv2.utils, "logging", cv2)
@@ -433,22 +435,22 @@ def test_opencv_s_own_warnings_are_kept_back_and_its_level_is_restored(
 @pytest.mark.parametrize(
     ("name", "pixels", "line"),
     [
-        ("d.bmp", blocks(), "'.bmp' is no picture suffix; use one of .png, .jpg, .jpeg, .webp, .tif, .tiff"),
-        ("d", blocks(), "'' is no picture suffix; use one of .png, .jpg, .jpeg, .webp, .tif, .tiff"),
+        ("d.bmp", blocks(), "'.bmp' is not a picture suffix; use one of .png, .jpg, .jpeg, .webp, .tif, .tiff"),
+        ("d", blocks(), "'' is not a picture suffix; use one of .png, .jpg, .jpeg, .webp, .tif, .tiff"),
         (
             "d.webp",
             np.zeros((1, 16384, 3), np.uint8),
-            "16384 by 1 pixels are too many, a WebP has at most 16383 pixels a side; use .tif or shrink it",
+            "16384 by 1 pixels are too many: a WebP has at most 16383 pixels per side; use .tif or shrink it",
         ),
         (
             "d.png",
             np.zeros((2, 2), np.uint8),
-            "uint8 of shape (2, 2) is no picture; give uint8 or uint16, height by width by RGB or RGBA",
+            "uint8 of shape (2, 2) is not a picture; give uint8 or uint16 [height, width, 3 or 4]",
         ),
         (
             "d.png",
             np.zeros((2, 2, 3), np.float32),
-            "float32 of shape (2, 2, 3) is no picture; give uint8 or uint16, height by width by RGB or RGBA",
+            "float32 of shape (2, 2, 3) is not a picture; give uint8 or uint16 [height, width, 3 or 4]",
         ),
         ("d.png", np.zeros((0, 2, 3), np.uint8), f"OpenCV {cv2.__version__} cannot encode this PNG; use .png"),
     ],
@@ -473,7 +475,7 @@ def test_a_picture_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "inside", "taken.png"]
 
 
-def test_a_picture_is_replaced_whole_and_has_an_ordinary_file_s_permissions(tmp_path: Path) -> None:
+def test_a_picture_is_replaced_as_a_whole_and_has_an_ordinary_file_s_permissions(tmp_path: Path) -> None:
     path = stored(tmp_path, "d.png", b"an older dream")
     ordinary = stored(tmp_path, "ordinary", b"").stat().st_mode
     write_picture(path, blocks())
@@ -482,13 +484,13 @@ def test_a_picture_is_replaced_whole_and_has_an_ordinary_file_s_permissions(tmp_
     assert sorted(file.name for file in tmp_path.iterdir()) == ["d.png", "ordinary"]
 
 
-def test_views_are_written_as_what_they_show(tmp_path: Path) -> None:
-    for turned in (blocks(4)[::-1, ::-1], blocks(4)[..., :3], blocks().swapaxes(0, 1)):
-        write_picture(tmp_path / "view.png", turned)
-        np.testing.assert_array_equal(read_picture(tmp_path / "view.png").pixels, turned)
+def test_array_views_are_written_correctly(tmp_path: Path) -> None:
+    for view in (blocks(4)[::-1, ::-1], blocks(4)[..., :3], blocks().swapaxes(0, 1)):
+        write_picture(tmp_path / "view.png", view)
+        np.testing.assert_array_equal(read_picture(tmp_path / "view.png").pixels, view)
 
 
-def test_a_folder_gives_its_pictures_by_name_without_earlier_dreams(tmp_path: Path) -> None:
+def test_a_folder_s_pictures_are_listed_by_name_without_earlier_dreams(tmp_path: Path) -> None:
     names = ["b.JPG", "a.png", "sweet-dreams.webp", "c.tiff", "d.jfif"]
     others = [
         "notes.txt",
@@ -501,17 +503,17 @@ def test_a_folder_gives_its_pictures_by_name_without_earlier_dreams(tmp_path: Pa
     for name in (*names, *others):
         stored(tmp_path, name, b"")
     (tmp_path / "folder.png").mkdir()
-    found = find_pictures([tmp_path / "a-dream.png", tmp_path, tmp_path / "a.png"])
+    pictures = find_pictures([tmp_path / "a-dream.png", tmp_path, tmp_path / "a.png"])
     expected = ["a-dream.png", "a.png", "b.JPG", "c.tiff", "d.jfif", "sweet-dreams.webp"]
-    assert [path.name for path in found] == expected
+    assert [path.name for path in pictures] == expected
 
 
-def test_a_folder_without_pictures_and_a_missing_path_are_told(tmp_path: Path) -> None:
+def test_a_folder_without_pictures_and_a_missing_path_are_reported(tmp_path: Path) -> None:
     stored(tmp_path, "a-dream.png", b"")
     with pytest.raises(NoPicturesError) as caught:
         find_pictures([tmp_path])
     assert str(caught.value) == (
-        f"{tmp_path}: has no pictures (.png, .jpg, .jpeg, .webp, .tif, .tiff, .jfif, .bmp) besides hidden ones and "
+        f"{tmp_path}: has no pictures (.png, .jpg, .jpeg, .webp, .tif, .tiff, .jfif, .bmp) other than hidden ones and "
         "earlier dreams; name another folder, or the files"
     )
     with pytest.raises(PictureNotFoundError, match="no such picture"):
@@ -564,8 +566,8 @@ def test_a_change_can_be_enlarged() -> None:
     assert enlarged.min() < -0.9
     assert enlarged.max() > 0.9
     step = np.repeat(np.float32([-1, 1]), 4).reshape(1, 8, 1).repeat(3, axis=2)
-    assert resize(step, 32, 4).max() > 1.01  # a cubic overshoots
+    assert resize(step, 32, 4).max() > 1.01  # cubic interpolation overshoots
 
 
-def test_the_suffixes_that_are_read_include_those_that_are_written() -> None:
+def test_every_suffix_that_is_written_is_also_read() -> None:
     assert set(files.WRITTEN_SUFFIXES) < set(files.READ_SUFFIXES)

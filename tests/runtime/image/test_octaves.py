@@ -1,4 +1,4 @@
-"""The sizes of octaves, and what is carried from one to the next."""
+"""The sizes of octaves, and the image that each one starts from."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from onnxdream.models.arrays import Size
+from onnxdream.models.arrays import Image, Size
 from onnxdream.runtime.image.octaves import Detail, next_octave, octave_sizes, resized, with_lost_detail
 
-Array = NDArray[np.float32]
 
-
-def image(height: int, width: int, seed: int = 0) -> Array:
+def image(height: int, width: int, seed: int = 0) -> Image:
+    """A random image with a mean of 0 and a standard deviation of 1."""
     return np.random.default_rng(seed).normal(0, 1, (3, height, width)).astype(np.float32)
 
 
 @pytest.mark.parametrize("size", [(375, 500), (600, 603), (78, 1300), (1024, 683)])
 @pytest.mark.parametrize(("octaves", "above"), [(1, 0), (3, 0), (5, 2), (4, 3), (2, 1)])
 @pytest.mark.parametrize("ratio", ["1.3", "1.4", "2", "1.1"])
-def test_sizes_are_the_size_times_powers_of_the_ratio_cut_off(
+def test_sizes_are_the_size_times_powers_of_the_ratio_rounded_down(
     size: tuple[int, int], octaves: int, above: int, ratio: str
 ) -> None:
     exact = Fraction(ratio)
@@ -34,7 +32,7 @@ def test_the_picture_s_own_size_is_among_them() -> None:
     assert octave_sizes(Size(375, 500), Size(1, 1), 5, 2, 1.3)[2] == (375, 500)
 
 
-def test_no_octave_is_smaller_than_the_network_allows_and_none_comes_twice() -> None:
+def test_no_octave_is_smaller_than_the_network_allows_or_repeated() -> None:
     assert octave_sizes(Size(100, 200), Size(75, 75), 8, 0, 2.0) == [(75, 75), (75, 100), (100, 200)]
     assert octave_sizes(Size(75, 75), Size(75, 75), 5, 0, 1.4) == [(75, 75)]
 
@@ -46,7 +44,7 @@ def test_sizes_grow() -> None:
 
 
 @pytest.mark.parametrize("size", [(20, 30), (17, 23), (50, 61), (20, 40), (10, 30)])
-def test_resizing_keeps_a_constant_and_gives_the_size(size: tuple[int, int]) -> None:
+def test_resizing_keeps_a_constant_and_returns_the_size(size: tuple[int, int]) -> None:
     flat = np.full((3, 20, 30), 0.7, np.float32)
     for interpolation in ("area", "linear", "pyramid"):
         changed = resized(flat, size, interpolation)
@@ -55,41 +53,41 @@ def test_resizing_keeps_a_constant_and_gives_the_size(size: tuple[int, int]) -> 
 
 
 def test_shrinking_averages_areas() -> None:
-    source = image(20, 30)
-    means = source.reshape(3, 10, 2, 15, 2).mean(axis=(2, 4))
-    np.testing.assert_allclose(resized(source, (10, 15), "area"), means, atol=1e-6)
-    quarter = source.reshape(3, 5, 4, 15, 2).mean(axis=(2, 4))
-    assert np.abs(resized(source, (5, 15), "linear") - quarter).max() > 0.1
+    original = image(20, 30)
+    means = original.reshape(3, 10, 2, 15, 2).mean(axis=(2, 4))
+    np.testing.assert_allclose(resized(original, (10, 15), "area"), means, atol=1e-6)
+    quarter = original.reshape(3, 5, 4, 15, 2).mean(axis=(2, 4))
+    assert np.abs(resized(original, (5, 15), "linear") - quarter).max() > 0.1
 
 
-def test_resizing_to_the_same_size_gives_a_copy() -> None:
-    source = image(5, 6)
-    copy = resized(source, (5, 6))
-    assert copy is not source
-    np.testing.assert_array_equal(copy, source)
+def test_resizing_to_the_same_size_returns_a_copy() -> None:
+    original = image(5, 6)
+    copy = resized(original, (5, 6))
+    assert copy is not original
+    np.testing.assert_array_equal(copy, original)
     copy += 1
-    assert source.max() < copy.max()
+    assert original.max() < copy.max()
 
 
-def test_detail_before_with_nothing_climbed_is_the_next_base_exactly() -> None:
+def test_detail_before_of_an_undreamed_image_is_exactly_the_next_base() -> None:
     base, following = image(20, 30), image(28, 42, 1)
     np.testing.assert_array_equal(next_octave(base.copy(), base, following, "before"), following)
 
 
-def test_detail_before_adds_what_was_climbed_enlarged() -> None:
+def test_detail_before_adds_the_enlarged_change() -> None:
     base, following = image(20, 30), image(40, 60, 1)
-    climbed = base + image(20, 30, 2)
-    enlarged = np.stack([cv2.resize(plane, (60, 40), interpolation=cv2.INTER_LINEAR) for plane in climbed - base])
-    np.testing.assert_allclose(next_octave(climbed, base, following, "before"), following + enlarged, atol=1e-6)
+    dreamed = base + image(20, 30, 2)
+    enlarged = np.stack([cv2.resize(plane, (60, 40), interpolation=cv2.INTER_LINEAR) for plane in dreamed - base])
+    np.testing.assert_allclose(next_octave(dreamed, base, following, "before"), following + enlarged, atol=1e-6)
 
 
 @pytest.mark.parametrize("detail", ["after", "none"])
-def test_otherwise_the_climbed_image_is_enlarged_as_it_is(detail: Detail) -> None:
-    base, following, climbed = image(20, 30), image(28, 42, 1), image(20, 30, 2)
-    np.testing.assert_array_equal(next_octave(climbed, base, following, detail), resized(climbed, (28, 42)))
+def test_otherwise_the_dreamed_image_is_enlarged(detail: Detail) -> None:
+    base, following, dreamed = image(20, 30), image(28, 42, 1), image(20, 30, 2)
+    np.testing.assert_array_equal(next_octave(dreamed, base, following, detail), resized(dreamed, (28, 42)))
 
 
-def test_detail_after_puts_the_lost_detail_back() -> None:
+def test_detail_after_restores_the_lost_detail() -> None:
     base = image(28, 42)
     smaller = resized(base, (20, 30), "area")
     enlarged = next_octave(smaller, smaller, base, "after")

@@ -1,4 +1,4 @@
-"""A picture's way into a dream and out again: octaves, masks, colours, levels, sizes."""
+"""Pictures converted into images and back: octaves, masks, colours, levels, sizes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from pictures_fixture import noise
 
-from onnxdream.models.arrays import Size
+from onnxdream.models.arrays import Image, Pixels, Size
 from onnxdream.models.contract import Metadata
 from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.dream.run import dream
@@ -21,9 +20,9 @@ from onnxdream.runtime.image.octaves import octave_sizes
 from onnxdream.runtime.image.processor import ImageProcessor, Mask
 from onnxdream.runtime.settings.settings import Execution, Settings
 
-Array = NDArray[np.float32]
 CPU = Execution("cpu", 1)
 PLAIN = Settings(normalization="backbone", execution=CPU)
+# The chroma of red, green and blue, and their lightness, as in JPEG's YCbCr (ITU-R BT.601).
 CB, CR = np.array([-0.168736, -0.331264, 0.5]), np.array([0.5, -0.418688, -0.081312])
 LIGHTNESS = np.array([0.299, 0.587, 0.114])
 
@@ -34,18 +33,18 @@ def tiny(tiny_path: Path) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def facts(tiny: Bundle) -> Metadata:
+def metadata(tiny: Bundle) -> Metadata:
     return tiny.metadata
 
 
-def dreamed(processor: ImageProcessor, strength: float = 0.1) -> Array:
-    """The last octave's picture with a little something in it."""
+def changed_image(processor: ImageProcessor, strength: float = 0.1) -> Image:
+    """The image of the largest octave with a random change of at most `strength` in every value."""
     base = processor.base(processor.largest_octave)
     change = np.random.default_rng(5).uniform(-strength, strength, base.shape)
     return base + change.astype(np.float32)
 
 
-def grey(height: int, width: int, level: int, dtype: type = np.uint8) -> NDArray[Any]:
+def grey(height: int, width: int, level: int, dtype: type = np.uint8) -> Pixels:
     return np.full((height, width, 3), level, dtype)
 
 
@@ -56,8 +55,8 @@ def grey(height: int, width: int, level: int, dtype: type = np.uint8) -> NDArray
 @pytest.mark.parametrize("max_size", [None, 60])
 @pytest.mark.parametrize("full_size", [False, True])
 @pytest.mark.parametrize("octave_return", [False, True])
-def test_the_result_has_the_size_it_is_said_to_have(
-    facts: Metadata, octaves: tuple[int, int], max_size: int | None, full_size: bool, octave_return: bool
+def test_the_result_has_result_size(
+    metadata: Metadata, octaves: tuple[int, int], max_size: int | None, full_size: bool, octave_return: bool
 ) -> None:
     settings = replace(
         PLAIN,
@@ -67,31 +66,31 @@ def test_the_result_has_the_size_it_is_said_to_have(
         full_size=full_size,
         octave_return=octave_return,
     )
-    processor = ImageProcessor(noise(80, 120), facts, settings)
+    processor = ImageProcessor(noise(80, 120), metadata, settings)
     small = (80, 120) if max_size is None else (40, 60)
     assert processor.size == small
-    assert processor.octaves == octave_sizes(Size(*small), facts.smallest_size, *octaves, 1.4)
+    assert processor.octaves == octave_sizes(Size(*small), metadata.smallest_size, *octaves, 1.4)
     assert processor.largest_octave == (tuple(int(side * 1.4**2) for side in small) if octaves[1] else small)
     expected = (80, 120) if full_size else small if octave_return else processor.largest_octave
     assert processor.result_size == expected
-    assert processor.postprocess(dreamed(processor)).shape == (*expected, 3)
+    assert processor.postprocess(changed_image(processor)).shape == (*expected, 3)
 
 
-def test_every_octave_has_a_base_of_its_size_within_the_range(facts: Metadata) -> None:
+def test_every_octave_has_a_base_of_its_size_within_the_range(metadata: Metadata) -> None:
     for interpolation in ("area", "linear", "pyramid"):
         settings = replace(PLAIN, octaves=4, octaves_above=1, max_size=100, interpolation=interpolation)
-        processor = ImageProcessor(noise(140, 200), facts, settings)
+        processor = ImageProcessor(noise(140, 200), metadata, settings)
         for size in processor.octaves:
             base = processor.base(size)
             assert base.shape == (3, *size)
-            assert base.min() >= -1.05  # enlarged cubically, which overshoots
+            assert base.min() >= -1.05  # cubic enlarging overshoots
             assert base.mean() == pytest.approx(processor.base(processor.size).mean(), abs=0.02)
 
 
-def test_octaves_above_see_what_the_file_has_more_than_the_small_picture(facts: Metadata) -> None:
+def test_octaves_above_the_working_size_use_the_detail_of_the_original(metadata: Metadata) -> None:
     picture = noise(160, 240)
     processor = ImageProcessor(
-        picture, facts, replace(PLAIN, max_size=120, octaves=2, octaves_above=1, octave_scale=2.0)
+        picture, metadata, replace(PLAIN, max_size=120, octaves=2, octaves_above=1, octave_scale=2.0)
     )
     assert processor.octaves == [(80, 120), (160, 240)]
     np.testing.assert_allclose(processor.base((160, 240)), processor.scale.to_image(picture), atol=1e-6)
@@ -101,36 +100,36 @@ def test_octaves_above_see_what_the_file_has_more_than_the_small_picture(facts: 
 @pytest.mark.parametrize("normalization", ["minmax", "backbone"])
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("full_size", [False, True])
-def test_what_is_not_dreamed_comes_out_as_it_went_in(
-    facts: Metadata, dtype: type, normalization: Any, channels: int, full_size: bool
+def test_an_undreamed_image_becomes_the_original_picture(
+    metadata: Metadata, dtype: type, normalization: Any, channels: int, full_size: bool
 ) -> None:
     picture = noise(50, 70, channels, dtype)
-    processor = ImageProcessor(picture, facts, replace(PLAIN, normalization=normalization, full_size=full_size))
+    processor = ImageProcessor(picture, metadata, replace(PLAIN, normalization=normalization, full_size=full_size))
     result = processor.postprocess(processor.base(processor.size))
     assert result.dtype == dtype
     np.testing.assert_array_equal(result, picture)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_alpha_stays_while_colours_change(facts: Metadata, dtype: type) -> None:
+def test_alpha_stays_while_colours_change(metadata: Metadata, dtype: type) -> None:
     picture = noise(60, 80, 4, dtype)
     for choices in ({}, {"full_size": True}, {"colours": "lightness"}, {"blend": 0.5}):
-        processor = ImageProcessor(picture, facts, replace(PLAIN, **choices))
-        result = processor.postprocess(dreamed(processor))
+        processor = ImageProcessor(picture, metadata, replace(PLAIN, **choices))
+        result = processor.postprocess(changed_image(processor))
         np.testing.assert_array_equal(result[..., 3], picture[..., 3])
         assert (result[..., :3] != picture[..., :3]).mean() > 0.5
 
 
-def test_alpha_grows_with_octaves_above(facts: Metadata) -> None:
+def test_alpha_grows_with_octaves_above(metadata: Metadata) -> None:
     picture = noise(60, 80, 4)
-    processor = ImageProcessor(picture, facts, replace(PLAIN, octaves=2, octaves_above=1))
-    result = processor.postprocess(dreamed(processor))
+    processor = ImageProcessor(picture, metadata, replace(PLAIN, octaves=2, octaves_above=1))
+    result = processor.postprocess(changed_image(processor))
     np.testing.assert_array_equal(result[..., 3], resize(picture, 112, 84)[..., 3])
 
 
-def test_a_full_size_result_is_the_original_and_the_change_enlarged(facts: Metadata) -> None:
+def test_a_full_size_result_is_the_original_and_the_change_enlarged(metadata: Metadata) -> None:
     picture = noise(160, 240)
-    processor = ImageProcessor(picture, facts, replace(PLAIN, max_size=60, full_size=True))
+    processor = ImageProcessor(picture, metadata, replace(PLAIN, max_size=60, full_size=True))
     untouched = processor.base(processor.size)
     np.testing.assert_array_equal(processor.postprocess(untouched), picture)
     brighter = processor.postprocess(untouched + np.float32(10 / 127.5))
@@ -138,8 +137,8 @@ def test_a_full_size_result_is_the_original_and_the_change_enlarged(facts: Metad
 
 
 @pytest.mark.parametrize("full_size", [False, True])
-def test_values_that_are_too_large_or_none_become_levels(facts: Metadata, full_size: bool) -> None:
-    processor = ImageProcessor(grey(40, 40, 128), facts, replace(PLAIN, full_size=full_size))
+def test_values_out_of_range_are_clipped_and_nan_becomes_a_level(metadata: Metadata, full_size: bool) -> None:
+    processor = ImageProcessor(grey(40, 40, 128), metadata, replace(PLAIN, full_size=full_size))
     image = processor.base((40, 40))
     image[:, :10], image[:, 10:20] = 1e9, -1e9
     result = processor.postprocess(image)
@@ -152,39 +151,39 @@ def test_values_that_are_too_large_or_none_become_levels(facts: Metadata, full_s
 @pytest.mark.parametrize(
     "picture", [np.zeros((30, 30), np.uint8), np.zeros((30, 30, 2), np.uint8), np.zeros((30, 30, 3), np.float32)]
 )
-def test_what_is_no_picture_is_refused(facts: Metadata, picture: Any) -> None:
+def test_an_array_that_is_not_a_picture_is_refused(metadata: Metadata, picture: Any) -> None:
     with pytest.raises(SettingsError, match="a picture is uint8 or uint16"):
-        ImageProcessor(picture, facts, PLAIN)
+        ImageProcessor(picture, metadata, PLAIN)
 
 
-def test_a_picture_that_is_too_small_is_enlarged_and_one_too_narrow_refused(facts: Metadata) -> None:
-    assert ImageProcessor(noise(10, 20), facts, PLAIN).size == (19, 38)
+def test_a_picture_that_is_too_small_is_enlarged_and_one_too_narrow_refused(metadata: Metadata) -> None:
+    assert ImageProcessor(noise(10, 20), metadata, PLAIN).size == (19, 38)
     with pytest.raises(SettingsError, match="5000x10 is too narrow"):
-        ImageProcessor(noise(10, 5000), facts, PLAIN)
+        ImageProcessor(noise(10, 5000), metadata, PLAIN)
 
 
 # Levels.
 
 
 @pytest.mark.parametrize(("dtype", "max_value"), [(np.uint8, 255), (np.uint16, 65535)])
-def test_rounding_cuts_off_to_the_levels_of_a_picture(facts: Metadata, dtype: type, max_value: int) -> None:
-    processor = ImageProcessor(noise(40, 50, dtype=dtype), facts, PLAIN)
+def test_quantizing_rounds_down_to_the_levels_of_a_picture(metadata: Metadata, dtype: type, max_value: int) -> None:
+    processor = ImageProcessor(noise(40, 50, dtype=dtype), metadata, PLAIN)
     pixels = np.random.default_rng(0).uniform(-0.1 * max_value, 1.1 * max_value, (40, 50, 3))
     rounded = processor.quantized(processor.scale.to_image(pixels))
-    found = np.stack([processor.scale.to_pixels(plane) for plane in rounded], axis=2)
+    restored = np.stack([processor.scale.to_pixels(plane) for plane in rounded], axis=2)
     expected = np.floor(np.clip(pixels, 0, max_value))
-    assert np.abs(found - np.rint(found)).max() < 0.01
-    assert (np.rint(found) == expected).mean() > 0.96  # the hair takes 1 in 30 of 65536 levels
-    assert np.abs(found - expected).max() < 1.01
+    assert np.abs(restored - np.rint(restored)).max() < 0.01
+    assert (np.rint(restored) == expected).mean() > 0.96  # _EPSILON shifts 1 in 30 of 65536 levels
+    assert np.abs(restored - expected).max() < 1.01
     if dtype is np.uint8:
         assert (np.rint(pixels) != expected).mean() > 0.3
 
 
 @pytest.mark.parametrize("normalization", ["minmax", "backbone"])
-def test_rounding_leaves_levels_alone(facts: Metadata, normalization: Any) -> None:
+def test_quantizing_leaves_levels_unchanged(metadata: Metadata, normalization: Any) -> None:
     levels = np.arange(256 * 6, dtype=np.uint16).reshape(32, 48, 1) % 256
     picture = np.repeat(levels, 3, axis=2).astype(np.uint8)
-    processor = ImageProcessor(picture, facts, replace(PLAIN, normalization=normalization))
+    processor = ImageProcessor(picture, metadata, replace(PLAIN, normalization=normalization))
     base = processor.base(processor.size)
     np.testing.assert_array_equal(processor.postprocess(processor.quantized(base)), picture)
     np.testing.assert_allclose(processor.quantized(base), base, atol=1e-5)
@@ -193,26 +192,28 @@ def test_rounding_leaves_levels_alone(facts: Metadata, normalization: Any) -> No
 # Colours.
 
 
-def test_kept_colours_are_the_picture_s_and_the_lightness_is_the_dream_s(facts: Metadata) -> None:
+def test_lightness_keeps_the_picture_s_colours_and_the_dream_s_lightness(metadata: Metadata) -> None:
     picture = noise(60, 80) // 2 + 60
-    free, kept = (ImageProcessor(picture, facts, replace(PLAIN, colours=colours)) for colours in ("free", "lightness"))
-    image = dreamed(free, 0.25)
-    dream_of, result = (processor.postprocess(image).astype(np.float64) for processor in (free, kept))
+    free, kept = (
+        ImageProcessor(picture, metadata, replace(PLAIN, colours=colours)) for colours in ("free", "lightness")
+    )
+    image = changed_image(free, 0.25)
+    free_result, result = (processor.postprocess(image).astype(np.float64) for processor in (free, kept))
     assert result.min() > 0
     assert result.max() < 255
     for chroma in (CB, CR):
         assert np.abs((result - picture) @ chroma).max() <= 0.5 + 1e-6
-        assert np.abs((dream_of - picture) @ chroma).max() > 5
-    assert np.abs((result - dream_of) @ LIGHTNESS).max() <= 0.5 + 1e-4
+        assert np.abs((free_result - picture) @ chroma).max() > 5
+    assert np.abs((result - free_result) @ LIGHTNESS).max() <= 0.5 + 1e-4
     assert np.abs((result - picture) @ LIGHTNESS).max() > 5
 
 
-def test_blending_mixes_the_dream_with_the_picture(facts: Metadata) -> None:
+def test_blending_mixes_the_dream_with_the_picture(metadata: Metadata) -> None:
     picture = noise(60, 80, 4)
     results = {}
     for share in (0.0, 0.25, 0.5, 1.0):
-        processor = ImageProcessor(picture, facts, replace(PLAIN, blend=share))
-        results[share] = processor.postprocess(dreamed(processor, 0.5)).astype(np.float64)
+        processor = ImageProcessor(picture, metadata, replace(PLAIN, blend=share))
+        results[share] = processor.postprocess(changed_image(processor, 0.5)).astype(np.float64)
     np.testing.assert_array_equal(results[0.0], picture)
     assert np.abs(results[1.0] - picture).max() > 20
     for share in (0.25, 0.5):
@@ -223,7 +224,7 @@ def test_blending_mixes_the_dream_with_the_picture(facts: Metadata) -> None:
 # Masks.
 
 
-def test_a_mask_is_its_lightness(facts: Metadata) -> None:
+def test_a_mask_is_its_lightness(metadata: Metadata) -> None:
     pixels = grey(4, 5, 0)
     pixels[0, :4] = [[255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]
     for dtype, factor in ((np.uint8, 1), (np.uint16, 257)):
@@ -238,8 +239,8 @@ def test_a_mask_of_another_size_is_refused() -> None:
         Mask.of(grey(4, 5, 0), grey(4, 6, 0), 0)
 
 
-def half_mask(height: int, width: int) -> NDArray[np.uint8]:
-    """Black on the left, white on the right."""
+def half_mask(height: int, width: int) -> Pixels:
+    """A mask that is black on the left and white on the right."""
     pixels = grey(height, width, 0)
     pixels[:, width // 2 :] = 255
     return pixels
@@ -266,7 +267,7 @@ def test_a_mask_at_another_size_is_averaged() -> None:
 
 
 @pytest.mark.parametrize("choices", [{}, {"octaves": 3}, {"full_size": True, "max_size": 40}, {"optimizer": "adam"}])
-def test_where_the_mask_is_black_the_picture_stays_as_it_is(tiny: Bundle, choices: dict[str, Any]) -> None:
+def test_the_picture_stays_unchanged_where_the_mask_is_black(tiny: Bundle, choices: dict[str, Any]) -> None:
     picture = noise(60, 80)
     settings = replace(PLAIN, steps=3, step_size=0.05, snapshots=(), **choices)
     result = dream(picture, tiny, settings, mask=half_mask(60, 80)).picture

@@ -1,4 +1,4 @@
-"""What is dreamed: noise by its size and seed, and the size that a picture file will have."""
+"""Sources of dreams: noise by its size and seed, and the size at which a picture file is dreamed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from onnxdream.runtime.image.source import Source, noise_picture
 from onnxdream.runtime.settings.parsing import parse_size
 
 
-def test_noise_follows_from_its_size_and_its_seed_alone() -> None:
+def test_noise_depends_only_on_its_size_and_its_seed() -> None:
     first, again = noise_picture(40, 30, 7), noise_picture(40, 30, 7)
     np.testing.assert_array_equal(first.pixels, again.pixels)
     assert first.sha256 == again.sha256
     other = noise_picture(40, 30, 8)
     assert np.mean(other.pixels != first.pixels) > 0.9
     assert other.sha256 != first.sha256
-    # Another size is other noise, not a piece of the same.
+    # Noise of another size is not a part of the same noise.
     assert np.mean(noise_picture(40, 31, 7).pixels[:30] != first.pixels) > 0.9
 
 
@@ -36,7 +36,7 @@ def test_noise_is_grey_with_a_little_grain() -> None:
     assert np.abs(np.corrcoef(colours) - np.eye(3)).max() < 0.1
 
 
-def test_a_subject_of_noise_takes_the_seed_of_the_settings_and_tells_no_path() -> None:
+def test_a_source_of_noise_uses_the_seed_of_the_settings_and_has_no_path() -> None:
     source = Source.of_noise((40, 30))
     assert source.name == "noise-40x30"
     picture = source.read(Settings(seed=5))
@@ -45,7 +45,7 @@ def test_a_subject_of_noise_takes_the_seed_of_the_settings_and_tells_no_path() -
     assert (file.name, file.sha256, file.path) == ("noise-40x30", picture.sha256, None)
 
 
-def test_a_subject_of_a_file_tells_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_of_a_file_records_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "bears.png", noise(20, 30))
     monkeypatch.chdir(tmp_path)
     source = Source(Path("bears.png"))
@@ -62,7 +62,7 @@ def test_a_size_is_read_width_first(text: str) -> None:
     "text",
     ["", "512", "x", "512x", "x384", "512x384x3", "-5x10", "0x10", "10x0", "1.5x2", "512,384", "100000x2", "axb"],
 )
-def test_a_size_that_means_nothing_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_size_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(SettingsError) as refusal:
         parse_size(text)
     assert repr(text) in str(refusal.value)
@@ -76,13 +76,13 @@ def test_a_size_that_means_nothing_is_refused_with_an_example(text: str) -> None
 def test_the_dreamed_size_is_bounded_and_never_enlarged(
     max_size: int | None, size: tuple[int, int], tmp_path: Path
 ) -> None:
-    picture = Source(save(tmp_path / "a.png", noise(60, 80)))
-    assert picture.dreamed_size(max_size) == size
+    source = Source(save(tmp_path / "a.png", noise(60, 80)))
+    assert source.dreamed_size(max_size) == size
     assert Source.of_noise((80, 60)).dreamed_size(max_size) == size
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_dreamed_size_is_the_upright_picture_s(orientation: int, tmp_path: Path) -> None:
+def test_the_dreamed_size_is_that_of_the_upright_picture(orientation: int, tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", noise(60, 80))
     path.write_bytes(with_exif(path.read_bytes(), exif_block(orientation)))
     source = Source(path)
@@ -90,7 +90,7 @@ def test_the_dreamed_size_is_the_upright_picture_s(orientation: int, tmp_path: P
     assert source.dreamed_size(None) == source.read(Settings()).pixels.shape[:2]
 
 
-def test_what_cannot_be_read_has_no_size(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_has_no_size(tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     assert [Source(path).dreamed_size(40) for path in (broken, tmp_path / "lost.png")] == [(0, 0), (0, 0)]

@@ -140,7 +140,7 @@ def test_a_preset_alone_determines_its_bundle_and_its_layers(name: str) -> None:
 
 
 def test_a_preset_whose_layers_the_bundle_lacks_is_refused_unless_layers_are_given() -> None:
-    with pytest.raises(SettingsError, match="preset paper maximises mixed0, .* the bundle has no mixed0"):
+    with pytest.raises(SettingsError, match=r"preset paper maximises mixed0, .* the bundle has no mixed0"):
         request_of(preset="paper")
     assert request_of(preset="tutorial", layers="mid").job.settings == replace(
         PRESETS["tutorial"].settings, layer_weights={"mid": 1.0}

@@ -128,7 +128,7 @@ def test_options_that_make_no_sense_in_a_file_are_refused(key: str, tmp_path: Pa
 
 @pytest.mark.skipif(not METHODS.is_file(), reason="reads the docs of a checkout")
 def test_the_docs_name_the_options_that_are_not_keys() -> None:
-    sentence = METHODS.read_text(encoding="utf-8").partition("is a key of a config file too")[2]
+    sentence = METHODS.read_text(encoding="utf-8").partition("is also a key of a config file")[2]
     sentence = sentence.partition("except")[2].partition(". ")[0]
     assert set(re.findall(r"`--([a-z-]+)`", sentence)) == NO_KEYS - {"images", "help"}
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from onnxdream.runtime.settings.settings import Execution, Settings, described
+from onnxdream.runtime.settings.settings import Execution, Settings, descriptions
 
 PAGE = Path(__file__).with_name("settings.md")
 _HEAD = """# Settings
@@ -22,26 +21,17 @@ def page() -> str:
     """Returns the text of the page."""
     groups: dict[str, list[str]] = {}
     for settings in (Settings, Execution):
-        for name, setting in described(settings).items():
-            places = "presets and config files" if settings is Settings else "Python and records"
-            note = f" ({places} only)" if setting.of_presets else ""
-            default = _format(getattr(settings(), name))
-            sentence = setting.sentence.removesuffix(".")
-            row = f"| `{name.replace('_', '-')}` | {setting.kind} | {default} | {sentence}{note} |"
+        for name, setting in descriptions(settings).items():
+            where = "presets and config files" if settings is Settings else "Python and records"
+            note = "" if setting.has_option else f" Only in {where}."
+            key = name.replace("_", "-")
+            row = f"| `{key}` | {setting.kind} | {setting.shown_default} | {setting.sentence}{note} |"
             groups.setdefault(setting.panel or "Basic settings", []).append(row)
     tables = [
-        "\n".join([f"## {title}\n", "| setting | accepts | default | |", "|---|---|---|---|", *rows])
+        "\n".join([f"## {title}\n", "| setting | accepts | default | meaning |", "|---|---|---|---|", *rows])
         for title, rows in groups.items()
     ]
     return "\n".join([_HEAD, "\n\n".join(tables)]) + "\n"
-
-
-def _format(value: Any) -> str:
-    if value is None or value == ():
-        return ""
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

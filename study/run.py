@@ -19,7 +19,7 @@ from ..runtime.dream.writer import Job
 from ..runtime.errors import ProviderError
 from ..runtime.image.source import Source
 from ..runtime.settings.config import execution_of, settings_changes
-from ..runtime.settings.presets import PRESETS, find_preset, fit_preset
+from ..runtime.settings.presets import PRESETS, find_preset, settings_for_bundle
 from ..runtime.settings.settings import Settings
 from .bundles import get_bundle
 from .cells import Cell
@@ -118,7 +118,7 @@ class Study:
         return cells
 
     def _fit_settings(self, bundle: Bundle, name: str) -> Settings:
-        settings, notice = fit_preset(self._preset, bundle.metadata, self._changes)
+        settings, notice = settings_for_bundle(self._preset, bundle.metadata, self._changes)
         settings.weights_of(bundle.metadata.layer_names)
         if notice:
             self._reporter.log(f"{name}: {notice}")

@@ -246,10 +246,10 @@ CONFIGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "the wrong type": ('steps = "many"', ("steps", "'many'")),
     "a number out of its range": ("blend = 7", ("blend must be a number from 0 to 1",)),
     "a number of a thousand digits": ("step-size = 1" + "0" * 1000, ("step size must be a number",)),
-    "a number of a million digits": ("seed = 1" + "0" * 10**6, ("is no TOML",)),
+    "a number of a million digits": ("seed = 1" + "0" * 10**6, ("is not valid TOML",)),
     "a date": ("seed = 2020-01-01", ("seed must be a whole number",)),
     "a layer's weight that is text": ('layer-weights = { low = "x" }', ("weight of low",)),
-    "not TOML": ("steps: 3", ("is no TOML",)),
+    "not TOML": ("steps: 3", ("is not valid TOML",)),
     "a contradiction": ("octaves = 1\noctaves-above = 1", ("octaves above (1)",)),
     "noise and a picture": ("noise = [40, 30]", ("either --noise or pictures",)),
 }
@@ -292,7 +292,7 @@ def test_the_first_group_of_the_help_is_short_and_every_option_has_a_group() -> 
     assert titles == [
         "Arguments",
         "Options",
-        "What to climb, and how",
+        "What to dream, and how",
         "Scales",
         "The picture",
         "What to write",

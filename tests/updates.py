@@ -1,12 +1,12 @@
-"""Updates by numpy and as a graph, and settings for every part that one can have."""
+"""Runs updates in numpy and as a graph, with example settings for every part of an update."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnxdream.models.arrays import Floats, Image, size_of
 from onnxdream.runtime.ascent.update import Update, new_slots
 from onnxdream.runtime.ascent.update_graph import GraphUpdate
 from onnxdream.runtime.provider.machine import Machine
@@ -14,16 +14,11 @@ from onnxdream.runtime.provider.tensors import Device
 from onnxdream.runtime.settings.colours import imagenet_colours, own_colours, parse_colours
 from onnxdream.runtime.settings.settings import Settings
 
-Array = NDArray[np.float32]
-
-
 CPU = Device(Machine("cpu", 1))
-
-
 LIMITS = (-1.0, 1.0)
 
 
-# A part's name -> settings that turn it on; each must have some.
+# A part's name -> settings that turn it on; every part needs examples.
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "blur": [
         *({"blur": sigma} for sigma in (0.4, 1.3, 12.0)),
@@ -40,25 +35,26 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-ALL = {"blur": 0.7, "laplacian": 4, "colours": "own", "tv": 0.1, "l2": 0.1, "gradient_norm": "std"}
+ALL_PARTS = {"blur": 0.7, "laplacian": 4, "colours": "own", "tv": 0.1, "l2": 0.1, "gradient_norm": "std"}
 
 
-def some(size: tuple[int, int], seed: int, scale: float = 1.0) -> Array:
+def random_image(size: tuple[int, int], seed: int, scale: float = 1.0) -> Image:
+    """Returns random values, float32 [3, height, width]."""
     return (scale * np.random.default_rng(seed).normal(0.1, 0.5, (3, *size))).astype(np.float32)
 
 
-def colours_of(settings: Settings) -> Array | None:
-    """The matrix that settings have, own colours those of some picture."""
+def colours_of(settings: Settings) -> Floats | None:
+    """Returns the colour matrix of the settings, float32 [3, 3]; own colours are those of a random image."""
     colours = parse_colours(settings.colours)
     if colours.kind == "imagenet":
         return imagenet_colours()
-    return own_colours(some((9, 8), 77), colours.share) if colours.have_matrix else None
+    return own_colours(random_image((9, 8), 77), colours.share) if colours.has_matrix else None
 
 
 def by_numpy(
-    settings: Settings, limits: tuple[float, float], image: Array, gradients: list[Array], mask: Array | None
-) -> list[Array]:
-    """The image and the slots after a step for each of the gradients."""
+    settings: Settings, limits: tuple[float, float], image: Image, gradients: list[Image], mask: Floats | None
+) -> list[Image]:
+    """Returns the image and the slots after one step for each gradient; `mask` is float32 [height, width]."""
     moved, slots = image.copy(), new_slots(settings, image)
     for number, gradient in enumerate(gradients, 1):
         Update(settings, limits, colours_of(settings)).apply(moved, gradient.copy(), slots, number, mask)
@@ -68,16 +64,14 @@ def by_numpy(
 def by_graph(
     settings: Settings,
     limits: tuple[float, float],
-    image: Array,
-    gradients: list[Array],
-    mask: Array | None = None,
+    image: Image,
+    gradients: list[Image],
+    mask: Floats | None = None,
     shifts: list[tuple[int, int]] | None = None,
     device: Device = CPU,
-) -> list[Array]:
-    """The same, each gradient being of the image rolled by its shift."""
-    update = GraphUpdate(
-        settings, limits, (image.shape[1], image.shape[2]), device.native_machine, mask, colours_of(settings)
-    )
+) -> list[Image]:
+    """Returns the same from the graph. Each gradient is rolled by its shift first, which the graph undoes."""
+    update = GraphUpdate(settings, limits, size_of(image), device.native_machine, mask, colours_of(settings))
     tensors = [device.tensor(array[None].copy()) for array in (image, *new_slots(settings, image))]
     for number, gradient in enumerate(gradients, 1):
         shift = shifts[number - 1] if shifts else (0, 0)

@@ -1,4 +1,4 @@
-"""What a run climbs: the weighted losses of a picture of any size, and their gradient, tile by tile where needed."""
+"""The objective of a run and its gradient, for images of any size: computed as a whole, or tile by tile."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from ..settings.settings import Settings
 from .tiles import TilePlan, blended_tiles, tutorial_tiles
 from .update import parts_of
 
-# Tiles that no memory budget asks for: the tutorial's.
+# Sides of tiles in pixels: those of TensorFlow's tutorial, whatever the memory, and the least for tiles cut for memory.
 _TUTORIAL_TILE = 512
 _MIN_TILE = 128
 
 
 class Evaluator:
-    """Losses and gradient of an image of any size.
+    """Computes the losses of an image of any size, and the gradient of their weighted sum.
 
-    `layer_weights` are those of the layers, `channel_weights` (None: the bundle's) those of their channels. Where the
-    image does not fit into the memory budget it is cut into tiles: its gradient is put together from theirs, and its
-    losses are their area-weighted mean. Where memory runs out all the same, tiles are halved and the run goes on.
-    `largest` is the largest image that is to come; `execution` is what the run really has. Raises MemoryBudgetError.
+    `layer_weights` are float32 [layers]; `channel_weights`, float32 [channels of all layers], replace the bundle's own
+    unless None. An image that does not fit into the memory budget is cut into tiles: their gradients are blended, and
+    its losses are the area-weighted mean of theirs. If memory still runs out, the tiles are halved and the run
+    continues. `largest_size` is the size of the run's largest image. `execution` states what the run really uses:
+    provider, threads and the pixels of a tile. Raises MemoryBudgetError.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Evaluator:
         settings: Settings,
         machine: Machine,
         layer_weights: Floats,
-        largest: Size,
+        largest_size: Size,
         channel_weights: Floats | None = None,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -52,21 +53,25 @@ class Evaluator:
         self._log = log
         self._plans: dict[Size, TilePlan] = {}
         self.execution = replace(settings.execution, provider=machine.provider, threads=machine.threads)
-        self._cut_into(settings.execution.tile_pixels or self._affordable_pixels(largest))
+        self._set_tile_pixels(settings.execution.tile_pixels or self._affordable_pixels(largest_size))
 
     @property
-    def layers(self) -> int:
-        """How many losses an image has."""
+    def layer_count(self) -> int:
+        """The number of losses."""
         return len(self._layer_weights)
 
     def tile_plan(self, size: Size) -> TilePlan:
-        """How an image of that size is cut."""
+        """Returns how an image of this size is cut into tiles."""
         if size not in self._plans:
             self._plans[size] = self._new_plan(size)
         return self._plans[size]
 
     def evaluate(self, image: Image) -> tuple[Losses, Image]:
-        """Losses [layers] and gradient [3, height, width] of a CHW image; the gradient is the caller's to change."""
+        """Returns the losses and the gradient of an image. The gradient has the image's shape, and the caller may
+        change it.
+
+        If memory runs out, it tries again with smaller tiles. Raises OutOfMemoryError when they cannot be smaller.
+        """
         while True:
             size = size_of(image)
             try:
@@ -75,14 +80,16 @@ class Evaluator:
                 self.shrink_tiles(size, error)
 
     def is_whole(self, size: Size) -> bool:
-        """Whether an image of that size is computed in one piece."""
+        """Whether an image of this size is computed as a whole, without tiles."""
         tile_plan = self.tile_plan(size)
         return len(tile_plan.tiles) == 1 and tile_plan.tile_size == size
 
     def bind(self, image: Tensor, losses: Tensor, gradient: Tensor) -> BoundSession:
-        """The same for an image in one piece, [1, 3, h, w], into tensors [1, layers] and [1, 3, h, w] of its place.
+        """Returns the same computation for an untiled image that stays in the device's memory.
 
-        Raises ComputationError, here and when it runs; where memory ran out, `retreat` makes tiles of it.
+        All tensors are float32 there: the image [1, 3, height, width], and the outputs `losses` [1, layers] and
+        `gradient` [1, 3, height, width]. Raises ComputationError, here and when it runs; if memory ran out, call
+        `shrink_tiles`.
         """
         session = self._session(Size(*image.shape[2:]))
         inputs = {contract.IMAGE: image, **self._weights}
@@ -90,7 +97,7 @@ class Evaluator:
 
     @cached_property
     def _weights(self) -> dict[str, Tensor]:
-        """In the machine's memory."""
+        """The layer weights and the channel weights, if any, in the device's memory, by the names of their inputs."""
         device = Device(self.machine)
         weights = {contract.LAYER_WEIGHTS: self._layer_weights, contract.CHANNEL_WEIGHTS: self._channel_weights}
         return {name: device.tensor(values) for name, values in weights.items() if values is not None}
@@ -109,60 +116,61 @@ class Evaluator:
                 np.ascontiguousarray(image[:, rows, columns]), self._layer_weights, self._channel_weights
             )
             losses += tile_losses * (tile.area / covered)
-            tile_gradient *= tile.rows[:, None]
-            tile_gradient *= tile.columns * share
+            tile_gradient *= tile.row_weights[:, None]
+            tile_gradient *= tile.column_weights * share
             gradient[:, rows, columns] += tile_gradient
         return losses.astype(np.float32), gradient
 
     def _session(self, size: Size) -> Session:
         if self._sessions.builds_engine(*size, self.machine):
-            self._log(f"building TensorRT's engine for {size}, minutes the first time")
+            self._log(f"building the TensorRT engine for {size}: the first time, this takes minutes")
         return self._sessions.get(*size, self.machine)
 
     def _new_plan(self, size: Size) -> TilePlan:
         if self._settings.tiling == "tutorial":
             return tutorial_tiles(size, _TUTORIAL_TILE)
-        smallest = max(self._bundle.metadata.smallest_size)
+        min_side = max(self._bundle.metadata.smallest_size)
         grid = max(layer.stride for layer in self._bundle.metadata.layers)
         tile = tile_shape(self.execution.tile_pixels or 0, size, grid)
-        tile = Size(*(max(side, min(smallest, length)) for side, length in zip(tile, size, strict=True)))
-        return blended_tiles(size, tile, min(self._settings.tile_overlap, min(tile) // 2), grid, smallest)
+        tile = Size(*(max(side, min(min_side, length)) for side, length in zip(tile, size, strict=True)))
+        return blended_tiles(size, tile, min(self._settings.tile_overlap, min(tile) // 2), grid, min_side)
 
     def _affordable_pixels(self, size: Size) -> int:
-        """Pixels of a tile that keep a run on a picture of that size within its memory."""
+        """Returns the most pixels that a tile may have so that a picture of this size fits into the memory budget."""
         execution = self._settings.execution
         memory = self._bundle.metadata.memory
         cost = Cost(
-            per_tile_pixel=memory.per_pixel + _update_bytes(self._settings),
+            per_tile_pixel=memory.per_pixel + _update_bytes_per_pixel(self._settings),
             fixed=memory.fixed,
-            per_picture_pixel=_picture_bytes(self._settings),
+            per_picture_pixel=_picture_bytes_per_pixel(self._settings),
         )
         budget = execution.memory or default_budget(Device(self.machine).name)
         return cost.largest_tile(budget, size.pixels, max(self._bundle.metadata.smallest_size))
 
-    def _cut_into(self, pixels: int) -> None:
+    def _set_tile_pixels(self, pixels: int) -> None:
         self.execution = replace(self.execution, tile_pixels=pixels)
         self._plans.clear()
 
     def shrink_tiles(self, size: Size, error: MemoryError) -> None:
-        """Halves the tiles of an image of that size. Raises the error where they are as small as they may be."""
+        """Halves the area of the tiles, starting from those of an image of this size. Raises the error if they cannot
+        be smaller."""
         tile = self.tile_plan(size).tile_size
-        smallest = max(_MIN_TILE, *self._bundle.metadata.smallest_size)
-        if self._settings.tiling == "tutorial" or tile.pixels // 2 < smallest**2:
+        min_side = max(_MIN_TILE, *self._bundle.metadata.smallest_size)
+        if self._settings.tiling == "tutorial" or tile.pixels // 2 < min_side**2:
             raise error
-        self._cut_into(tile.pixels // 2)
+        self._set_tile_pixels(tile.pixels // 2)
         self._sessions.forget()
-        self._log(f"memory ran out with tiles of {tile}: going on with half of that")
+        self._log(f"memory ran out with tiles of {tile}: continuing with half that area")
 
 
-def _picture_bytes(settings: Settings) -> float:
-    """Bytes that a pixel of the whole picture takes: float32 planes, and the pictures it comes from and becomes."""
+def _picture_bytes_per_pixel(settings: Settings) -> float:
+    """The bytes for each pixel of the whole picture: arrays float32 [3], and the 8-bit pictures before and after."""
     planes = 2 + 2 * bool(settings.jitter) + 1 * (settings.octaves > 1)  # the first two are the image and its gradient
     planes += sum(part.host_planes for part in parts_of(settings))
     return 12.0 * planes + 3.0 * 3
 
 
-def _update_bytes(settings: Settings) -> float:
-    """Bytes that a pixel takes on top where its image is in one piece, and updated as a graph (measured)."""
+def _update_bytes_per_pixel(settings: Settings) -> float:
+    """The additional bytes for each pixel of an untiled image, which a graph updates (measured)."""
     planes = 4 + 3 * bool(settings.jitter) + sum(part.graph_planes for part in parts_of(settings))
     return 12.0 * planes

@@ -1,8 +1,8 @@
-"""Blurs and pyramids as matrices, with which a graph does as OpenCV does.
+"""OpenCV's Gaussian blur and image pyramid as matrices, which an ONNX graph can multiply by.
 
-A linear filter along an axis is a band: each value of the result is a sum over a few neighbouring values. So the result
-is cut into blocks of equal length; one small matrix makes every block from the values around it, and what lies beyond
-an edge is read from inside, mirrored.
+A linear filter along an axis computes each value as a weighted sum of a few neighbouring values, its taps. The result
+is therefore cut into blocks of equal length, and one small matrix computes every block from the values around it.
+Beyond an edge, the values inside are mirrored.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from ..provider.onnx_graph import Graph, Operand
 
 Positions = NDArray[np.int64]
 
-# Values of the result that one block holds; a wider filter has longer blocks, so that they overlap by half at most.
+# Values of the result in a block. Wider filters have longer blocks, so that neighbouring blocks share at most half of
+# the values that they read.
 _BLOCK = 32
+# The kernel of cv2.pyrDown and cv2.pyrUp along an axis (Burt and Adelson 1983, with a = 3/8).
 _BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
 
 
 @dataclass(frozen=True)
 class AxisFilter:
-    """A filter along one axis: a block's values are `matrix` [values, taps] times those at `positions` [blocks, taps].
+    """A filter along one axis: the values of a block are `matrix` times the source's values at the block's positions.
 
-    The last block may be longer than the `length` of the result.
+    `matrix` is float32 [values of a block, taps], `positions` int64 [blocks, taps]. `length` is the number of values of
+    the result; the last block may reach beyond it.
     """
 
     positions: Positions
@@ -38,69 +41,69 @@ class AxisFilter:
 
 @dataclass(frozen=True)
 class Filter:
-    """A separable filter: a band for the rows, one above the other, and one for the columns."""
+    """A separable filter: `rows` filters down the image, from row to row, and `columns` across it."""
 
     rows: AxisFilter
     columns: AxisFilter
 
     @property
     def size(self) -> Size:
-        """Height and width of the result."""
+        """The size of the result."""
         return Size(self.rows.length, self.columns.length)
 
     @classmethod
     def gaussian(cls, size: Size, sigma: float, widest: float = 0.0) -> Filter:
-        """A Gaussian of that many pixels, edges mirrored: cv2.GaussianBlur of float32. 0 leaves everything as it is.
+        """Returns cv2.GaussianBlur of float32 with mirrored edges; `sigma` is in pixels, and 0 does not blur.
 
-        The matrices have room for one of `widest` pixels, so that all up to there are matrices of the same shape for
-        the same positions.
+        The matrices have room for a sigma of `widest`, so that all sigmas up to it share shapes and positions.
         """
-        reach = _reach(max(sigma, widest))
-        return cls(*(_gaussian(length, sigma, reach) for length in size))
+        radius = _radius(max(sigma, widest))
+        return cls(*(_gaussian(length, sigma, radius) for length in size))
 
     @classmethod
     def halving(cls, size: Size) -> Filter:
-        """To half the size, odd sides rounded up: cv2.pyrDown."""
+        """Returns cv2.pyrDown: to half the size, odd sides rounded up."""
         return cls(*(_halving(length) for length in size))
 
     @classmethod
     def doubling(cls, size: Size, larger: Size) -> Filter:
-        """To twice the size, or one less: cv2.pyrUp."""
+        """Returns cv2.pyrUp: from `size` to `larger`, whose sides are twice as long or one pixel less."""
         return cls(*(_doubling(length, result) for length, result in zip(size, larger, strict=True)))
 
 
-def filtered(graph: Graph, image: str, chosen: Filter, matrices: Sequence[str] = ()) -> str:
-    """Adds a filter of a picture; `matrices` name inputs to take the place of its own, of rows and of columns.
+def add_filter(graph: Graph, image: str, image_filter: Filter, matrices: Sequence[str] = ()) -> str:
+    """Adds a filter of an image [1, 3, height, width] to a graph; returns the output's name.
 
-    Each axis is cut into its blocks, the matrix makes of each a block of the result, and what the last one holds beyond
-    the result is cut off.
+    `matrices` are the names of two inputs that replace the filter's own matrices, of rows and of columns. What the last
+    block computes beyond the result is cut off.
     """
-    row_matrix, column_matrix = matrices or (chosen.rows.matrix, chosen.columns.matrix)
-    transposed = _along_rows(graph, image, chosen.rows, row_matrix)
-    result = _along_rows(graph, transposed, chosen.columns, column_matrix)
-    return graph.add("Slice", result, np.array([0, 0]), np.array(chosen.size), np.array([2, 3]))
+    row_matrix, column_matrix = matrices or (image_filter.rows.matrix, image_filter.columns.matrix)
+    transposed = _add_axis_filter(graph, image, image_filter.rows, row_matrix)
+    result = _add_axis_filter(graph, transposed, image_filter.columns, column_matrix)
+    return graph.add("Slice", result, np.array([0, 0]), np.array(image_filter.size), np.array([2, 3]))
 
 
-def _along_rows(graph: Graph, x: str, band: AxisFilter, matrix: Operand) -> str:
-    """Filtered along the second axis from the end; transposed."""
-    blocks = graph.add("MatMul", matrix, graph.add("Gather", x, band.positions, axis=2))
+def _add_axis_filter(graph: Graph, image: str, axis_filter: AxisFilter, matrix: Operand) -> str:
+    """Adds a filter down the rows of an image, and transposes the result, so that its columns can follow."""
+    blocks = graph.add("MatMul", matrix, graph.add("Gather", image, axis_filter.positions, axis=2))
     return graph.add("Reshape", graph.add("Transpose", blocks, perm=[0, 1, 4, 2, 3]), np.array([0, 0, 0, -1]))
 
 
-def _reach(sigma: float) -> int:
-    """Pixels on either side, OpenCV's choice for float pixels: 4 sigma."""
+def _radius(sigma: float) -> int:
+    """Returns the pixels of a Gaussian kernel on either side of its middle: 4 sigma, as cv2.GaussianBlur has for
+    float32."""
     return round(8 * sigma + 1) // 2
 
 
-def _gaussian(length: int, sigma: float, reach: int) -> AxisFilter:
-    own = _reach(sigma)
-    kernel = np.pad(cv2.getGaussianKernel(2 * own + 1, sigma, cv2.CV_32F).ravel(), reach - own)
-    values = min(max(_BLOCK, 2 * reach), length)
-    matrix = np.zeros((values, values + 2 * reach), np.float32)
+def _gaussian(length: int, sigma: float, radius: int) -> AxisFilter:
+    own_radius = _radius(sigma)
+    kernel = np.pad(cv2.getGaussianKernel(2 * own_radius + 1, sigma, cv2.CV_32F).ravel(), radius - own_radius)
+    values = min(max(_BLOCK, 2 * radius), length)
+    matrix = np.zeros((values, values + 2 * radius), np.float32)
     for row in range(values):
         matrix[row, row : row + len(kernel)] = kernel
-    starts = np.arange(0, length, values) - reach
-    return AxisFilter(_mirrored(_runs(starts, matrix), length), matrix, length)
+    starts = np.arange(0, length, values) - radius
+    return AxisFilter(_mirrored(_block_positions(starts, matrix), length), matrix, length)
 
 
 def _halving(length: int) -> AxisFilter:
@@ -110,26 +113,28 @@ def _halving(length: int) -> AxisFilter:
     for row in range(values):
         matrix[row, 2 * row : 2 * row + 5] = _BINOMIAL
     starts = 2 * np.arange(0, result, values) - 2
-    return AxisFilter(_mirrored(_runs(starts, matrix), length), matrix, result)
+    return AxisFilter(_mirrored(_block_positions(starts, matrix), length), matrix, result)
 
 
 def _doubling(length: int, result: int) -> AxisFilter:
-    """The result's even values lie on those of the source, the odd ones between two."""
+    """The even values of the result have the positions of the source's values, the odd ones lie between two."""
     matrix = np.zeros((_BLOCK, _BLOCK // 2 + 2), np.float32)
     for row in range(0, _BLOCK, 2):
         matrix[row, row // 2 : row // 2 + 3] = 2 * _BINOMIAL[::2]
         matrix[row + 1, row // 2 + 1 : row // 2 + 3] = 2 * _BINOMIAL[1::2]
     starts = np.arange(0, result, _BLOCK) // 2 - 1
-    # Mirrored in twice the source, with zeros between its values, as OpenCV does it.
-    return AxisFilter(_mirrored(2 * _runs(starts, matrix), 2 * length) // 2, matrix, result)
+    # As in OpenCV, the edges are mirrored after zeros have been put between the source's values.
+    return AxisFilter(_mirrored(2 * _block_positions(starts, matrix), 2 * length) // 2, matrix, result)
 
 
-def _runs(starts: Positions, matrix: Floats) -> Positions:
+def _block_positions(starts: Positions, matrix: Floats) -> Positions:
+    """Returns the positions that each block reads from its start on, int64 [blocks, taps]; some may be outside."""
     return starts[:, None] + np.arange(matrix.shape[1])
 
 
 def _mirrored(positions: Positions, length: int) -> Positions:
-    """Positions inside a length for any outside of it; the edge itself is not doubled (cv2.BORDER_REFLECT_101)."""
+    """Returns the positions with those outside 0 to `length` mirrored; the edge is not doubled, as in OpenCV's
+    BORDER_REFLECT_101."""
     if length == 1:
         return np.zeros_like(positions)
     folded = np.abs(positions) % (2 * length - 2)

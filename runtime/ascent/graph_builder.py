@@ -1,12 +1,11 @@
-"""What is done to pictures in a device's memory: as a graph in the making, and as a session that runs it.
+"""ONNX graphs that compute on images in a device's memory: building one, and running it in a session.
 
-One session does all of a step at once, and onnxruntime plans the memory of all of it.
+A step is one graph rather than several, so that onnxruntime can plan its memory as a whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,32 +20,36 @@ _END = np.iinfo(np.int64).max
 
 
 class ImageGraph(Graph):
-    """A graph of pictures, float32 [1, 3, height, width]; a number is [1], which broadcasts.
+    """A graph on images, float32 [1, 3, height, width]. A number is float32 [1], which broadcasts.
 
-    Means are taken along rows first, so that float32 is enough for pictures of any size.
+    Methods add operators and return the name of their output. Means are first taken along rows, so that float32 is
+    exact enough for images of any size.
     """
 
     def mean(self, x: str) -> str:
-        """Of all values of a picture, [1, 1, 1, 1]."""
+        """Adds the mean of all values of an image, float32 [1, 1, 1, 1]."""
         rows = self.add("ReduceMean", x, axes=[3], keepdims=1)
         return self.add("ReduceMean", rows, axes=[1, 2], keepdims=1)
 
     def root_mean_square(self, x: str) -> str:
-        """Of all values of a picture, [1, 1, 1, 1]."""
+        """Adds the root mean square of all values of an image, float32 [1, 1, 1, 1]."""
         return self.add("Sqrt", self.mean(self.add("Mul", x, x)))
 
-    def columns(self, x: str, start: int | str, end: int | str = _END) -> str:
-        """Some columns of a picture; each end is a column's number, from behind if it is below 0, or an input [1]."""
-        ends = (end if isinstance(end, str) else int64(end) for end in (start, end))
-        return self.add("Slice", x, *ends, int64(3))
+    def slice_columns(self, x: str, start: int | str, end: int | str = _END) -> str:
+        """Adds the columns `start:end` of an image; each is a number, negative from the end, or an input int64 [1]."""
+        ends = (end if isinstance(end, str) else int64_array(end) for end in (start, end))
+        return self.add("Slice", x, *ends, int64_array(3))
 
-    def rolled_columns(self, x: str, at: int | str) -> str:
-        """A picture cut in two between its columns, `at` its latter part, and put together the other way round."""
-        return self.add("Concat", self.columns(x, at), self.columns(x, 0, at), axis=3)
+    def roll_columns_left(self, x: str, count: int | str) -> str:
+        """Adds an image rolled left by `count` columns: a number, or an input int64 [1]; negative to the right."""
+        return self.add("Concat", self.slice_columns(x, count), self.slice_columns(x, 0, count), axis=3)
 
 
 class CompiledGraph:
-    """A graph in a session of its own, with `outputs` of those shapes. Raises ProviderError and ComputationError."""
+    """A graph in a session of its own; `outputs` are the shapes of its float32 outputs by name.
+
+    Raises ProviderError and ComputationError.
+    """
 
     def __init__(self, graph: Graph, outputs: Mapping[str, Sequence[int]], machine: Machine) -> None:
         self._outputs = tuple(outputs)
@@ -58,10 +61,13 @@ class CompiledGraph:
             raise computation_error(error) from error
 
     def bind(self, inputs: Mapping[str, Tensor], *outputs: Tensor) -> BoundSession:
-        """Bound to the outputs, in their order; inputs may be fed later. Raises ComputationError."""
+        """Binds the graph to inputs by name and to outputs in order. Other inputs may be fed later.
+
+        Raises ComputationError.
+        """
         return BoundSession(self._session, inputs, dict(zip(self._outputs, outputs, strict=True)))
 
 
-def int64(*values: int) -> NDArray[Any]:
-    """Whole numbers for a graph, int64 [values]."""
+def int64_array(*values: int) -> NDArray[np.int64]:
+    """Returns the values as an array for a graph, int64 [values]."""
     return np.array(values, np.int64)

@@ -1,4 +1,4 @@
-"""One step of gradient ascent: from an image and its gradient to the next image, in place, in little memory."""
+"""One update of gradient ascent in numpy: moves an image along its gradient, in place and with little memory."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ from .parts.part import Limits, Part, UpdateContext
 from .parts.step import STEP
 from .parts.tv import TV
 
-# All that an update may consist of, in its order. It is done in two ways, by numpy here and as a graph in
-# `update_graph`; what it remembers, and the memory it takes, follows from this table too.
+# All parts that an update may consist of, in order. Each exists twice, for numpy here and as a graph for
+# `update_graph`. The arrays that an update keeps and the memory that it takes follow from this table as well.
 PARTS: tuple[Part, ...] = (BLUR, LAPLACIAN, COLOURS, NORM, TV, L2, MOMENTUM, ADAM, STEP)
 
 
 def parts_of(settings: Settings) -> tuple[Part, ...]:
-    """What an update consists of with these settings, in its order."""
+    """Returns the parts of an update with these settings, in order."""
     return tuple(part for part in PARTS if part.is_wanted(settings))
 
 
-def slots_of(settings: Settings) -> int:
-    """How many arrays the optimizer remembers from step to step."""
+def slot_count(settings: Settings) -> int:
+    """Returns the number of arrays that the optimizer keeps from step to step."""
     return sum(part.slots for part in parts_of(settings))
 
 
 def new_slots(settings: Settings, image: Image) -> list[Image]:
-    """What the optimizer remembers before the first step."""
-    return [np.zeros_like(image) for _ in range(slots_of(settings))]
+    """Returns the arrays that the optimizer keeps, before the first step: zeros of the image's shape."""
+    return [np.zeros_like(image) for _ in range(slot_count(settings))]
 
 
 @dataclass(frozen=True)
 class Update:
-    """x <- clip(x + step_size * direction), eq. 2 of the paper with a scaled gradient.
+    """The update x <- clip(x + step_size * direction): eq. 2 of the paper with a scaled gradient.
 
-    The direction is the gradient after all other parts, one after the other: smoothed, its colours multiplied by a
-    matrix, divided by its norm, less what the regularisers pull, and gathered up by the optimizer. `colours` is the
-    matrix, float32 [3, 3], of settings that have one.
+    The direction is the gradient after all other parts: it is smoothed, multiplied by the colour matrix and divided by
+    its norm, the gradients of the regularisers are subtracted, and the optimizer accumulates it. `limits` are the
+    lowest and the highest value of an image, in the backbone's input range; `colours` is the colour matrix,
+    float32 [3, 3], or None without one.
     """
 
     settings: Settings
@@ -53,7 +54,10 @@ class Update:
     colours: Floats | None = None
 
     def apply(self, image: Image, gradient: Image, slots: list[Image], number: int, mask: Floats | None = None) -> None:
-        """Moves the image, CHW, and the slots in place; may overwrite the gradient. `number` counts from 1."""
+        """Updates the image and the slots in place, and may overwrite the gradient.
+
+        `number` counts the octave's updates from 1; `mask` is float32 [height, width], from 0 (stays) to 1 (moves).
+        """
         direction, first = gradient, 0
         for part in parts_of(self.settings):
             own = slots[first : first + part.slots]

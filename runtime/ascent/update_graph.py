@@ -1,6 +1,6 @@
-"""One step of gradient ascent as one model, for an image that stays where its gradient is computed.
+"""One update of gradient ascent as an ONNX graph, for an image that stays in the memory of the device.
 
-Part for part the same as `Update`; what both do is tested against each other.
+It has the same parts as `Update`, and the tests compare the two.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from ...models.arrays import Floats, Size
 from ..provider.machine import Machine
 from ..provider.tensors import BoundSession, Tensor
 from ..settings.settings import Settings
-from .graph_builder import CompiledGraph, ImageGraph, int64
+from .graph_builder import CompiledGraph, ImageGraph, int64_array
 from .parts.part import Limits, UpdateGraph, slot_name
 from .update import parts_of
 
+# Pixels that an image is rolled by, down and right.
 Shift = tuple[int, int]
 
 
 class GraphUpdate:
-    """`Update` for images of one size on one machine; where `jitter` is set it rolls the gradient back first.
+    """`Update` for images of one size on one machine. With jitter, it first rolls the gradient back.
 
-    `mask` is float32 [height, width], `colours` the matrix [3, 3] of settings that have one; `changes` says whether an
-    update must be fed `inputs` before each run. Raises ProviderError and ComputationError.
+    `mask` is float32 [height, width], `colours` the colour matrix, float32 [3, 3]; either may be None. `needs_inputs`
+    is True if `inputs` must be fed before each run. Raises ProviderError and ComputationError.
     """
 
     def __init__(
@@ -36,67 +37,72 @@ class GraphUpdate:
         mask: Floats | None = None,
         colours: Floats | None = None,
     ) -> None:
-        self._jitters = bool(settings.jitter)
+        self._has_jitter = bool(settings.jitter)
         self._size = size
         graph = UpdateGraph(settings, limits, size, mask, colours)
-        direction = graph.input("gradient", graph.picture)
+        direction = graph.input("gradient", graph.image_shape)
         if settings.jitter:
-            direction = _rolled(graph, direction, size[0])
+            direction = _add_roll(graph, direction, size[0])
         for part in parts_of(settings):
             direction = part.as_graph(direction, graph)
-        self._timings = graph.timings
-        self.changes = self._jitters or bool(self._timings)
-        self._program = CompiledGraph(graph, dict.fromkeys((direction, *graph.next_slots), graph.picture), machine)
+        self._scheduled_inputs = graph.scheduled_inputs
+        self.needs_inputs = self._has_jitter or bool(self._scheduled_inputs)
+        outputs = dict.fromkeys((direction, *graph.next_slots), graph.image_shape)
+        self._compiled = CompiledGraph(graph, outputs, machine)
 
     def bind(self, image: Tensor, gradient: Tensor, slots: Sequence[Tensor], outputs: Sequence[Tensor]) -> BoundSession:
-        """Bound to an image, a gradient and slots, and to `outputs`, which become the next image and the next slots.
+        """Binds the update to an image, a gradient and slots, and to `outputs`: the next image and the next slots.
 
-        These must be other tensors; all are [1, 3, h, w]. Raises ComputationError.
+        All tensors are float32 [1, 3, height, width], and no output may be an input. Raises ComputationError.
         """
         inputs = {"image": image, "gradient": gradient}
-        inputs |= {slot_name(device): slot for device, slot in enumerate(slots)}
-        return self._program.bind(inputs, *outputs)
+        inputs |= {slot_name(index): slot for index, slot in enumerate(slots)}
+        return self._compiled.bind(inputs, *outputs)
 
     def inputs(self, number: int, shift: Shift = (0, 0)) -> dict[str, Tensor]:
-        """What an update is fed: `number` counts the octave's updates from 1; `shift` is how far the image was rolled
-        that the gradient is of."""
+        """Returns the inputs of an update, by name, that change from step to step.
+
+        `number` counts the octave's updates from 1; `shift` is that of the image that the gradient was computed for.
+        """
         found: dict[str, Tensor] = {}
-        if self._jitters:
+        if self._has_jitter:
             found |= roll_inputs((-shift[0], -shift[1]), self._size)
-        for names, timing in self._timings.items():
-            found |= dict(zip(names, map(Tensor.on_host, timing(number)), strict=True))
+        for names, values_at in self._scheduled_inputs.items():
+            found |= dict(zip(names, map(Tensor.on_host, values_at(number)), strict=True))
         return found
 
 
-def roll(size: Size, machine: Machine) -> CompiledGraph:
-    """What rolls pictures of one size round their edges, as numpy does: `image`, fed with `roll_inputs`, into another
-    tensor.
+def compile_roll(size: Size, machine: Machine) -> CompiledGraph:
+    """Compiles a graph that rolls images of one size as `np.roll` does.
 
-    Raises ProviderError and ComputationError.
+    It reads `image`, float32 [1, 3, height, width], and `roll_inputs`, and writes a tensor of the image's shape. Raises
+    ProviderError and ComputationError.
     """
-    graph, picture = ImageGraph(), (1, 3, *size)
-    return CompiledGraph(graph, {_rolled(graph, graph.input("image", picture), size[0]): picture}, machine)
+    graph, shape = ImageGraph(), (1, 3, *size)
+    return CompiledGraph(graph, {_add_roll(graph, graph.input("image", shape), size[0]): shape}, machine)
 
 
-def loss_row(size: Size, layers: int, machine: Machine) -> CompiledGraph:
-    """What puts `losses` [1, layers] and the sum of a `gradient`, which is finite where that is, into one row.
+def compile_loss_row(size: Size, layers: int, machine: Machine) -> CompiledGraph:
+    """Compiles a graph that joins the losses and the sum of the gradient, which is finite if the gradient is.
 
-    Raises as `roll` does.
+    It reads `losses`, float32 [1, layers], and `gradient`, float32 [1, 3, height, width], and writes a row,
+    float32 [1, layers + 1]. Raises ProviderError and ComputationError.
     """
     graph = ImageGraph()
     losses, gradient = graph.input("losses", (1, layers)), graph.input("gradient", (1, 3, *size))
-    planes = graph.add("ReduceSum", gradient, int64(2, 3), keepdims=0)
-    total = graph.add("ReduceSum", planes, int64(1), keepdims=1)
+    planes = graph.add("ReduceSum", gradient, int64_array(2, 3), keepdims=0)
+    total = graph.add("ReduceSum", planes, int64_array(1), keepdims=1)
     return CompiledGraph(graph, {graph.add("Concat", losses, total, axis=1): (1, layers + 1)}, machine)
 
 
-def _rolled(graph: ImageGraph, image: str, height: int) -> str:
-    """A picture that begins with column `right` of what it was, and has its `rows` in turn."""
+def _add_roll(graph: ImageGraph, image: str, height: int) -> str:
+    """Adds a roll of an image, whose inputs are those of `roll_inputs`; returns the output's name."""
     rows, right = graph.input("rows", (height,), int64=True), graph.input("right", (1,), int64=True)
-    return graph.add("Gather", graph.rolled_columns(image, right), rows, axis=2)
+    return graph.add("Gather", graph.roll_columns_left(image, right), rows, axis=2)
 
 
 def roll_inputs(shift: Shift, size: Size) -> dict[str, Tensor]:
-    """Which row comes to be where, and which column to be the first."""
+    """Returns the inputs of a roll by a shift: `rows`, int64 [height], the source row of each row; and `right`,
+    int64 [1], the column that becomes the first."""
     rows, right = np.roll(np.arange(size[0]), shift[0]), np.array([-shift[1] % size[1]])
     return {"rows": Tensor.on_host(rows.astype(np.int64)), "right": Tensor.on_host(right.astype(np.int64))}

@@ -17,7 +17,14 @@ from ..settings.settings import Settings, settings_from_dict
 
 _FORMAT = 1
 _SOURCES = ("bundle", "picture", "mask", "guide")
-_COUNTERS = {"number": int, "octave": int, "octave_step": int, "octave_start": int, "last": bool}
+# A counter's key in the file -> its field in the state and its type.
+_COUNTERS = {
+    "number": ("number", int),
+    "octave": ("octave", int),
+    "octave_step": ("octave_step", int),
+    "octave_start": ("octave_start", int),
+    "last": ("only_evaluation_left", bool),
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Checkpoint:
             "seconds": self.seconds,
             "slots": len(self.state.slots),
             "colours": self.state.colours is not None,
-            "counters": {name: getattr(self.state, name) for name in _COUNTERS},
+            "counters": {key: getattr(self.state, name) for key, (name, _) in _COUNTERS.items()},
         }
         for name in _SOURCES:
             source = getattr(self, name)
@@ -84,7 +91,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 [file[slot] for slot in slots],
                 history=list(file["history"]),
                 colours=file["colours"] if colours else None,
-                **header["counters"],
+                **{_COUNTERS[key][0]: value for key, value in header["counters"].items()},
             )
         _require_consistent(state)
         sources = {name: decoded(SourceFile | None, header[name]) for name in _SOURCES}
@@ -111,7 +118,7 @@ def _require_consistent(state: State) -> None:
     """Raises ValueError unless the state's arrays and counters have their types and fit each other."""
     arrays = [state.image, *state.slots]
     same_shape = all(a.dtype == np.float32 and a.ndim == 3 and a.shape == state.image.shape for a in arrays)
-    counters = all(type(getattr(state, name)) is kind for name, kind in _COUNTERS.items())
+    counters = all(type(getattr(state, name)) is kind for name, kind in _COUNTERS.values())
     matrix = state.colours
     is_matrix = matrix is None or (matrix.dtype == np.float32 and matrix.shape == (3, 3) and np.isfinite(matrix).all())
     if not (same_shape and counters and is_matrix) or state.image.shape[0] != 3 or len(state.history) != state.number:

@@ -13,7 +13,7 @@ from ..bundle.choice import bundle_of, choose_bundle, describe
 from ..errors import SettingsError
 from ..image.source import Source
 from ..settings.config import execution_of, read_config, settings_changes
-from ..settings.presets import DEFAULT_LOOK, find_preset, fit_preset
+from ..settings.presets import DEFAULT_LOOK, find_preset, settings_for_bundle
 from ..settings.settings import Settings
 from .checkpoint import Checkpoint, read_checkpoint
 from .repeat import find_mask_and_guide, find_source, job_to_resume, load_record
@@ -69,7 +69,7 @@ def _new_request(given: Mapping[str, Any], with_images: bool) -> DreamRequest:
     bundle = choose_bundle(given.get("model"), precision, preset, _named_layers(changes))
     if "precision" not in given:
         execution = replace(execution, precision=bundle.precision)
-    settings, notice = fit_preset(preset, bundle.metadata, {**changes, "execution": execution})
+    settings, notice = settings_for_bundle(preset, bundle.metadata, {**changes, "execution": execution})
     _require_known_layers(settings, bundle)
     sources = (Source.of_noise(settings.noise),) if settings.noise else ()
     job = _job(bundle, settings, given)

@@ -1,8 +1,9 @@
-"""Colours of a dream: what the setting `colours` says, and the matrices that each pixel's gradient is multiplied by.
+"""Colours of a dream: the setting `colours`, and the matrices that each pixel's gradient is multiplied by.
 
-A network's gradient points anywhere in RGB, so that a dream grows rainbow speckle. Multiplied by a colour covariance
-K = A Aᵀ, a step is what it would be if the ascent moved decorrelated colours y of a picture x = A y: dx = A Aᵀ dE/dx
-(Olah et al. 2017, "Feature Visualization", preconditioning). The trace is 3, that of the identity.
+A network's gradient can point anywhere in RGB, which shows as rainbow speckle. Multiplying it by a colour covariance K
+= A Aᵀ makes a step the same as if the ascent moved the decorrelated colours y of a picture x = A y: dx = A Aᵀ dE/dx
+(Olah et al. 2017, "Feature Visualization", section on preconditioning). The covariance is scaled to a trace of 3, that
+of the identity.
 """
 
 from __future__ import annotations
@@ -18,28 +19,30 @@ from ..errors import SettingsError
 
 ColourSource = Literal["free", "own", "imagenet", "lightness"]
 
-# A square root of the covariance of colours in ImageNet, rows R, G, B: `color_correlation_svd_sqrt` over the greatest
-# norm of its columns, `color_correlation_normalized` in lucid/optvis/param/color.py (Apache-2.0).
+# A square root A of the covariance of colours in ImageNet, rows R, G, B: `color_correlation_svd_sqrt` divided by the
+# largest norm of its columns, `color_correlation_normalized` in lucid/optvis/param/color.py (Apache-2.0).
 _IMAGENET = np.array(
     [[0.56282854, 0.19482528, 0.04329450], [0.58447580, 0.0, -0.10823626], [0.58447580, -0.19482528, 0.06494176]]
 )
-# Pixels of a picture that are in float64 at once.
+# Pixels that are converted to float64 at once, so that a covariance needs little memory.
 _BLOCK = 2**18
 
 
 @dataclass(frozen=True)
 class Colours:
-    """`free` as the gradient has them, the picture's `own`, those of `imagenet`, or its `lightness` alone.
+    """The source of a dream's colours.
 
-    `share` of `own`, from 0 to 1, is mixed with the free ones.
+    `free` leaves the gradient unchanged, `own` uses the covariance of the picture's colours, `imagenet` that of
+    ImageNet's pictures, and `lightness` changes only the lightness of the result. `share`, from 0 to 1, is the weight
+    of `own` against `free`.
     """
 
     kind: ColourSource
     share: float = 1.0
 
     @property
-    def have_matrix(self) -> bool:
-        """Whether the gradient is multiplied by one."""
+    def has_matrix(self) -> bool:
+        """Whether the gradient is multiplied by a colour matrix."""
         return self.kind in ("own", "imagenet")
 
 
@@ -62,10 +65,9 @@ def parse_colours(text: object) -> Colours:
 
 
 def own_colours(image: Image, share: float) -> Floats:
-    """A picture's colour covariance with trace 3, mixed with the identity: `share` of the one, the rest of the other.
+    """Returns the colour matrix of an image, float32 [3, 3]: `share` of its covariance, and the rest of the identity.
 
-    `image` is CHW in the backbone's range; the matrix is float32 [3, 3]. One colour all over has no covariance, and
-    leaves the identity.
+    The covariance is scaled to a trace of 3. An image of a single colour has no covariance and returns the identity.
     """
     pixels = image.reshape(3, -1)
     identity = np.eye(3)
@@ -74,20 +76,20 @@ def own_colours(image: Image, share: float) -> Floats:
     mean = pixels.mean(axis=1, dtype=np.float64, keepdims=True)
     covariance = np.zeros((3, 3))
     for start in range(0, pixels.shape[1], _BLOCK):
-        off = pixels[:, start : start + _BLOCK] - mean
-        covariance += off @ off.T
+        deviations = pixels[:, start : start + _BLOCK] - mean
+        covariance += deviations @ deviations.T
     mixed: Floats = (share * _with_trace_3(covariance) + (1 - share) * identity).astype(np.float32)
     return mixed
 
 
 def imagenet_colours() -> Floats:
-    """The colour covariance of ImageNet's pictures with trace 3, float32 [3, 3], as lucid publishes its root."""
+    """Returns the colour covariance of ImageNet's pictures, float32 [3, 3], with a trace of 3 (from lucid's root)."""
     covariance: Floats = _with_trace_3(_IMAGENET @ _IMAGENET.T).astype(np.float32)
     return covariance
 
 
-def multiplied(gradient: Image, matrix: Floats) -> Image:
-    """The CHW gradient with each pixel's RGB multiplied by a matrix [3, 3]."""
+def apply_colour_matrix(gradient: Image, matrix: Floats) -> Image:
+    """Returns the gradient with each pixel's RGB multiplied by a colour matrix, float32 [3, 3]."""
     product: Image = (matrix @ gradient.reshape(3, -1)).reshape(gradient.shape)
     return product
 

@@ -1,4 +1,4 @@
-"""The kinds of values that settings have: what each accepts, and how it is read from a text or a file."""
+"""The kinds of values that settings take: what each accepts, and how it is read from the command line or a file."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any, ClassVar, get_args
 from ..errors import SettingsError
 from .colours import parse_colours
 from .parsing import parse_layer_weights, parse_memory, parse_size, parse_snapshots
-from .schedule import no_schedule, parse_schedule
+from .schedule import parse_schedule, schedule_error
 
 
 class Kind:
-    """A kind of value. `option` is the type of its option on the command line."""
+    """A kind of value. `option` is the type that the command line gives."""
 
     option: ClassVar[Any] = str
 
     def check(self, name: str, value: object) -> None:
-        """Raises SettingsError for what is not of this kind; `name` is the setting's, in words."""
+        """Raises SettingsError unless the value is of this kind. `name` is the setting's name in messages."""
         raise NotImplementedError
 
     def read(self, name: str, value: Any) -> Any:
-        """A value of the command line or of a config file as the setting takes it. Raises SettingsError."""
+        """Converts a value of the command line or of a config file to what the setting takes. Raises SettingsError."""
         return value
 
     def __str__(self) -> str:
-        """What it accepts, in words."""
+        """Returns what the kind accepts, in words."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Integer(Kind):
+class IntRange(Kind):
     """A whole number within a range."""
 
     minimum: int
@@ -47,7 +47,7 @@ class Integer(Kind):
 
 
 @dataclass(frozen=True)
-class Number(Kind):
+class FloatRange(Kind):
     """A number within a range."""
 
     minimum: float
@@ -56,7 +56,7 @@ class Number(Kind):
 
     def check(self, name: str, value: object) -> None:
         is_number = isinstance(value, float) or type(value) is int
-        if not is_number or not self.minimum <= value <= self.maximum:  # type: ignore[operator]  # nor is NaN
+        if not is_number or not self.minimum <= value <= self.maximum:  # type: ignore[operator]  # NaN neither
             raise SettingsError(f"{name} must be a number from {self.minimum:g} to {self.maximum:g}, not {value!r}")
 
     def __str__(self) -> str:
@@ -65,14 +65,14 @@ class Number(Kind):
 
 @dataclass(frozen=True)
 class Scheduled(Kind):
-    """A number, or a pair of them that a run goes from and to."""
+    """A number, or a pair of numbers for an octave's first and last step."""
 
-    number: Number
+    number: FloatRange
 
     def check(self, name: str, value: object) -> None:
         ends = value if isinstance(value, tuple) else (value,)
         if isinstance(value, tuple) and not (len(ends) == 2 and all(type(end) in (int, float) for end in ends)):
-            raise no_schedule(name, value)
+            raise schedule_error(name, value)
         for end in ends:
             self.number.check(name, end)
 
@@ -86,8 +86,8 @@ class Scheduled(Kind):
 
 
 @dataclass(frozen=True)
-class OneOf(Kind):
-    """One of some words, those of a Literal."""
+class Choice(Kind):
+    """One of the words of a Literal."""
 
     words: Any
 
@@ -101,7 +101,7 @@ class OneOf(Kind):
 
 
 class Flag(Kind):
-    """Yes or no."""
+    """True or false."""
 
     option: ClassVar[Any] = bool
 
@@ -118,14 +118,14 @@ class Text(Kind):
 
     def check(self, name: str, value: object) -> None:
         if not isinstance(value, str):
-            raise SettingsError(f"{name} must be a text, not {value!r}")
+            raise SettingsError(f"{name} must be text, not {value!r}")
 
     def __str__(self) -> str:
         return "text"
 
 
 class ColourChoice(Text):
-    """Where the colours of a dream come from."""
+    """The source of a dream's colours, as `parse_colours` reads it."""
 
     def check(self, name: str, value: object) -> None:
         parse_colours(value)
@@ -136,7 +136,7 @@ class ColourChoice(Text):
 
 @dataclass(frozen=True)
 class OrNone(Kind):
-    """A kind, or nothing."""
+    """A value of another kind, or None."""
 
     kind: Kind
 
@@ -156,8 +156,8 @@ class OrNone(Kind):
 
 
 @dataclass(frozen=True)
-class ZeroForNone(OrNone):
-    """A kind, or nothing, which 0 stands for on the command line and in files."""
+class ZeroMeansNone(OrNone):
+    """A value of another kind, or None, which the command line and files write as 0."""
 
     def read(self, name: str, value: Any) -> Any:
         return None if value == 0 and value is not False else value
@@ -168,7 +168,7 @@ class ZeroForNone(OrNone):
 
 @dataclass(frozen=True)
 class ListOf(Kind):
-    """A list of values of a kind; an option for each of them."""
+    """A list of values of another kind; on the command line, the option is repeated for each of them."""
 
     kind: Kind = field(default_factory=Text)
     option: ClassVar[Any] = list[str]
@@ -190,7 +190,7 @@ class ListOf(Kind):
 
 @dataclass(frozen=True)
 class Snapshots(ListOf):
-    """Numbers of updates, in one text with commas between."""
+    """Numbers of steps, which the command line separates by commas."""
 
     option: ClassVar[Any] = str
 
@@ -205,7 +205,7 @@ class PictureSize(Kind):
         if not isinstance(value, tuple) or len(value) != 2:
             raise SettingsError(f"{name} must be a width and a height, not {value!r}")
         for side in value:
-            Integer(1, 65536).check(name, side)
+            IntRange(1, 65536).check(name, side)
 
     def read(self, name: str, value: Any) -> Any:
         text = "x".join(map(str, value)) if isinstance(value, list) else value
@@ -216,13 +216,13 @@ class PictureSize(Kind):
 
 
 class LayerWeights(Kind):
-    """Layers with their weights."""
+    """Weights of layers by name."""
 
     def check(self, name: str, value: object) -> None:
         if not isinstance(value, Mapping):
             raise SettingsError(f"{name} must name layers with their weights, not {value!r}")
         for layer, weight in value.items():
-            Number(-1e6, 1e6).check(f"weight of {layer}", weight)
+            FloatRange(-1e6, 1e6).check(f"weight of {layer}", weight)
 
     def read(self, name: str, value: Any) -> Any:
         return parse_layer_weights(value) if isinstance(value, str) else value
@@ -232,8 +232,8 @@ class LayerWeights(Kind):
 
 
 @dataclass(frozen=True)
-class Bytes(Integer):
-    """A number of bytes; with a unit in a text."""
+class Bytes(IntRange):
+    """A number of bytes, which texts may write with a unit."""
 
     option: ClassVar[Any] = str
 

@@ -1,4 +1,4 @@
-"""The options of a dream: every setting, and what else may be asked for, in the order in which help lists them."""
+"""The options of the command `dream`: all settings, files and presets, in the order of the help."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from .settings import Execution, Panel, Settings, described
+from .settings import Execution, Panel, Settings, descriptions
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option on the command line, and a key of a config file where it is `in_files`.
+    """An option of the command line, and a key of config files if it is `in_files`.
 
-    `type` is that of its value on the command line, a file's `is_path` included; `flags` are its names where these are
-    not its own.
+    `type` is the type that the command line gives; `flags` are the option's names if they do not follow from `name`.
     """
 
     name: str
@@ -25,33 +24,62 @@ class Option:
     in_files: bool = True
 
 
-_OTHERS_FIRST = (
-    Option("model", str, "A bundle's path, name, or the beginning of its name."),
-    Option("preset", str, "Settings by name; the command `presets` lists them."),
-    Option("layers", str, "Layers to climb, as in mixed3,mixed5; the others are left out.", "What to climb, and how"),
+_FIRST = (
+    Option(
+        "model",
+        str,
+        "The bundle, an exported network, to dream with: its path, its name, or the beginning of its name. Default: "
+        "the preset's, or else the newest.",
+    ),
+    Option(
+        "preset",
+        str,
+        "A named set of settings; the command `presets` lists them all. Options override it. Default: paper; the "
+        "defaults in this help are its values.",
+    ),
+    Option(
+        "layers",
+        str,
+        "Layers of the network to maximise, as in mixed3,mixed5; all others are left out. Default: the preset's, or "
+        "else all.",
+        "What to dream, and how",
+    ),
 )
-_OTHERS_LAST = (
-    Option("output", Path, "A folder, or a picture's path."),
-    Option("config", Path, "Take options from a TOML file.", in_files=False),
-    Option("resume", Path, "Go on from a .checkpoint.", in_files=False),
-    Option("repeat", Path, "Run a dream's .json or .png again.", in_files=False),
-    Option("guide", Path, "Dream of what this picture has more of.", "What to climb, and how"),
-    Option("mask", Path, "Dream only where this picture is white.", "The picture"),
-    Option("overwrite", bool, "Replace results.", "What to write", ("--overwrite",), in_files=False),
-    Option("film", Path, "Write an .mp4 of the steps.", "What to write"),
-    Option("every", int, "Steps between frames of the film.", "What to write"),
+_LAST = (
+    Option("output", Path, "File or folder to write the result to. Default: the current folder."),
+    Option("config", Path, "TOML file to read options from; those of the command line override them.", in_files=False),
+    Option("resume", Path, "Continue an interrupted dream from its .checkpoint file.", in_files=False),
+    Option("repeat", Path, "Run an earlier dream again, from its .json or .png file.", in_files=False),
+    Option(
+        "guide",
+        Path,
+        "Another picture to dream of: maximise the channels that respond more to it than to the picture.",
+        "What to dream, and how",
+    ),
+    Option(
+        "mask",
+        Path,
+        "Picture of the same size that controls where to dream: white fully, grey partly, black not at all.",
+        "The picture",
+    ),
+    Option("overwrite", bool, "Overwrite existing results.", "What to write", ("--overwrite",), in_files=False),
+    Option("film", Path, "Also write a video of the steps to this .mp4 file.", "What to write"),
+    Option("every", int, "Number of steps between two frames of the film. Default: 10.", "What to write"),
 )
 
 
-def _of(settings: type[Settings] | type[Execution]) -> list[Option]:
+def _options_of(settings: type[Settings] | type[Execution]) -> list[Option]:
     return [
-        Option(name, one.kind.option, one.help, one.panel, one.flags)
-        for name, one in described(settings).items()
-        if not one.of_presets
+        Option(name, one.kind.option, f"{one.sentence} Default: {one.shown_default}.", one.panel, one.flags)
+        for name, one in descriptions(settings).items()
+        if one.has_option
     ]
 
 
 _PANELS: tuple[Panel | None, ...] = (None, *get_args(Panel))
 OPTIONS: tuple[Option, ...] = tuple(
-    sorted((*_OTHERS_FIRST, *_of(Settings), *_OTHERS_LAST, *_of(Execution)), key=lambda one: _PANELS.index(one.panel))
+    sorted(
+        (*_FIRST, *_options_of(Settings), *_LAST, *_options_of(Execution)),
+        key=lambda option: _PANELS.index(option.panel),
+    )
 )

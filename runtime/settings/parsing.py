@@ -1,4 +1,4 @@
-"""Texts of the command line and of config files, read as settings take them."""
+"""Parsers of the texts that the command line and config files give for settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "M
 
 
 def parse_layer_weights(text: str) -> dict[str, float]:
-    """Reads `mixed0=1,mixed2=-0.5`; a name alone weighs 1. Raises SettingsError."""
+    """Reads `mixed0=1,mixed2=-0.5`; a name alone has weight 1. Raises SettingsError."""
     weights: dict[str, float] = {}
     for part in text.split(","):
         layer, _, number = (piece.strip() for piece in part.partition("="))
@@ -19,12 +19,12 @@ def parse_layer_weights(text: str) -> dict[str, float]:
         try:
             weights[layer] = float(number) if number else 1.0
         except ValueError:
-            raise SettingsError(f"weight {number!r} of {layer} is no number: write mixed0=1,mixed2=-0.5") from None
+            raise SettingsError(f"weight {number!r} of {layer} is not a number: write mixed0=1,mixed2=-0.5") from None
     return weights
 
 
 def parse_layers(text: str) -> dict[str, float]:
-    """Reads `mixed3,mixed5`: these layers weigh 1. Raises SettingsError."""
+    """Reads `mixed3,mixed5`, layers of weight 1. Raises SettingsError."""
     names = [name.strip() for name in text.split(",")]
     if not all(names) or len(set(names)) < len(names) or "=" in text:
         raise SettingsError(f"layers {text!r}: write each layer once, as in mixed3,mixed5")
@@ -32,7 +32,7 @@ def parse_layers(text: str) -> dict[str, float]:
 
 
 def parse_snapshots(text: str) -> tuple[int, ...]:
-    """Reads `100,500,1000`; an empty text means none but the last. Raises SettingsError."""
+    """Reads `100,500,1000`; an empty text means no snapshots. Raises SettingsError."""
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
@@ -40,7 +40,7 @@ def parse_snapshots(text: str) -> tuple[int, ...]:
 
 
 def parse_memory(text: str) -> int:
-    """Bytes of `1GB`, `512MB`, `1.5GiB` or a plain number. Raises SettingsError."""
+    """Reads `1GB`, `512MB`, `1.5GiB` or a plain number as bytes. Raises SettingsError."""
     match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*((?:[KMG]I?)?B)?\s*", text.upper())
     size = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
     if not size:
@@ -49,7 +49,7 @@ def parse_memory(text: str) -> int:
 
 
 def parse_size(text: str, option: str = "noise") -> tuple[int, int]:
-    """Reads an option's `512x384`, width first. Raises SettingsError."""
+    """Reads the `512x384` of an option as pixels, width first. Raises SettingsError."""
     match = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", text)
     if not match or not (int(match[1]) and int(match[2])):
         raise SettingsError(f"{option} {text!r}: write width x height, as in 512x384")

@@ -1,4 +1,4 @@
-"""Run presets: the paper and the classics of the field, each with the layers and the objective it was made for."""
+"""Presets: looks for photographs, the paper, and classic DeepDream programs, each with the layers it is made for."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from .settings import Settings
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings under a name, and the bundle that they are made for.
+    """A named set of settings, and the bundle that they are made for.
 
-    `layers` weigh 1 where the settings say nothing else, all other layers of the bundle 0; `objective` and `border`
-    are those of the bundle. `bundle` names the built-in bundle of a look: a preset made for photographs. `sentence`
-    tells the user what one sees, or where the settings come from.
+    `layers` have weight 1 unless the settings give other weights, and all other layers of the bundle have weight 0.
+    `objective` and `border` are those of the bundle. `bundle` names the built-in bundle of a look, which is a preset
+    made for photographs. `sentence` describes the preset to users: what its dreams look like, or where its settings
+    come from.
     """
 
     name: str
@@ -31,33 +32,35 @@ class Preset:
 
     @property
     def made_for(self) -> str:
-        """The bundle in words."""
+        """The bundle that the preset is made for, in words."""
         if self.bundle is not None:
             return f"photographs, on {self.bundle}"
         return f"Inception-v3, {', '.join(self.layers)}" + (f" ({self.objective})" if self.objective != "mean" else "")
 
     @property
     def export_command(self) -> str:
-        """What exports a bundle that it is made for."""
+        """The command that exports a bundle for the preset."""
         options = [f"--layers {','.join(self.layers)}"]
         options += [f"--objective {self.objective}"] if self.objective != "mean" else []
         options += [f"--border {self.border}"] if self.border else []
         return f"onnxdream export --model v3 {' '.join(options)}"
 
     def is_made_for(self, bundle: Metadata) -> bool:
-        """Whether a bundle has its layers, objective and border."""
+        """Whether a bundle has the preset's layers, objective and border."""
         has_layers = set(self.layers) <= set(bundle.layer_names)
         return has_layers and (bundle.objective, bundle.border) == (self.objective, self.border)
 
-    def changed(self, changes: Mapping[str, Any]) -> Settings:
-        """Its settings with some of them changed; changes that choose what to climb take the place of its layers and
-        channels. Raises SettingsError."""
-        own: dict[str, Any] = {"layer_weights": self.settings.layer_weights or dict.fromkeys(self.layers, 1.0)}
+    def with_changes(self, changes: Mapping[str, Any]) -> Settings:
+        """Returns the preset's settings with some of them changed.
+
+        Changes that choose layers or channels replace the preset's layers and channels. Raises SettingsError.
+        """
+        objective: dict[str, Any] = {"layer_weights": self.settings.layer_weights or dict.fromkeys(self.layers, 1.0)}
         if changes.get("channels"):
-            own["layer_weights"] = None
+            objective["layer_weights"] = None
         if "layer_weights" in changes or changes.get("pick"):
-            own["channels"] = ()
-        return replace(self.settings, **{**own, **changes})
+            objective["channels"] = ()
+        return replace(self.settings, **{**objective, **changes})
 
 
 _TUTORIAL = Settings(
@@ -65,16 +68,16 @@ _TUTORIAL = Settings(
 )
 
 _CLASSICS = (
-    # Eq. 1 and eq. 2 of the paper; the step size is ours, it gives none.
+    # Eq. 1 and eq. 2 of the paper; it does not state a step size, so this one is ours.
     Preset(
         "paper", "The paper's plain ascent: 1000 small steps at one scale.", Settings(), ("mixed0", "mixed1", "mixed2")
     ),
-    # tensorflow.org/tutorials/generative/deepdream: its simple loop, its octaves, and its tiles, which leave parts of a
-    # picture out at each step.
-    Preset("tutorial", "TensorFlow's DeepDream tutorial, its simple loop.", _TUTORIAL, ("mixed3", "mixed5")),
+    # tensorflow.org/tutorials/generative/deepdream: its simple loop, its octaves, and its tiles, which leave out parts
+    # of the picture in each step.
+    Preset("tutorial", "The simple loop of TensorFlow's DeepDream tutorial.", _TUTORIAL, ("mixed3", "mixed5")),
     Preset(
         "tutorial-octaves",
-        "TensorFlow's tutorial, its octaves.",
+        "The octaves of TensorFlow's DeepDream tutorial.",
         replace(
             _TUTORIAL, steps=50, octaves=5, octaves_above=2, octave_scale=1.3, octave_rounding=True, octave_return=True
         ),
@@ -82,14 +85,14 @@ _CLASSICS = (
     ),
     Preset(
         "tutorial-tiled",
-        "TensorFlow's tutorial, its tiles.",
+        "The tiled octaves of TensorFlow's DeepDream tutorial.",
         replace(_TUTORIAL, octaves=5, octaves_above=2, octave_scale=1.3, jitter=512, tiling="tutorial"),
         ("mixed3", "mixed5"),
     ),
     # keras.io/examples/generative/deep_dream
     Preset(
         "keras",
-        "The example in Keras's documentation.",
+        "The DeepDream example in Keras's documentation.",
         Settings(
             steps=20,
             step_size=0.01,
@@ -107,10 +110,10 @@ _CLASSICS = (
         "l2",
         2,
     ),
-    # google/deepdream's notebook, on our backbones: its 1.5 of 255 in units of the range.
+    # google/deepdream's notebook, on our backbones: its step of 1.5 of 255 levels, in units of the input range.
     Preset(
         "caffe",
-        "The notebook of Google's first DeepDream, in Caffe.",
+        "The notebook of Google's first DeepDream program, in Caffe.",
         Settings(
             steps=10,
             step_size=1.5 / 127.5,
@@ -125,9 +128,9 @@ _CLASSICS = (
         "l2",
     ),
 )
-# The look that newcomers are pointed to.
+# The look that is recommended to newcomers.
 DEFAULT_LOOK = "feathers"
-_LOOK = Settings(
+_BASE_LOOK = Settings(
     steps=12,
     step_size=(0.03, 0.012),
     blur=(1.6, 0.5),
@@ -137,81 +140,81 @@ _LOOK = Settings(
     colours="own",
     snapshots=(),
 )
-_CHANNELS = replace(_LOOK, octave_scale=1.4)
-_MID, _SQUARES = "v3-mid", "v3-mid-l2"
+_CHANNEL_LOOK = replace(_BASE_LOOK, octave_scale=1.4)
+_MID, _MID_L2 = "v3-mid", "v3-mid-l2"
 _LOOKS = (
     Preset(
         "feathers",
         "Plumes and long fur flow over everything.",
-        replace(_CHANNELS, channels=("mixed3:213,162",)),
+        replace(_CHANNEL_LOOK, channels=("mixed3:213,162",)),
         ("mixed3",),
         "l2",
-        bundle=_SQUARES,
+        bundle=_MID_L2,
     ),
     Preset(
         "eyes",
         "Clear eyes and rings grow out of smooth surfaces.",
-        replace(_LOOK, octaves=7, steps=10, step_size=(0.035, 0.012)),
+        replace(_BASE_LOOK, octaves=7, steps=10, step_size=(0.035, 0.012)),
         ("mixed3",),
         "l2",
-        bundle=_SQUARES,
+        bundle=_MID_L2,
     ),
     Preset(
         "carved",
         "Contours deepen into carved wood with beads of light.",
-        replace(_LOOK, steps=10),
+        replace(_BASE_LOOK, steps=10),
         ("mixed1",),
         bundle="v3-low",
     ),
     Preset(
         "drapes",
         "Curtains of folded cloth hang over everything.",
-        replace(_CHANNELS, channels=("mixed4:648",)),
+        replace(_CHANNEL_LOOK, channels=("mixed4:648",)),
         ("mixed4",),
         bundle=_MID,
     ),
     Preset(
         "spirals",
         "Snail shells and curls roll up everywhere.",
-        replace(_CHANNELS, octaves=6, steps=10, step_size=(0.035, 0.012), channels=("mixed4:717",)),
+        replace(_CHANNEL_LOOK, octaves=6, steps=10, step_size=(0.035, 0.012), channels=("mixed4:717",)),
         ("mixed4",),
         bundle=_MID,
     ),
     Preset(
         "scales",
         "A net of light lays reptile scales over every surface.",
-        replace(_CHANNELS, channels=("mixed4:99",)),
+        replace(_CHANNEL_LOOK, channels=("mixed4:99",)),
         ("mixed4",),
         bundle=_MID,
     ),
     Preset(
         "branches",
         "Frost, lightning and bare branches spread over the picture.",
-        replace(_CHANNELS, channels=("mixed3:459",)),
+        replace(_CHANNEL_LOOK, channels=("mixed3:459",)),
         ("mixed3",),
         "l2",
-        bundle=_SQUARES,
+        bundle=_MID_L2,
     ),
     Preset(
         "masks",
         "Carved masks and ornaments look out of sky and stone.",
-        replace(_LOOK, octaves=6, steps=10, layer_weights={"mixed4": 1.0, "mixed5": -1.0}),
+        replace(_BASE_LOOK, octaves=6, steps=10, layer_weights={"mixed4": 1.0, "mixed5": -1.0}),
         ("mixed4", "mixed5"),
         bundle=_MID,
     ),
     Preset(
         "pearls",
         "Surfaces swell into glossy pearls and drops.",
-        replace(_LOOK, octaves=6, steps=10),
+        replace(_BASE_LOOK, octaves=6, steps=10),
         ("mixed5",),
         "l2",
-        bundle=_SQUARES,
+        bundle=_MID_L2,
     ),
     Preset(
         "opals",
         "Eyes turn into glowing opals, in colours of their own.",
         replace(
-            _LOOK,
+            _BASE_LOOK,
             octaves=7,
             steps=10,
             step_size=(0.04, 0.02),
@@ -220,49 +223,51 @@ _LOOKS = (
         ),
         ("mixed3", "mixed4"),
         "l2",
-        bundle=_SQUARES,
+        bundle=_MID_L2,
     ),
     Preset(
         "gentle",
         "A light touch: soft rings and pebbles, and the subject stays itself.",
-        replace(_LOOK, steps=6, step_size=(0.015, 0.006), blur=(2.5, 1.0)),
+        replace(_BASE_LOOK, steps=6, step_size=(0.015, 0.006), blur=(2.5, 1.0)),
         ("mixed2", "mixed3"),
         "l2",
-        bundle=_SQUARES,
+        bundle=_MID_L2,
     ),
 )
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*_LOOKS, *_CLASSICS)}
 
 
 def preset(name: str, **changes: Any) -> Settings:
-    """A preset's settings with some of them changed. Raises SettingsError."""
-    return find_preset(name).changed(changes)
+    """Returns a preset's settings with some of them changed. Raises SettingsError."""
+    return find_preset(name).with_changes(changes)
 
 
 def find_preset(name: str) -> Preset:
-    """Raises SettingsError."""
+    """Returns the preset of that name. Raises SettingsError."""
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"did you mean {near[0]}" if near else f"choose one of {', '.join(PRESETS)}"
-        raise SettingsError(f"unknown preset {name!r}: {hint}; the command `presets` lists all")
+        raise SettingsError(f"unknown preset {name!r}: {hint}; the command `presets` lists all presets")
     return PRESETS[name]
 
 
-def fit_preset(chosen: Preset | None, bundle: Metadata, changes: Mapping[str, Any]) -> tuple[Settings, str | None]:
-    """A preset's settings, changed, for a bundle, and a line where the bundle's objective is not the preset's.
+def settings_for_bundle(
+    chosen: Preset | None, bundle: Metadata, changes: Mapping[str, Any]
+) -> tuple[Settings, str | None]:
+    """Returns a preset's settings with changes, for a bundle, and a notice if the bundle has another objective.
 
-    Without a preset it is the paper's ascent of all layers. Raises SettingsError where the bundle lacks the preset's
-    layers and the changes choose no others.
+    Without a preset, the settings are the paper's ascent on all layers. Raises SettingsError if the bundle lacks the
+    preset's layers and the changes do not choose others.
     """
     if chosen is None:
         return replace(PRESETS["paper"].settings, **changes), None
-    settings = chosen.changed(changes)
-    lacking = [layer for layer in chosen.layers if layer not in bundle.layer_names]
-    if lacking and not (changes.get("layer_weights") or changes.get("channels")):
+    settings = chosen.with_changes(changes)
+    missing = [layer for layer in chosen.layers if layer not in bundle.layer_names]
+    if missing and not (changes.get("layer_weights") or changes.get("channels")):
         raise SettingsError(
-            f"preset {chosen.name} climbs {', '.join(chosen.layers)}, and the bundle has no {lacking[0]}: "
-            f"leave out --model, or choose --layers among {', '.join(bundle.layer_names)}"
+            f"preset {chosen.name} maximises {', '.join(chosen.layers)}, and the bundle has no {missing[0]}: "
+            f"leave out --model, or choose --layers from {', '.join(bundle.layer_names)}"
         )
     if (bundle.objective, bundle.border) == (chosen.objective, chosen.border):
         return settings, None
-    return settings, f"preset {chosen.name} is made for another objective; for its own: {chosen.export_command}"
+    return settings, f"preset {chosen.name} is made for another objective: export a bundle with {chosen.export_command}"

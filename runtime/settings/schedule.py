@@ -8,11 +8,11 @@ from ..errors import SettingsError
 Schedule = float | tuple[float, float]
 
 
-def scheduled(value: Schedule, number: int, steps: int) -> float:
-    """A setting's value at an octave's update `number`, counted from 1, of `steps`.
+def value_at_step(value: Schedule, number: int, steps: int) -> float:
+    """Returns the value of a setting at update `number` of an octave, counted from 1.
 
-    It runs linearly from the first value at update 1 to the last at update `steps`; where there is one step, it is the
-    first.
+    It changes linearly from the first value at update 1 to the last value at update `steps`. In an octave of one step
+    it is the first value.
     """
     if not isinstance(value, tuple):
         return value
@@ -21,24 +21,24 @@ def scheduled(value: Schedule, number: int, steps: int) -> float:
     return (1 - share) * first + share * last
 
 
-def largest(value: Schedule) -> float:
-    """The largest value at any step."""
+def largest_value(value: Schedule) -> float:
+    """Returns the largest value at any step."""
     return max(value) if isinstance(value, tuple) else value
 
 
 def parse_schedule(name: str, text: str) -> Schedule:
-    """Reads `0.03`, or `0.03:0.012` as a pair; `name` is the setting's, for messages. Raises SettingsError."""
+    """Reads `0.03`, or `0.03:0.012` as a pair. `name` is the setting's name in messages. Raises SettingsError."""
     try:
         values = tuple(map(float, text.split(":")))
     except ValueError:
-        raise no_schedule(name, text) from None
+        raise schedule_error(name, text) from None
     if len(values) == 1:
         return values[0]
     if len(values) != 2:
-        raise no_schedule(name, text)
+        raise schedule_error(name, text)
     return values
 
 
-def no_schedule(name: str, value: object) -> SettingsError:
-    """What to say of a value that is neither a number nor a pair."""
+def schedule_error(name: str, value: object) -> SettingsError:
+    """Returns the error for a value that is neither a number nor a pair of numbers."""
     return SettingsError(f"{name} {value!r}: write 0.03, or 0.03:0.012 from an octave's first step to its last")

@@ -1,4 +1,4 @@
-"""The choices of a run: one flat set of names, the same on the command line, in a config file and in a record."""
+"""The settings of a run, under the same names on the command line, in config files and in records."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any, Literal, get_args
 from ..errors import SettingsError
 from .kinds import (
     Bytes,
+    Choice,
     ColourChoice,
     Flag,
-    Integer,
+    FloatRange,
+    IntRange,
     Kind,
     LayerWeights,
     ListOf,
-    Number,
-    OneOf,
     OrNone,
     PictureSize,
     Scheduled,
     Snapshots,
     Text,
-    ZeroForNone,
+    ZeroMeansNone,
 )
 from .schedule import Schedule
 
@@ -36,61 +36,92 @@ Tiling = Literal["blended", "tutorial"]
 ProviderName = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 Precision = Literal["fp32", "bf16", "fp16", "mixed"]
 
-# What the settings of the command line's help are grouped by; None is the first group.
-Panel = Literal["What to climb, and how", "Scales", "The picture", "What to write", "Where to compute"]
-_CLIMB, _SCALES, _PICTURE, _OUTPUT, _MACHINE = get_args(Panel)
+# The groups of options in the command line's help. Options without a group come first.
+Panel = Literal["What to dream, and how", "Scales", "The picture", "What to write", "Where to compute"]
+_DREAM, _SCALES, _PICTURE, _OUTPUT, _MACHINE = get_args(Panel)
 
 _MAX_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Description:
-    """All that is said of a setting: its kind, its help, the panel that it stands in, and the names of its option
-    where these are not its own. A setting `of_presets` has no option."""
+    """The description of a setting: its kind, its default and its help, from which options and documentation follow.
+
+    `default_text` states the default for users if it is not `default` itself. `flags` are the names of the option if
+    they do not follow from the setting's name. Without `has_option`, the setting is not on the command line.
+    """
 
     kind: Kind
+    default: Any
     sentence: str
     panel: Panel | None = None
     flags: tuple[str, ...] = ()
-    of_presets: bool = False
+    default_text: str = ""
+    has_option: bool = True
 
     @property
-    def help(self) -> str:
-        """The sentence, with what the kind accepts where it is left open."""
-        return self.sentence if self.sentence.endswith(".") else f"{self.sentence}: {self.kind}."
+    def shown_default(self) -> str:
+        """The default as users read it, and as they would write it if it is a value."""
+        if self.default_text:
+            return self.default_text
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        if isinstance(self.default, tuple):
+            return ",".join(map(str, self.default))
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
 
-def _setting(default: Any, kind: Kind, text: str, panel: Panel | None = None, *flags: str, **more: bool) -> Any:
-    return field(default=default, metadata={"description": Description(kind, text, panel, flags, **more)})
+def _setting(default: Any, kind: Kind, sentence: str, panel: Panel | None = None, *flags: str, **more: Any) -> Any:
+    return field(default=default, metadata={"description": Description(kind, default, sentence, panel, flags, **more)})
 
 
-def described(settings: type[Settings] | type[Execution]) -> dict[str, Description]:
-    """The descriptions of settings by name, in their order."""
-    found = {one.name: one.metadata.get("description") for one in fields(settings)}
+def descriptions(settings: type[Settings] | type[Execution]) -> dict[str, Description]:
+    """Returns the descriptions of the settings by name, in order."""
+    found = {setting.name: setting.metadata.get("description") for setting in fields(settings)}
     return {name: description for name, description in found.items() if description}
 
 
 @dataclass(frozen=True)
 class Execution:
-    """Where a run is computed.
+    """The settings of the computation: what it runs on, and how much of it.
 
-    `threads` is the number of CPU threads, None for one per usable core. `memory` is the budget in bytes of the whole
-    program, None for half of what there is. `tile_pixels` are the pixels of a tile at most; None lets them follow from
-    the memory. `precision` is fp32; bf16, which OpenVINO computes in on a CPU that can; or that of an fp16 or mixed
-    bundle. Raises SettingsError.
+    `threads` is the number of CPU threads, None for one per usable core. `memory` is the memory budget of the whole
+    program in bytes, None for half of what the machine or GPU has. `tile_pixels` is the largest number of pixels of a
+    tile; None derives it from the memory. `precision` is fp32, bf16 (OpenVINO on a CPU that supports it), or that of an
+    fp16 or mixed bundle. Raises SettingsError.
     """
 
-    provider: ProviderName = _setting("auto", OneOf(ProviderName), "Execution provider", _MACHINE)
-    threads: int | None = _setting(None, OrNone(Integer(1, 1024)), "CPU threads.", _MACHINE)
-    memory: int | None = _setting(None, OrNone(Bytes(1, 2**50)), "Budget of the whole program, as in 1GB.", _MACHINE)
+    provider: ProviderName = _setting(
+        "auto",
+        Choice(ProviderName),
+        "What onnxruntime computes on (its execution provider): cpu or openvino on a CPU; cuda or tensorrt on an "
+        "NVIDIA GPU; or auto, which is cuda if it works here, and otherwise cpu.",
+        _MACHINE,
+    )
+    threads: int | None = _setting(
+        None, OrNone(IntRange(1, 1024)), "Number of CPU threads.", _MACHINE, default_text="one for each core"
+    )
+    memory: int | None = _setting(
+        None,
+        OrNone(Bytes(1, 2**50)),
+        "Memory that the whole program may take, as in 1GB; a picture that needs more is computed in tiles.",
+        _MACHINE,
+        default_text="half of the machine's or the GPU's",
+    )
     tile_pixels: int | None = _setting(
-        None, OrNone(Integer(1, 2**40)), "Pixels of a tile at most.", _MACHINE, of_presets=True
+        None,
+        OrNone(IntRange(1, 2**40)),
+        "Largest number of pixels of a tile.",
+        _MACHINE,
+        default_text="follows from memory",
+        has_option=False,
     )
     precision: Precision = _setting(
         "fp32",
-        OneOf(Precision),
-        "What to compute in; fp16 and mixed take a bundle of that",
+        Choice(Precision),
+        "Number format of the computation: fp32; bf16 with OpenVINO; fp16 or mixed with a bundle exported in it.",
         _MACHINE,
+        default_text="the bundle's, usually fp32",
     )
 
     def __post_init__(self) -> None:
@@ -99,77 +130,213 @@ class Execution:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a picture is dreamed; the defaults are the preset `paper`. Raises SettingsError.
+    """The settings of a dream; the defaults are those of the preset `paper`. Raises SettingsError.
 
-    `step_size` is in units of the backbone's range (the values that the network sees); it and `blur` may be pairs,
-    which run linearly from an octave's first step to its last. `layer_weights` None climbs all layers with weight 1;
-    `channels` are texts ("mixed2:12,-40"), and so is `pick` ("strongest:5"). `max_loss` and `plateau` (steps without a
-    gain of 0.1 %) end an octave early. `max_size` None leaves the picture as large as it is. `detail` is put back as
-    `image/octaves.py` tells; `interpolation` shrinks bilinearly from octave to octave where it is `pyramid`.
+    `step_size` is in units of the backbone's input range. It and `blur` may be pairs, which change linearly from an
+    octave's first step to its last. `layer_weights` None maximises all layers with weight 1. `channels` are texts
+    (`mixed2:12,-40`), and so is `pick` (`strongest:5`). `max_loss` and `plateau` (a number of steps without a gain of
+    0.1 %) end an octave early. `max_size` None leaves the picture in its size. For `detail` and `interpolation` see
+    `image/octaves.py`; `pyramid` shrinks bilinearly from octave to octave.
     """
 
-    steps: int = _setting(1000, Integer(1, _MAX_STEPS), "Updates in each octave.")
+    steps: int = _setting(1000, IntRange(1, _MAX_STEPS), "Number of steps, the updates of the picture, in each octave.")
     step_size: Schedule = _setting(
         0.0005,
-        Scheduled(Number(1e-9, 1e9)),
-        "In units of the backbone's range; first:last, as in 0.03:0.012.",
+        Scheduled(FloatRange(1e-9, 1e9)),
+        "Step size in units of the input range -1 to 1; 0.003 is gentle, 0.02 is strong. 0.03:0.012 goes from the "
+        "first value at an octave's first step to the second at its last.",
     )
-    max_size: int | None = _setting(512, ZeroForNone(Integer(1, 65536)), "Longer side in pixels at most; 0: as it is.")
+    max_size: int | None = _setting(
+        512,
+        ZeroMeansNone(IntRange(1, 65536)),
+        "Longer side in pixels that larger pictures are shrunk to; 0 keeps the original size.",
+    )
     layer_weights: Mapping[str, float] | None = _setting(
-        None, OrNone(LayerWeights()), "As in mixed0=1,mixed2=-0.5; the others get 0.", _CLIMB
+        None,
+        OrNone(LayerWeights()),
+        "Layers to maximise with their weights, as in mixed0=1,mixed2=-0.5; a negative weight minimises a layer, and "
+        "all other layers are left out.",
+        _DREAM,
+        default_text="1 for every layer",
     )
-    normalization: Normalization = _setting("minmax", OneOf(Normalization), "What the picture is scaled by", _PICTURE)
-    gradient_norm: GradientNorm = _setting("std", OneOf(GradientNorm), "What the gradient is divided by", _CLIMB)
+    normalization: Normalization = _setting(
+        "minmax",
+        Choice(Normalization),
+        "How pixel values are mapped to the network's input range: minmax stretches the picture's darkest and "
+        "brightest values to it (eq. 1 of the paper), backbone maps black and white to it.",
+        _PICTURE,
+    )
+    gradient_norm: GradientNorm = _setting(
+        "std",
+        Choice(GradientNorm),
+        "What the gradient is divided by in each step: its standard deviation (std), root mean square (l2), mean "
+        "absolute value (mean-abs), or nothing (none).",
+        _DREAM,
+    )
     snapshots: tuple[int, ...] = _setting(
         (100, 500, 1000),
-        Snapshots(Integer(1, 100 * _MAX_STEPS)),
-        "Updates to keep the picture after: 100,500.",
+        Snapshots(IntRange(1, 100 * _MAX_STEPS)),
+        "Also save the picture after these numbers of steps, as in 100,500.",
         _OUTPUT,
     )
-    full_size: bool = _setting(False, Flag(), "Apply the change to the original.", _PICTURE, "--full-size")
-    seed: int = _setting(0, Integer(0, 2**32 - 1), "Of jitter and noise.", _CLIMB)
+    full_size: bool = _setting(
+        False,
+        Flag(),
+        "Enlarge what the dream changed and apply it to the picture in its original size.",
+        _PICTURE,
+        "--full-size",
+    )
+    seed: int = _setting(0, IntRange(0, 2**32 - 1), "Random seed of --jitter and --noise.", _DREAM)
     noise: tuple[int, int] | None = _setting(
-        None, OrNone(PictureSize()), "Dream noise of this size instead of a picture: 512x384.", _PICTURE
+        None,
+        OrNone(PictureSize()),
+        "Dream from random noise of this size instead of a picture, as in 512x384.",
+        _PICTURE,
+        default_text="none",
     )
     channels: tuple[str, ...] = _setting(
-        (), ListOf(Text()), "These channels alone, as in mixed2:12,-40; once for each layer.", _CLIMB
+        (),
+        ListOf(Text()),
+        "Maximise only these channels of a layer, as in mixed2:12,-40; a minus sign minimises a channel. Repeat the "
+        "option for other layers.",
+        _DREAM,
+        default_text="all",
     )
     pick: str | None = _setting(
-        None, OrNone(Text()), "Channels that the picture excites: strongest:5 or weakest:5.", _CLIMB
+        None,
+        OrNone(Text()),
+        "Maximise only the channels of each layer that respond most or least to the picture, as in strongest:5 or "
+        "weakest:5.",
+        _DREAM,
+        default_text="all",
     )
-    max_loss: float | None = _setting(None, OrNone(Number(-1e30, 1e30)), "End an octave above this loss.", _CLIMB)
+    max_loss: float | None = _setting(
+        None,
+        OrNone(FloatRange(-1e30, 1e30)),
+        "End an octave when its loss (the value that is maximised) exceeds this.",
+        _DREAM,
+        default_text="no limit",
+    )
     plateau: int | None = _setting(
-        None, OrNone(Integer(1, _MAX_STEPS)), "End an octave after so many steps without gain.", _CLIMB
+        None,
+        OrNone(IntRange(1, _MAX_STEPS)),
+        "End an octave when its loss has not grown by 0.1 % for this number of steps.",
+        _DREAM,
+        default_text="off",
     )
-    jitter: int = _setting(0, Integer(0, 65536), "Roll the picture by up to so many pixels each step.")
+    jitter: int = _setting(
+        0,
+        IntRange(0, 65536),
+        "Shift the picture at random by up to this number of pixels, wrapping around, before each gradient, and back "
+        "after it.",
+    )
     blur: Schedule = _setting(
-        0.0, Scheduled(Number(0, 1000)), "Smooth the gradient by so many pixels; or first:last.", _CLIMB
+        0.0,
+        Scheduled(FloatRange(0, 1000)),
+        "Gaussian blur of the gradient, sigma in pixels, for softer strokes. 1.6:0.5 goes from the first value at an "
+        "octave's first step to the second at its last.",
+        _DREAM,
     )
-    laplacian: int = _setting(0, Integer(0, 16), "Even out so many bands of the gradient's pyramid.", _CLIMB)
-    tv: float = _setting(0.0, Number(0, 1e6), "Pull against speckle (total variation).", _CLIMB)
-    l2: float = _setting(0.0, Number(0, 1e6), "Pull against extremes.", _CLIMB)
-    optimizer: OptimizerName = _setting("plain", OneOf(OptimizerName), "What makes a step of a gradient", _CLIMB)
-    momentum: float = _setting(0.9, Number(0, 0.9999), "Of momentum and adam.", _CLIMB)
-    clip: bool = _setting(True, Flag(), "Keep the picture in range at each step.", _CLIMB, "--clip/--no-clip")
-    octaves: int = _setting(1, Integer(1, 100), "Scales to dream at, small to large.")
-    octaves_above: int = _setting(0, Integer(0, 99), "Octaves that are larger than the picture.", _SCALES)
-    octave_scale: float = _setting(1.4, Number(1.01, 10), "From one octave to the next.", _SCALES)
-    detail: Detail = _setting("before", OneOf(Detail), "When an octave's lost detail is put back", _SCALES)
+    laplacian: int = _setting(
+        0,
+        IntRange(0, 16),
+        "Give coarse and fine shapes the same strength: the number of frequency bands (levels of a Laplacian pyramid) "
+        "that the gradient is split into; 0 is off.",
+        _DREAM,
+    )
+    tv: float = _setting(
+        0.0, FloatRange(0, 1e6), "Strength of the total-variation penalty, which removes speckle; 0 is off.", _DREAM
+    )
+    l2: float = _setting(
+        0.0,
+        FloatRange(0, 1e6),
+        "Strength of the L2 penalty, which pulls pixels towards the middle of their range; 0 is off.",
+        _DREAM,
+    )
+    optimizer: OptimizerName = _setting(
+        "plain",
+        Choice(OptimizerName),
+        "How a step uses earlier gradients: plain not at all, momentum by their decaying sum, adam by their running "
+        "means.",
+        _DREAM,
+    )
+    momentum: float = _setting(
+        0.9,
+        FloatRange(0, 0.9999),
+        "Decay of earlier gradients with the optimizers momentum and adam; larger values remember longer.",
+        _DREAM,
+    )
+    clip: bool = _setting(
+        True, Flag(), "Keep the picture within its range of values after each step.", _DREAM, "--clip/--no-clip"
+    )
+    octaves: int = _setting(
+        1,
+        IntRange(1, 100),
+        "Number of octaves: the sizes at which the picture is dreamed, one after the other, smallest first.",
+    )
+    octaves_above: int = _setting(0, IntRange(0, 99), "How many of the --octaves are larger than the picture.", _SCALES)
+    octave_scale: float = _setting(
+        1.4, FloatRange(1.01, 10), "Ratio between the size of an octave and that of the one before.", _SCALES
+    )
+    detail: Detail = _setting(
+        "before",
+        Choice(Detail),
+        "When detail that a smaller octave cannot show is restored: before the next octave's steps, after them, or "
+        "none of it.",
+        _SCALES,
+    )
     interpolation: Interpolation = _setting(
-        "area", OneOf(Interpolation), "How octaves are shrunk", _SCALES, of_presets=True
+        "area",
+        Choice(Interpolation),
+        "How the picture is shrunk to the octaves: area averages pixels, linear interpolates, pyramid interpolates "
+        "from each octave to the next smaller one.",
+        _SCALES,
+        has_option=False,
     )
-    octave_rounding: bool = _setting(False, Flag(), "Round to 8 bits between octaves.", _SCALES, of_presets=True)
-    octave_return: bool = _setting(False, Flag(), "Return to the picture's size.", _SCALES, of_presets=True)
-    tiling: Tiling = _setting("blended", OneOf(Tiling), "How a picture is cut into tiles", _SCALES, of_presets=True)
-    tile_overlap: int = _setting(64, Integer(0, 4096), "Pixels that neighbouring tiles share.", _SCALES)
-    feather: float = _setting(0.0, Number(0, 10000), "Soften the mask's edge by so many pixels.", _PICTURE)
-    colours: str = _setting("free", ColourChoice(), "Where its colours come from", _PICTURE, "--colours", "--colors")
-    blend: float = _setting(1.0, Number(0, 1), "Share of the dream in the result, 0 to 1.", _PICTURE)
+    octave_rounding: bool = _setting(
+        False,
+        Flag(),
+        "Reduce the image to the 8 or 16 bits of the picture after each octave.",
+        _SCALES,
+        has_option=False,
+    )
+    octave_return: bool = _setting(
+        False, Flag(), "Return the result in the picture's size, not in the last octave's.", _SCALES, has_option=False
+    )
+    tiling: Tiling = _setting(
+        "blended",
+        Choice(Tiling),
+        "How a picture is cut into tiles: blended ones overlap and fade into each other, tutorial ones are those of "
+        "TensorFlow's tutorial.",
+        _SCALES,
+        has_option=False,
+    )
+    tile_overlap: int = _setting(
+        64,
+        IntRange(0, 4096),
+        "Least number of pixels that neighbouring tiles overlap by, where there are tiles.",
+        _SCALES,
+    )
+    feather: float = _setting(
+        0.0, FloatRange(0, 10000), "Gaussian blur of the mask, sigma in pixels, for a softer edge.", _PICTURE
+    )
+    colours: str = _setting(
+        "free",
+        ColourChoice(),
+        "Colours of the dream: free (any), own (those of the picture), own:0.7 (a mix of 0.7 own and 0.3 free), "
+        "imagenet (those of photographs in general), or lightness (only light and dark change).",
+        _PICTURE,
+        "--colours",
+        "--colors",
+    )
+    blend: float = _setting(
+        1.0, FloatRange(0, 1), "Share of the dream in the result: 1 is the dream, 0 the picture.", _PICTURE
+    )
     execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.layer_weights is not None:  # a plain dict of our own: `asdict` takes no other mapping
+        if self.layer_weights is not None:  # a copy as a dict, because `asdict` does not take other mappings
             object.__setattr__(self, "layer_weights", dict(self.layer_weights))
         if self.octaves_above >= self.octaves:
             raise SettingsError(
@@ -179,9 +346,10 @@ class Settings:
             raise SettingsError("channels and pick contradict each other: give one of them")
 
     def weights_of(self, layers: tuple[str, ...]) -> list[float]:
-        """The weight of each layer of a bundle; a layer that is not named has 0. Raises SettingsError.
+        """Returns the weight of each layer of a bundle. A layer that is not named has weight 0.
 
-        Where channels are chosen and no layers, those of the channels weigh 1.
+        If channels are chosen but no layers, the layers of the channels have weight 1. Raises SettingsError for unknown
+        layers, for channels of a layer without weight, and if all weights are 0.
         """
         of_channels = [text.partition(":")[0] for text in self.channels]
         named = self.layer_weights
@@ -204,19 +372,19 @@ class Settings:
 
 
 def settings_from_dict(data: Mapping[str, Any]) -> Settings:
-    """The settings that `dataclasses.asdict` wrote, read back from JSON. Raises SettingsError."""
+    """Returns the settings in a dict that `dataclasses.asdict` wrote and JSON may have kept. Raises SettingsError."""
     values = dict(data)
     unknown = sorted(set(values) - {setting.name for setting in fields(Settings)})
     if unknown:
-        raise SettingsError(f"unknown setting {unknown[0]!r}: the record is of another version of onnxdream")
+        raise SettingsError(f"unknown setting {unknown[0]!r}: another version of onnxdream wrote the record")
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
         execution = Execution(**values.pop("execution", {}))
         return Settings(execution=execution, **values)
     except TypeError as error:
-        raise SettingsError(f"settings cannot be read ({error}): is the record whole?") from None
+        raise SettingsError(f"settings cannot be read ({error}): the record may be damaged") from None
 
 
 def _check(settings: Settings | Execution) -> None:
-    for name, description in described(type(settings)).items():
+    for name, description in descriptions(type(settings)).items():
         description.kind.check(name.replace("_", " "), getattr(settings, name))

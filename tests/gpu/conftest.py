@@ -1,4 +1,4 @@
-"""Tests that need an NVIDIA GPU; all of them are skipped where the CUDA provider does not work."""
+"""Tests that need an NVIDIA GPU. They are skipped if the CUDA provider does not work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.selection import self_test
 
-# More bundles than the built-in ones, of any precision: a folder of .onnx files.
+# A folder of .onnx files: bundles of any precision to test in addition to the built-in ones.
 FOLDER = os.environ.get("ONNXDREAM_TEST_BUNDLES")
 BUNDLES = [one.path for one in assembly.BUILT_IN] + (sorted(Path(FOLDER).glob("*.onnx")) if FOLDER else [])
 
@@ -26,7 +26,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cuda() -> Machine:
-    """The GPU in fp32."""
+    """Returns the GPU as a machine in fp32."""
     if PROVIDERS["cuda"].ort_name not in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has no CUDA provider")
     if failure := self_test("cuda"):
@@ -36,5 +36,5 @@ def cuda() -> Machine:
 
 @pytest.fixture(scope="session")
 def bundle(request: pytest.FixtureRequest) -> Bundle:
-    """Each built-in bundle, and each one of the folder."""
+    """Returns each built-in bundle and each bundle of the folder in turn."""
     return Bundle.load(request.param)

@@ -1,4 +1,4 @@
-"""Whole runs on a GPU against the same runs on the CPU."""
+"""Compares whole runs on a GPU with the same runs on the CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.provider import cards
 from onnxdream.runtime.provider.machine import Machine
 
-WAYS: list[dict[str, Any]] = [
+METHODS: list[dict[str, Any]] = [
     {},
     {"optimizer": "momentum", "jitter": 12},
     {"optimizer": "adam", "blur": (1.0, 0.3), "tv": 0.05},
@@ -21,28 +21,28 @@ WAYS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_the_losses_of_twenty_steps_are_the_cpu_s(way: dict[str, Any]) -> None:
-    picture, settings = photograph(160, 208), Settings(**{"steps": 20, "step_size": 0.01, **way})
-    here, there = (
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_the_losses_of_twenty_steps_agree_with_the_cpu(method: dict[str, Any]) -> None:
+    picture, settings = photograph(160, 208), Settings(**{"steps": 20, "step_size": 0.01, **method})
+    on_gpu, on_cpu = (
         dream(picture, Bundle.built_in(), replace(settings, execution=Execution(provider)))
         for provider in ("cuda", "cpu")
     )
-    errors = np.abs(here.losses / there.losses - 1).max(axis=1)
-    print(f"\n{way}: largest error of a loss at first {errors[0]:.2e}, at last {errors[-1]:.2e}")
-    assert here.record.execution.provider == "cuda"
+    errors = np.abs(on_gpu.losses / on_cpu.losses - 1).max(axis=1)
+    print(f"\n{method}: largest relative error of a loss: first {errors[0]:.2e}, last {errors[-1]:.2e}")
+    assert on_gpu.record.execution.provider == "cuda"
     assert errors[0] < 2e-6
-    assert errors.max() < 2e-2  # what rounding makes of a path in twenty steps
+    assert errors.max() < 2e-2  # rounding errors grow during twenty steps
 
 
-def test_a_run_on_a_gpu_gives_the_same_picture_again() -> None:
+def test_a_repeated_run_on_a_gpu_returns_the_same_picture() -> None:
     picture, settings = photograph(160, 208), Settings(steps=10, execution=Execution("cuda"))
     first, second = (dream(picture, Bundle.built_in(), settings) for _ in range(2))
     np.testing.assert_array_equal(first.picture, second.picture)
 
 
-def test_tiles_are_halved_where_a_gpu_has_no_memory(monkeypatch: pytest.MonkeyPatch, cuda: Machine) -> None:
-    """The provider gets a limit that a picture of this size does not fit into."""
+def test_tiles_are_halved_when_the_memory_of_a_gpu_runs_out(monkeypatch: pytest.MonkeyPatch, cuda: Machine) -> None:
+    """The provider gets a memory limit that is too small for a picture of this size."""
     plain = cards.cuda_options
 
     def limited(*given: Any) -> dict[str, str]:

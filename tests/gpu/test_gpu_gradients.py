@@ -1,4 +1,4 @@
-"""Losses and gradients of every bundle on a GPU against those of the CPU."""
+"""Compares losses and gradients of every bundle on a GPU with those on the CPU."""
 
 from __future__ import annotations
 
@@ -6,51 +6,51 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from pictures_fixture import photograph
 
 from onnxdream.models import contract
+from onnxdream.models.arrays import Floats
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.channel_weights import plain_weights
 from onnxdream.runtime.bundle.sessions import Session, kernel_counts
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.session import open_session
 
-Array = NDArray[np.float32]
 CPU = Machine("cpu", 4)
-# Largest relative error of a loss, smallest cosine of the gradients. The gradient of a maximum jumps where two values
-# are nearly equal, as in a dark sky, so that its cosine says less than the losses about the precision. On an H200 the
-# losses were 4e-7 and 4e-5 apart at most, the cosines 0.99984 and 0.986 at least.
+# Precision -> largest relative error of a loss, smallest cosine of the gradients. The gradient of a maximum jumps where
+# two values are nearly equal, as in a dark sky, so the losses measure the precision better than the cosine does. On an
+# H200 the losses differed by at most 4e-7 (fp32) and 4e-5 (others); the cosines were at least 0.99984 and 0.986.
 BOUNDS = {"fp32": (2e-6, 0.999), "fp16": (2e-4, 0.97), "mixed": (2e-4, 0.97)}
 
 
-def picture(height: int, width: int) -> Array:
-    """A photograph as a bundle takes it."""
+def picture(height: int, width: int) -> Floats:
+    """Returns a photograph as an image of a bundle."""
     return np.ascontiguousarray(np.moveaxis(photograph(height, width).astype(np.float32) / 127.5 - 1, 2, 0))
 
 
-def cosine(one: Array, other: Array) -> float:
-    exact, also = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
-    return float(exact @ also / np.sqrt((exact @ exact) * (also @ also)))
+def cosine(one: Floats, other: Floats) -> float:
+    """Returns the cosine of the angle between two arrays."""
+    a, b = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
 @pytest.mark.parametrize("size", [(384, 512), (301, 223), (96, 80)])
-def test_losses_and_gradients_are_the_cpu_s(bundle: Bundle, cuda: Machine, size: tuple[int, int]) -> None:
+def test_losses_and_gradients_agree_with_the_cpu(bundle: Bundle, cuda: Machine, size: tuple[int, int]) -> None:
     image, ones = picture(*size), np.ones(len(bundle.metadata.layers), np.float32)
     machine = replace(cuda, precision=bundle.precision)
     losses, gradient = Session(bundle, *size, machine).evaluate(image, ones)
-    # The same graph, and not the CPU's own form of it.
+    # The GPU's graph on the CPU, not the variant of the graph that is made for CPUs.
     sizes = {contract.BATCH: 1, contract.HEIGHT: size[0], contract.WIDTH: size[1]}
     reference = open_session(bundle.data, CPU, sizes)
     feed = {contract.IMAGE: image[None], contract.LAYER_WEIGHTS: ones}
     expected_losses, expected = (found[0] for found in reference.run([contract.LOSSES, contract.GRADIENT], feed))
-    loss_error, least_cosine = BOUNDS[bundle.precision]
+    max_error, min_cosine = BOUNDS[bundle.precision]
     error = float(np.abs(losses / expected_losses - 1).max())
-    alike, ratio = cosine(gradient, expected), float(np.linalg.norm(gradient) / np.linalg.norm(expected))
-    print(f"\n{bundle.name} {size}: loss error {error:.2e}, cosine {alike:.8f}, norm ratio {ratio:.6f}")
-    assert error < loss_error
-    assert alike > least_cosine
-    assert ratio == pytest.approx(1, abs=1 - least_cosine)
+    similarity, ratio = cosine(gradient, expected), float(np.linalg.norm(gradient) / np.linalg.norm(expected))
+    print(f"\n{bundle.name} {size}: loss error {error:.2e}, cosine {similarity:.8f}, norm ratio {ratio:.6f}")
+    assert error < max_error
+    assert similarity > min_cosine
+    assert ratio == pytest.approx(1, abs=1 - min_cosine)
 
 
 def test_channels_are_weighted_on_the_gpu(bundle: Bundle, cuda: Machine) -> None:
@@ -67,23 +67,23 @@ def test_channels_are_weighted_on_the_gpu(bundle: Bundle, cuda: Machine) -> None
 
 
 def test_fp32_is_fp32(cuda: Machine) -> None:
-    """TF32 keeps 10 bits of a factor; its losses are ten times further from the CPU's than fp32's."""
+    """TF32 keeps only 10 bits of each factor; its losses differ ten times as much from the CPU's as those of fp32."""
     bundle, size = Bundle.built_in(), (384, 512)
     image, ones = picture(*size), np.ones(len(bundle.metadata.layers), np.float32)
     expected, _ = Session(bundle, *size, CPU).evaluate(image, ones)
     errors = {}
-    for precision in ("fp32", "fp16"):  # which lets fp32's convolutions have TF32
+    for precision in ("fp32", "fp16"):  # fp16 permits TF32 in the convolutions of an fp32 bundle
         losses, _ = Session(bundle, *size, replace(cuda, precision=precision)).evaluate(image, ones)  # type: ignore[arg-type]
         errors[precision] = float(np.abs(losses / expected - 1).max())
     print(f"\nlargest error of a loss: {errors}")
     assert errors["fp32"] < BOUNDS["fp32"][0]
 
 
-def test_every_kernel_is_the_gpu_s(bundle: Bundle, cuda: Machine) -> None:
+def test_every_kernel_runs_on_the_gpu(bundle: Bundle, cuda: Machine) -> None:
     assert set(kernel_counts(bundle, 96, 80, replace(cuda, precision=bundle.precision))) == {"cuda"}
 
 
-def test_two_sizes_after_another_and_back(cuda: Machine) -> None:
+def test_a_size_has_the_same_losses_after_another_size(cuda: Machine) -> None:
     bundle, ones = Bundle.built_in(), np.ones(3, np.float32)
     found = [
         Session(bundle, *size, cuda).evaluate(picture(*size), ones)[0] for size in ((96, 80), (200, 304), (96, 80))

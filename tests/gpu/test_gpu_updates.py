@@ -1,4 +1,4 @@
-"""The update, roll and check graphs on a GPU against numpy, for every part that an update can have."""
+"""Compares the graphs of updates, rolls and loss rows on a GPU with numpy, for every part of an update."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from updates import ALL, EXAMPLES, LIMITS, by_graph, by_numpy, some
+from updates import ALL_PARTS, EXAMPLES, LIMITS, by_graph, by_numpy, random_image
 
-from onnxdream.runtime.ascent.update_graph import loss_row, roll, roll_inputs
+from onnxdream.runtime.ascent.update_graph import compile_loss_row, compile_roll, roll_inputs
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.tensors import Device
 from onnxdream.runtime.settings.settings import OptimizerName, Settings
@@ -21,43 +21,43 @@ def device(cuda: Machine) -> Device:
 
 @pytest.mark.parametrize("size", [(33, 46), (384, 512)])
 @pytest.mark.parametrize("part", EXAMPLES)
-def test_a_part_is_numpy_s(part: str, size: tuple[int, int], device: Device) -> None:
+def test_a_part_agrees_with_numpy(part: str, size: tuple[int, int], device: Device) -> None:
     for example in EXAMPLES[part]:
         settings = Settings(**{"gradient_norm": "none", "step_size": 0.1, **example})
-        image, gradients = some(size, 0), [some(size, seed) for seed in range(1, 4)]
+        image, gradients = random_image(size, 0), [random_image(size, seed) for seed in range(1, 4)]
         found = by_graph(settings, LIMITS, image, gradients, device=device)
         for one, other in zip(found, by_numpy(settings, LIMITS, image, gradients, None), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5, err_msg=str(example))
 
 
 @pytest.mark.parametrize("optimizer", get_args(OptimizerName))
-def test_all_parts_together_are_numpy_s(optimizer: Any, device: Device) -> None:
+def test_all_parts_together_agree_with_numpy(optimizer: Any, device: Device) -> None:
     size = 45, 62
-    settings = Settings(optimizer=optimizer, jitter=9, step_size=0.02, **ALL)  # type: ignore[arg-type]
-    image = np.clip(some(size, 0), *LIMITS)
+    settings = Settings(optimizer=optimizer, jitter=9, step_size=0.02, **ALL_PARTS)  # type: ignore[arg-type]
+    image = np.clip(random_image(size, 0), *LIMITS)
     mask = np.random.default_rng(8).random(size).astype(np.float32)
-    gradients, shifts = [some(size, seed) for seed in range(1, 4)], [(3, -2), (0, 0), (-9, 200)]
+    gradients, shifts = [random_image(size, seed) for seed in range(1, 4)], [(3, -2), (0, 0), (-9, 200)]
     found = by_graph(settings, LIMITS, image, gradients, mask, shifts, device)
     for one, other in zip(found, by_numpy(settings, LIMITS, image, gradients, mask), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=5e-5)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (-3, 4), (100, -200)])
-def test_a_roll_is_numpy_s(shift: tuple[int, int], device: Device) -> None:
-    image, found = some((50, 70), 0), device.empty((1, 3, 50, 70))
-    roll((50, 70), device.native_machine).bind(
+def test_a_roll_agrees_with_numpy(shift: tuple[int, int], device: Device) -> None:
+    image, found = random_image((50, 70), 0), device.empty((1, 3, 50, 70))
+    compile_roll((50, 70), device.native_machine).bind(
         {"image": device.tensor(image[None]), **roll_inputs(shift, (50, 70))}, found
     ).run()
     np.testing.assert_array_equal(found.fetch()[0], np.roll(image, shift, axis=(1, 2)))
 
 
 @pytest.mark.parametrize("bad", [None, np.nan, np.inf])
-def test_a_row_is_finite_where_the_gradient_is(bad: float | None, device: Device) -> None:
-    gradient, losses = some((80, 90), 0), np.array([[1.5, -2.0]], np.float32)
+def test_a_row_is_finite_if_the_gradient_is(bad: float | None, device: Device) -> None:
+    gradient, losses = random_image((80, 90), 0), np.array([[1.5, -2.0]], np.float32)
     if bad is not None:
         gradient[1, 70, 2] = bad
     row = device.empty((1, 3))
     read = {"losses": device.tensor(losses), "gradient": device.tensor(gradient[None])}
-    loss_row((80, 90), 2, device.native_machine).bind(read, row).run()
+    compile_loss_row((80, 90), 2, device.native_machine).bind(read, row).run()
     np.testing.assert_array_equal(row.fetch()[0, :2], losses[0])
     assert np.isfinite(row.fetch()).all() == (bad is None)

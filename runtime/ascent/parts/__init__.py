@@ -1,1 +1,1 @@
-"""The parts of an update, a file each: when it is wanted, what it does by numpy and as a graph, and what it costs."""
+"""The parts of an update, one file each: which settings need it, its numpy and its graph form, and its memory."""

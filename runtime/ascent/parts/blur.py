@@ -1,4 +1,4 @@
-"""A Gaussian over the gradient: the brush is soft."""
+"""Gaussian blur of the gradient, which softens the strokes of a dream."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import cv2
 import numpy as np
 
 from ....models.arrays import Floats, Image
-from ...settings.schedule import largest, scheduled
+from ...settings.schedule import largest_value, value_at_step
 from ...settings.settings import Settings
-from ..filters import Filter, filtered
+from ..filters import Filter, add_filter
 from .part import Part, UpdateContext, UpdateGraph
 
 
 def _is_wanted(settings: Settings) -> bool:
-    return largest(settings.blur) > 0
+    return largest_value(settings.blur) > 0
 
 
 def _by_numpy(direction: Image, context: UpdateContext) -> Image:
-    return blurred(direction, scheduled(context.settings.blur, context.number, context.settings.steps))
+    return blurred(direction, value_at_step(context.settings.blur, context.number, context.settings.steps))
 
 
 def blurred(gradient: Image, sigma: float) -> Image:
-    """The CHW gradient under a Gaussian of that many pixels, edges mirrored; 0 leaves it as it is."""
+    """Returns the gradient, blurred by a Gaussian with mirrored edges. `sigma` is in pixels; 0 does not blur."""
     if not sigma:
         return gradient
     return np.stack([cv2.GaussianBlur(plane, (0, 0), sigma) for plane in gradient])
@@ -29,15 +29,16 @@ def blurred(gradient: Image, sigma: float) -> Image:
 
 def _as_graph(direction: str, graph: UpdateGraph) -> str:
     blur, steps = graph.settings.blur, graph.settings.steps
-    widest = Filter.gaussian(graph.size, largest(blur))
+    widest = Filter.gaussian(graph.size, largest_value(blur))
     if not isinstance(blur, tuple):
-        return filtered(graph, direction, widest)
+        return add_filter(graph, direction, widest)
 
     def matrices(number: int) -> tuple[Floats, Floats]:
-        now = Filter.gaussian(graph.size, scheduled(blur, number, steps), largest(blur))
+        now = Filter.gaussian(graph.size, value_at_step(blur, number, steps), largest_value(blur))
         return now.rows.matrix, now.columns.matrix
 
-    return filtered(graph, direction, widest, graph.timed(("blur_rows", "blur_columns"), matrices))
+    names = graph.add_scheduled_inputs(("blur_rows", "blur_columns"), matrices)
+    return add_filter(graph, direction, widest, names)
 
 
 BLUR = Part("blur", _is_wanted, _by_numpy, _as_graph, host_planes=1, graph_planes=1)

@@ -1,4 +1,7 @@
-"""The pull of L2, which draws a dream away from extremes, to the middle of its range."""
+"""The L2 penalty, which pulls an image towards the middle of its range.
+
+The setting `l2` times the distance from the middle is subtracted from the direction, as in weight decay.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ def _by_numpy(direction: Image, context: UpdateContext) -> Image:
 
 
 def _as_graph(direction: str, graph: UpdateGraph) -> str:
-    off = graph.add("Sub", graph.image, _midpoint(graph.limits))
-    return graph.add("Sub", direction, graph.add("Mul", off, graph.settings.l2))
+    distance = graph.add("Sub", graph.image, _midpoint(graph.limits))
+    return graph.add("Sub", direction, graph.add("Mul", distance, graph.settings.l2))
 
 
 def _midpoint(limits: Limits) -> float:

@@ -1,4 +1,4 @@
-"""Momentum: the running sum of directions (the heavy ball of Polyak 1964)."""
+"""Momentum: the decaying sum of all directions so far (the heavy-ball method of Polyak 1964)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def _by_numpy(direction: Image, context: UpdateContext) -> Image:
 
 
 def _as_graph(direction: str, graph: UpdateGraph) -> str:
-    left = graph.add("Mul", graph.slot(), graph.settings.momentum)
-    return graph.remember(graph.add("Add", left, direction))
+    decayed = graph.add("Mul", graph.read_slot(), graph.settings.momentum)
+    return graph.write_slot(graph.add("Add", decayed, direction))
 
 
 MOMENTUM = Part("momentum", _is_wanted, _by_numpy, _as_graph, slots=1, host_planes=2, graph_planes=1)

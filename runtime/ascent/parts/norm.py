@@ -1,7 +1,8 @@
-"""The gradient divided by its norm: a step's length does not depend on how steep it is.
+"""Division of the gradient by its norm, so that the length of a step does not depend on that of the gradient.
 
-Norms: standard deviation (TensorFlow's tutorial), root mean square (`l2`, so that a step size means the same at every
-picture size), mean absolute value (Caffe's deepdream), or 1.
+The norms are the standard deviation (`std`, TensorFlow's tutorial), the root mean square (`l2`; unlike a plain L2 norm,
+it gives a step size the same meaning at every picture size), the mean absolute value (`mean-abs`, Caffe's deepdream),
+and 1 (`none`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from .part import Part, UpdateContext, UpdateGraph
 
 # TensorFlow's tutorial divides by std + 1e-8.
 _EPSILON = 1e-8
-# Values reduced at once, so that a norm takes no memory to speak of.
+# Values that are reduced at once, so that a norm needs little memory.
 _BLOCK = 2**20
 
 
@@ -28,7 +29,7 @@ def _by_numpy(direction: Image, context: UpdateContext) -> Image:
 
 
 def norm(gradient: Image, kind: GradientNorm) -> float:
-    """What a gradient is divided by; never 0."""
+    """Returns the norm of a gradient, which is never 0. `kind` is any norm but `none`."""
     flat = gradient.reshape(-1)
     blocks = [flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK)]
     if kind == "mean-abs":

@@ -1,4 +1,4 @@
-"""What a part of the update is, and what it reads when it does its share of a step."""
+"""The interface of the parts of an update, for numpy and for graphs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from ....models.arrays import Floats, Image, Size
 from ...settings.settings import Settings
 from ..graph_builder import ImageGraph
 
+# The lowest and the highest value of an image, in the backbone's input range.
 Limits = tuple[float, float]
-# The values of some inputs at an octave's update, counted from 1.
-Timing = Callable[[int], Sequence[Floats]]
+# Returns the values of some graph inputs at an update of an octave, counted from 1.
+ValuesAt = Callable[[int], Sequence[Floats]]
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the update, done by numpy where a picture is cut into tiles, and as a graph where it is in one piece.
+    """A part of an update: in numpy for images that are cut into tiles, and as a graph for all others.
 
-    Both forms make the next direction of a direction; that of the last part moves the image. `slots` counts the arrays
-    that it remembers from step to step. Costs are in planes, float32 arrays of the picture's size: `host_planes` on the
-    host in any form, its slots among them, `graph_planes` on top as a graph (measured).
+    Both forms take a direction and return the next one; the last part moves the image along it. `slots` is the number
+    of arrays that the part keeps from step to step. `host_planes` and `graph_planes` are its memory, in float32 arrays
+    of the image's shape: the former on the host in either form, slots included, the latter in addition as a graph
+    (measured).
     """
 
     name: str
@@ -34,9 +36,10 @@ class Part:
 
 @dataclass(frozen=True)
 class UpdateContext:
-    """An update by numpy: what a part reads; it changes the image, CHW, and its own slots in place.
+    """The inputs of a part in numpy. It changes its own slots in place, and the last part changes the image.
 
-    `number` counts the octave's updates from 1; `colours` is the matrix [3, 3] of settings that have one.
+    `slots` have the image's shape. `number` counts the octave's updates from 1. `mask` is float32 [height, width], from
+    0 (stays) to 1 (moves), `colours` the colour matrix, float32 [3, 3]; either may be None.
     """
 
     settings: Settings
@@ -49,7 +52,11 @@ class UpdateContext:
 
 
 class UpdateGraph(ImageGraph):
-    """An update as a graph in the making: what a part reads, and where it puts what it remembers."""
+    """The graph of an update while it is being built, with the inputs and the slots of its parts.
+
+    `mask` is float32 [height, width], `colours` the colour matrix, float32 [3, 3]; either may be None. `image` is the
+    name of the image's input, `next_slots` are the names of the outputs that become the slots of the next step.
+    """
 
     def __init__(
         self, settings: Settings, limits: Limits, size: Size, mask: Floats | None, colours: Floats | None
@@ -60,32 +67,32 @@ class UpdateGraph(ImageGraph):
         self.size = size
         self.mask = mask
         self.colours = colours
-        self.image = self.input("image", self.picture)
+        self.image = self.input("image", self.image_shape)
         self.next_slots: list[str] = []
-        self.timings: dict[tuple[str, ...], Timing] = {}
+        self.scheduled_inputs: dict[tuple[str, ...], ValuesAt] = {}
         self._slots_read = 0
 
     @property
-    def picture(self) -> tuple[int, ...]:
-        """The shape of images, gradients and slots."""
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of images, gradients and slots, [1, 3, height, width]."""
         return 1, 3, *self.size
 
-    def slot(self) -> str:
-        """The next of a part's slots, as the step before left it."""
+    def read_slot(self) -> str:
+        """Declares the next slot, as the step before has written it; returns the input's name."""
         self._slots_read += 1
-        return self.input(slot_name(self._slots_read - 1), self.picture)
+        return self.input(slot_name(self._slots_read - 1), self.image_shape)
 
-    def remember(self, output: str) -> str:
-        """Leaves an output to the next step, as the slots were read, one after the other; gives its name."""
+    def write_slot(self, output: str) -> str:
+        """Makes an output a slot of the next step, in the order in which slots are read; returns the output's name."""
         self.next_slots.append(output)
         return output
 
-    def timed(self, names: tuple[str, ...], timing: Timing) -> tuple[str, ...]:
-        """Inputs that change from step to step."""
-        self.timings[names] = timing
-        return tuple(self.input(name, values.shape) for name, values in zip(names, timing(1), strict=True))
+    def add_scheduled_inputs(self, names: tuple[str, ...], values_at: ValuesAt) -> tuple[str, ...]:
+        """Declares inputs whose values change from step to step; returns their names."""
+        self.scheduled_inputs[names] = values_at
+        return tuple(self.input(name, values.shape) for name, values in zip(names, values_at(1), strict=True))
 
 
-def slot_name(device: int) -> str:
-    """The input that a slot is read from."""
-    return f"slot{device}"
+def slot_name(index: int) -> str:
+    """Returns the name of the input that a slot is read from."""
+    return f"slot{index}"

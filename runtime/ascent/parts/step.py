@@ -1,11 +1,11 @@
-"""The step itself: the image moves along the direction where a mask lets it, and stays within its limits."""
+"""The step itself: moves the image along the direction, scaled by the mask, and clips it to its limits."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ....models.arrays import Floats, Image
-from ...settings.schedule import scheduled
+from ...settings.schedule import value_at_step
 from ...settings.settings import Settings
 from .part import Part, UpdateContext, UpdateGraph
 
@@ -16,7 +16,7 @@ def _is_wanted(_: Settings) -> bool:
 
 def _by_numpy(direction: Image, context: UpdateContext) -> Image:
     settings, image = context.settings, context.image
-    direction *= np.float32(scheduled(settings.step_size, context.number, settings.steps))
+    direction *= np.float32(value_at_step(settings.step_size, context.number, settings.steps))
     if context.mask is not None:
         direction *= context.mask
     image += direction
@@ -32,17 +32,20 @@ def _as_graph(direction: str, graph: UpdateGraph) -> str:
 
 
 def _rate(graph: UpdateGraph) -> str:
-    """What a direction is multiplied by, [1, 1, 1, 1] or one for each pixel."""
+    """Adds the factor of the direction, the step size times the mask; returns its name.
+
+    It is float32 [1] or [1, 1, 1, 1] without a mask, and [1, 1, height, width] with one.
+    """
     step_size, steps, mask = graph.settings.step_size, graph.settings.steps, graph.mask
     if not isinstance(step_size, tuple):
-        rate = np.full((1, 1, 1, 1), step_size, np.float32)
-        return graph.constant(rate if mask is None else rate * mask)
+        constant = np.full((1, 1, 1, 1), step_size, np.float32)
+        return graph.constant(constant if mask is None else constant * mask)
 
-    def now(number: int) -> list[Floats]:
-        return [np.array([scheduled(step_size, number, steps)], np.float32)]
+    def values_at(number: int) -> list[Floats]:
+        return [np.array([value_at_step(step_size, number, steps)], np.float32)]
 
-    (rate_now,) = graph.timed(("step_size",), now)
-    return rate_now if mask is None else graph.add("Mul", mask[None, None], rate_now)
+    (rate,) = graph.add_scheduled_inputs(("step_size",), values_at)
+    return rate if mask is None else graph.add("Mul", mask[None, None], rate)
 
 
 STEP = Part("step", _is_wanted, _by_numpy, _as_graph)

@@ -1,4 +1,4 @@
-"""The ascent, against a plain loop over an onnxruntime session, and what it does with every kind of picture."""
+"""The ascent, compared with a plain loop over an onnxruntime session, on every kind of picture."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ STEP_SIZES: dict[GradientNorm, float] = {"std": 0.02, "l2": 0.02, "mean-abs": 0.
 
 
 def reference(picture: NDArray[Any], settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Losses [steps + 1, layers] and the picture, by eqs. 1 and 2 of the paper in float64."""
+    """Returns the losses [steps + 1, layers] and the picture, by eqs. 1 and 2 of the paper in float64."""
     session = ort.InferenceSession(TINY_BYTES, providers=["CPUExecutionProvider"])
     weights = np.array([(settings.layer_weights or dict.fromkeys(LAYERS, 1)).get(layer, 0) for layer in LAYERS])
-    white = np.iinfo(picture.dtype).max
-    low, high = (picture.min(), picture.max()) if settings.normalization == "minmax" else (0, white)
+    max_value = np.iinfo(picture.dtype).max
+    low, high = (picture.min(), picture.max()) if settings.normalization == "minmax" else (0, max_value)
     x = (picture.astype(np.float64) - low) / (float(high) - low) * 2 - 1
     norms = {
         "std": lambda g: g.std(),
@@ -53,11 +53,11 @@ def reference(picture: NDArray[Any], settings: Settings) -> tuple[NDArray[Any], 
             g = gradient[0].transpose(1, 2, 0).astype(np.float64)
             x = np.clip(x + settings.step_size * g / norms[settings.gradient_norm](g), -1, 1)
     pixels = (x + 1) / 2 * (float(high) - low) + low
-    return np.array(rows), np.clip(np.rint(pixels), 0, white)
+    return np.array(rows), np.clip(np.rint(pixels), 0, max_value)
 
 
 def assert_alike(picture: NDArray[Any], expected: NDArray[Any]) -> None:
-    """Equal but for rounding; the ascent doubles differences, so a few pixels may be some levels off."""
+    """Asserts equality up to rounding. An ascent doubles differences, so a few pixels may be some levels off."""
     difference = np.abs(picture.astype(np.float64) - expected)
     levels = np.iinfo(picture.dtype).max / 255
     assert difference.max() <= 3 * levels
@@ -79,7 +79,7 @@ def test_a_dream_is_the_plain_loop(norm: GradientNorm, normalization: Normalizat
 @pytest.mark.parametrize(
     "weights", [{"low": 1.0}, {"mid": -1.0}, {"low": 1.5, "high": -0.5}, {"high": 2.0, "low": 0.0}]
 )
-def test_layers_are_climbed_with_their_sign_and_those_not_named_not_at_all(weights: dict[str, float]) -> None:
+def test_layers_are_weighted_with_their_sign_and_others_left_out(weights: dict[str, float]) -> None:
     picture = noise(40, 53)
     settings = replace(FEW, layer_weights=weights)
     losses, expected = reference(picture, settings)
@@ -101,22 +101,22 @@ def test_the_loss_rises_at_every_step(name: str) -> None:
 
 
 def test_row_n_holds_the_losses_of_the_picture_after_n_updates() -> None:
-    heard: list[Step] = []
+    steps: list[Step] = []
     images: list[NDArray[np.float32]] = []
     pictures: list[NDArray[Any]] = []
 
     def on_step(step: Step) -> None:
-        heard.append(step)
+        steps.append(step)
         pictures.append(step.fetch_picture())
         images.append(step.fetch_state().image.copy())
 
     settings = replace(FEW, layer_weights={"low": 2.0, "high": -1.0})
     dreamed = dream(noise(40, 53), TINY, settings, on_step)
-    assert [step.number for step in heard] == [0, 1, 2, 3, 4, 5, 6]
+    assert [step.number for step in steps] == [0, 1, 2, 3, 4, 5, 6]
     assert dreamed.losses.shape == (7, 3)
     session = Session(TINY, 40, 53, Machine("cpu", 1))
     weights = np.ones(3, np.float32)
-    for step, row, image in zip(heard, dreamed.losses, images, strict=True):
+    for step, row, image in zip(steps, dreamed.losses, images, strict=True):
         np.testing.assert_array_equal(step.fetch_losses(), row)
         np.testing.assert_array_equal(session.evaluate(image, weights)[0], row)
         assert step.fetch_total() == pytest.approx(2 * row[0] - row[2], rel=1e-5)
@@ -126,10 +126,10 @@ def test_row_n_holds_the_losses_of_the_picture_after_n_updates() -> None:
 
 
 def test_a_step_is_a_value() -> None:
-    """Steps that are kept stay what they were, and two runs alike have equal steps."""
+    """Steps do not change after the run, and two equal runs have equal steps."""
     runs: list[list[Step]] = [[], []]
-    for heard in runs:
-        dream(noise(40, 53), TINY, replace(FEW, steps=2, octaves=2), heard.append)  # type: ignore[func-returns-value]
+    for steps in runs:
+        dream(noise(40, 53), TINY, replace(FEW, steps=2, octaves=2), steps.append)  # type: ignore[func-returns-value]
     assert runs[0] == runs[1]
     assert [(step.number, step.octave, step.octave_step) for step in runs[0]] == [
         (0, 0, 0),
@@ -144,7 +144,7 @@ def test_a_step_is_a_value() -> None:
 
 
 @pytest.mark.parametrize(("optimizer", "arrays"), [("momentum", 1), ("adam", 2)])
-def test_an_optimizer_remembers_nothing_of_the_octave_before(optimizer: OptimizerName, arrays: int) -> None:
+def test_the_slots_of_an_optimizer_are_reset_in_each_octave(optimizer: OptimizerName, arrays: int) -> None:
     strongest: dict[tuple[int, int], list[float]] = {}
 
     def on_step(step: Step) -> None:
@@ -158,19 +158,19 @@ def test_an_optimizer_remembers_nothing_of_the_octave_before(optimizer: Optimize
         assert all(found) if octave_step else found == [0.0] * arrays
 
 
-def test_a_step_that_is_over_has_no_picture_any_more() -> None:
-    """It would be another step's."""
-    heard: list[Step] = []
+def test_the_picture_of_a_step_that_is_over_cannot_be_fetched() -> None:
+    """It would be the picture of another step."""
+    steps: list[Step] = []
 
     def on_step(step: Step) -> None:
-        for earlier in heard:
+        for earlier in steps:
             with pytest.raises(DreamError, match=f"step {earlier.number} is over: fetch its picture"):
                 earlier.fetch_picture()
-        heard.append(step)
+        steps.append(step)
         step.fetch_picture()
 
     dream(noise(40, 53), TINY, replace(FEW, steps=2), on_step)
-    for step in heard:
+    for step in steps:
         with pytest.raises(DreamError, match=f"step {step.number} is over"):
             step.fetch_state()
 
@@ -178,7 +178,7 @@ def test_a_step_that_is_over_has_no_picture_any_more() -> None:
 @pytest.mark.parametrize("normalization", ["minmax", "backbone"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [3, 4])
-def test_a_step_of_almost_nothing_changes_nothing(normalization: Normalization, dtype: type, channels: int) -> None:
+def test_a_tiny_step_does_not_change_the_picture(normalization: Normalization, dtype: type, channels: int) -> None:
     picture = noise(30, 41, channels, dtype)
     settings = replace(FEW, steps=1, step_size=1e-9, normalization=normalization)
     dreamed = dream(picture, TINY, settings).picture
@@ -255,7 +255,7 @@ def test_a_picture_shrunk_too_far_is_made_from_the_original_not_from_its_thumbna
     np.testing.assert_array_equal(first[0], resize(picture, first[0].shape[1], 19))
 
 
-def test_a_picture_that_would_explode_is_refused() -> None:
+def test_a_picture_that_is_too_narrow_to_enlarge_is_refused() -> None:
     with pytest.raises(SettingsError, match="a picture of 4000x2 is too narrow: the network needs 19x19 at least"):
         dream(noise(2, 4000), TINY, FEW)
 
@@ -294,20 +294,20 @@ def test_full_size_keeps_sixteen_bits() -> None:
         np.zeros((20, 0, 4), np.uint16),
     ],
 )
-def test_what_is_no_picture_is_refused(picture: Any) -> None:
+def test_arrays_that_are_not_pictures_are_refused(picture: Any) -> None:
     with pytest.raises(SettingsError, match="a picture is uint8 or uint16"):
         dream(picture, TINY, FEW)
 
 
 def test_an_unknown_layer_is_refused_before_the_first_step() -> None:
-    heard: list[Step] = []
+    steps: list[Step] = []
     with pytest.raises(SettingsError, match="'mixed0' is not in the bundle"):
-        dream(noise(30, 40), TINY, replace(FEW, layer_weights={"mixed0": 1.0}), heard.append)  # type: ignore[func-returns-value]
-    assert not heard
+        dream(noise(30, 40), TINY, replace(FEW, layer_weights={"mixed0": 1.0}), steps.append)  # type: ignore[func-returns-value]
+    assert not steps
 
 
 @pytest.mark.parametrize("last", [0, 1, 4])
-def test_a_dream_that_is_stopped_gives_what_there_is(last: int) -> None:
+def test_a_stopped_dream_returns_the_picture_so_far(last: int) -> None:
     whole = dream(noise(40, 53), TINY, replace(FEW, steps=last)) if last else None
     dreamed = dream(noise(40, 53), TINY, FEW, lambda step: step.number == last)
     assert dreamed.record.ended == "stopped"
@@ -316,40 +316,40 @@ def test_a_dream_that_is_stopped_gives_what_there_is(last: int) -> None:
     np.testing.assert_array_equal(dreamed.picture, whole.picture if whole else noise(40, 53))
 
 
-def test_a_wish_to_stop_after_the_last_step_comes_too_late() -> None:
+def test_a_stop_after_the_last_step_has_no_effect() -> None:
     dreamed = dream(noise(40, 53), TINY, FEW, lambda step: step.number == FEW.steps)
     assert (dreamed.record.ended, dreamed.record.steps_done) == ("finished", 6)
 
 
-def test_a_dream_that_leaves_the_numbers_ends_with_the_picture_before() -> None:
+def test_a_diverged_dream_ends_with_the_last_finite_picture() -> None:
     picture = (noise(20, 24) // 2).astype(np.uint8)
     settings = replace(FEW, steps=50, step_size=0.3, gradient_norm="none", normalization="backbone")
     x, updates = picture / 127.5 - 1, 0
     while x.max() <= 0.5:
         x, updates = np.clip(x + 0.3 * np.sqrt(0.5 - x), -1, 1), updates + 1
-    heard: list[NDArray[Any]] = []
+    seen: list[NDArray[Any]] = []
     dreamed = dream(
         picture,
         Bundle.load(cliff_bytes(0.5)),
         settings,
-        lambda step: heard.append(step.fetch_picture()),  # type: ignore[func-returns-value]
+        lambda step: seen.append(step.fetch_picture()),  # type: ignore[func-returns-value]
     )
     assert 2 < updates < 50
     assert dreamed.record.ended == "diverged"
     assert dreamed.record.steps_done == updates - 1
     assert dreamed.losses.shape == (updates, 1)
     assert np.isfinite(dreamed.losses).all()
-    assert len(heard) == updates
-    np.testing.assert_array_equal(dreamed.picture, heard[-1])
+    assert len(seen) == updates
+    np.testing.assert_array_equal(dreamed.picture, seen[-1])
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_weights_that_are_no_numbers_end_before_the_first_step(number: float) -> None:
+def test_weights_that_are_not_finite_end_before_the_first_step(number: float) -> None:
     model = message_class("Model")()
     model.ParseFromString(TINY_BYTES)
     kernels = sorted((bytes(tensor.SerializeToString()) for tensor in model.graph.initializer), key=len)
     broken = TINY_BYTES
-    for kernel in kernels[-3:]:  # a tensor's numbers are its last bytes
+    for kernel in kernels[-3:]:  # the values of a tensor are its last bytes
         assert broken.count(kernel[-64:]) == 1
         broken = broken.replace(kernel[-64:], np.full(16, number, np.float32).tobytes())
     with pytest.raises(DivergedError, match="the first gradient is not a finite number"):
@@ -364,7 +364,7 @@ def test_the_same_dream_twice_is_the_same_to_the_last_bit(threads: int, tiny_pat
     np.testing.assert_array_equal(first.losses, second.losses)
 
 
-def test_dreams_that_are_given_them_share_sessions() -> None:
+def test_dreams_can_share_sessions() -> None:
     sessions, machine = Sessions(TINY), Machine("cpu", 1)
     dream(noise(40, 53), TINY, FEW, sessions=sessions)
     session = sessions.get(40, 53, machine)
@@ -374,7 +374,7 @@ def test_dreams_that_are_given_them_share_sessions() -> None:
     assert sessions.get(53, 40, machine) is not session
 
 
-def test_what_a_dream_will_be_is_known_before_it_starts() -> None:
+def test_sizes_and_tiles_are_known_before_a_dream_starts() -> None:
     ready = prepare(noise(40, 53), TINY, replace(FEW, octaves=2))
     assert list(ready.octaves) == [(28, 37), (40, 53)]
     assert ready.ascent.processor.size == (40, 53)
@@ -383,6 +383,6 @@ def test_what_a_dream_will_be_is_known_before_it_starts() -> None:
     assert ready.ascend().record.steps_done == 12
 
 
-def test_a_dream_without_settings_is_the_paper_s() -> None:
+def test_a_dream_without_settings_uses_those_of_the_paper() -> None:
     dreamed = dream(noise(30, 40), TINY, on_step=lambda step: step.number == 1)
     assert dreamed.record.settings == Settings()

@@ -1,4 +1,4 @@
-"""Losses and gradient of pictures of any size: whole, in tiles, and where memory runs out."""
+"""Losses and gradients of images of any size: as a whole, in tiles, and when memory runs out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from onnxdream.models.arrays import Size
+from onnxdream.models.arrays import Floats, Size
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime.ascent.evaluator import Evaluator
 from onnxdream.runtime.bundle.bundle import Bundle
@@ -23,7 +22,6 @@ from onnxdream.runtime.provider.budget import MemoryBudgetError
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings.settings import Execution, Settings
 
-Array = NDArray[np.float32]
 MACHINE = Machine("cpu", 1)
 WEIGHTS = np.array([1.0, -0.5, 2.0], np.float32)
 
@@ -33,7 +31,7 @@ def tiny(tiny_path: Path) -> Bundle:
     return Bundle.load(tiny_path)
 
 
-def image(height: int, width: int) -> Array:
+def image(height: int, width: int) -> Floats:
     return np.random.default_rng(1).uniform(-1, 1, (3, height, width)).astype(np.float32)
 
 
@@ -41,17 +39,17 @@ def settings(tile_pixels: int | None, overlap: int = 32) -> Settings:
     return Settings(tile_overlap=overlap, execution=Execution("cpu", 1, tile_pixels=tile_pixels))
 
 
-def evaluator(bundle: Bundle, chosen: Settings, largest: tuple[int, int], channels: Array | None = None) -> Evaluator:
+def evaluator(bundle: Bundle, chosen: Settings, largest: tuple[int, int], channels: Floats | None = None) -> Evaluator:
     return Evaluator(Sessions(bundle), chosen, MACHINE, WEIGHTS, Size(*largest), channels)
 
 
-def cosine(one: Array, other: Array) -> float:
+def cosine(one: Floats, other: Floats) -> float:
     a, b = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 @pytest.mark.parametrize("with_channels", [False, True])
-def test_a_picture_that_fits_is_the_session_s_bit_for_bit(tiny: Bundle, with_channels: bool) -> None:
+def test_an_image_that_fits_is_evaluated_as_by_a_session(tiny: Bundle, with_channels: bool) -> None:
     picture = image(96, 80)
     channels = np.random.default_rng(2).random(42).astype(np.float32) if with_channels else None
     found = evaluator(tiny, settings(96 * 80), (96, 80), channels).evaluate(picture)
@@ -61,7 +59,7 @@ def test_a_picture_that_fits_is_the_session_s_bit_for_bit(tiny: Bundle, with_cha
 
 
 @pytest.mark.parametrize("size", [(150, 220), (64, 300), (128, 128)])
-def test_the_losses_of_tiles_are_their_area_weighted_mean(tiny: Bundle, size: tuple[int, int]) -> None:
+def test_the_losses_are_the_area_weighted_mean_of_the_tiles(tiny: Bundle, size: tuple[int, int]) -> None:
     picture, cut = image(*size), evaluator(tiny, settings(100 * 100), size)
     losses, _ = cut.evaluate(picture)
     tile_plan = cut.tile_plan(Size(*size))
@@ -71,13 +69,13 @@ def test_the_losses_of_tiles_are_their_area_weighted_mean(tiny: Bundle, size: tu
     for tile in tile_plan:
         rows, columns = tile.window
         found, _ = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), WEIGHTS)
-        expected += found * np.outer(tile.rows, tile.columns).sum() / (size[0] * size[1])
+        expected += found * np.outer(tile.row_weights, tile.column_weights).sum() / (size[0] * size[1])
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     whole, _ = Session(tiny, *size, Machine("cpu", 1)).evaluate(picture, WEIGHTS)
     np.testing.assert_allclose(losses, whole, rtol=0.05)
 
 
-def test_the_gradient_of_tiles_is_theirs_blended_and_of_the_picture_s_scale(tiny: Bundle) -> None:
+def test_the_gradient_is_blended_from_the_tiles_at_the_scale_of_the_whole_picture(tiny: Bundle) -> None:
     size = 150, 220
     picture, cut = image(*size), evaluator(tiny, settings(100 * 100), size)
     _, gradient = cut.evaluate(picture)
@@ -86,9 +84,9 @@ def test_the_gradient_of_tiles_is_theirs_blended_and_of_the_picture_s_scale(tiny
     expected = np.zeros((3, *size))
     for tile in tile_plan:
         rows, columns = tile.window
-        _, slope = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), WEIGHTS)
+        _, tile_gradient = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), WEIGHTS)
         share = tile_plan.tile_size[0] * tile_plan.tile_size[1] / (size[0] * size[1])
-        expected[:, rows, columns] += slope * np.outer(tile.rows, tile.columns) * share
+        expected[:, rows, columns] += tile_gradient * np.outer(tile.row_weights, tile.column_weights) * share
     np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-9)
 
 
@@ -104,7 +102,7 @@ def test_the_gradient_of_tiles_agrees_with_the_whole_picture_s(tiny: Bundle, pat
     assert np.linalg.norm(tiled) / np.linalg.norm(exact) == pytest.approx(1.05, abs=0.1)
 
 
-def test_a_gradient_is_the_caller_s_to_change(tiny: Bundle) -> None:
+def test_the_caller_may_change_a_gradient(tiny: Bundle) -> None:
     for pixels in (96 * 80, 64 * 64):
         picture, found = image(96, 80), evaluator(tiny, settings(pixels), (96, 80))
         _, first = found.evaluate(picture)
@@ -114,7 +112,7 @@ def test_a_gradient_is_the_caller_s_to_change(tiny: Bundle) -> None:
         np.testing.assert_array_equal(picture, image(96, 80))
 
 
-def test_all_tiles_of_a_picture_smaller_than_a_tile_are_the_picture(tiny: Bundle) -> None:
+def test_a_picture_smaller_than_a_tile_is_its_only_tile(tiny: Bundle) -> None:
     found = evaluator(tiny, settings(100 * 100), (500, 500))
     assert found.tile_plan(Size(40, 50)).tile_size == (40, 50)
     assert found.tile_plan(Size(500, 500)).tile_size[0] <= 100
@@ -132,38 +130,44 @@ def test_tiles_follow_from_the_budget_and_one_too_small_is_refused(tiny: Bundle)
         evaluator(tiny, chosen, (600, 800))
 
 
-def test_tiles_follow_from_what_the_bundle_says_it_takes(tiny: Bundle) -> None:
-    told = tiny.metadata.memory
+def test_tiles_follow_from_the_memory_cost_in_the_bundle(tiny: Bundle) -> None:
+    memory_cost = tiny.metadata.memory
     chosen = replace(settings(None), execution=Execution("cpu", 1, memory=10**9))
     sizes = []
-    for memory in (told, replace(told, per_pixel=2 * told.per_pixel), replace(told, fixed=told.fixed + 3e8)):
+    for memory in (
+        memory_cost,
+        replace(memory_cost, per_pixel=2 * memory_cost.per_pixel),
+        replace(memory_cost, fixed=memory_cost.fixed + 3e8),
+    ):
         bundle = replace(tiny, metadata=replace(tiny.metadata, memory=memory))
         sizes.append(evaluator(bundle, chosen, (600, 800)).execution.tile_pixels or 0)
     assert max(sizes[1:]) < sizes[0]
 
 
-# Where memory runs out.
+# When memory runs out
 
 
-class Scarce(Sessions):
-    """Sessions that find memory for pictures of so many pixels at most."""
+class LimitedSessions(Sessions):
+    """Sessions that have memory for pictures of at most `max_pixels` pixels."""
 
-    def __init__(self, bundle: Bundle, most_pixels: int) -> None:
+    def __init__(self, bundle: Bundle, max_pixels: int) -> None:
         super().__init__(bundle)
-        self._most_pixels = most_pixels
+        self._max_pixels = max_pixels
 
     def get(self, height: int, width: int, machine: Machine) -> Session:
-        if height * width > self._most_pixels:
+        if height * width > self._max_pixels:
             raise OutOfMemoryError(f"no memory for {height * width} pixels")
         return super().get(height, width, machine)
 
 
-def test_out_of_memory_halves_the_tiles_and_says_so(tiny: Bundle) -> None:
+def test_out_of_memory_halves_the_tiles_and_is_reported(tiny: Bundle) -> None:
     lines: list[str] = []
-    found = Evaluator(Scarce(tiny, 40_000), settings(10**6), MACHINE, WEIGHTS, Size(300, 400), None, lines.append)
+    found = Evaluator(
+        LimitedSessions(tiny, 40_000), settings(10**6), MACHINE, WEIGHTS, Size(300, 400), None, lines.append
+    )
     losses, gradient = found.evaluate(image(300, 400))
     assert len(lines) == 2  # 120 000 pixels, then at most 60 000, then at most 30 000
-    assert lines[0] == "memory ran out with tiles of 400×300: going on with half of that"
+    assert lines[0] == "memory ran out with tiles of 400×300: continuing with half that area"
     assert len(found.tile_plan(Size(300, 400)).tiles) > 1
     assert (found.execution.tile_pixels or 0) <= 30_000
     again = evaluator(tiny, settings(found.execution.tile_pixels), (300, 400)).evaluate(image(300, 400))
@@ -171,22 +175,26 @@ def test_out_of_memory_halves_the_tiles_and_says_so(tiny: Bundle) -> None:
     np.testing.assert_array_equal(gradient, again[1])
 
 
-def test_below_the_smallest_tile_it_gives_up(tiny: Bundle) -> None:
+def test_at_the_smallest_tile_the_error_is_raised(tiny: Bundle) -> None:
     lines: list[str] = []
-    found = Evaluator(Scarce(tiny, 100), settings(10**6), MACHINE, WEIGHTS, Size(300, 400), None, lines.append)
+    found = Evaluator(LimitedSessions(tiny, 100), settings(10**6), MACHINE, WEIGHTS, Size(300, 400), None, lines.append)
     with pytest.raises(OutOfMemoryError, match="no memory for"):
         found.evaluate(image(300, 400))
     assert len(lines) == 2
     assert (found.execution.tile_pixels or 0) >= 128**2
 
 
-def test_a_dream_goes_on_and_its_record_tells(tiny: Bundle) -> None:
+def test_a_dream_continues_and_its_record_has_the_notice(tiny: Bundle) -> None:
     picture = ((image(200, 300).transpose(1, 2, 0) + 1) * 120).astype(np.uint8)
-    said: list[str] = []
+    lines: list[str] = []
     chosen = replace(settings(10**6), steps=2, snapshots=())
-    finished = dream(picture, tiny, chosen, sessions=Scarce(tiny, 40_000), log=said.append)
+    finished = dream(picture, tiny, chosen, sessions=LimitedSessions(tiny, 40_000), log=lines.append)
     assert (finished.record.ended, finished.record.steps_done) == ("finished", 2)
-    assert list(finished.record.notices) == said == ["memory ran out with tiles of 300×200: going on with half of that"]
+    assert (
+        list(finished.record.notices)
+        == lines
+        == ["memory ran out with tiles of 300×200: continuing with half that area"]
+    )
     assert finished.record.octaves[0].tiles > 1
     repeated = dream(picture, tiny, finished.record.settings_to_repeat())
     np.testing.assert_array_equal(finished.picture, repeated.picture)
@@ -196,28 +204,28 @@ def test_a_dream_goes_on_and_its_record_tells(tiny: Bundle) -> None:
 def test_the_tutorial_s_tiles_are_not_halved(tiny: Bundle) -> None:
     lines: list[str] = []
     chosen = replace(settings(None), tiling="tutorial")
-    found = Evaluator(Scarce(tiny, 40_000), chosen, MACHINE, WEIGHTS, Size(300, 400), None, lines.append)
+    found = Evaluator(LimitedSessions(tiny, 40_000), chosen, MACHINE, WEIGHTS, Size(300, 400), None, lines.append)
     with pytest.raises(OutOfMemoryError, match="no memory for 120000 pixels"):
         found.evaluate(image(300, 400))
     assert not lines
 
 
-class Slow(Sessions):
-    """Sessions that for one size must first be built, as TensorRT's are; they compute on the CPU."""
+class EngineSessions(Sessions):
+    """Sessions on the CPU that claim to build an engine for one size first, as those of TensorRT do."""
 
     def builds_engine(self, height: int, width: int, machine: Machine) -> bool:
         return (height, width) == (96, 80) and self._key is None
 
 
-def test_that_an_engine_is_built_is_said_once(tiny: Bundle) -> None:
+def test_building_an_engine_is_reported_once(tiny: Bundle) -> None:
     lines: list[str] = []
-    evaluator = Evaluator(Slow(tiny), settings(None), MACHINE, WEIGHTS, Size(96, 80), log=lines.append)
+    evaluator = Evaluator(EngineSessions(tiny), settings(None), MACHINE, WEIGHTS, Size(96, 80), log=lines.append)
     for _ in range(3):
         evaluator.evaluate(image(96, 80))
-    assert lines == ["building TensorRT's engine for 80×96, minutes the first time"]
+    assert lines == ["building the TensorRT engine for 80×96: the first time, this takes minutes"]
 
 
-# The real thing: a process whose memory is limited to what it has, and some more.
+# A process whose memory is really limited: to what it has, and some more.
 LIMITED = """
 import json, re, resource, sys
 from pathlib import Path
@@ -239,13 +247,13 @@ print(json.dumps([record.ended, record.notices, record.octaves[0].tile, record.o
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux limits and tells it so")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the memory is limited and read as on Linux")
 def test_a_dream_survives_memory_that_really_runs_out() -> None:
     command = [sys.executable, "-c", LIMITED, str(DEFAULT.path), str(250 * 10**6)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert finished.returncode == 0, finished.stderr
     ended, notices, tile, tiles = json.loads(finished.stdout)
     assert ended == "finished"
-    assert notices[0] == "memory ran out with tiles of 700×600: going on with half of that"
+    assert notices[0] == "memory ran out with tiles of 700×600: continuing with half that area"
     assert tile[0] * tile[1] <= 300 * 700
     assert tiles > 1

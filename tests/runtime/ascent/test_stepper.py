@@ -1,4 +1,4 @@
-"""Where an ascent's image lies makes no difference to it, nor does when its losses are fetched."""
+"""Neither the memory that an image is stored in nor the time at which losses are fetched changes an ascent."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from pictures_fixture import TINY_BYTES, cliff_bytes, noise
 
-from onnxdream.models.arrays import Size
+from onnxdream.models.arrays import Losses, Size
 from onnxdream.runtime import Bundle, Dream, Execution, Settings, Step, dream
 from onnxdream.runtime.ascent import ascent as ascent_module
 from onnxdream.runtime.ascent.ascent import Ascent, State
@@ -38,32 +37,32 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A place where the losses of four evaluations are fetched together, as those on a GPU are."""
+def batched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the CPU fetch the losses of four evaluations together, as a GPU does."""
     monkeypatch.setattr(Device, "fetch_interval", 4)
 
 
-def on_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every climb is one that a picture in tiles has."""
+def force_host_steppers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes every stepper the one for images that are cut into tiles."""
     monkeypatch.setattr(ascent_module, "new_stepper", HostStepper)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_an_image_climbs_alike_wherever_it_lies(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_steppers_dream_alike(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mask = np.zeros_like(PICTURE)
     mask[8:, :40] = 200
     settings = replace(FEW, **METHODS[method])
-    placed = dream(PICTURE, TINY, settings, mask=mask)
-    on_host(monkeypatch)
-    hosted = dream(PICTURE, TINY, settings, mask=mask)
-    np.testing.assert_allclose(placed.losses, hosted.losses, rtol=1e-3)
-    difference = np.abs(placed.picture.astype(int) - hosted.picture)
+    on_device = dream(PICTURE, TINY, settings, mask=mask)
+    force_host_steppers(monkeypatch)
+    on_host = dream(PICTURE, TINY, settings, mask=mask)
+    np.testing.assert_allclose(on_device.losses, on_host.losses, rtol=1e-3)
+    difference = np.abs(on_device.picture.astype(int) - on_host.picture)
     assert difference.max() <= 3
     assert difference.mean() <= 0.02
-    assert np.abs(hosted.picture.astype(int) - PICTURE).mean() > 0.5
+    assert np.abs(on_host.picture.astype(int) - PICTURE).mean() > 0.5
 
 
-def test_the_kind_of_climb_follows_from_the_tiles() -> None:
+def test_the_kind_of_stepper_follows_from_the_tiles() -> None:
     weights = np.ones(3, np.float32)
     for pixels, kind in ((200 * 150, DeviceStepper), (100 * 100, HostStepper)):
         settings = replace(FEW, execution=replace(FEW.execution, tile_pixels=pixels))
@@ -82,88 +81,88 @@ def both_kinds(settings: Settings) -> list[Stepper]:
     return [kind(step_config, image.copy(), [slot.copy() for slot in slots]) for kind in (DeviceStepper, HostStepper)]
 
 
-def test_both_kinds_of_climb_agree_step_by_step() -> None:
+def test_both_kinds_of_stepper_agree_step_by_step() -> None:
     settings = replace(FEW, jitter=9, optimizer="momentum")
-    placed, hosted = both_kinds(settings)
+    on_device, on_host = both_kinds(settings)
     for number, shift in enumerate([(0, 0), (3, -4), (-9, 9)], 1):
-        for stepper in (placed, hosted):
+        for stepper in (on_device, on_host):
             stepper.evaluate(shift)
-        (row,), (other,) = placed.rows(), hosted.rows()
+        (row,), (other,) = on_device.fetch_loss_rows(), on_host.fetch_loss_rows()
         assert row.shape == (4,)
         np.testing.assert_allclose(row[:3], other[:3], rtol=1e-5)
-        assert placed.rows() == hosted.rows() == []
-        for stepper in (placed, hosted):
+        assert on_device.fetch_loss_rows() == on_host.fetch_loss_rows() == []
+        for stepper in (on_device, on_host):
             stepper.update(number)
-        (image, (slot,)), (other_image, (other_slot,)) = placed.arrays(), hosted.arrays()
+        (image, (slot,)), (other_image, (other_slot,)) = on_device.arrays(), on_host.arrays()
         np.testing.assert_allclose(image, other_image, atol=1e-5)
         np.testing.assert_allclose(slot, other_slot, atol=1e-3)
 
 
-def test_an_image_held_on_to_stays_while_others_come_and_go() -> None:
+def test_a_kept_image_stays_unchanged_during_later_updates() -> None:
     stepper, _ = both_kinds(replace(FEW, optimizer="momentum"))
-    assert stepper.kept() is None
+    assert stepper.kept_image() is None
     stepper.evaluate((0, 0))
-    stepper.rows()
-    stepper.keep()
+    stepper.fetch_loss_rows()
+    stepper.keep_image()
     image = stepper.arrays()[0].copy()
     for number in (1, 2, 3):
         stepper.update(number)
-        kept = stepper.kept()
+        kept = stepper.kept_image()
         assert kept is not None
         np.testing.assert_array_equal(kept, image)
         assert (stepper.arrays()[0] != image).any()
         stepper.evaluate((0, 0))
-        stepper.rows()
+        stepper.fetch_loss_rows()
 
 
 # Losses that are fetched together
 
 
-def dreamed_with(settings: Settings, looks: bool = False) -> tuple[Dream, list[NDArray[np.float32]]]:
-    """The dream, and every loss that was looked at."""
-    seen: list[NDArray[np.float32]] = []
+def dreamed_with(settings: Settings, fetches_losses: bool = False) -> tuple[Dream, list[Losses]]:
+    """Returns the dream, and the losses of every step if they are to be fetched."""
+    seen: list[Losses] = []
 
     def on_step(step: Step) -> None:
-        if looks:
+        if fetches_losses:
             seen.append(step.fetch_losses())
 
     return dream(PICTURE, TINY, settings, on_step), seen
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("looks", [False, True])
+@pytest.mark.parametrize("fetches_losses", [False, True])
 def test_when_losses_are_fetched_does_not_change_a_bit(
-    method: str, looks: bool, monkeypatch: pytest.MonkeyPatch
+    method: str, fetches_losses: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = replace(FEW, **METHODS[method])
     at_once, _ = dreamed_with(settings)
     monkeypatch.setattr(Device, "fetch_interval", 4)
-    together, seen = dreamed_with(settings, looks)
+    together, seen = dreamed_with(settings, fetches_losses)
     np.testing.assert_array_equal(together.picture, at_once.picture)
     np.testing.assert_array_equal(together.losses, at_once.losses)
-    if looks:
+    if fetches_losses:
         np.testing.assert_array_equal(np.stack(seen), at_once.losses)
 
 
 @pytest.mark.parametrize(("watched", "fetches"), [({}, 4), ({"plateau": 9}, 11), ({"max_loss": 1e9}, 11)])
-def test_they_are_fetched_every_few_steps_or_where_something_depends_on_them(
-    watched: dict[str, Any], fetches: int, patient: None, monkeypatch: pytest.MonkeyPatch
+def test_losses_are_fetched_every_few_steps_or_when_something_depends_on_them(
+    watched: dict[str, Any], fetches: int, batched: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts: list[int] = []
-    real = DeviceStepper.rows
+    real = DeviceStepper.fetch_loss_rows
 
-    def rows(stepper: DeviceStepper) -> list[Any]:
+    def fetch_loss_rows(stepper: DeviceStepper) -> list[Any]:
         found = real(stepper)
         counts.append(len(found))
         return found
 
-    monkeypatch.setattr(DeviceStepper, "rows", rows)
+    monkeypatch.setattr(DeviceStepper, "fetch_loss_rows", fetch_loss_rows)
     dreamed_with(replace(FEW, **watched))
-    assert len([count for count in counts if count]) == fetches  # of ten evaluations, and the last
+    assert len([count for count in counts if count]) == fetches  # of ten evaluations and the final one
     assert sum(counts) == 11
 
 
-def test_an_octave_ends_early_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_octave_ends_early_with_batched_losses_too(monkeypatch: pytest.MonkeyPatch) -> None:
     totals = dreamed_with(FEW)[0].losses.sum(axis=1)
     settings = replace(FEW, max_loss=float(totals[4] + totals[5]) / 2)
     at_once, _ = dreamed_with(settings)
@@ -174,24 +173,24 @@ def test_an_octave_ends_early_all_the_same(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("last", [0, 1, 3, 4, 6])
-def test_a_stop_fetches_everything(last: int, patient: None) -> None:
+def test_a_stop_fetches_everything(last: int, batched: None) -> None:
     stopped = dream(PICTURE, TINY, FEW, lambda step: step.number == last)
     assert (stopped.record.ended, stopped.record.steps_done) == ("stopped", last)
     expected = dream(PICTURE, TINY, replace(FEW, steps=last)) if last else None
     np.testing.assert_array_equal(stopped.picture, expected.picture if expected else PICTURE)
 
 
-def test_steps_tell_the_truth_when_the_run_is_over(patient: None) -> None:
-    heard: list[Step] = []
-    finished = dream(PICTURE, TINY, FEW, heard.append)  # type: ignore[func-returns-value]
-    for step, row in zip(heard, finished.losses, strict=True):
+def test_steps_return_their_losses_after_the_run(batched: None) -> None:
+    steps: list[Step] = []
+    finished = dream(PICTURE, TINY, FEW, steps.append)  # type: ignore[func-returns-value]
+    for step, row in zip(steps, finished.losses, strict=True):
         np.testing.assert_array_equal(step.fetch_losses(), row)
         assert step.fetch_total() == pytest.approx(float(row.sum()), rel=1e-6)
 
 
 @pytest.mark.parametrize("stop", [1, 4, 5, 9])
-def test_a_state_of_any_step_goes_on_bit_by_bit(stop: int, patient: None) -> None:
-    """With losses waiting when it is taken, which must not be lost."""
+def test_a_run_resumed_from_any_step_is_bit_for_bit_the_same(stop: int, batched: None) -> None:
+    """Some losses are not fetched yet when the state is taken; they must not be lost."""
     settings = replace(FEW, optimizer="adam", jitter=5, step_size=0.002)
     whole = dream(PICTURE, TINY, settings)
     taken: list[State] = []
@@ -210,47 +209,47 @@ def test_a_state_of_any_step_goes_on_bit_by_bit(stop: int, patient: None) -> Non
     np.testing.assert_array_equal(resumed.losses, whole.losses)
 
 
-# Numbers that are none
+# Values that are not finite
 
 
 CLIFF = replace(FEW, steps=50, step_size=0.05, gradient_norm="none", normalization="backbone")
 LOW = (noise(20, 24) // 2).astype(np.uint8)
 
 
-@pytest.mark.parametrize("looks", [False, True])
-def test_a_dream_that_leaves_the_numbers_goes_back_to_where_they_were(
-    looks: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fetches_losses", [False, True])
+def test_a_diverged_dream_returns_to_the_last_finite_image(
+    fetches_losses: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = Bundle.load(cliff_bytes(0.5))
     exact = dream(LOW, bundle, CLIFF)
     updates = exact.record.steps_done
     assert updates > 8
     monkeypatch.setattr(Device, "fetch_interval", 4)
-    heard: list[Step] = []
+    steps: list[Step] = []
 
     def on_step(step: Step) -> None:
-        heard.append(step)
-        if looks:
+        steps.append(step)
+        if fetches_losses:
             assert np.isfinite(step.fetch_total())
 
     later = dream(LOW, bundle, CLIFF, on_step)
     assert later.record.ended == exact.record.ended == "diverged"
     done = later.record.steps_done
     assert updates - 4 < done <= updates
-    assert (done == updates) == looks or updates % 4 == 3
+    assert (done == updates) == fetches_losses or updates % 4 == 3
     np.testing.assert_array_equal(later.losses, exact.losses[: done + 1])
     expected = dream(LOW, bundle, replace(CLIFF, steps=done), lambda step: step.number == done)
     np.testing.assert_array_equal(later.picture, expected.picture)
-    assert len(heard) <= done + 5
-    for step in heard[done + 1 :]:
+    assert len(steps) <= done + 5
+    for step in steps[done + 1 :]:
         with pytest.raises(DivergedError, match=f"not finite numbers after step {done}"):
             step.fetch_losses()
-    assert looks or heard[done + 1 :]
+    assert fetches_losses or steps[done + 1 :]
 
 
 @pytest.mark.parametrize(("fetch_interval", "stops"), [(1, False), (4, False), (4, True)])
 @pytest.mark.parametrize("fetch", [Step.fetch_losses, Step.fetch_total, Step.fetch_state, Step.fetch_picture])
-def test_who_catches_the_error_of_a_fetch_cannot_go_on_with_a_broken_gradient(
+def test_catching_the_error_of_a_fetch_does_not_continue_a_diverged_run(
     fetch: Callable[[Step], object], fetch_interval: int, stops: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = Bundle.load(cliff_bytes(0.5))
@@ -264,19 +263,19 @@ def test_who_catches_the_error_of_a_fetch_cannot_go_on_with_a_broken_gradient(
             fetch(step)
         except DivergedError:
             caught.append(step.number)
-            with pytest.raises(DivergedError):  # nor is there anything to be had from it
+            with pytest.raises(DivergedError):  # nor can anything else be fetched
                 step.fetch_picture()
             return stops
         return False
 
     found = dream(LOW, bundle, CLIFF, on_step)
-    assert caught == ([] if fetch_interval == 1 else [updates + 1])  # at once it is known before on_step
+    assert caught == ([] if fetch_interval == 1 else [updates + 1])  # with an interval of 1, it is known before on_step
     assert (found.record.ended, found.record.steps_done) == ("diverged", updates)
     np.testing.assert_array_equal(found.picture, exact.picture)
     np.testing.assert_array_equal(found.losses, exact.losses)
 
 
-def test_the_error_of_another_run_is_the_callback_s_own(patient: None) -> None:
+def test_an_error_of_another_run_passes_through(batched: None) -> None:
     def on_step(step: Step) -> None:
         raise DivergedError("of another run")
 
@@ -284,7 +283,7 @@ def test_the_error_of_another_run_is_the_callback_s_own(patient: None) -> None:
         dream(PICTURE, TINY, FEW, on_step)
 
 
-def test_the_first_gradient_may_be_found_to_be_none_later(patient: None) -> None:
+def test_a_first_gradient_that_is_not_finite_may_be_found_later(batched: None) -> None:
     white = np.full((20, 24, 3), 255, np.uint8)
     white[0, 0] = 0
     with pytest.raises(DivergedError, match="the first gradient is not a finite number"):
@@ -292,10 +291,10 @@ def test_the_first_gradient_may_be_found_to_be_none_later(patient: None) -> None
 
 
 @pytest.mark.parametrize("fetch_interval", [1, 4])
-def test_an_octave_whose_first_gradient_is_none_leaves_the_one_before(
+def test_an_octave_whose_first_gradient_is_not_finite_returns_to_the_octave_before(
     fetch_interval: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fine checks are above the cliff, and grey in the octave before."""
+    """A fine checkerboard is above the cliff; in the octave before, it is grey."""
     monkeypatch.setattr(Device, "fetch_interval", fetch_interval)
     checks = np.zeros((20, 24, 3), np.uint8)
     checks[::2, ::2] = checks[1::2, 1::2] = 255
@@ -314,12 +313,12 @@ def test_an_octave_whose_first_gradient_is_none_leaves_the_one_before(
 # Memory that runs out
 
 
-def test_memory_that_runs_out_in_an_update_costs_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The update is done again, in tiles, from the image and the slots as they were."""
+def test_no_step_is_lost_when_memory_runs_out_in_an_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The update is repeated in tiles, from the unchanged image and slots."""
     picture = noise(200, 300)
     settings = replace(FEW, steps=4, optimizer="momentum", jitter=6, max_size=None)
-    heard: list[int] = []
-    said: list[str] = []
+    steps: list[int] = []
+    lines: list[str] = []
     real, calls = GraphUpdate.inputs, []
 
     def inputs(update: GraphUpdate, *words: Any) -> Any:
@@ -329,9 +328,9 @@ def test_memory_that_runs_out_in_an_update_costs_no_step(monkeypatch: pytest.Mon
         return real(update, *words)
 
     monkeypatch.setattr(GraphUpdate, "inputs", inputs)
-    found = dream(picture, TINY, settings, lambda step: heard.append(step.number), log=said.append)
-    assert said == ["memory ran out with tiles of 300×200: going on with half of that"]
-    assert heard == [0, 1, 2, 3, 4]
+    found = dream(picture, TINY, settings, lambda step: steps.append(step.number), log=lines.append)
+    assert lines == ["memory ran out with tiles of 300×200: continuing with half that area"]
+    assert steps == [0, 1, 2, 3, 4]
     assert (found.record.ended, found.record.steps_done) == ("finished", 4)
     assert found.record.octaves[0].tiles > 1
     assert len(calls) == 3
@@ -350,7 +349,7 @@ def test_memory_that_runs_out_in_an_update_costs_no_step(monkeypatch: pytest.Mon
     np.testing.assert_array_equal(found.picture, resumed.picture)
 
 
-def test_a_mask_is_one_for_each_octave() -> None:
+def test_a_mask_is_resized_for_each_octave() -> None:
     processor = ImageProcessor(PICTURE, TINY.metadata, replace(FEW, octaves=2))
     evaluator = Evaluator(Sessions(TINY), FEW, Machine("cpu", 1), np.ones(3, np.float32), Size(46, 53))
     mask = Mask(np.ones((46, 53), np.float32))

@@ -1,4 +1,4 @@
-"""Tiles cover a picture once, and what is put together from them has no seams."""
+"""Tiles cover a picture once, and gradients that are blended from them have no seams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from pictures_fixture import noise
 
-from onnxdream.models.arrays import Size
+from onnxdream.models.arrays import Floats, Size
 from onnxdream.runtime.ascent.evaluator import Evaluator
 from onnxdream.runtime.ascent.tiles import Tile, TilePlan, blended_tiles, tutorial_tiles
 from onnxdream.runtime.bundle.bundle import Bundle
@@ -20,16 +20,15 @@ from onnxdream.runtime.provider.budget import tile_shape
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings.settings import Execution, Settings
 
-Array = NDArray[np.float32]
 SIZES = [(1, 1), (40, 97), (128, 128), (129, 300), (333, 500), (1024, 75), (1537, 2049)]
 CUTS = [((128, 128), 64, 8), ((160, 96), 30, 32), ((64, 256), 0, 1), ((136, 128), 17, 8), ((96, 512), 48, 16)]
 
 
-def coverage(tile_plan: TilePlan) -> Array:
-    """How much each pixel counts, over all tiles."""
+def coverage(tile_plan: TilePlan) -> Floats:
+    """Returns the sum of all tiles' weights for each pixel, float32 [height, width]."""
     total = np.zeros(tile_plan.size, np.float32)
     for tile in tile_plan:
-        total[tile.window] += tile.rows[:, None] * tile.columns
+        total[tile.window] += tile.row_weights[:, None] * tile.column_weights
     return total
 
 
@@ -41,7 +40,7 @@ def test_the_weights_of_every_pixel_add_up_to_one(
     tile_plan = blended_tiles(Size(*size), Size(*largest), overlap, grid)
     np.testing.assert_allclose(coverage(tile_plan), 1, atol=1e-5)
     assert sum(tile.area for tile in tile_plan) == pytest.approx(size[0] * size[1], rel=1e-5)
-    assert all(tile.rows.min() > 0 and tile.columns.min() > 0 for tile in tile_plan)
+    assert all(tile.row_weights.min() > 0 and tile.column_weights.min() > 0 for tile in tile_plan)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -50,7 +49,7 @@ def test_tiles_are_equal_no_larger_than_allowed_and_inside_the_picture(
     size: tuple[int, int], largest: tuple[int, int], overlap: int, grid: int
 ) -> None:
     tile_plan = blended_tiles(Size(*size), Size(*largest), overlap, grid)
-    assert {(len(tile.rows), len(tile.columns)) for tile in tile_plan} == {tile_plan.tile_size}
+    assert {(len(tile.row_weights), len(tile.column_weights)) for tile in tile_plan} == {tile_plan.tile_size}
     assert all(side <= most for side, most in zip(tile_plan.tile_size, largest, strict=True))
     for tile in tile_plan:
         assert 0 <= tile.top <= size[0] - tile_plan.tile_size[0]
@@ -75,7 +74,7 @@ def test_all_tiles_but_the_last_start_on_the_grid_and_neighbours_overlap(
 
 @pytest.mark.parametrize("size", [(220, 300), (333, 500), (1537, 2049)])
 @pytest.mark.parametrize("grid", [8, 32])
-def test_tiles_of_the_memory_s_shape_all_start_on_the_grid(size: tuple[int, int], grid: int) -> None:
+def test_tiles_that_are_cut_for_memory_all_start_on_the_grid(size: tuple[int, int], grid: int) -> None:
     for pixels in (150 * 150, 200 * 200):
         tile_plan = blended_tiles(Size(*size), tile_shape(pixels, Size(*size), grid), 50, grid)
         assert len(tile_plan.tiles) > 1
@@ -92,19 +91,19 @@ def test_weights_fade_linearly_across_an_overlap() -> None:
     first, second = blended_tiles(Size(64, 96), Size(64, 64), 25, 8)
     assert (first.left, second.left) == (0, 32)
     steps = (np.arange(32) + 0.5) / 32
-    np.testing.assert_allclose(second.columns[:32], steps, atol=1e-6)
-    np.testing.assert_allclose(first.columns[32:], steps[::-1], atol=1e-6)
+    np.testing.assert_allclose(second.column_weights[:32], steps, atol=1e-6)
+    np.testing.assert_allclose(first.column_weights[32:], steps[::-1], atol=1e-6)
 
 
 def test_a_picture_that_fits_is_one_whole_tile() -> None:
     tile_plan = blended_tiles(Size(100, 75), Size(128, 75), 64, 8)
     (tile,) = tile_plan
     assert tile_plan.tile_size == (100, 75)
-    np.testing.assert_array_equal(tile.rows[:, None] * tile.columns, 1)
+    np.testing.assert_array_equal(tile.row_weights[:, None] * tile.column_weights, 1)
 
 
 @pytest.mark.parametrize("size", [(300, 400), (512, 513), (600, 1400), (1024, 1025), (1537, 2048)])
-def test_the_tutorial_s_tiles_are_those_of_its_loop(size: tuple[int, int]) -> None:
+def test_tutorial_tiles_are_those_of_its_loop(size: tuple[int, int]) -> None:
     expected = np.zeros(size, np.float32)
     ys, xs = ((list(range(0, side, 512))[:-1] or [0]) for side in size)
     for y in ys:
@@ -119,7 +118,7 @@ def test_the_tutorial_skips_the_last_row_and_column() -> None:
     assert coverage(tile_plan)[1024:].max() == 0
 
 
-# Seams, in a picture of 256x320 cut into four tiles or more.
+# Seams, in a picture of 256x320 that is cut into at least four tiles
 
 
 SETTINGS = Settings(
@@ -136,12 +135,12 @@ def embedded() -> Bundle:
 
 
 PICTURE = noise(256, 320)
-# Of a seam: a step is a large jump, and a line that no tile's gradient reaches a small one.
-LEAST, MOST = 1 / 1.1, 1.1
+# Bounds of `seam`: a visible edge is a large jump, and a line that no tile's gradient reaches is a small one.
+MIN_SEAM, MAX_SEAM = 1 / 1.1, 1.1
 
 
-def gradient_and_plan(bundle: Bundle) -> tuple[Array, TilePlan]:
-    """The gradient of the first step."""
+def gradient_and_plan(bundle: Bundle) -> tuple[Floats, TilePlan]:
+    """Returns the gradient of the first step, and the tiles."""
     processor = ImageProcessor(PICTURE, bundle.metadata, SETTINGS)
     weights = np.array(SETTINGS.weights_of(bundle.metadata.layer_names), np.float32)
     evaluator = Evaluator(Sessions(bundle), SETTINGS, Machine("cpu", 2), weights, processor.size)
@@ -150,7 +149,7 @@ def gradient_and_plan(bundle: Bundle) -> tuple[Array, TilePlan]:
 
 
 def hard_cut(size: Size, *_: object) -> TilePlan:
-    """Four tiles that only touch."""
+    """Returns four tiles that touch without an overlap."""
     height, width = size
     down, across = np.ones(height // 2, np.float32), np.ones(width // 2, np.float32)
     corners = [(top, left) for top in (0, height // 2) for left in (0, width // 2)]
@@ -158,7 +157,7 @@ def hard_cut(size: Size, *_: object) -> TilePlan:
 
 
 def seam(image: NDArray[np.generic], tile_plan: TilePlan) -> float:
-    """Mean jump across the lines where tiles begin or end, over that across all others; CHW."""
+    """Returns the mean jump across the edges of tiles, divided by that across all other lines of an image."""
     values = image.astype(np.float64)
     edges, inside = [], []
     for axis, starts, side in (
@@ -177,12 +176,12 @@ def seam(image: NDArray[np.generic], tile_plan: TilePlan) -> float:
 def test_the_gradient_has_no_seams(embedded: Bundle) -> None:
     gradient, tile_plan = gradient_and_plan(embedded)
     assert len(tile_plan.tiles) >= 4
-    assert LEAST <= seam(gradient, tile_plan) <= MOST
+    assert MIN_SEAM <= seam(gradient, tile_plan) <= MAX_SEAM
 
 
-def test_tiles_that_only_touch_leave_seams_to_be_seen(embedded: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_without_an_overlap_leave_seams(embedded: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxdream.runtime.ascent.evaluator.blended_tiles", hard_cut)
-    assert not LEAST <= seam(*gradient_and_plan(embedded)) <= MOST
+    assert not MIN_SEAM <= seam(*gradient_and_plan(embedded)) <= MAX_SEAM
 
 
 def test_the_picture_after_twenty_steps_has_no_seams(embedded: Bundle) -> None:
@@ -192,5 +191,5 @@ def test_the_picture_after_twenty_steps_has_no_seams(embedded: Bundle) -> None:
     assert octave.tiles == len(tile_plan.tiles) >= 4
     change = finished.picture.astype(np.float64) - PICTURE
     assert np.abs(change).mean() > 5
-    for image in (finished.picture, change):  # the picture's own grain might hide a seam
-        assert LEAST <= seam(np.moveaxis(image, 2, 0), tile_plan) <= MOST
+    for image in (finished.picture, change):  # in the picture itself, its grain might hide a seam
+        assert MIN_SEAM <= seam(np.moveaxis(image, 2, 0), tile_plan) <= MAX_SEAM

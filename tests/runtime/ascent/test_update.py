@@ -1,66 +1,67 @@
-"""One step of ascent, against the formulas written out."""
+"""One update, compared with its formulas."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from onnxdream.models.arrays import Floats
 from onnxdream.runtime.ascent.parts.laplacian import laplacian_normalized
 from onnxdream.runtime.ascent.update import Update
 from onnxdream.runtime.settings.settings import GradientNorm, Settings
 
-Array = NDArray[np.float32]
 WIDE = (-1e9, 1e9)
 
 
-def some(seed: int, scale: float = 1.0) -> Array:
+def random_image(seed: int, scale: float = 1.0) -> Floats:
     values = np.random.default_rng(seed).normal(0.3, scale, (3, 11, 7))
     return values.astype(np.float32)
 
 
-def applied(step_size: float, norm: GradientNorm, limits: tuple[float, float], image: Array, gradient: Array) -> Array:
-    """The image after one step; the originals stay as they are."""
-    climbed = image.copy()
-    Update(Settings(step_size=step_size, gradient_norm=norm), limits).apply(climbed, gradient.copy(), [], 1)
-    return climbed
+def applied(
+    step_size: float, norm: GradientNorm, limits: tuple[float, float], image: Floats, gradient: Floats
+) -> Floats:
+    """Returns the image after one step; the arguments stay unchanged."""
+    updated = image.copy()
+    Update(Settings(step_size=step_size, gradient_norm=norm), limits).apply(updated, gradient.copy(), [], 1)
+    return updated
 
 
 NORMS: dict[GradientNorm, float] = {
-    "std": float(np.std(some(1).astype(np.float64))),
-    "l2": float(np.sqrt(np.mean(some(1).astype(np.float64) ** 2))),
-    "mean-abs": float(np.mean(np.abs(some(1).astype(np.float64)))),
+    "std": float(np.std(random_image(1).astype(np.float64))),
+    "l2": float(np.sqrt(np.mean(random_image(1).astype(np.float64) ** 2))),
+    "mean-abs": float(np.mean(np.abs(random_image(1).astype(np.float64)))),
     "none": 1.0,
 }
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_step_is_step_size_times_the_gradient_over_its_norm(norm: GradientNorm) -> None:
-    image, gradient = some(0), some(1)
-    climbed = applied(0.25, norm, WIDE, image, gradient)
-    np.testing.assert_allclose(climbed, image + 0.25 * gradient / NORMS[norm], rtol=1e-5, atol=1e-6)
-    assert climbed.dtype == np.float32
+    image, gradient = random_image(0), random_image(1)
+    updated = applied(0.25, norm, WIDE, image, gradient)
+    np.testing.assert_allclose(updated, image + 0.25 * gradient / NORMS[norm], rtol=1e-5, atol=1e-6)
+    assert updated.dtype == np.float32
 
 
 @pytest.mark.parametrize(("number", "step_size", "sigma"), [(1, 0.3, 2.0), (2, 0.2, 1.0), (3, 0.1, 0.0)])
 def test_a_schedule_is_followed_from_the_first_step_to_the_last(number: int, step_size: float, sigma: float) -> None:
-    image, gradient = some(0), some(1)
-    climbed = image.copy()
+    image, gradient = random_image(0), random_image(1)
+    updated = image.copy()
     settings = Settings(steps=3, step_size=(0.3, 0.1), blur=(2.0, 0.0), gradient_norm="none")
-    Update(settings, WIDE).apply(climbed, gradient.copy(), [], number)
+    Update(settings, WIDE).apply(updated, gradient.copy(), [], number)
     smooth = [cv2.GaussianBlur(plane, (0, 0), sigma) if sigma else plane for plane in gradient]
-    np.testing.assert_allclose(climbed, image + step_size * np.stack(smooth), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(updated, image + step_size * np.stack(smooth), rtol=1e-5, atol=1e-6)
 
 
 def test_colours_come_after_smoothing_and_before_the_norm() -> None:
-    image, gradient = some(0), some(1)
+    image, gradient = random_image(0), random_image(1)
     matrix = np.array([[2, 0.5, 0], [0.5, 0.7, 0.1], [0, 0.1, 0.3]], np.float32)
-    climbed = image.copy()
+    updated = image.copy()
     settings = Settings(step_size=0.25, colours="own", laplacian=2)
-    Update(settings, WIDE, matrix).apply(climbed, gradient.copy(), [], 1)
+    Update(settings, WIDE, matrix).apply(updated, gradient.copy(), [], 1)
     direction = np.einsum("cd,dhw->chw", matrix, laplacian_normalized(gradient, 2))
-    np.testing.assert_allclose(climbed, image + 0.25 * direction / direction.std(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(updated, image + 0.25 * direction / direction.std(), rtol=1e-4, atol=1e-5)
 
 
 def test_the_norms_differ() -> None:
@@ -69,17 +70,17 @@ def test_the_norms_differ() -> None:
 
 @pytest.mark.parametrize("norm", ["std", "l2", "mean-abs"])
 def test_a_normed_step_does_not_depend_on_the_gradient_s_size(norm: GradientNorm) -> None:
-    image, gradient = some(0), some(1)
+    image, gradient = random_image(0), random_image(1)
     large = applied(0.25, norm, WIDE, image, gradient * np.float32(1000))
     np.testing.assert_allclose(large, applied(0.25, norm, WIDE, image, gradient), rtol=1e-4, atol=1e-5)
 
 
 def test_the_image_stays_inside_the_limits() -> None:
-    climbed = applied(5.0, "none", (-1.0, 1.0), some(0), some(1))
-    assert (climbed.min(), climbed.max()) == (-1.0, 1.0)
+    updated = applied(5.0, "none", (-1.0, 1.0), random_image(0), random_image(1))
+    assert (updated.min(), updated.max()) == (-1.0, 1.0)
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_no_gradient_is_no_step(norm: GradientNorm) -> None:
-    image = some(0, 0.1)
+def test_a_zero_gradient_does_not_change_the_image(norm: GradientNorm) -> None:
+    image = random_image(0, 0.1)
     np.testing.assert_array_equal(applied(0.5, norm, WIDE, image, np.zeros_like(image)), image)

@@ -1,4 +1,4 @@
-"""The colours of a dream: how the setting is written, and the matrices against plain numpy."""
+"""The colours of a dream: how the setting is written, and the colour matrices compared with plain numpy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from pictures_fixture import noise
 
+from onnxdream.models.arrays import Floats
 from onnxdream.models.contract import Metadata
 from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.bundle.sessions import Session
@@ -23,15 +24,14 @@ from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings import colours as colours_module
 from onnxdream.runtime.settings.colours import (
     Colours,
+    apply_colour_matrix,
     imagenet_colours,
-    multiplied,
     own_colours,
     parse_colours,
 )
 from onnxdream.runtime.settings.presets import preset
 from onnxdream.runtime.settings.settings import Execution, Settings
 
-Array = NDArray[np.float32]
 OWN = Settings(steps=4, step_size=0.03, colours="own", snapshots=(), execution=Execution("cpu", 1))
 IDENTITY = np.eye(3)
 
@@ -46,15 +46,15 @@ def facts(tiny: Bundle) -> Metadata:
     return tiny.metadata
 
 
-def image(height: int = 37, width: int = 51, offset: float = 0.0) -> Array:
-    """Colours that vary together, and each by itself, CHW."""
+def image(height: int = 37, width: int = 51, offset: float = 0.0) -> Floats:
+    """Returns an image whose three colours are correlated."""
     random = np.random.default_rng(3)
     mixed = random.normal(size=(3, 3)) @ random.normal(0, 0.3, (3, height * width))
     return (mixed + offset).reshape(3, height, width).astype(np.float32)
 
 
-def reference(picture: Array) -> NDArray[np.float64]:
-    """The covariance by numpy's own function, with trace 3."""
+def reference(picture: Floats) -> NDArray[np.float64]:
+    """Returns the covariance by numpy's own function, scaled to a trace of 3."""
     covariance = np.cov(picture.reshape(3, -1).astype(np.float64))
     return covariance / (np.trace(covariance) / 3)
 
@@ -76,7 +76,7 @@ def reference(picture: Array) -> NDArray[np.float64]:
 )
 def test_colours_are_read(text: str, expected: Colours, has: bool) -> None:
     assert parse_colours(text) == expected
-    assert parse_colours(text).have_matrix == has
+    assert parse_colours(text).has_matrix == has
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_colours_are_read(text: str, expected: Colours, has: bool) -> None:
         [],
     ],
 )
-def test_what_are_no_colours_is_refused_with_what_there_is(value: Any) -> None:
+def test_other_values_are_refused_with_the_possible_ones(value: Any) -> None:
     with pytest.raises(SettingsError) as refusal:
         Settings(colours=value)
     expected = "colours must be free, own, a share of own from 0 to 1 as in own:0.7, imagenet or lightness, not "
@@ -129,7 +129,7 @@ def test_a_share_is_mixed_with_the_identity(share: float) -> None:
 @pytest.mark.parametrize(
     "picture", [np.full((3, 20, 30), 0.1, np.float32), np.array([[[0.3]], [[-1]], [[0.7]]], np.float32)]
 )
-def test_one_colour_all_over_leaves_the_identity(picture: Array) -> None:
+def test_one_colour_all_over_leaves_the_identity(picture: Floats) -> None:
     np.testing.assert_array_equal(own_colours(picture, 1.0), IDENTITY)
 
 
@@ -142,8 +142,8 @@ def test_one_level_in_one_pixel_is_a_covariance() -> None:
 # ImageNet's
 
 
-def test_imagenet_s_are_lucid_s() -> None:
-    """Against `color_correlation_svd_sqrt` as it stands in lucid/optvis/param/color.py."""
+def test_imagenet_colours_are_those_of_lucid() -> None:
+    """Compares with `color_correlation_svd_sqrt` in lucid/optvis/param/color.py."""
     root = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
     covariance = root @ root.T
     found = imagenet_colours()
@@ -152,7 +152,7 @@ def test_imagenet_s_are_lucid_s() -> None:
     assert np.trace(found) == pytest.approx(3, abs=1e-6)
 
 
-# Of a canvas
+# The matrix of an image processor
 
 
 @pytest.mark.parametrize("colours", ["free", "lightness"])
@@ -162,7 +162,7 @@ def test_free_colours_have_no_matrix(colours: str, facts: Metadata) -> None:
 
 @pytest.mark.parametrize("normalization", ["minmax", "backbone"])
 @pytest.mark.parametrize("channels", [3, 4])
-def test_they_are_those_of_the_shrunk_picture_without_its_alpha(
+def test_own_colours_are_those_of_the_shrunk_picture_without_its_alpha(
     normalization: Any, channels: int, facts: Metadata
 ) -> None:
     settings = replace(OWN, normalization=normalization, max_size=40, octaves=3, octaves_above=1)
@@ -175,7 +175,7 @@ def test_they_are_those_of_the_shrunk_picture_without_its_alpha(
     np.testing.assert_allclose(half, (found + IDENTITY) / 2, rtol=1e-5)
 
 
-def test_noise_has_none_of_its_own(facts: Metadata) -> None:
+def test_noise_has_no_colours_of_its_own(facts: Metadata) -> None:
     settings = replace(OWN, noise=(50, 40))
     np.testing.assert_array_equal(ImageProcessor(noise(40, 50), facts, settings).colour_matrix(), IDENTITY)  # type: ignore[arg-type]
     imagenet = ImageProcessor(noise(40, 50), facts, replace(settings, colours="imagenet")).colour_matrix()
@@ -188,7 +188,7 @@ def test_noise_has_none_of_its_own(facts: Metadata) -> None:
 def test_a_matrix_multiplies_every_pixel() -> None:
     gradient, matrix = image(), own_colours(image(20, 20), 1.0)
     expected = np.einsum("cd,dhw->chw", matrix.astype(np.float64), gradient)
-    np.testing.assert_allclose(multiplied(gradient, matrix), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(apply_colour_matrix(gradient, matrix), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -207,18 +207,18 @@ def test_a_grey_picture_stays_grey(choices: dict[str, Any], pixels: int | None, 
     assert np.ptp(free.picture.astype(int), axis=2).max() > 10
 
 
-def test_the_covariance_is_taken_once_and_not_of_the_dream(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[Array] = []
+def test_the_covariance_is_computed_once_and_not_from_the_dream(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Floats] = []
     real = ImageProcessor.colour_matrix
 
-    def colour_matrix(processor: ImageProcessor) -> Array | None:
+    def colour_matrix(processor: ImageProcessor) -> Floats | None:
         found = real(processor)
         assert found is not None
         taken.append(found)
         return found
 
     monkeypatch.setattr(ImageProcessor, "colour_matrix", colour_matrix)
-    seen: list[Array] = []
+    seen: list[Floats] = []
     dream(noise(60, 70), tiny, replace(OWN, octaves=3), lambda step: seen.append(step.fetch_state().colours))  # type: ignore[arg-type,func-returns-value]
     assert len(taken) == 1
     assert len(seen) == 13
@@ -226,21 +226,21 @@ def test_the_covariance_is_taken_once_and_not_of_the_dream(tiny: Bundle, monkeyp
         np.testing.assert_array_equal(matrix, taken[0])
 
 
-def test_the_step_is_what_the_matrix_makes_of_the_gradient(tiny: Bundle) -> None:
-    """One step of a dream, from the bundle's gradient and numpy's covariance."""
+def test_a_step_follows_the_gradient_multiplied_by_the_matrix(tiny: Bundle) -> None:
+    """Compares one step of a dream with the bundle's gradient times numpy's covariance."""
     settings = replace(OWN, steps=1, normalization="backbone", clip=False)
     processor = ImageProcessor(noise(40, 53), tiny.metadata, settings)
     before = processor.base(processor.size)
     layers = tiny.metadata.layer_names
     _, gradient = Session(tiny, 40, 53, Machine("cpu", 1)).evaluate(before, np.ones(len(layers), np.float32))
-    after: list[Array] = []
+    after: list[Floats] = []
     dream(noise(40, 53), tiny, settings, lambda step: after.append(step.fetch_state().image.copy()))  # type: ignore[func-returns-value]
     direction = np.einsum("cd,dhw->chw", reference(before), gradient)
     np.testing.assert_allclose(after[1], before + 0.03 * direction / direction.std(), atol=1e-5)
 
 
 def photograph(seed: int) -> NDArray[np.uint8]:
-    """Soft light and shade, and a little colour."""
+    """Returns a picture of soft light and shade with a little colour, uint8 [90, 110, 3]."""
     random = np.random.default_rng(seed)
     light = cv2.GaussianBlur(random.normal(size=(90, 110, 1)), (0, 0), 4)[..., None]
     colour = cv2.GaussianBlur(random.normal(size=(90, 110, 3)), (0, 0), 8)
@@ -248,15 +248,15 @@ def photograph(seed: int) -> NDArray[np.uint8]:
 
 
 def fine_chroma(change: NDArray[np.float64]) -> float:
-    """The energy of Cb and Cr, less what of it is coarser than 2 pixels."""
+    """Returns the energy of Cb and Cr without their Gaussian blur of 2 pixels."""
     planes = [change @ weights for weights in ([-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312])]
     return float(sum(np.square(plane - cv2.GaussianBlur(plane, (0, 0), 2)).mean() for plane in planes))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("colours", ["own", "imagenet"])
-def test_a_matrix_takes_fine_chroma_away(colours: str, seed: int, tiny: Bundle) -> None:
-    """To 0.06 to 0.15 of what it is with free colours, on eight such pictures."""
+def test_a_matrix_reduces_fine_chroma(colours: str, seed: int, tiny: Bundle) -> None:
+    """On eight such pictures it was 0.06 to 0.15 of that with free colours."""
     picture = photograph(seed)
     settings = replace(OWN, steps=12, step_size=(0.03, 0.012), blur=(1.6, 0.5), octaves=2, jitter=8)
     found, free = (
@@ -268,7 +268,7 @@ def test_a_matrix_takes_fine_chroma_away(colours: str, seed: int, tiny: Bundle) 
 
 
 @pytest.mark.parametrize("name", ["bears.jpg", "rocket.jpg"])
-def test_with_imagenet_weights_own_colours_take_speckle_away_and_leave_the_loss(name: str) -> None:
+def test_with_imagenet_weights_own_colours_reduce_speckle_and_keep_the_loss(name: str) -> None:
     """At 256 pixels; docs/methods.md has the figures for more pictures at 512."""
     path = Path(__file__).parents[3] / "examples" / name
     small = shrink(read_picture(path).pixels, 256)

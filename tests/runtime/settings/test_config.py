@@ -1,4 +1,4 @@
-"""Options in a TOML file and on the command line: every setting can be had from both, under one name."""
+"""Options in a TOML file and on the command line: both accept every setting under the same name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from onnxdream.runtime.dream.request import DreamRequest, parse_request
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.settings.config import execution_of, read_config, settings_changes
 
-# Of every setting: a value as TOML, its words on the command line (None: presets alone use it), and what comes of it.
+# Each setting -> a value as TOML, its words on the command line (None: it has no option), and the value in Settings.
 VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
     "steps": ("7", ("--steps", "7"), 7),
     "step_size": ("[0.25, 0.125]", ("--step-size", "0.25:0.125"), (0.25, 0.125)),
@@ -62,11 +62,11 @@ NO_KEYS = {"images", "config", "resume", "repeat", "overwrite", "help"}
 METHODS = Path(__file__).parents[3] / "docs" / "methods.md"
 NAMES = [setting.name for setting in fields(Settings) if setting.name != "execution"]
 DREAM = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]
-DREAM.make_context("dream", [], resilient_parsing=True)  # which looks its options up
+DREAM.make_context("dream", [], resilient_parsing=True)  # its options are created on demand
 
 
 def options_of(words: Sequence[str]) -> dict[str, Any]:
-    """The options in the words of a command line, as the command `dream` gives them on."""
+    """Returns the options in the words of a command line, as the command `dream` passes them on."""
     found = DREAM.make_context("dream", list(words)).params
     return {name: value for name, value in found.items() if name != "images" and value not in (None, [], ())}
 
@@ -89,7 +89,7 @@ def test_the_table_of_this_file_has_every_setting_with_another_value_than_the_de
 
 @pytest.mark.parametrize("hyphens", [True, False])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_setting_can_stand_in_a_file(name: str, hyphens: bool, tmp_path: Path) -> None:
+def test_every_setting_is_a_key_of_a_config_file(name: str, hyphens: bool, tmp_path: Path) -> None:
     text, _, value = VALUES[name]
     key = name.replace("_", "-") if hyphens else name
     options = config_of(f"{key} = {text}\n", tmp_path)
@@ -98,7 +98,7 @@ def test_every_setting_can_stand_in_a_file(name: str, hyphens: bool, tmp_path: P
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_setting_but_those_of_presets_is_an_option(name: str) -> None:
+def test_every_setting_with_an_option_is_read_from_the_command_line(name: str) -> None:
     words = VALUES[name][1]
     if words is None:
         assert name not in {parameter.name for parameter in DREAM.params}
@@ -115,20 +115,20 @@ def test_every_option_is_a_setting_or_a_known_key() -> None:
 
 
 @pytest.mark.parametrize("key", sorted(OTHER))
-def test_what_is_no_setting_but_has_an_option_can_stand_in_a_file_too(key: str, tmp_path: Path) -> None:
+def test_other_options_are_keys_of_a_config_file_too(key: str, tmp_path: Path) -> None:
     assert config_of(f'{key} = "x"', tmp_path) == {key: "x"}
     assert settings_changes({key: "x"}) == {}
 
 
 @pytest.mark.parametrize("key", sorted({*NO_KEYS, "execution", "tile_pixels"} - {"help"}))
-def test_what_makes_no_sense_in_a_file_is_refused(key: str, tmp_path: Path) -> None:
+def test_options_that_make_no_sense_in_a_file_are_refused(key: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=f"unknown key '{key}'"):
         config_of(f"{key} = 1", tmp_path)
 
 
 @pytest.mark.skipif(not METHODS.is_file(), reason="reads the docs of a checkout")
-def test_the_docs_name_the_options_that_are_no_keys() -> None:
-    sentence = METHODS.read_text(encoding="utf-8").partition("is a key of a config file too")[2]
+def test_the_docs_name_the_options_that_are_not_keys() -> None:
+    sentence = METHODS.read_text(encoding="utf-8").partition("is also a key of a config file")[2]
     sentence = sentence.partition("except")[2].partition(". ")[0]
     assert set(re.findall(r"`--([a-z-]+)`", sentence)) == NO_KEYS - {"images", "help"}
 
@@ -138,11 +138,11 @@ def test_a_switch_can_be_turned_both_ways() -> None:
     assert options_of(["--no-clip"]) == {"clip": False}
 
 
-def test_colours_may_be_spelled_without_a_u() -> None:
+def test_colours_may_be_spelled_colors() -> None:
     assert options_of(["--colors", "imagenet"]) == {"colours": "imagenet"}
 
 
-def test_where_to_compute_can_stand_in_a_file(tmp_path: Path) -> None:
+def test_execution_settings_are_keys_of_a_config_file(tmp_path: Path) -> None:
     options = config_of('provider = "openvino"\nprecision = "bf16"\nthreads = 3\nmemory = "1.5GB"\n', tmp_path)
     assert execution_of(options) == Execution("openvino", 3, 1_500_000_000, precision="bf16")
     assert execution_of(config_of("memory = 700000000", tmp_path)).memory == 700_000_000
@@ -181,7 +181,7 @@ def test_an_unknown_key_is_named_with_the_nearest(key: str, tmp_path: Path) -> N
     assert str(refusal.value) == f"{tmp_path / 'dream.toml'}: unknown key {key!r}: did you mean {nearest}?"
 
 
-def test_a_key_like_none_points_to_the_help(tmp_path: Path) -> None:
+def test_a_key_unlike_any_other_points_to_the_help(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="unknown key 'qqqqqqqq': see `dream --help`"):
         config_of("qqqqqqqq = 1", tmp_path)
 
@@ -189,13 +189,13 @@ def test_a_key_like_none_points_to_the_help(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["steps = ", "steps 3", "steps = 3\nsteps = 4", "[steps", '"', "steps = 3 # \x01", "a=" + "[" * 9999]
 )
-def test_broken_toml_is_told_in_one_line(text: str, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"dream\.toml is no TOML: ") as refusal:
+def test_broken_toml_is_reported_in_one_line(text: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"dream\.toml is not valid TOML: ") as refusal:
         config_of(text, tmp_path)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no config file .*lost\.toml"):
         read_config(tmp_path / "lost.toml")
     with pytest.raises(SettingsError, match="cannot read config file"):
@@ -206,11 +206,11 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
         read_config(binary)
 
 
-# From the file to the order
+# From the file to the request
 
 
 def request_of(text: str, folder: Path, *words: str) -> DreamRequest:
-    """The order in a config file's text and the words of a command line, for the tiny bundle if none is named."""
+    """Returns the request in a config file and the words of a command line, for the tiny bundle if none is named."""
     bundle, path = folder / "tiny.onnx", folder / "dream.toml"
     bundle.write_bytes(TINY_BYTES)
     path.write_text(text, encoding="utf-8")

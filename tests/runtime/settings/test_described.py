@@ -1,4 +1,4 @@
-"""A setting is described in one place; options, help texts and documentation follow from it."""
+"""Options, help texts and documentation follow from the one description of each setting."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from onnxdream.cli import app
 from onnxdream.runtime.settings import settings as module
-from onnxdream.runtime.settings.kinds import OneOf
+from onnxdream.runtime.settings.kinds import Choice
 from onnxdream.runtime.settings.options import OPTIONS
-from onnxdream.runtime.settings.settings import Execution, Settings, described
+from onnxdream.runtime.settings.settings import Execution, Settings, descriptions
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -34,23 +34,50 @@ def test_the_command_line_has_every_option_with_its_help() -> None:
         assert found[one.name].rich_help_panel == one.panel
 
 
-def test_a_choice_s_help_lists_what_the_code_knows() -> None:
+def test_the_help_of_a_choice_names_every_word() -> None:
     choices = {
         name: one
         for settings in (Settings, Execution)
-        for name, one in described(settings).items()
-        if isinstance(one.kind, OneOf)
+        for name, one in descriptions(settings).items()
+        if isinstance(one.kind, Choice)
     }
     assert {"gradient_norm", "optimizer", "detail", "normalization", "provider", "precision"} <= set(choices)
     for one in choices.values():
         for word in get_args(one.kind.words):  # type: ignore[attr-defined]
-            assert re.search(rf"\b{re.escape(word)}\b", one.help)
+            assert re.search(rf"\b{re.escape(word)}\b", one.sentence)
 
 
-def test_every_sentence_ends_or_leaves_the_rest_to_its_kind() -> None:
+def test_every_help_text_ends_with_one_full_stop() -> None:
     for one in OPTIONS:
         assert one.help.endswith(".")
         assert not one.help.endswith("..")
+
+
+def test_the_help_shows_every_default() -> None:
+    helps = {one.name: one.help for one in OPTIONS}
+    for settings in (Settings, Execution):
+        for name, one in descriptions(settings).items():
+            value = getattr(settings(), name)
+            assert one.default == value
+            assert value in (None, ()) or one.shown_default not in ("", "None", "()")
+            assert not one.has_option or helps[name].endswith(f" Default: {one.shown_default}.")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("steps", "1000"),
+        ("step_size", "0.0005"),
+        ("blur", "0"),
+        ("clip", "true"),
+        ("snapshots", "100,500,1000"),
+        ("max_size", "512"),
+        ("colours", "free"),
+        ("max_loss", "no limit"),
+    ],
+)
+def test_defaults_are_shown_as_they_would_be_written(name: str, shown: str) -> None:
+    assert descriptions(Settings)[name].shown_default == shown
 
 
 @pytest.mark.parametrize("words", [["experiment", "paper", "--help"]])

@@ -1,4 +1,4 @@
-"""The choices of a run: what is refused, and what the options of a command line mean."""
+"""Settings: which values are refused, and how the texts of the command line are read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onnxdream.runtime.settings.settings import Execution, Settings, settings_fr
 LAYERS = ("mixed0", "mixed1", "mixed2")
 
 
-def test_the_paper_preset_is_what_settings_are_without_a_choice() -> None:
+def test_the_defaults_are_those_of_the_paper_preset() -> None:
     paper = PRESETS["paper"].settings
     assert paper == Settings()
     assert (paper.steps, paper.max_size, paper.normalization, paper.gradient_norm) == (1000, 512, "minmax", "std")
@@ -38,7 +38,7 @@ def test_a_preset_takes_changes_and_stays_as_it_is() -> None:
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="'papers': did you mean paper; the command `presets` lists all"):
+    with pytest.raises(SettingsError, match="'papers': did you mean paper; the command `presets` lists all presets"):
         preset("papers")
 
 
@@ -94,7 +94,7 @@ def test_a_value_out_of_range_is_refused_in_one_line_that_shows_it(name: str, va
 @pytest.mark.parametrize(
     "value", [(), (0.1,), (0.1, 0.2, 0.3), ("0.1", 0.2), (0.1, None), (0.1, True), ((0.1, 0.2), 0.3)]
 )
-def test_a_pair_that_is_none_is_refused_with_how_to_write_one(name: str, value: Any) -> None:
+def test_an_invalid_pair_is_refused_with_an_example(name: str, value: Any) -> None:
     with pytest.raises(SettingsError) as refused:
         Settings(**{name: value})
     how = "write 0.03, or 0.03:0.012 from an octave's first step to its last"
@@ -109,7 +109,7 @@ def test_an_execution_out_of_range_is_refused(values: dict[str, Any]) -> None:
         Execution(**values)
 
 
-def test_a_refusal_is_both_ours_and_a_value_error() -> None:
+def test_a_settings_error_is_also_a_value_error() -> None:
     assert issubclass(SettingsError, DreamError)
     assert issubclass(SettingsError, ValueError)
 
@@ -123,11 +123,11 @@ def test_settings_do_not_change_once_made() -> None:
     assert settings.layer_weights == {"mixed0": 1.0}
 
 
-def test_without_layer_weights_every_layer_weighs_one() -> None:
+def test_without_layer_weights_every_layer_has_weight_one() -> None:
     assert Settings().weights_of(LAYERS) == [1.0, 1.0, 1.0]
 
 
-def test_a_layer_that_is_not_named_weighs_nothing() -> None:
+def test_a_layer_that_is_not_named_has_weight_zero() -> None:
     assert Settings(layer_weights={"mixed2": -0.5, "mixed0": 2}).weights_of(LAYERS) == [2.0, 0.0, -0.5]
 
 
@@ -137,7 +137,7 @@ def test_a_layer_that_the_bundle_lacks_is_refused_with_those_it_has() -> None:
 
 
 @pytest.mark.parametrize("weights", [{}, {"mixed0": 0.0}])
-def test_a_sum_of_nothing_is_refused(weights: dict[str, float]) -> None:
+def test_weights_that_are_all_zero_are_refused(weights: dict[str, float]) -> None:
     with pytest.raises(SettingsError, match="all layer weights are 0"):
         Settings(layer_weights=weights).weights_of(LAYERS)
 
@@ -155,7 +155,7 @@ def test_layer_weights_are_read_from_a_command_line(text: str, weights: dict[str
 
 
 @pytest.mark.parametrize("text", ["", ",", "=1", "mixed0=1,mixed0=2", "mixed0=one", "mixed0=1=2", "mixed0=1;mixed1=2"])
-def test_layer_weights_that_mean_nothing_are_refused_with_an_example(text: str) -> None:
+def test_invalid_layer_weights_are_refused_with_an_example(text: str) -> None:
     with pytest.raises(SettingsError, match="mixed0=1,mixed2="):
         parse_layer_weights(text)
 
@@ -166,7 +166,7 @@ def test_snapshots_are_read_from_a_command_line(text: str, steps: tuple[int, ...
 
 
 @pytest.mark.parametrize("text", ["often", "1.5", "1;2", "1e2"])
-def test_snapshots_that_are_no_numbers_are_refused(text: str) -> None:
+def test_snapshots_that_are_not_numbers_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="100,500,1000"):
         parse_snapshots(text)
 

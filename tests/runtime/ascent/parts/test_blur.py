@@ -1,4 +1,4 @@
-"""What a gradient is blurred by."""
+"""The Gaussian blur of a gradient."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxdream.models.arrays import Floats
 from onnxdream.runtime.ascent.parts.blur import blurred
 
-Array = NDArray[np.float32]
 SHAPES = [(1, 1), (1, 5), (2, 2), (2, 3), (3, 3), (5, 1), (17, 23), (32, 31), (64, 64)]
 
 
-def random_gradient(height: int, width: int, seed: int = 0) -> Array:
+def random_gradient(height: int, width: int, seed: int = 0) -> Floats:
     return np.random.default_rng(seed).normal(0, 1, (3, height, width)).astype(np.float32)
 
 
@@ -20,7 +20,7 @@ def rms(values: NDArray[np.floating]) -> float:
     return float(np.sqrt(np.mean(np.square(values.astype(np.float64)))))
 
 
-def test_a_constant_stays_under_a_blur() -> None:
+def test_a_blur_does_not_change_a_constant() -> None:
     flat = np.full((3, 21, 34), 0.7, np.float32)
     np.testing.assert_allclose(blurred(flat, 3.0), 0.7, rtol=1e-5)
 
@@ -39,7 +39,7 @@ def test_a_blurred_point_is_a_gaussian_of_that_width(sigma: float) -> None:
         assert variance**0.5 == pytest.approx(sigma, rel=0.03)
 
 
-def test_a_blur_takes_energy_and_a_wider_one_more() -> None:
+def test_a_wider_blur_leaves_less_energy() -> None:
     source = random_gradient(64, 64)
     energies = [rms(source), *(rms(blurred(source, sigma)) for sigma in (0.7, 1.5, 3.0))]
     assert energies == sorted(energies, reverse=True)

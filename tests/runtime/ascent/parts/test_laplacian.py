@@ -1,4 +1,4 @@
-"""A gradient's pyramid, its bands at unit strength."""
+"""Laplacian-pyramid normalisation of a gradient."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxdream.models.arrays import Floats
 from onnxdream.runtime.ascent.parts.blur import blurred
 from onnxdream.runtime.ascent.parts.laplacian import laplacian_normalized
 
-Array = NDArray[np.float32]
 SHAPES = [(1, 1), (1, 5), (2, 2), (2, 3), (3, 3), (5, 1), (17, 23), (32, 31), (64, 64)]
 
 
-def random_gradient(height: int, width: int, seed: int = 0) -> Array:
+def random_gradient(height: int, width: int, seed: int = 0) -> Floats:
     return np.random.default_rng(seed).normal(0, 1, (3, height, width)).astype(np.float32)
 
 
@@ -44,7 +44,7 @@ def test_every_band_of_the_pyramid_has_unit_strength(shape: tuple[int, int], lev
 
 @pytest.mark.parametrize("size", [1e-12, 1e-5, 1e6])
 def test_the_pyramid_does_not_depend_on_the_gradient_s_size(size: float) -> None:
-    source = random_gradient(48, 40)  # a picture of some megapixels has a gradient of 1e-9
+    source = random_gradient(48, 40)  # gradients of pictures of several megapixels are about 1e-9
     np.testing.assert_allclose(
         laplacian_normalized(source * np.float32(size), 3), laplacian_normalized(source, 3), atol=1e-3
     )
@@ -54,14 +54,14 @@ def test_the_pyramid_does_not_depend_on_the_gradient_s_size(size: float) -> None
 def test_a_band_is_brought_to_unit_strength_down_to_a_hundred_thousandth_of_its_gradient(
     share: float, strength: float
 ) -> None:
-    """Below that it is taken for rounding, and divided by a hundred thousandth of the gradient's strength at most."""
+    """A weaker band counts as rounding error, and is divided by a hundred thousandth of the gradient's strength."""
     source = 1 + np.float32(share) * random_gradient(64, 64)
     found = laplacian_normalized(source, 1)
     assert rms(found - found.mean()) == pytest.approx(strength, rel=0.1)
 
 
 @pytest.mark.parametrize("level", [0.0, 0.3, 0.5, 7.1])
-def test_a_constant_s_rounding_is_not_blown_up_in_the_pyramid(level: float) -> None:
+def test_the_rounding_error_of_a_constant_is_not_amplified(level: float) -> None:
     flat = np.full((3, 31, 45), level, np.float32)
     np.testing.assert_allclose(laplacian_normalized(flat, 3), float(level > 0), atol=0.05)
 

@@ -1,4 +1,4 @@
-"""What a gradient is divided by."""
+"""The norms that a gradient is divided by."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from onnxdream.runtime.settings.settings import GradientNorm
 
 
 @pytest.mark.parametrize("shape", [(3, 11, 7), (3, 512, 683), (3, 800, 1000)])
-def test_norms_are_numpy_s_over_any_number_of_blocks(shape: tuple[int, int, int]) -> None:
+def test_norms_agree_with_numpy_for_any_number_of_blocks(shape: tuple[int, int, int]) -> None:
     gradient = np.random.default_rng(5).normal(0.2, 1, shape).astype(np.float32) * np.float32(1e-3)
-    gradient[2] += np.float32(2e-3)  # the last block is unlike the first
+    gradient[2] += np.float32(2e-3)  # the last block differs from the first
     exact = gradient.astype(np.float64)
     expected: dict[GradientNorm, float] = {
         "std": float(exact.std()),

@@ -1,4 +1,4 @@
-"""The slope of an image's total variation."""
+"""The gradient of an image's total variation."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxdream.models.arrays import Floats
 from onnxdream.runtime.ascent.parts.tv import total_variation_gradient
 
-Array = NDArray[np.float32]
 SHAPES = [(1, 1), (1, 5), (2, 2), (2, 3), (3, 3), (5, 1), (17, 23), (32, 31), (64, 64)]
 
 
-def random_gradient(height: int, width: int, seed: int = 0) -> Array:
+def random_gradient(height: int, width: int, seed: int = 0) -> Floats:
     return np.random.default_rng(seed).normal(0, 1, (3, height, width)).astype(np.float32)
 
 
@@ -27,7 +27,7 @@ def total_variation(image: NDArray[np.float64]) -> float:
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (1, 6), (4, 1), (2, 2)])
-def test_the_slope_of_total_variation_is_that_of_finite_differences(shape: tuple[int, int]) -> None:
+def test_the_gradient_of_total_variation_agrees_with_finite_differences(shape: tuple[int, int]) -> None:
     image = random_gradient(*shape)
     expected, step = np.zeros(image.shape), 1e-6
     for index in np.ndindex(*image.shape):
@@ -38,7 +38,7 @@ def test_the_slope_of_total_variation_is_that_of_finite_differences(shape: tuple
     np.testing.assert_allclose(total_variation_gradient(image), expected, atol=1e-4)
 
 
-def test_nothing_pulls_at_a_flat_image() -> None:
+def test_a_flat_image_has_no_gradient() -> None:
     assert not total_variation_gradient(np.full((3, 6, 5), 0.4, np.float32)).any()
 
 

@@ -116,12 +116,12 @@ class Diagnosis:
 
     def _libraries(self) -> str:
         libraries = {"CUDA": self.cuda, "cuDNN": self.cudnn, "TensorRT": self.tensorrt}
-        parts = [f"{name} {' and '.join(versions)}" for name, versions in libraries.items() if versions]
+        found = ", ".join(f"{name} {' and '.join(versions)}" for name, versions in libraries.items() if versions)
         missing = [name for name, versions in libraries.items() if not versions]
-        if missing:
-            user = "--provider tensorrt" if missing == ["TensorRT"] else "an NVIDIA GPU"
-            parts.append(f"{', '.join(missing)} not found (only needed for {user})")
-        return ", ".join(parts)
+        if not missing:
+            return found
+        user = "--provider tensorrt" if missing == ["TensorRT"] else "an NVIDIA GPU"
+        return (f"{found}; " if found else "") + f"{', '.join(missing)} not found (only needed for {user})"
 
 
 def diagnose() -> Diagnosis:

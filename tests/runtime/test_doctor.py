@@ -144,7 +144,7 @@ def test_the_diagnosis_as_lines(found: Diagnosis) -> None:
         "memory      8.0 GB, of which a dream takes 4.0 GB at most",
         "GPU         RTX, 12.0 GB, compute capability 8.9, driver 580.65",
         *(line for line in lines if line.startswith("board")),
-        "libraries   CUDA 12.6.68 and 13, cuDNN 9, TensorRT not found (only needed for --provider tensorrt)",
+        "libraries   CUDA 12.6.68 and 13, cuDNN 9; TensorRT not found (only needed for --provider tensorrt)",
         "packages    numpy 2.0",
         "provider cpu           works, runs the whole gradient",
         "provider cuda          fails: no device",

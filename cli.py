@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ class _OneLineErrors(TyperGroup):
     """Says what is wrong with a command line in one line, not in a box."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reads it when it is imported
+        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # and TensorRT has no other switch for TF32
         try:
             sys.exit(super().main(*args, **{**extra, "standalone_mode": False}) or 0)
         except _UsageError as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from ..models.child import module_command
 from ..models.contract import Memory
 
 _SIDES = (256, 512)
@@ -37,7 +37,7 @@ def measure(bundle: bytes) -> Memory | None:
 
 
 def _footprint(path: Path, side: int) -> tuple[int, int] | None:
-    command = [sys.executable, "-m", "onnxdream.runtime.footprint", str(path), str(side)]
+    command = module_command("onnxdream.runtime.footprint", path, side)
     try:
         answer = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     except (OSError, subprocess.SubprocessError, ValueError):

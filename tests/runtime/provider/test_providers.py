@@ -199,13 +199,11 @@ def test_a_failure_names_the_cause_that_only_the_log_states() -> None:
 def test_the_log_of_a_failure_comes_from_a_process_of_its_own(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = selection._failure_log("cpu", "fp32")
-    assert log == ""
-    monkeypatch.setattr(
-        selection, "module_command", lambda *words: [sys.executable, "-c", "import os; os.write(2, b'why')"]
-    )
+    assert selection._failure_log("cpu", "fp32") == ""
+    writes = [sys.executable, "-c", "import os; os.write(2, b'why')"]
+    monkeypatch.setattr(selection, "code_command", lambda *words: writes)
     assert selection._failure_log("cuda", "fp32") == "why"
-    monkeypatch.setattr(selection, "module_command", lambda *words: ["/no/such/python"])
+    monkeypatch.setattr(selection, "code_command", lambda *words: ["/no/such/python"])
     assert selection._failure_log("cuda", "fp32") == ""
     assert capfd.readouterr() == ("", "")
 

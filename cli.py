@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ class _OneLineErrors(TyperGroup):
     """A command group that reports usage errors in one line instead of a box."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reads it when it is imported
+        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # and TensorRT has no other switch for TF32
         try:
             sys.exit(super().main(*args, **{**extra, "standalone_mode": False}) or 0)
         except _UsageError as error:

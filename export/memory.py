@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from ..models.child import module_command
 from ..models.contract import Memory
 
 # The heights and widths of the images that are run, in pixels.
@@ -39,7 +39,7 @@ def measure(bundle: bytes) -> Memory | None:
 
 def _footprint(path: Path, side: int) -> tuple[int, int] | None:
     """Returns the peak memory of a new process in bytes, before it loads a bundle and after it has run an image."""
-    command = [sys.executable, "-m", "onnxdream.runtime.footprint", str(path), str(side)]
+    command = module_command("onnxdream.runtime.footprint", path, side)
     try:
         answer = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     except (OSError, subprocess.SubprocessError, ValueError):

@@ -21,6 +21,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..models.arrays import Pixels, Size
+from ..models.child import module_command
 from ..models.errors import OnnxdreamError
 from .ascent.ascent import State, Step
 from .bundle.bundle import Bundle
@@ -133,7 +134,7 @@ class Trial:
             self.machine.threads,
             self.machine.precision,
         )
-        command = [sys.executable, "-m", "onnxdream.runtime.bench", *map(str, arguments)]
+        command = module_command("onnxdream.runtime.bench", *arguments)
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         if process.returncode == 0:
             numbers = json.loads(process.stdout)

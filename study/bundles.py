@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from ..models import library
 from ..models.backbones import Backbone
+from ..models.child import module_command
 from ..models.contract import IMAGENET_8BIT, BundleError, Metadata
 from ..runtime.bundle.bundle import Bundle
 from .errors import ExportFailedError, MissingBundleError
@@ -91,7 +91,7 @@ def _export(spec: BundleSpec, log: Callable[[str], None]) -> None:
     log(f"exporting {spec.long_name}: {command}")
     # A separate process returns TensorFlow's memory when it ends.
     process = subprocess.run(
-        [sys.executable, "-m", "onnxdream.cli", "export", *spec.export_options],
+        module_command("onnxdream.cli", "export", *spec.export_options),
         capture_output=True,
         text=True,
         errors="replace",

@@ -78,6 +78,7 @@ _CUDA_LIBRARIES = (
     "libcublas.so.{cuda}",
     "libnvrtc.so.{cuda}",
     "libcurand.so.10",
+    "libcufft.so.11",  # needed up to onnxruntime 1.26
     "libcudnn.so.9",
 )
 

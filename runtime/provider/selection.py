@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import tempfile
-from collections.abc import Iterator, Sequence
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
+from ...models.child import code_command
 from ..errors import ProviderError
 from ..settings.settings import Execution, Precision, ProviderName
 from .cards import PROVIDERS, offered
@@ -95,13 +94,19 @@ def choose_provider(execution: Execution) -> ProviderChoice:
 @cache
 def self_test(name: ProviderName, precision: Precision = "fp32") -> str | None:
     """Runs a few operators on a provider; returns None if it works in that precision, else the reason in one line."""
-    with _captured_stderr() as read_log:
-        try:
-            session = open_session(probe(), Machine(name, 1, precision))
-            (result,) = session.run(None, {"x": np.full((1, 32, 5, 5), _FP32_ONLY)})
-        except Exception as error:  # onnxruntime's and the drivers' errors have no common base class
-            return _reason(name, error, read_log())
-    return wrong_precision(float(result.mean()) / _PROBE_TERMS, precision)
+    ort.set_default_logger_severity(4)  # a provider that does not load is reported by us, in one line
+    try:
+        mean = _probe_mean(name, precision)
+    except Exception as error:  # onnxruntime's and the drivers' errors have no common base class
+        return _reason(name, error, _failure_log(name, precision))
+    return wrong_precision(mean, precision)
+
+
+def _probe_mean(name: ProviderName, precision: Precision) -> float:
+    """Returns the mean of the terms that the probe adds up on a provider. Raises onnxruntime's own errors."""
+    session = open_session(probe(), Machine(name, 1, precision))
+    (result,) = session.run(None, {"x": np.full((1, 32, 5, 5), _FP32_ONLY)})
+    return float(result.mean()) / _PROBE_TERMS
 
 
 def probe() -> bytes:
@@ -136,26 +141,19 @@ def _reason(name: ProviderName, error: Exception, log: str) -> str:
     return f"{first_line(error)}: {cause[1]}" if cause else first_line(error)
 
 
-@contextlib.contextmanager
-def _captured_stderr() -> Iterator[Any]:
-    """Captures what native libraries write to the process's standard error; yields a function that returns it.
+def _failure_log(name: ProviderName, precision: Precision) -> str:
+    """Returns what onnxruntime logs when the probe fails on a provider; only there does it name a missing library.
 
-    Only there does onnxruntime report why a provider's library cannot be loaded.
+    The probe runs once more in a process of its own, since the log goes to standard error, which is the caller's here.
     """
-    with tempfile.TemporaryFile() as file:
+    command = code_command(f"from {__name__} import fail_again; fail_again(*sys.argv[1:])", name, precision)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False).stderr
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
-        def read() -> str:
-            file.seek(0)
-            return file.read().decode(errors="replace")
 
-        try:
-            stderr = os.dup(2)
-        except OSError:  # the process has no standard error
-            yield read
-            return
-        os.dup2(file.fileno(), 2)
-        try:
-            yield read
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+def fail_again(name: ProviderName, precision: Precision) -> None:
+    """Runs the probe for the sake of what onnxruntime logs; the caller has seen the error."""
+    with suppress(Exception):
+        _probe_mean(name, precision)

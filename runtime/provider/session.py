@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
 import json
-import os
 import re
 import tempfile
 from collections import Counter
@@ -48,9 +46,8 @@ def open_session(
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
-    with contextlib.redirect_stdout(io.StringIO()):  # onnxruntime prints its errors there before it raises them
-        _load_libraries(machine)
-        session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    _load_from_pip([library.format(cuda=_cuda_major()) for library in card.libraries])
+    session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     session.disable_fallback()  # a step that fails must not be silently repeated on another provider
     if session.get_providers()[0] != card.ort_name:
         raise ProviderError(f"onnxruntime fell back to {session.get_providers()[0]} from {card.ort_name}")
@@ -63,20 +60,11 @@ def builds_engine(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> b
     return not any(folder.glob("*.engine"))
 
 
-def _load_libraries(machine: Machine) -> None:
-    """Loads a provider's libraries where pip has installed them, since the system's linker does not find them there."""
-    card = PROVIDERS[machine.provider]
-    if not card.libraries:
-        return
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # looks only in the folder that onnxruntime itself is installed in
-    if card.name == "tensorrt" and machine.precision == "fp32":
-        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # the only way to turn TF32 off in TensorRT
-    _load_from_pip([library.format(cuda=_cuda_major()) for library in card.libraries])
-
-
 def _load_from_pip(libraries: Sequence[str]) -> None:
-    """Loads those of the libraries that pip has installed; a session reports those that are missing."""
+    """Loads those of the libraries that pip has installed, since the system's linker does not find them there.
+
+    A session reports those that are missing. onnxruntime's own `preload_dlls` does less and prints.
+    """
     for library in libraries:
         for file in [folder / library for folder in nvidia_folders() if (folder / library).is_file()]:
             with contextlib.suppress(OSError):

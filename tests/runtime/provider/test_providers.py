@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -195,12 +196,16 @@ def test_a_failure_names_the_cause_that_only_the_log_states() -> None:
     assert selection._reason("cuda", RuntimeError("no device"), "") == "no device"
 
 
-def test_what_libraries_print_during_a_self_test_is_captured(capfd: pytest.CaptureFixture[str]) -> None:
-    with selection._captured_stderr() as read_log:
-        os.write(2, b"a library cannot be loaded\n")
-        assert read_log() == "a library cannot be loaded\n"
-    os.write(2, b"a line of ours\n")
-    assert capfd.readouterr().err == "a line of ours\n"
+def test_the_log_of_a_failure_comes_from_a_process_of_its_own(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert selection._failure_log("cpu", "fp32") == ""
+    writes = [sys.executable, "-c", "import os; os.write(2, b'why')"]
+    monkeypatch.setattr(selection, "code_command", lambda *words: writes)
+    assert selection._failure_log("cuda", "fp32") == "why"
+    monkeypatch.setattr(selection, "code_command", lambda *words: ["/no/such/python"])
+    assert selection._failure_log("cuda", "fp32") == ""
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_library_s_error_is_cut_to_one_short_line() -> None:

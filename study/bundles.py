@@ -83,7 +83,7 @@ def _export(spec: BundleSpec, log: Callable[[str], None]) -> None:
     if missing:
         raise MissingBundleError(
             f"no bundle {spec.long_name}, and exporting needs {missing[0]}: run `{command}` where "
-            f"onnxdream[export,cpu] is installed and put its file into {library.bundle_folder()}"
+            f"onnxdream[export,cpu] is installed and put its file into {library.bundle_folder_in_words()}"
         )
     log(f"exporting {spec.long_name}: {command}")
     # TensorFlow's memory goes with its process.

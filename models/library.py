@@ -79,7 +79,8 @@ def built_in_bundles() -> list[Path]:
 def find_bundle(name: str) -> Path:
     """Finds a bundle by its path, by its name, or by an unambiguous prefix of its name, in this order.
 
-    A name may end with `.onnx`, as that of its file does. Names are those of the exported and of the built-in bundles. Raises BundleNotFoundError.
+    A name may end with `.onnx`, as that of its file does. Names are those of the exported and of the built-in bundles.
+    Raises BundleNotFoundError.
     """
     path = Path(os.path.expanduser(name))  # unlike Path.expanduser, this accepts an unknown ~user
     if os.path.isfile(path):  # unlike Path.is_file, this accepts names of any length

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,19 +18,30 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     Creates missing folders. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = temporary_path(path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
+            _sync(file)
+        temporary.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_path(folder: Path, suffix: str = ".part") -> Path:
+    """Returns a free hidden path in a folder, for a file that will be renamed once it is complete."""
+    return folder / f".onnxdream-{secrets.token_hex(8)}{suffix}"
+
+
+def _sync(file: IO[bytes]) -> None:
+    """Waits until a file is on its disk, where the file system can tell; some network and user-space ones cannot."""
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
 
 
 def atomic_write(path: Path, data: bytes) -> None:

@@ -10,15 +10,43 @@ import platformdirs
 
 from .assembly import BUILT_IN
 from .backbones import Backbone
-from .contract import BundleNotFoundError
+from .contract import BundleError, BundleNotFoundError
 
 _MAX_LAYERS_NAME = 80  # characters
 
 
+class NoHomeError(BundleError):
+    """The user has no home folder, as in a container that runs under a bare user number."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no home folder to keep bundles in: set HOME or ONNXDREAM_HOME to a folder of yours")
+
+
 def bundle_folder() -> Path:
-    """Returns `$ONNXDREAM_HOME/bundles` or, if that is not set, `bundles` in the user's data folder."""
+    """Returns `$ONNXDREAM_HOME/bundles` or, if that is not set, `bundles` in the user's data folder.
+
+    Raises NoHomeError.
+    """
     home = os.environ.get("ONNXDREAM_HOME")
-    return (Path(home) if home else platformdirs.user_data_path("onnxdream", appauthor=False)) / "bundles"
+    return (Path(home) if home else _user_folder()) / "bundles"
+
+
+def _user_folder() -> Path:
+    try:
+        folder = platformdirs.user_data_path("onnxdream", appauthor=False)
+    except RuntimeError:
+        raise NoHomeError from None
+    if not folder.is_absolute():  # so say older versions of platformdirs that there is no home
+        raise NoHomeError
+    return folder
+
+
+def bundle_folder_in_words() -> str:
+    """Returns the folder of the bundles for a message, also where there is none."""
+    try:
+        return str(bundle_folder())
+    except NoHomeError:
+        return "the bundle folder (there is none: set HOME or ONNXDREAM_HOME)"
 
 
 def bundle_path(backbone: Backbone, layers: tuple[str, ...], weights: str, variant: str = "") -> Path:
@@ -34,8 +62,12 @@ def bundle_path(backbone: Backbone, layers: tuple[str, ...], weights: str, varia
 
 
 def bundle_paths() -> list[Path]:
-    """Returns the exported bundles, newest first."""
-    files = [path for path in bundle_folder().glob("*.onnx") if not path.name.startswith(".") and path.is_file()]
+    """Returns the exported bundles, newest first; none if there is no folder for them."""
+    try:
+        folder = bundle_folder()
+    except NoHomeError:
+        return []
+    files = [path for path in folder.glob("*.onnx") if not path.name.startswith(".") and path.is_file()]
     return sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
@@ -47,14 +79,15 @@ def built_in_bundles() -> list[Path]:
 def find_bundle(name: str) -> Path:
     """Finds a bundle by its path, by its name, or by an unambiguous prefix of its name, in this order.
 
-    Names are those of the exported and of the built-in bundles. Raises BundleNotFoundError.
+    A name may end with `.onnx`, as that of its file does. Names are those of the exported and of the built-in bundles.
+    Raises BundleNotFoundError.
     """
     path = Path(os.path.expanduser(name))  # unlike Path.expanduser, this accepts an unknown ~user
     if os.path.isfile(path):  # unlike Path.is_file, this accepts names of any length
         return path
     stems = {bundle.stem: bundle for bundle in (*built_in_bundles(), *bundle_paths())}
-    if name in stems:
-        return stems[name]
+    if name.removesuffix(".onnx") in stems:
+        return stems[name.removesuffix(".onnx")]
     matches = sorted(stem for stem in stems if stem.startswith(name))
     if len(matches) == 1:
         return stems[matches[0]]
@@ -63,6 +96,6 @@ def find_bundle(name: str) -> Path:
     if os.path.isdir(path):
         raise BundleNotFoundError(f"model {name!r} is a folder: give the .onnx file in it")
     raise BundleNotFoundError(
-        f"no model {name!r}: there is no such file, and no bundle of that name in {bundle_folder()}; "
+        f"no model {name!r}: there is no such file, and no bundle of that name in {bundle_folder_in_words()}; "
         "the command `info` lists the bundles, `export` makes one"
     )

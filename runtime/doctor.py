@@ -146,7 +146,7 @@ def diagnose() -> Diagnosis:
         versions={**hardware.packages, "OpenCV": cv2.__version__},
         providers=tuple(_provider(name, bundle, hardware) for name in offered(available)),
         not_in_this_build=tuple(name for name in PROVIDERS if name not in offered(available)),
-        bundle_folder=str(library.bundle_folder()),
+        bundle_folder=library.bundle_folder_in_words(),
         bundles=len(library.bundle_paths()),
         bundle=display_name(bundle),
         problems=tuple(detect_issues(hardware, available)),

@@ -86,7 +86,7 @@ def _export(spec: BundleSpec, log: Callable[[str], None]) -> None:
     if missing:
         raise MissingBundleError(
             f"there is no bundle {spec.long_name}, and exporting it needs {missing[0]}: run `{command}` where "
-            f"onnxdream[export,cpu] is installed and copy the file to {library.bundle_folder()}"
+            f"onnxdream[export,cpu] is installed and copy the file to {library.bundle_folder_in_words()}"
         )
     log(f"exporting {spec.long_name}: {command}")
     # A separate process returns TensorFlow's memory when it ends.

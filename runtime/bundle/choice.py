@@ -155,5 +155,5 @@ def bundle_of(source: SourceFile) -> Bundle:
             return bundle
     raise RecordError(
         f"the bundle {source.name} (SHA-256 {source.sha256[:12]}…) was not found: copy its file into "
-        f"{library.bundle_folder()}"
+        f"{library.bundle_folder_in_words()}"
     )

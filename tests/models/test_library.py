@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from onnxdream.models import library
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.models.backbones import BACKBONES, Backbone, UnknownBackboneError, find_backbone
 from onnxdream.models.contract import BundleNotFoundError
 from onnxdream.models.files import atomic_write
-from onnxdream.models.library import bundle_folder, bundle_path, bundle_paths, find_bundle
+from onnxdream.models.library import NoHomeError, bundle_folder, bundle_path, bundle_paths, find_bundle
 
 V3 = find_backbone("v3")
 IRV2 = find_backbone("inception-resnet-v2")
@@ -87,8 +89,28 @@ def test_a_bundle_is_found_by_its_name_and_by_a_prefix_of_it(home: Path) -> None
     assert find_bundle("tiny-paper-h") == high
 
 
-def test_the_default_bundle_is_found_by_its_name(home: Path) -> None:
+@pytest.mark.parametrize("suffix", ["", ".onnx"])
+def test_the_default_bundle_is_found_by_its_name(suffix: str) -> None:
+    assert find_bundle(DEFAULT.path.stem + suffix) == DEFAULT.path
+
+
+@pytest.mark.parametrize("answer", [RuntimeError("could not determine the home directory"), Path("~/.local/share/x")])
+def test_without_a_home_folder_there_are_the_built_in_bundles(
+    answer: Path | RuntimeError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def user_data_path(*_: object, **__: object) -> Path:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.delenv("ONNXDREAM_HOME")
+    monkeypatch.setattr(library.platformdirs, "user_data_path", user_data_path)
+    assert bundle_paths() == []
     assert find_bundle(DEFAULT.path.stem) == DEFAULT.path
+    with pytest.raises(BundleNotFoundError, match="set HOME or ONNXDREAM_HOME"):
+        find_bundle("mine")
+    with pytest.raises(NoHomeError, match="set HOME or ONNXDREAM_HOME"):
+        bundle_path(V3, ("mixed0",), "imagenet")
 
 
 def test_an_ambiguous_prefix_is_refused_with_all_matches(home: Path) -> None:
@@ -134,6 +156,34 @@ def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
     (tmp_path / "plain").write_bytes(b"")
     atomic_write(tmp_path / "whole", b"")
     assert (tmp_path / "whole").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("refused", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
+def test_a_file_is_written_where_modes_cannot_be_set_and_nothing_is_synced(
+    refused: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(refused, "refused")
+
+    for function in ("chmod", "fchmod", "umask", "fsync"):
+        monkeypatch.setattr(os, function, refuse)
+    atomic_write(tmp_path / "file", b"data")
+    assert (tmp_path / "file").read_bytes() == b"data"
+
+
+def test_a_disk_that_fails_to_sync_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        atomic_write(tmp_path / "file", b"data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_of_the_greatest_length_is_written(tmp_path: Path) -> None:
+    atomic_write(tmp_path / ("x" * 250 + ".onnx"), b"data")
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize("name", ["v3", "V3", "inception-v3", "Inception-V3"])

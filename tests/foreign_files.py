@@ -1,4 +1,4 @@
-"""ONNX files that no export writes: foreign, unsafe, or broken against the contract."""
+"""ONNX files that no export writes: of other programs, unsafe ones, and ones that break the contract of bundles."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from onnxdream.runtime.provider.onnx_graph import message_class
 
 
 def altered(change: Callable[[Any], None]) -> bytes:
-    """The tiny bundle with something done to it; what the reduced schema does not declare stays as it is."""
+    """The tiny bundle with a change made to it; fields that the reduced schema does not declare stay unchanged."""
     model = message_class("Model")()
     model.ParseFromString(TINY_BYTES)
     change(model)
@@ -41,16 +41,18 @@ def altered(change: Callable[[Any], None]) -> bytes:
 
 
 def external(tensor: Any) -> None:
+    """Lets a tensor refer to data in another file."""
     tensor.data_location = 1
     tensor.external_data.add(key="location", value="/etc/hostname")
 
 
 def attribute(model: Any, operator: str = "Constant") -> Any:
+    """A new attribute of a new node."""
     return model.graph.node.add(op_type=operator).attribute.add()
 
 
 def nested(model: Any, depth: int) -> Any:
-    """The innermost graph of that many Ifs within each other."""
+    """The innermost graph of `depth` nested If nodes."""
     graph = model.graph
     for _ in range(depth):
         graph = graph.node.add(op_type="If").attribute.add().g
@@ -58,18 +60,19 @@ def nested(model: Any, depth: int) -> Any:
 
 
 def entry(model: Any, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes the bundle's facts."""
-    ours = model.metadata_props[0]
-    data = json.loads(ours.value)
+    """Changes the bundle's metadata."""
+    metadata = model.metadata_props[0]
+    data = json.loads(metadata.value)
     change(data)
-    ours.value = json.dumps(data)
+    metadata.value = json.dumps(data)
 
 
 def text(model: Any, value: str) -> None:
+    """Replaces the text of the bundle's metadata."""
     model.metadata_props[0].value = value
 
 
-# name -> the bytes, and words of the refusal
+# Name -> the file's bytes, and words of the error message.
 FOREIGN: dict[str, tuple[bytes, str]] = {
     "external initializer": (altered(lambda m: external(m.graph.initializer[0])), "data in other files"),
     "external by location alone": (
@@ -113,19 +116,19 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
         altered(lambda m: nested(m, 2).node.add(op_type="Run", domain="ai.onnx.ml")),
         "'ai.onnx.ml'",
     ),
-    "domain that is no text": (TINY_BYTES + message((8, message((1, b"\xff\xfe"), (2, 1)))), "plain ONNX ones only"),
+    "domain that is not text": (TINY_BYTES + message((8, message((1, b"\xff\xfe"), (2, 1)))), "plain ONNX ones only"),
     "functions": (altered(lambda m: m.functions.add().node.add(op_type="Relu")), "functions of its own"),
     "newer IR": (altered(lambda m: setattr(m, "ir_version", 10)), "IR version 10 is above 9"),
     "newer opset": (altered(lambda m: setattr(m.opset_import[0], "version", 19)), "opset 19 is above 18"),
     "no metadata": (altered(lambda m: m.ClearField("metadata_props")), "no bundle"),
     "metadata of another program": (altered(lambda m: setattr(m.metadata_props[0], "key", "names")), "no bundle"),
-    "metadata that is no JSON": (altered(lambda m: text(m, "{")), "not JSON"),
-    "metadata that is no object": (altered(lambda m: text(m, "[1]")), "not a JSON object"),
-    "metadata that is no text": (
+    "metadata that is not JSON": (altered(lambda m: text(m, "{")), "not JSON"),
+    "metadata that is not an object": (altered(lambda m: text(m, "[1]")), "not a JSON object"),
+    "metadata that is not text": (
         altered(lambda m: m.ClearField("metadata_props")) + message((14, message((1, "onnxdream"), (2, b"\xff")))),
         "not JSON",
     ),
-    "metadata without bottom": (altered(lambda m: text(m, "[" * 100_000)), "not JSON"),
+    "endlessly nested metadata": (altered(lambda m: text(m, "[" * 100_000)), "not JSON"),
     "metadata without schema": (altered(lambda m: entry(m, lambda d: d.pop("schema"))), "lacks schema"),
     "metadata without layers": (altered(lambda m: entry(m, lambda d: d.pop("layers"))), "lacks layers"),
     "metadata without border": (altered(lambda m: entry(m, lambda d: d.pop("border"))), "lacks border"),
@@ -138,53 +141,53 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
         altered(lambda m: entry(m, lambda d: d.update(layers="mixed0"))),
         "layers is not a list",
     ),
-    "a range upside down": (altered(lambda m: entry(m, lambda d: d.update(input_range=[1, -1]))), "input_range is out"),
-    "a size of nothing": (
+    "a reversed range": (altered(lambda m: entry(m, lambda d: d.update(input_range=[1, -1]))), "input_range is out"),
+    "an empty size": (
         altered(lambda m: entry(m, lambda d: d.update(smallest_size=[0, 9]))),
         "smallest_size is out",
     ),
     "other channels": (altered(lambda m: entry(m, lambda d: d.update(channel_order="BGR"))), "'BGR'"),
     "newer contract": (altered(lambda m: entry(m, lambda d: d.update(schema="1.1"))), "update onnxdream"),
     "older contract": (altered(lambda m: entry(m, lambda d: d.update(schema="0.9"))), "export the bundle again"),
-    "a contract of no version": (altered(lambda m: entry(m, lambda d: d.update(schema="new"))), "not a version"),
-    "nothing": (b"", "no ONNX file"),
-    "a graph of nothing": (message((1, 8), (7, b"")), "no ONNX file"),
+    "a contract without a version": (altered(lambda m: entry(m, lambda d: d.update(schema="new"))), "not a version"),
+    "an empty file": (b"", "no ONNX file"),
+    "an empty graph": (message((1, 8), (7, b"")), "no ONNX file"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "no ONNX file"),
     "a page": (b"<!DOCTYPE html><html><body>404</body></html>", "no ONNX file"),
-    "graphs without bottom": (b"", "no ONNX file"),
 }
 
 
-def bottomless() -> bytes:
+def endlessly_nested() -> bytes:
+    """A model of 2000 nested graphs."""
     graph = b""
     for _ in range(2000):
         graph = message((1, message((4, "If"), (5, message((1, "then_branch"), (6, graph))))))
     return message((1, 8), (7, graph))
 
 
-FOREIGN["graphs without bottom"] = bottomless(), "no ONNX file"
+FOREIGN["endlessly nested graphs"] = endlessly_nested(), "no ONNX file"
 
 
-SLOPE = node("Mul", "image layer_weights", "gradient")
+GRADIENT_NODE = node("Mul", "image layer_weights", "gradient")
 
 
-# Files that carry our metadata and plain operators, but break the contract in what goes in and out.
+# Files with our metadata and plain operators whose inputs or outputs break the contract.
 BROKEN = {
     "no gradient": bundle_bytes(MEAN, outputs=[LOSSES, CHANNEL_MEANS]),
     "no layer weights": bundle_bytes([*MEAN, node("Neg", "image", "gradient")], inputs=[IMAGE, CHANNEL_WEIGHTS]),
-    "no channel weights": bundle_bytes([*MEAN, SLOPE], inputs=[IMAGE, LAYER_WEIGHTS]),
-    "channel weights without a default": bundle_bytes([*MEAN, SLOPE], constants=[]),
-    "no channel means": bundle_bytes([*MEAN, SLOPE], outputs=[LOSSES, GRADIENT]),
-    "an input too many": bundle_bytes(
-        [*MEAN, SLOPE], inputs=[IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS, value("guide", 1)]
+    "no channel weights": bundle_bytes([*MEAN, GRADIENT_NODE], inputs=[IMAGE, LAYER_WEIGHTS]),
+    "channel weights without a default": bundle_bytes([*MEAN, GRADIENT_NODE], constants=[]),
+    "no channel means": bundle_bytes([*MEAN, GRADIENT_NODE], outputs=[LOSSES, GRADIENT]),
+    "an unknown input": bundle_bytes(
+        [*MEAN, GRADIENT_NODE], inputs=[IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS, value("guide", 1)]
     ),
-    "an input with a default too many": bundle_bytes(
+    "an unknown input with a default": bundle_bytes(
         [*MEAN, node("Mul", "image guide", "guided"), node("Mul", "guided layer_weights", "gradient")],
         inputs=[IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS, value("guide", 1)],
         constants=[DEFAULT_WEIGHT, constant("guide", 1)],
     ),
-    "an output too many": bundle_bytes(
-        [*MEAN, SLOPE, node("Neg", "image", "more")],
+    "an unknown output": bundle_bytes(
+        [*MEAN, GRADIENT_NODE, node("Neg", "image", "more")],
         outputs=[LOSSES, GRADIENT, CHANNEL_MEANS, value("more", "batch", 3, "height", "width")],
     ),
     "inputs as outputs": bundle_bytes(
@@ -196,23 +199,23 @@ BROKEN = {
         inputs=[LOSSES, GRADIENT, CHANNEL_WEIGHTS],
         outputs=[value("image", "batch", 1), value("layer_weights", "batch", 3, "height", "width"), CHANNEL_MEANS],
     ),
-    "weights for other layers": bundle_bytes([*MEAN, SLOPE], metadata=facts(layers=2).to_json()),
+    "weights for other layers": bundle_bytes([*MEAN, GRADIENT_NODE], metadata=facts(layers=2).to_json()),
     "weights for other channels": bundle_bytes(
-        [*MEAN, SLOPE], metadata=replace(facts(), layers=(Layer("layer0", 2, 1),)).to_json()
+        [*MEAN, GRADIENT_NODE], metadata=replace(facts(), layers=(Layer("layer0", 2, 1),)).to_json()
     ),
     "a flat gradient": bundle_bytes(
         [*MEAN, node("ReduceMean", "image", "gradient", integers("axes", 1)), node("Neg", "layer_weights", "unused")],
         outputs=[LOSSES, value("gradient", "batch", 1, "height", "width"), CHANNEL_MEANS],
     ),
     "losses of every plane": bundle_bytes(
-        [PLANES, CHANNEL, node("Mul", "planes channel_weights", "losses"), SLOPE],
+        [PLANES, CHANNEL, node("Mul", "planes channel_weights", "losses"), GRADIENT_NODE],
         outputs=[value("losses", "batch", 3), GRADIENT, CHANNEL_MEANS],
     ),
     "a gradient of integers": bundle_bytes(
         [*MEAN, node("Shape", "image", "gradient"), node("Neg", "layer_weights", "unused")],
         outputs=[LOSSES, value("gradient", 4, kind=7), CHANNEL_MEANS],
     ),
-    "an operator that is none": bundle_bytes([*MEAN, node("Dream", "image", "gradient")]),
+    "an unknown operator": bundle_bytes([*MEAN, node("Dream", "image", "gradient")]),
     "a tensor from nowhere": bundle_bytes([*MEAN, node("Mul", "image picture", "gradient")]),
-    "a circle": bundle_bytes([*MEAN, node("Neg", "a", "b"), node("Neg", "b", "a"), node("Neg", "a", "gradient")]),
+    "a cycle": bundle_bytes([*MEAN, node("Neg", "a", "b"), node("Neg", "b", "a"), node("Neg", "a", "gradient")]),
 }

@@ -1,4 +1,4 @@
-"""Pictures, bundles of a few bytes, and the command line, as the runtime's tests need them."""
+"""Pictures, bundles of a few bytes, and the command line, for the tests of the runtime."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from make_tiny_bundle import TINY_PATH
-from numpy.typing import NDArray
 
-from onnxdream.models.arrays import Size
+from onnxdream.models.arrays import Pixels, Size
 from onnxdream.models.contract import Layer, Memory, Metadata, Weights
 
 TINY_BYTES = TINY_PATH.read_bytes()
 
 
-def noise(height: int, width: int, channels: int = 3, dtype: type = np.uint8, seed: int = 0) -> NDArray[Any]:
-    """A soft random picture, HWC, that uses a good part of its type's range but not all of it."""
+def noise(height: int, width: int, channels: int = 3, dtype: type = np.uint8, seed: int = 0) -> Pixels:
+    """A smooth random picture [height, width, channels] with some grain; uses much, but not all, of its range."""
     random = np.random.default_rng(seed)
     coarse = random.random((4, 5, channels)).astype(np.float32)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, channels)
@@ -31,36 +29,36 @@ def noise(height: int, width: int, channels: int = 3, dtype: type = np.uint8, se
     return ((0.1 + 0.5 * smooth + 0.2 * grain) * np.iinfo(dtype).max).astype(dtype)
 
 
-def photograph(height: int, width: int) -> NDArray[Any]:
-    """The rocket of the examples in that size, uint8 RGB."""
+def photograph(height: int, width: int) -> Pixels:
+    """The rocket of the examples at a size in pixels, uint8 RGB."""
     return cv2.resize(load(Path(__file__).parents[1] / "examples" / "rocket.jpg"), (width, height))
 
 
-def save(path: Path, pixels: NDArray[Any]) -> Path:
-    """The picture as a file, by plain OpenCV."""
+def save(path: Path, pixels: Pixels) -> Path:
+    """Writes a picture, RGB[A], by plain OpenCV; returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    order = [2, 1, 0, 3][: pixels.shape[2]]
-    assert cv2.imwrite(str(path), np.ascontiguousarray(pixels[..., order]))
+    channels = [2, 1, 0, 3][: pixels.shape[2]]
+    assert cv2.imwrite(str(path), np.ascontiguousarray(pixels[..., channels]))
     return path
 
 
-def load(path: Path) -> NDArray[Any]:
-    """The picture in a file, RGB[A], by plain OpenCV."""
+def load(path: Path) -> Pixels:
+    """Reads a picture, RGB[A], by plain OpenCV."""
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert pixels is not None, path
     return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
 
 
 def listing(folder: Path) -> set[str]:
-    """Every file and folder in it, hidden ones too."""
+    """The names of all files and folders in a folder, including hidden ones."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-# ONNX files from nothing but protobuf's wire format, for bundles that no exporter would write.
+# ONNX files built in protobuf's wire format alone, for bundles that no exporter would write.
 
 
 def message(*fields: tuple[int, int | str | bytes]) -> bytes:
-    """A protobuf message of (field number, value)."""
+    """A protobuf message of fields (number, value)."""
     wire = b""
     for number, value in fields:
         if isinstance(value, int):
@@ -80,27 +78,27 @@ def _varint(number: int) -> bytes:
 
 
 def node(operator: str, inputs: str, output: str, *attributes: bytes) -> bytes:
-    """An operator with its inputs, separated by spaces, and one output."""
+    """An ONNX node with its inputs, separated by spaces, and one output."""
     return message(*((1, name) for name in inputs.split()), (2, output), (4, operator), *((5, a) for a in attributes))
 
 
 def integer(name: str, value: int) -> bytes:
-    """An attribute."""
+    """An attribute of a node, an integer."""
     return message((1, name), (3, value), (20, 2))
 
 
 def integers(name: str, *values: int) -> bytes:
-    """An attribute."""
+    """An attribute of a node, a list of integers."""
     return message((1, name), *((8, value) for value in values), (20, 7))
 
 
 def constant(name: str, value: float) -> bytes:
-    """An initializer [1]."""
+    """An initializer, float32 [1]."""
     return message((1, 1), (2, 1), (8, name), (9, np.float32(value).tobytes()))
 
 
 def value(name: str, *shape: int | str, kind: int = 1) -> bytes:
-    """An input or output; kind 1 is float32, 7 int64."""
+    """An input or output of a graph; kind 1 is float32, 7 int64."""
     dimensions = [(1, message((1, side) if isinstance(side, int) else (2, side))) for side in shape]
     return message((1, name), (2, message((1, message((1, kind), (2, message(*dimensions)))))))
 
@@ -112,14 +110,14 @@ DEFAULT_WEIGHT = constant("channel_weights", 1)
 LOSSES = value("losses", "batch", 1)
 GRADIENT = value("gradient", "batch", 3, "height", "width")
 CHANNEL_MEANS = value("channel_means", "batch", 1)
-# The mean of the picture, the one channel of all these bundles, and its loss.
+# All these bundles have one channel, the mean of the picture, and its loss.
 PLANES = node("ReduceMean", "image", "planes", integers("axes", 2, 3), integer("keepdims", 0))
 CHANNEL = node("ReduceMean", "planes", "channel_means", integers("axes", 1), integer("keepdims", 1))
 MEAN = (PLANES, CHANNEL, node("Mul", "channel_means channel_weights", "losses"))
 
 
 def facts(layers: int = 1) -> Metadata:
-    """Metadata of a bundle that onnxdream did not export."""
+    """The metadata of a bundle built here."""
     return Metadata(
         backbone="hand",
         layers=tuple(Layer(f"layer{number}", 1, 1) for number in range(layers)),
@@ -146,7 +144,7 @@ def bundle_bytes(
     ir_version: int = 8,
     opset: int = 17,
 ) -> bytes:
-    """A whole ONNX file of such parts."""
+    """A whole ONNX file of these parts, with metadata (by default those of `facts`)."""
     parts = (1, nodes), (5, constants), (11, inputs), (12, outputs)
     graph = message((2, "hand"), *((number, part) for number, several in parts for part in several))
     entry = message((1, "onnxdream"), (2, facts().to_json() if metadata is None else metadata))
@@ -154,22 +152,22 @@ def bundle_bytes(
 
 
 def cliff_bytes(height: float) -> bytes:
-    """A bundle whose gradient is sqrt(height - image): no number where the image has climbed above that."""
+    """A bundle whose gradient is sqrt(height - image): NaN where the image exceeds the height."""
     nodes = (
         *MEAN,
-        node("Sub", "height_of_cliff image", "left"),
-        node("Sqrt", "left", "slope"),
-        node("Mul", "slope layer_weights", "gradient"),
+        node("Sub", "height_of_cliff image", "difference"),
+        node("Sqrt", "difference", "root"),
+        node("Mul", "root layer_weights", "gradient"),
     )
     return bundle_bytes(nodes, constants=[DEFAULT_WEIGHT, constant("height_of_cliff", height)])
 
 
-# The command line, in this process and in one of its own.
+# The command line, in this process and in another one.
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command left on the screen."""
+    """The exit code and the output of a command that has ended."""
 
     code: int
     out: str
@@ -177,11 +175,11 @@ class Finished:
 
     @property
     def errors(self) -> list[str]:
-        """The lines that report an error."""
+        """The lines of standard error that report an error."""
         return [line for line in self.err.splitlines() if line.startswith("error:")]
 
     def refuses(self, *words: str) -> None:
-        """One line says what is wrong, with these words in it, and nothing else looks like a crash."""
+        """Asserts that one line reports an error, with these words in it, and that nothing looks like a crash."""
         assert self.code in (1, 2), self
         assert len(self.errors) == 1, self.err
         assert "Traceback" not in self.err
@@ -190,7 +188,7 @@ class Finished:
             assert word in self.errors[0]
 
     def succeeds(self) -> None:
-        """Nothing went wrong."""
+        """Asserts that the command succeeded and reported no error."""
         assert self.code == 0, self
         assert not self.errors
 
@@ -199,7 +197,7 @@ Command = Callable[..., Finished]
 
 
 def in_this_process(capture: pytest.CaptureFixture[str]) -> Command:
-    """A function that runs a command line here; `capture` is the fixture capfd."""
+    """A function that runs a command line in this process; `capture` is the fixture capfd."""
 
     def run(*words: str | Path) -> Finished:
         from onnxdream.cli import app
@@ -215,7 +213,7 @@ def in_this_process(capture: pytest.CaptureFixture[str]) -> Command:
 
 
 def in_process_of_its_own(*words: str | Path, **environment: str) -> Finished:
-    """Runs a command line as a user does."""
+    """Runs a command line in another process, as a user does."""
     finished = subprocess.run(
         [sys.executable, "-m", "onnxdream.cli", *map(str, words)],
         capture_output=True,
@@ -227,27 +225,27 @@ def in_process_of_its_own(*words: str | Path, **environment: str) -> Finished:
     return Finished(finished.returncode, finished.stdout, finished.stderr)
 
 
-def in_limited_files(most_bytes: int, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs a program that cannot write files longer than that, as if the disk were full."""
+def in_limited_files(max_bytes: int, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs a program that cannot write files larger than `max_bytes`, as if the disk were full."""
     import resource
     import signal
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
 
     return subprocess.run(
         list(map(str, words)), capture_output=True, text=True, timeout=100, check=False, preexec_fn=limit
     )
 
 
-def frames(path: Path) -> list[NDArray[Any]]:
-    """Every frame, RGB."""
+def frames(path: Path) -> list[Pixels]:
+    """All frames of a film, uint8 RGB."""
     film = cv2.VideoCapture(str(path))
     assert film.isOpened()
-    found = []
+    pictures = []
     while True:
-        read, frame = film.read()
-        if not read:
-            return found
-        found.append(frame[..., ::-1])
+        has_frame, frame = film.read()
+        if not has_frame:
+            return pictures
+        pictures.append(frame[..., ::-1])

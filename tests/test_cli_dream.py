@@ -1,4 +1,4 @@
-"""The command `dream`, as a user meets it."""
+"""The command `dream` as a user sees it: results, messages and errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from onnxdream.runtime.provider.selection import candidates
 
 SHORT = ("--steps", "4", "--step-size", "0.02", "--threads", "1", "--provider", "cpu")
 PLOT = {"bears-dream-losses.png"} if can_plot() else set()
-WHOLE = {"bears-dream.png", "bears-dream.json", "bears-dream-losses.csv", "bears-dream-step0004.png"} | PLOT
+RESULTS = {"bears-dream.png", "bears-dream.json", "bears-dream-losses.csv", "bears-dream-step0004.png"} | PLOT
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def run(folder: Path, capfd: pytest.CaptureFixture[str]) -> Command:
     return in_this_process(capfd)
 
 
-def left(folder: Path) -> set[str]:
-    """What a command added to the folder."""
+def added(folder: Path) -> set[str]:
+    """The files and folders that a command added to the folder."""
     return listing(folder) - {"bears.png", "tiny.onnx"}
 
 
-# What is made
+# Results
 
 
 def test_a_fallback_to_the_cpu_is_reported_once_and_recorded_with_every_picture(
@@ -82,7 +82,7 @@ def test_a_fallback_to_the_cpu_is_reported_once_and_recorded_with_every_picture(
 def test_a_dream_writes_its_files_and_reports_them(run: Command, folder: Path) -> None:
     finished = run("dream", "bears.png", "--model", "tiny.onnx", "--snapshots", "1,2,900", *SHORT)
     finished.succeeds()
-    assert left(folder) == WHOLE | {"bears-dream-step0001.png", "bears-dream-step0002.png"}
+    assert added(folder) == RESULTS | {"bears-dream-step0001.png", "bears-dream-step0002.png"}
     assert finished.out == ""
     lines = finished.err.splitlines()
     assert lines[0] == "model: tiny.onnx (tiny, low, mid, high; random weights)"
@@ -118,7 +118,7 @@ def test_the_options_reach_the_dream(run: Command, folder: Path) -> None:
     )
 
 
-# Settings that later versions add have their own tests.
+# Other settings have their own tests.
 NAMED_HERE = {
     "steps", "step_size", "max_size", "layer_weights", "normalization",
     "gradient_norm", "snapshots", "full_size", "seed", "execution",
@@ -128,7 +128,7 @@ NAMED_HERE = {
 def test_results_are_kept_and_replaced_on_request(run: Command, folder: Path) -> None:
     for _ in range(2):
         run("dream", "bears.png", "--model", "tiny.onnx", "--snapshots", "2", *SHORT).succeeds()
-    assert {"bears-dream-2.png", "bears-dream-2.json", "bears-dream-step0002.png"} <= left(folder)
+    assert {"bears-dream-2.png", "bears-dream-2.json", "bears-dream-step0002.png"} <= added(folder)
     first = (folder / "bears-dream-2.json").stat().st_mtime_ns
     run("dream", "bears.png", "--model", "tiny.onnx", "--overwrite", *SHORT, "--steps", "1").succeeds()
     assert not (folder / "bears-dream-step0002.png").exists()
@@ -141,9 +141,9 @@ def test_results_are_kept_and_replaced_on_request(run: Command, folder: Path) ->
 
 def test_the_output_may_be_a_folder_or_a_picture(run: Command, folder: Path) -> None:
     run("dream", "bears.png", "--model", "tiny.onnx", "--output", "new/folder", *SHORT).succeeds()
-    assert listing(folder / "new" / "folder") == WHOLE
+    assert listing(folder / "new" / "folder") == RESULTS
     run("dream", "bears.png", "--model", "tiny.onnx", "--output", "art.webp", *SHORT).succeeds()
-    assert {"art.webp", "art.json", "art-losses.csv", "art-step0004.webp"} <= left(folder)
+    assert {"art.webp", "art.json", "art-losses.csv", "art-step0004.webp"} <= added(folder)
 
 
 def test_folders_and_several_pictures_are_dreamed_in_one_call(run: Command, folder: Path) -> None:
@@ -182,13 +182,13 @@ def test_without_a_model_the_first_built_in_bundle_is_used_and_a_preset_is_sugge
     assert "--preset" in last
 
 
-# What is made again
+# Repeating
 
 
-def again(folder: Path, name: str) -> str:
-    """What a repetition shares with its original, as a text."""
+def reproducible(folder: Path, name: str) -> str:
+    """The part of a record that a repetition shares with its original, as JSON text."""
     record = json.loads((folder / name).read_text())
-    del record["settings"]["execution"]  # what was asked for; what it really had is the record's own `execution`
+    del record["settings"]["execution"]  # what was requested; what was used is the record's own `execution`
     return json.dumps({key: value for key, value in record.items() if key != "seconds"})
 
 
@@ -201,7 +201,7 @@ def test_a_repeated_dream_is_the_same_to_the_last_bit(source: str, run: Command,
     run("dream", "--repeat", source).succeeds()
     np.testing.assert_array_equal(load(folder / "bears-dream.png"), load(folder / "bears-dream-2.png"))
     assert (folder / "bears-dream-2-losses.csv").read_bytes() == (folder / "bears-dream-losses.csv").read_bytes()
-    assert again(folder, "bears-dream-2.json") == again(folder, "bears-dream.json")
+    assert reproducible(folder, "bears-dream-2.json") == reproducible(folder, "bears-dream.json")
     assert (folder / "bears-dream-2-step0002.png").read_bytes() == (folder / "bears-dream-step0002.png").read_bytes()
 
 
@@ -246,7 +246,7 @@ def test_the_record_in_the_picture_does_not_reveal_folders(run: Command, folder:
 )
 def test_a_repetition_takes_no_other_setting(option: tuple[str, ...], run: Command, folder: Path) -> None:
     run("dream", "--repeat", "bears-dream.json", *option).refuses("--repeat takes every setting from the record")
-    assert left(folder) == set()
+    assert added(folder) == set()
 
 
 def test_a_repetition_needs_the_record_its_bundle_and_its_picture(run: Command, folder: Path) -> None:
@@ -263,11 +263,11 @@ def test_a_repetition_needs_the_record_its_bundle_and_its_picture(run: Command, 
     assert listing(folder) == before
 
 
-# What is refused
+# Errors
 
 
 def image_of(width: int, height: int) -> bytes:
-    """A PNG that claims to be that large."""
+    """A PNG file without pixels whose header states that size."""
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((8, 2, 0, 0, 0))
     chunks = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"") + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
@@ -289,14 +289,14 @@ def test_a_file_that_is_not_a_picture_is_refused(name: str, run: Command, folder
     data, words = PICTURES[name]
     (folder / name).write_bytes(data)
     run("dream", name, "--model", "tiny.onnx", *SHORT).refuses(name, words)
-    assert left(folder) == {name}
+    assert added(folder) == {name}
 
 
 def test_a_truncated_picture_is_refused(run: Command, folder: Path) -> None:
-    whole = save(folder / "cut.jpg", noise(60, 80)).read_bytes()
-    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    data = save(folder / "cut.jpg", noise(60, 80)).read_bytes()
+    (folder / "cut.jpg").write_bytes(data[: len(data) // 2])
     run("dream", "cut.jpg", "--model", "tiny.onnx", *SHORT).refuses("cut.jpg", "cut short")
-    assert left(folder) == {"cut.jpg"}
+    assert added(folder) == {"cut.jpg"}
 
 
 def test_a_missing_picture_is_refused(run: Command, folder: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_missing_picture_is_refused(run: Command, folder: Path) -> None:
     run("dream", "--model", "tiny.onnx").refuses("no picture given: name one, as in onnxdream dream bears.jpg")
     (folder / "empty").mkdir()
     run("dream", "empty", "--model", "tiny.onnx").refuses("empty: has no pictures")
-    assert left(folder) == {"empty"}
+    assert added(folder) == {"empty"}
 
 
 def test_a_missing_picture_with_the_name_of_an_example_causes_a_hint(run: Command, folder: Path) -> None:
@@ -318,7 +318,7 @@ def test_a_missing_picture_with_the_name_of_an_example_causes_a_hint(run: Comman
 def test_a_picture_too_narrow_is_refused_and_a_small_one_enlarged(run: Command, folder: Path) -> None:
     save(folder / "line.png", noise(2, 3000))
     run("dream", "line.png", "--model", "tiny.onnx", *SHORT).refuses("3000x2 is too narrow", "crop it")
-    assert left(folder) == {"line.png"}
+    assert added(folder) == {"line.png"}
     save(folder / "dot.png", noise(5, 5))
     finished = run("dream", "dot.png", "--model", "tiny.onnx", *SHORT)
     finished.succeeds()
@@ -330,20 +330,20 @@ def test_a_file_that_is_not_a_bundle_is_refused(name: str, run: Command, folder:
     data, words = FOREIGN[name]
     (folder / "tiny.onnx").write_bytes(data)
     run("dream", "bears.png", "--model", "tiny.onnx", *SHORT).refuses("tiny.onnx: ", words)
-    assert left(folder) == set()
+    assert added(folder) == set()
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_bundle_that_breaks_the_contract_is_refused(name: str, run: Command, folder: Path) -> None:
     (folder / "tiny.onnx").write_bytes(BROKEN[name])
     run("dream", "bears.png", "--model", "tiny.onnx", *SHORT).refuses("bears.png: tiny.onnx: ", "export it again")
-    assert left(folder) == set()
+    assert added(folder) == set()
 
 
 def test_a_missing_bundle_is_refused(run: Command, folder: Path) -> None:
     run("dream", "bears.png", "--model", "lost.onnx").refuses("no model 'lost.onnx'", "`info` lists the bundles")
     run("dream", "bears.png", "--model", ".").refuses("model '.' is a folder")
-    assert left(folder) == set()
+    assert added(folder) == set()
 
 
 NUMBERS = {
@@ -363,7 +363,7 @@ def test_an_invalid_number_is_refused(option: str, value: str, run: Command, fol
     finished = run("dream", "bears.png", "--model", "tiny.onnx", *SHORT, "--film", "a.mp4", option, value)
     finished.refuses()
     assert option.split("-")[-1].rstrip("s") in finished.errors[0]
-    assert left(folder) == set()
+    assert added(folder) == set()
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_an_unknown_word_is_refused_with_the_known_ones(
     option: str, value: str, words: str, run: Command, folder: Path
 ) -> None:
     run("dream", "bears.png", "--model", "tiny.onnx", "--steps", "2", option, value).refuses(words)
-    assert left(folder) == set()
+    assert added(folder) == set()
 
 
 def test_a_provider_that_is_missing_is_refused_once_for_all_pictures(run: Command, folder: Path) -> None:
@@ -393,7 +393,7 @@ def test_a_provider_that_is_missing_is_refused_once_for_all_pictures(run: Comman
             finished = run("dream", "bears.png", "bears.png", "tiny.onnx", "--model", "tiny.onnx", "--provider", name)
             finished.refuses(f"provider {name} is not in this onnxruntime", "install onnxdream[")
     assert candidates("cpu", ort.get_available_providers()) == ("cpu",)
-    assert left(folder) == set()
+    assert added(folder) == set()
 
 
 @pytest.mark.parametrize("output", ["bears.png/deeper", "tiny.onnx", "tiny.onnx/a.png", "x" * 5000 + ".png"])
@@ -403,14 +403,14 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_first_step(
     finished = run("dream", "bears.png", "--model", "tiny.onnx", "--output", output, *SHORT)
     finished.refuses("cannot write", "choose another --output")
     assert "→" not in finished.err
-    assert left(folder) == set()
+    assert added(folder) == set()
 
 
 def test_one_output_for_several_pictures_is_refused(run: Command, folder: Path) -> None:
     save(folder / "more.png", noise(9, 9))
     for option in (("--output", "a.png"), ("--film", "a.mp4")):
         run("dream", "bears.png", "more.png", "--model", "tiny.onnx", *option, *SHORT).refuses("name a folder")
-    assert left(folder) == {"more.png"}
+    assert added(folder) == {"more.png"}
 
 
 def test_a_dream_that_diverges_is_reported_and_saved(run: Command, folder: Path) -> None:
@@ -422,7 +422,7 @@ def test_a_dream_that_diverges_is_reported_and_saved(run: Command, folder: Path)
     assert json.loads((folder / "dark-dream.json").read_text())["ended"] == "diverged"
 
 
-# Whole processes
+# In another process
 
 
 def test_bad_input_ends_a_real_process_with_one_line(folder: Path) -> None:
@@ -432,7 +432,7 @@ def test_bad_input_ends_a_real_process_with_one_line(folder: Path) -> None:
     in_process_of_its_own("dream", bears, *model, "--steps", "many").refuses("--steps")
     (folder / "broken.onnx").write_bytes(BROKEN["a tensor from nowhere"])
     in_process_of_its_own("dream", bears, "--model", folder / "broken.onnx").refuses("onnxruntime cannot load it")
-    assert left(folder) == {"broken.onnx"}
+    assert added(folder) == {"broken.onnx"}
 
 
 def test_a_full_disk_is_reported_in_one_line_and_leaves_nothing_half_written(folder: Path) -> None:
@@ -442,13 +442,13 @@ def test_a_full_disk_is_reported_in_one_line_and_leaves_nothing_half_written(fol
     process = in_limited_files(9_000, sys.executable, "-m", "onnxdream.cli", *words)
     finished = Finished(process.returncode, process.stdout, process.stderr)
     finished.refuses("cannot write", "File too large", "make room")
-    assert left(folder) - {"large.png"} <= {"large-dream-losses.csv", "large-dream.json"}
+    assert added(folder) - {"large.png"} <= {"large-dream-losses.csv", "large-dream.json"}
     record = read_record((folder / "large-dream.json").read_text(), "")
     assert (record.ended, record.steps_done) == ("stopped", 1)  # it ended with the first file that failed
 
 
-def as_an_ordinary_user() -> None:
-    """Makes the superuser heed permissions, by dropping the right to override them."""
+def obey_permissions() -> None:
+    """Makes permissions apply to the superuser, too, by dropping the capabilities to override them."""
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None)
         for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
@@ -483,21 +483,21 @@ def test_denied_access_is_reported(words: tuple[str, ...], refusal: str, folder:
             capture_output=True,
             text=True,
             check=False,
-            preexec_fn=as_an_ordinary_user,
+            preexec_fn=obey_permissions,
         )
     finally:
         closed.chmod(0o700)
         (closed / "deeper").chmod(0o700)
     if process.returncode == 77:
-        pytest.skip("the superuser cannot give up its rights here")
+        pytest.skip("the superuser cannot drop its capabilities here")
     Finished(process.returncode, process.stdout, process.stderr).refuses(refusal, "Permission denied")
     assert listing(folder) == before
 
 
-def begun(process: subprocess.Popen[str], first: Path) -> None:
-    """Waits until the file is there."""
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Waits until a process has written a file."""
     deadline = time.monotonic() + 90
-    while not first.exists():
+    while not path.exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -510,7 +510,7 @@ def test_ctrl_c_saves_the_picture_so_far_and_reports_it(folder: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "onnxdream.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    begun(process, folder / "bears-dream-step0001.png")
+    wait_for(folder / "bears-dream-step0001.png", process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=90)
     assert process.returncode == 130, err
@@ -519,19 +519,19 @@ def test_ctrl_c_saves_the_picture_so_far_and_reports_it(folder: Path) -> None:
     record = read_record((folder / "bears-dream.json").read_text(), "")
     assert record.ended == "stopped"
     assert 1 <= record.steps_done < 1_000_000
-    done = f"bears-dream-step{record.steps_done:04d}.png"
-    assert left(folder) - {"more.png"} == (WHOLE - {"bears-dream-step0004.png"}) | {
+    last = f"bears-dream-step{record.steps_done:04d}.png"
+    assert added(folder) - {"more.png"} == (RESULTS - {"bears-dream-step0004.png"}) | {
         "bears-dream-step0001.png",
         "bears-dream.checkpoint",
-        done,
+        last,
     }
     assert f"bears.png: stopped after {record.steps_done} of 1000000 steps, loss" in err
     assert "saved as bears-dream.png" in err
     assert len((folder / "bears-dream-losses.csv").read_text().splitlines()) == record.steps_done + 2
-    np.testing.assert_array_equal(load(folder / "bears-dream.png"), load(folder / done))
+    np.testing.assert_array_equal(load(folder / "bears-dream.png"), load(folder / last))
 
 
-WATCHED = """
+WATCH_IMPORTS = """
 import json, sys
 from pathlib import Path
 seen = {}
@@ -549,11 +549,13 @@ except SystemExit as end:
 
 
 def test_a_dream_imports_neither_tensorflow_nor_onnx_and_matplotlib_only_at_the_end(folder: Path) -> None:
-    finished = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True, check=True, timeout=100)
-    told = json.loads(finished.stdout)
-    assert told["code"] == 0, finished.stderr
-    assert not {"tensorflow", "keras", "onnx", "tf2onnx", "torch", "onnxdream.export"} & set(told["loaded"])
-    assert told["seen"] == {"matplotlib": True}  # looked for when the picture was written, not before
+    finished = subprocess.run(
+        [sys.executable, "-c", WATCH_IMPORTS], capture_output=True, text=True, check=True, timeout=100
+    )
+    report = json.loads(finished.stdout)
+    assert report["code"] == 0, finished.stderr
+    assert not {"tensorflow", "keras", "onnx", "tf2onnx", "torch", "onnxdream.export"} & set(report["loaded"])
+    assert report["seen"] == {"matplotlib": True}  # looked for after the picture was written, not before
 
 
 def test_without_matplotlib_a_line_replaces_the_plot(folder: Path) -> None:
@@ -565,26 +567,26 @@ def test_without_matplotlib_a_line_replaces_the_plot(folder: Path) -> None:
     finished = Finished(process.returncode, process.stdout, process.stderr)
     finished.succeeds()
     assert finished.err.count("no loss plot: install matplotlib (onnxdream[report]) to get one") == 1
-    assert left(folder) == WHOLE - PLOT
+    assert added(folder) == RESULTS - PLOT
 
 
 def test_a_progress_bar_is_shown_only_on_a_terminal(folder: Path) -> None:
     pty = pytest.importorskip("pty")
     words = ("dream", "bears.png", "--model", "tiny.onnx", "--steps", "1000", "--threads", "1")
-    ours, theirs = pty.openpty()
+    terminal, stream = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen([sys.executable, "-m", "onnxdream.cli", *words], stderr=theirs, env=environment) as process:
-        os.close(theirs)
+    with subprocess.Popen([sys.executable, "-m", "onnxdream.cli", *words], stderr=stream, env=environment) as process:
+        os.close(stream)
         shown = b""
         while True:
             try:
-                block = os.read(ours, 65536)
+                block = os.read(terminal, 65536)
             except OSError:  # the other end is closed
                 break
             if not block:
                 break
             shown += block
-    os.close(ours)
+    os.close(terminal)
     assert process.returncode == 0
     text = shown.decode()
     assert "1000/1000" in text
@@ -601,7 +603,7 @@ def test_a_closed_standard_error_is_not_a_terminal(folder: Path) -> None:
     words = [sys.executable, "-m", "onnxdream.cli", "dream", "bears.png", "--model", "tiny.onnx", *SHORT]
     process = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *words], capture_output=True, text=True, timeout=100)
     Finished(process.returncode, process.stdout, process.stderr).succeeds()
-    assert left(folder) == WHOLE
+    assert added(folder) == RESULTS
 
 
 def test_the_command_runs_from_a_checkout(folder: Path) -> None:
@@ -613,4 +615,4 @@ def test_the_command_runs_from_a_checkout(folder: Path) -> None:
         timeout=100,
     )
     Finished(process.returncode, process.stdout, process.stderr).succeeds()
-    assert left(folder) == WHOLE
+    assert added(folder) == RESULTS

@@ -1,4 +1,4 @@
-"""The methods at the command line: what they change, what they refuse, and what the help shows."""
+"""The methods on the command line: what they change, what is refused, and what the help shows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHORT = ("--model", "tiny.onnx", "--steps", "3", "--step-size", "0.02", "--threa
 
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take longer than all the rest."""
+    """Plots would take longer than everything else."""
     from onnxdream.runtime.dream import writer
 
     monkeypatch.setattr(writer, "can_plot", lambda: False)
@@ -52,12 +52,12 @@ def run(folder: Path, capfd: pytest.CaptureFixture[str]) -> Command:
 
 
 def plain(run: Command) -> NDArray[np.uint8]:
-    """The picture of the plain ascent."""
+    """The picture that the default methods dream."""
     run("dream", "bears.png", "--output", "plain.png", *SHORT).succeeds()
     return load(Path("plain.png"))
 
 
-# What each option does to the picture
+# Each option changes the picture
 
 METHODS: dict[str, tuple[str, ...]] = {
     "octaves": ("--octaves", "2"),
@@ -120,9 +120,9 @@ def test_steps_are_counted_across_octaves(run: Command) -> None:
 
 def test_the_black_half_of_a_mask_keeps_the_picture_bit_for_bit(run: Command) -> None:
     run("dream", "bears.png", "--mask", "mask.png", "--octaves", "2", *SHORT).succeeds()
-    dreamed, picture = load(Path("bears-dream.png")), noise(60, 80)
-    np.testing.assert_array_equal(dreamed[:, 40:], picture[:, 40:])
-    assert np.abs(dreamed[:, :40].astype(int) - picture[:, :40]).mean() > 1
+    result, picture = load(Path("bears-dream.png")), noise(60, 80)
+    np.testing.assert_array_equal(result[:, 40:], picture[:, 40:])
+    assert np.abs(result[:, :40].astype(int) - picture[:, :40]).mean() > 1
 
 
 def test_lightness_keeps_the_colours_of_the_picture(run: Command) -> None:
@@ -154,11 +154,11 @@ def test_every_method_keeps_sixteen_bits_and_alpha(run: Command) -> None:
     save(Path("deep.png"), picture)
     methods = ("--octaves", "2", "--optimizer", "adam", "--colours", "own:0.9", "--blend", "0.7", "--mask", "mask.png")
     run("dream", "deep.png", *methods, *SHORT).succeeds()
-    dreamed = load(Path("deep-dream.png"))
-    assert (dreamed.dtype, dreamed.shape) == (np.uint16, (60, 80, 4))
-    np.testing.assert_array_equal(dreamed[..., 3], picture[..., 3])
-    np.testing.assert_array_equal(dreamed[:, 40:], picture[:, 40:])
-    assert (dreamed[:, :40, :3] % 257 != 0).mean() > 0.9  # really 16 bits
+    result = load(Path("deep-dream.png"))
+    assert (result.dtype, result.shape) == (np.uint16, (60, 80, 4))
+    np.testing.assert_array_equal(result[..., 3], picture[..., 3])
+    np.testing.assert_array_equal(result[:, 40:], picture[:, 40:])
+    assert (result[:, :40, :3] % 257 != 0).mean() > 0.9  # not 8 bits times 257
 
 
 def test_a_run_from_a_config_file_equals_the_run_of_its_options(run: Command) -> None:
@@ -185,7 +185,7 @@ def test_a_run_from_a_config_file_equals_the_run_of_its_options(run: Command) ->
     assert Path("from-file-losses.csv").read_bytes() == Path("words-losses.csv").read_bytes()
 
 
-# What is refused: one line, and nothing is written
+# Errors: one line, and nothing is written
 
 REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "noise and a picture": (("--noise", "40x30"), ("either --noise or pictures",)),
@@ -195,15 +195,15 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pick and a guide": (("--pick", "strongest", "--guide", "guide.png"), ("pick and a guide contradict",)),
     "an unknown layer": (("--channels", "lowest:1"), ("layer 'lowest'", "the nearest are low")),
     "an unknown channel": (("--channels", "low:14"), ("channel 14 is not in low", "0 to 13")),
-    "channels that are none": (("--channels", "low=3"), ("channels 'low=3'", "mixed2:12,-40")),
+    "invalid channels": (("--channels", "low=3"), ("channels 'low=3'", "mixed2:12,-40")),
     "a layer twice": (("--channels", "low:1", "--channels", "low:2"), ("channels 'low:2'", "a layer once")),
-    "a pick that is none": (("--pick", "best"), ("pick 'best'", "strongest:5")),
+    "an invalid pick": (("--pick", "best"), ("pick 'best'", "strongest:5")),
     "a mask of another size": (("--mask", "small-mask.png"), ("the mask has 80x30 pixels, the picture 80x60",)),
     "a guide that is too small": (("--guide", "small-guide.png"), ("the guide has 50x18", "needs 19x19")),
-    "a mask that is not there": (("--mask", "lost.png"), ("lost.png", "no such picture")),
-    "a guide that is no picture": (("--guide", "tiny.onnx"), ("tiny.onnx", "is not a picture")),
+    "a missing mask": (("--mask", "lost.png"), ("lost.png", "no such picture")),
+    "a guide that is not a picture": (("--guide", "tiny.onnx"), ("tiny.onnx", "is not a picture")),
     "a budget that is too small": (("--memory", "100MB"), ("memory budget of 100MB is too small", "--memory 1")),
-    "memory that is none": (("--memory", "lots"), ("memory 'lots'",)),
+    "an invalid memory size": (("--memory", "lots"), ("memory 'lots'",)),
     "an unknown preset": (("--preset", "caffee"), ("unknown preset 'caffee'", "caffe")),
     "an unknown norm": (("--gradient-norm", "max"), ("gradient norm must be one of std, l2",)),
     "an unknown optimizer": (("--optimizer", "sgd"), ("optimizer must be one of plain, momentum, adam",)),
@@ -230,8 +230,8 @@ def test_invalid_options_are_refused_in_one_line(name: str, run: Command, folder
     before = set(folder.iterdir())
     finished = run("dream", "bears.png", *SHORT, *options)
     finished.refuses(*words)
-    of_a_file = re.match(r"error: \w+\.(png|onnx): ", finished.errors[0])
-    assert finished.code == (1 if of_a_file else 2)
+    names_a_file = re.match(r"error: \w+\.(png|onnx): ", finished.errors[0])
+    assert finished.code == (1 if names_a_file else 2)
     assert set(folder.iterdir()) == before
 
 
@@ -249,7 +249,7 @@ CONFIGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "a number of a million digits": ("seed = 1" + "0" * 10**6, ("is no TOML",)),
     "a date": ("seed = 2020-01-01", ("seed must be a whole number",)),
     "a layer's weight that is text": ('layer-weights = { low = "x" }', ("weight of low",)),
-    "no TOML": ("steps: 3", ("is no TOML",)),
+    "not TOML": ("steps: 3", ("is no TOML",)),
     "a contradiction": ("octaves = 1\noctaves-above = 1", ("octaves above (1)",)),
     "noise and a picture": ("noise = [40, 30]", ("either --noise or pictures",)),
 }
@@ -268,17 +268,18 @@ def test_an_invalid_config_file_is_refused_in_one_line(name: str, run: Command, 
 
 def test_the_minimum_budget_in_the_message_is_enough(run: Command) -> None:
     refused = run("dream", "bears.png", *SHORT, "--memory", "100MB")
-    least = re.search(r"give --memory (\d+MB) at least", refused.err)
-    assert least
-    below = f"{int(least[1][:-2]) - 2}MB"
-    run("dream", "bears.png", *SHORT, "--memory", below).refuses(least[1])
-    run("dream", "bears.png", *SHORT, "--memory", least[1]).succeeds()
+    minimum = re.search(r"give --memory (\d+MB) at least", refused.err)
+    assert minimum
+    below = f"{int(minimum[1][:-2]) - 2}MB"
+    run("dream", "bears.png", *SHORT, "--memory", below).refuses(minimum[1])
+    run("dream", "bears.png", *SHORT, "--memory", minimum[1]).succeeds()
 
 
 # The help
 
 
 def help_page() -> str:
+    """The output of `dream --help`."""
     finished: Finished = in_process_of_its_own("dream", "--help", COLUMNS="120", TERM="dumb")
     assert finished.code == 0
     return finished.out
@@ -304,6 +305,6 @@ def test_the_first_group_of_the_help_is_short_and_every_option_has_a_group() -> 
 
 def test_every_setting_has_an_option_except_those_that_only_presets_need() -> None:
     command = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]
-    options = {one.name for one in command.get_params(command.make_context("dream", [], resilient_parsing=True))}
+    options = {option.name for option in command.get_params(command.make_context("dream", [], resilient_parsing=True))}
     settings = {setting.name for setting in fields(Settings)} - {"execution"}
     assert settings - options == {"interpolation", "octave_rounding", "octave_return", "tiling"}

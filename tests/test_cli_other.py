@@ -170,7 +170,7 @@ def test_info_shows_names_as_they_are(run: Command, library: Path) -> None:
     assert "[red]layer[/blue]" in several.out
 
 
-@pytest.mark.parametrize("name", ["newer contract", "external initializer", "no metadata", "nothing"])
+@pytest.mark.parametrize("name", ["newer contract", "external initializer", "no metadata", "an empty file"])
 def test_info_refuses_what_is_no_bundle(name: str, run: Command, tmp_path: Path) -> None:
     data, words = FOREIGN[name]
     (tmp_path / "here" / "a.onnx").write_bytes(data)

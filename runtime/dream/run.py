@@ -105,10 +105,11 @@ def prepare(
 ) -> Preparation:
     """Prepares a dream up to its first gradient.
 
-    `mask` and `guide` are pictures, too; the mask has the picture's size. `state` is that of an earlier run of the same
-    picture, bundle and settings, to resume it. `choice` is the result of `choose_provider` for these settings, if its
-    notice has been shown to the user; None makes the choice here. `sessions` are the bundle's, if several dreams share
-    them. `log` is called with each line for the user, now and during the run. Raises DreamError and BundleError.
+    `picture`, `mask` and `guide` are uint8 or uint16 [height, width, 3 or 4], RGB[A]; the mask has the picture's size.
+    `state` is that of an earlier run of the same picture, bundle and settings, to resume it. `choice` is the result of
+    `choose_provider` for these settings, if its notice has been shown to the user; None makes the choice here.
+    `sessions` are the bundle's, if several dreams share them. `log` is called with each line for the user, now and
+    during the run. Raises DreamError and BundleError.
     """
     settings = settings or Settings()
     metadata = bundle.metadata

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from foreign_files import BROKEN, SLOPE
+from foreign_files import BROKEN, GRADIENT_NODE
 from numpy.typing import NDArray
 from pictures_fixture import (
     MEAN,
@@ -91,7 +91,7 @@ def test_a_session_is_pinned_to_its_size() -> None:
 
 
 def of_precision(precision: str) -> Bundle:
-    return Bundle.load(bundle_bytes([*MEAN, SLOPE], metadata=replace(facts(), precision=precision).to_json()))
+    return Bundle.load(bundle_bytes([*MEAN, GRADIENT_NODE], metadata=replace(facts(), precision=precision).to_json()))
 
 
 @pytest.mark.parametrize(

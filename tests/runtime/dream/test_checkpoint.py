@@ -1,4 +1,4 @@
-"""Checkpoints: a run that is killed goes on bit by bit, and what is no checkpoint is refused in one line."""
+"""Checkpoints: a run that is killed resumes bit for bit, and an invalid checkpoint is refused in one line."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from onnxdream.runtime.errors import RecordError
 from onnxdream.runtime.image.processor import ImageProcessor
 from onnxdream.runtime.image.source import Source
 
-# The command line, with a checkpoint after every step.
-_EAGER = """
+# A program that runs the command line and writes a checkpoint after every step.
+_CHECKPOINT_EVERY_STEP = """
 import sys
 from onnxdream.runtime.dream import writer
 writer._CHECKPOINT_SECONDS, writer._CHECKPOINT_SHARE, writer.can_plot = 0.0, 0, lambda: False
@@ -70,7 +70,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take longer than all the rest."""
+    """Plots would take longer than everything else."""
     from onnxdream.runtime.dream import writer
 
     monkeypatch.setattr(writer, "can_plot", lambda: False)
@@ -83,22 +83,28 @@ def run(folder: Path, capfd: pytest.CaptureFixture[str]) -> Command:
 
 
 def words(name: str, output: str) -> list[str]:
-    """The command of a run."""
+    """The command line of a run in `RUNS`."""
     picture = () if "noise" in name else ("wide.png" if "tiles" in name else "bears.png",)
     return ["dream", *picture, "--model", "tiny.onnx", "--output", output, *_CPU, *RUNS[name]]
 
 
-def eager(*arguments: str) -> subprocess.Popen[str]:
-    """A process that dreams with a checkpoint after every step."""
+def started(*arguments: str) -> subprocess.Popen[str]:
+    """Starts a process that dreams with a checkpoint after every step."""
     return subprocess.Popen(
-        [sys.executable, "-c", _EAGER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", _CHECKPOINT_EVERY_STEP, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
 def killed(checkpoint: Path, *arguments: str, after: float) -> None:
-    """Runs a command and kills it so many seconds after its first checkpoint, or after one newer than is there."""
+    """Runs a command and kills it `after` seconds after its first checkpoint.
+
+    A checkpoint that exists already does not count.
+    """
     before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-    process = eager(*arguments)
+    process = started(*arguments)
     try:
         while not (checkpoint.exists() and checkpoint.stat().st_mtime_ns > before):
             assert process.poll() is None, process.communicate()
@@ -113,31 +119,31 @@ def killed(checkpoint: Path, *arguments: str, after: float) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
 @pytest.mark.parametrize("name", RUNS)
 def test_a_killed_run_ends_like_an_uninterrupted_one(name: str, folder: Path, run: Command) -> None:
-    run(*words(name, "unbroken.png")).succeeds()
+    run(*words(name, "uninterrupted.png")).succeeds()
     checkpoint = folder / "killed.checkpoint"
-    moments = random.Random()
-    killed(checkpoint, *words(name, "killed.png"), after=moments.uniform(0, 0.3))
+    delays = random.Random()
+    killed(checkpoint, *words(name, "killed.png"), after=delays.uniform(0, 0.3))
     first = read_checkpoint(checkpoint).state.number
-    killed(checkpoint, "dream", "--resume", "killed.checkpoint", after=moments.uniform(0, 0.3))
+    killed(checkpoint, "dream", "--resume", "killed.checkpoint", after=delays.uniform(0, 0.3))
     second = read_checkpoint(checkpoint).state.number
     resumed = run("dream", "--resume", "killed.checkpoint")
     resumed.succeeds()
     assert f"resuming after {second} steps" in resumed.err
     assert second >= first
-    np.testing.assert_array_equal(load(folder / "killed.png"), load(folder / "unbroken.png"))
-    assert (folder / "killed-losses.csv").read_bytes() == (folder / "unbroken-losses.csv").read_bytes()
+    np.testing.assert_array_equal(load(folder / "killed.png"), load(folder / "uninterrupted.png"))
+    assert (folder / "killed-losses.csv").read_bytes() == (folder / "uninterrupted-losses.csv").read_bytes()
     assert not checkpoint.exists()
-    records = [json.loads((folder / f"{run}.json").read_text()) for run in ("killed", "unbroken")]
+    records = [json.loads((folder / f"{stem}.json").read_text()) for stem in ("killed", "uninterrupted")]
     for record in records:
         record.pop("seconds")
-        record["settings"].pop("execution")  # what was asked for there, what was had here
+        record["settings"].pop("execution")  # one has what was requested, the other what was used
     assert records[0] == records[1]
     assert ("tiles" in name) == (records[0]["octaves"][0]["tiles"] > 1)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="stops by signal")
 def test_ctrl_c_keeps_the_checkpoint_and_shows_how_to_continue(folder: Path, run: Command) -> None:
-    run(*words("plain", "unbroken.png")).succeeds()
+    run(*words("plain", "uninterrupted.png")).succeeds()
     command = [sys.executable, "-m", "onnxdream.cli", *words("plain", "stopped.png")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -152,17 +158,17 @@ def test_ctrl_c_keeps_the_checkpoint_and_shows_how_to_continue(folder: Path, run
     stopped = read_checkpoint(folder / "stopped.checkpoint").state.number
     assert stopped < 400
     run("dream", "--resume", "stopped.checkpoint").succeeds()
-    np.testing.assert_array_equal(load(folder / "stopped.png"), load(folder / "unbroken.png"))
-    assert (folder / "stopped-losses.csv").read_bytes() == (folder / "unbroken-losses.csv").read_bytes()
+    np.testing.assert_array_equal(load(folder / "stopped.png"), load(folder / "uninterrupted.png"))
+    assert (folder / "stopped-losses.csv").read_bytes() == (folder / "uninterrupted-losses.csv").read_bytes()
     assert not (folder / "stopped.checkpoint").exists()
-    assert not (folder / f"stopped-step{stopped:04d}.png").exists()  # the picture of the stop is no snapshot
+    assert not (folder / f"stopped-step{stopped:04d}.png").exists()  # the picture at which it stopped is not a snapshot
 
 
-# In this process: a checkpoint of a run that was stopped after some steps
+# In this process: checkpoints of runs that were stopped after some steps
 
 
 def stopped_job(folder: Path, settings: Settings, after: int, **more: Any) -> Path:
-    """Dreams bears.png, stops it after so many steps, and gives its checkpoint."""
+    """Dreams bears.png, stops the run after `after` steps, and returns the path of its checkpoint."""
     job = Job(Bundle.load(folder / "tiny.onnx"), settings, folder / "bears-dream.png", overwrite=True, **more)
     callbacks = Callbacks(lambda line: None, lambda step: step.number == after)
     _, results = dream_and_save(job, Source(folder / "bears.png"), callbacks)
@@ -174,7 +180,7 @@ SHORT = Settings(steps=6, step_size=0.02, snapshots=(2, 5), execution=Execution(
 
 @pytest.fixture
 def checkpoint(folder: Path) -> Path:
-    """That of a dream of bears.png with adam, stopped after 4 of 6 steps."""
+    """The checkpoint of a dream of bears.png with adam, stopped after 4 of 6 steps."""
     return stopped_job(folder, replace(SHORT, optimizer="adam"), 4, mask=folder / "mask.png")
 
 
@@ -183,7 +189,7 @@ def checkpoint(folder: Path) -> Path:
 def test_a_run_may_be_stopped_at_any_step(
     after: int, choices: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the first, at the last of an octave, at the first of the next. Colours are those of the checkpoint."""
+    """Any step includes the first one and the last and first ones of octaves. Colours come from the checkpoint."""
     settings = replace(
         SHORT,
         steps=4,
@@ -196,57 +202,58 @@ def test_a_run_may_be_stopped_at_any_step(
         **choices,
     )
     steps: list[Step] = []
-    job = Job(Bundle.load(folder / "tiny.onnx"), settings, folder / "whole.png")
-    whole, _ = dream_and_save(job, Source(folder / "bears.png"), Callbacks(lambda line: None, steps.append))
+    job = Job(Bundle.load(folder / "tiny.onnx"), settings, folder / "uninterrupted.png")
+    uninterrupted, _ = dream_and_save(job, Source(folder / "bears.png"), Callbacks(lambda line: None, steps.append))
     assert len(steps) == 13
-    kept = read_checkpoint(stopped_job(folder, settings, after))
-    assert kept.state.number == len(kept.state.history) == after
+    loaded = read_checkpoint(stopped_job(folder, settings, after))
+    assert loaded.state.number == len(loaded.state.history) == after
     monkeypatch.setattr(ImageProcessor, "colour_matrix", lambda processor: pytest.fail("colours were computed again"))
-    job = Job(job.bundle, kept.settings, folder / "again.png")
+    job = Job(job.bundle, loaded.settings, folder / "again.png")
     resumed, results = dream_and_save(
-        job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None), kept
+        job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None), loaded
     )
-    np.testing.assert_array_equal(resumed.picture, whole.picture)
-    np.testing.assert_array_equal(resumed.losses, whole.losses)
+    np.testing.assert_array_equal(resumed.picture, uninterrupted.picture)
+    np.testing.assert_array_equal(resumed.losses, uninterrupted.losses)
     assert resumed.record.ended == "finished"
     assert not results.checkpoint.exists()
 
 
 def test_a_checkpoint_contains_all_that_the_run_needs(checkpoint: Path, folder: Path) -> None:
-    kept = read_checkpoint(checkpoint)
-    assert kept.settings.execution.threads == 1
-    assert kept.settings.execution.tile_pixels is not None
-    assert replace(kept.settings, execution=SHORT.execution) == replace(SHORT, optimizer="adam")
-    assert (kept.bundle.name, kept.picture.name) == ("tiny.onnx", "bears.png")
-    assert kept.mask is not None
-    assert kept.mask.name == "mask.png"
-    assert kept.guide is None
-    assert kept.output == str(folder / "bears-dream.png")
-    assert kept.seconds > 0
-    assert [slot.shape for slot in kept.state.slots] == [(3, 60, 73)] * 2
+    loaded = read_checkpoint(checkpoint)
+    assert loaded.settings.execution.threads == 1
+    assert loaded.settings.execution.tile_pixels is not None
+    assert replace(loaded.settings, execution=SHORT.execution) == replace(SHORT, optimizer="adam")
+    assert (loaded.bundle.name, loaded.picture.name) == ("tiny.onnx", "bears.png")
+    assert loaded.mask is not None
+    assert loaded.mask.name == "mask.png"
+    assert loaded.guide is None
+    assert loaded.output == str(folder / "bears-dream.png")
+    assert loaded.seconds > 0
+    assert [slot.shape for slot in loaded.state.slots] == [(3, 60, 73)] * 2
     copy = folder / "copy.checkpoint"
-    write(kept, copy)
-    assert contents(read_checkpoint(copy)) == contents(kept)
+    write(loaded, copy)
+    assert contents(read_checkpoint(copy)) == contents(loaded)
 
 
-def contents(kept: Checkpoint) -> tuple[Any, ...]:
-    """All of a checkpoint, to be compared."""
-    colours = [] if kept.state.colours is None else [kept.state.colours]
-    arrays = [kept.state.image, *kept.state.slots, *kept.state.history, *colours]
-    counters = {name: value for name, value in vars(kept.state).items() if isinstance(value, int)}
-    facts = {name: value for name, value in vars(kept).items() if name != "state"}
-    return facts, counters, [array.tobytes() for array in arrays]
+def contents(checkpoint: Checkpoint) -> tuple[Any, ...]:
+    """Everything in a checkpoint, for comparisons."""
+    colours = [] if checkpoint.state.colours is None else [checkpoint.state.colours]
+    arrays = [checkpoint.state.image, *checkpoint.state.slots, *checkpoint.state.history, *colours]
+    counters = {name: value for name, value in vars(checkpoint.state).items() if isinstance(value, int)}
+    fields = {name: value for name, value in vars(checkpoint).items() if name != "state"}
+    return fields, counters, [array.tobytes() for array in arrays]
 
 
 def read_back(data: bytes, folder: Path) -> Checkpoint:
+    """The checkpoint in a file's bytes."""
     path = folder / "copy.checkpoint"
     path.write_bytes(data)
     return read_checkpoint(path)
 
 
-def write(kept: Checkpoint, path: Path) -> None:
+def write(checkpoint: Checkpoint, path: Path) -> None:
     with path.open("wb") as file:
-        kept.write(file)
+        checkpoint.write(file)
 
 
 def test_earlier_snapshots_stay_and_later_ones_follow(checkpoint: Path, folder: Path, run: Command) -> None:
@@ -257,8 +264,8 @@ def test_earlier_snapshots_stay_and_later_ones_follow(checkpoint: Path, folder: 
 
 
 def test_the_time_before_resuming_is_added(checkpoint: Path, folder: Path, run: Command) -> None:
-    kept = read_checkpoint(checkpoint)
-    write(replace(kept, seconds=1000.0), checkpoint)
+    loaded = read_checkpoint(checkpoint)
+    write(replace(loaded, seconds=1000.0), checkpoint)
     run("dream", "--resume", checkpoint).succeeds()
     assert 1000 < json.loads((folder / "bears-dream.json").read_text())["seconds"] < 1100
 
@@ -288,12 +295,12 @@ def test_a_changed_picture_is_refused(name: str, words: list[str], checkpoint: P
     assert checkpoint.exists()
 
 
-def test_a_picture_that_changes_after_the_check_is_refused(checkpoint: Path, folder: Path) -> None:
-    kept = read_checkpoint(checkpoint)
+def test_a_picture_that_changes_after_the_checkpoint_was_read_is_refused(checkpoint: Path, folder: Path) -> None:
+    loaded = read_checkpoint(checkpoint)
     save(folder / "bears.png", noise(60, 73, seed=1))
-    job = Job(Bundle.load(folder / "tiny.onnx"), kept.settings, folder / "again.png", mask=folder / "mask.png")
+    job = Job(Bundle.load(folder / "tiny.onnx"), loaded.settings, folder / "again.png", mask=folder / "mask.png")
     with pytest.raises(RecordError, match=r"picture has changed since the checkpoint: restore the original bears\.png"):
-        dream_and_save(job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None), kept)
+        dream_and_save(job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None), loaded)
 
 
 def test_a_missing_bundle_is_named(checkpoint: Path, run: Command) -> None:
@@ -310,7 +317,7 @@ def test_a_checkpoint_leaves_no_temporary_file(checkpoint: Path) -> None:
     assert {path.name for path in checkpoint.parent.iterdir() if path.name.startswith(".")} == set()
 
 
-# What is no checkpoint
+# Invalid checkpoints
 
 
 def test_a_missing_checkpoint_is_refused(run: Command) -> None:
@@ -329,27 +336,29 @@ def test_a_truncated_checkpoint_is_refused_at_any_length(checkpoint: Path, folde
 def test_a_damaged_checkpoint_is_refused_or_read_unchanged(checkpoint: Path, folder: Path) -> None:
     """Not every byte of a zip archive matters; those that do have a CRC."""
     data = checkpoint.read_bytes()
-    whole = contents(read_checkpoint(checkpoint))
-    places = random.Random(0).sample(range(len(data)), 150) + list(range(len(data) - 700, len(data)))
+    undamaged = contents(read_checkpoint(checkpoint))
+    offsets = random.Random(0).sample(range(len(data)), 150) + list(range(len(data) - 700, len(data)))
     refused = 0
-    for place in places:
+    for offset in offsets:
         for flip in (0x01, 0xFF):
             damaged = bytearray(data)
-            damaged[place] ^= flip
+            damaged[offset] ^= flip
             with suppress(RecordError):
                 refused += 1
-                assert contents(read_back(bytes(damaged), folder)) == whole
+                assert contents(read_back(bytes(damaged), folder)) == undamaged
                 refused -= 1
-    assert refused > len(places)
+    assert refused > len(offsets)
 
 
 def archive(**arrays: Any) -> bytes:
+    """An .npz file of these arrays."""
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
 
 
 def npy() -> bytes:
+    """An .npy file, a single array."""
     file = io.BytesIO()
     np.save(file, np.zeros((3, 4, 5), np.float32))
     return file.getvalue()
@@ -362,7 +371,7 @@ FOREIGN: dict[str, Callable[[], bytes]] = {
     "an array": npy,
     "another archive": lambda: archive(weights=np.zeros(3)),
     "an archive of objects": lambda: archive(facts=np.array([{}], dtype=object)),
-    "facts that are no JSON": lambda: archive(facts=np.array("{"), image=np.zeros(3)),
+    "facts that are not JSON": lambda: archive(facts=np.array("{"), image=np.zeros(3)),
     "facts that are a list": lambda: archive(facts=np.array("[1]"), image=np.zeros(3)),
     "facts without a format": lambda: archive(facts=np.array("{}"), image=np.zeros(3)),
 }
@@ -380,7 +389,7 @@ def test_a_folder_is_refused(folder: Path, run: Command) -> None:
 
 
 def changed(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> None:
-    """Rewrites a checkpoint with its facts or arrays changed."""
+    """Rewrites a checkpoint with its JSON (the array "facts") or its other arrays changed."""
     with np.load(path) as file:
         arrays: dict[str, Any] = {name: file[name] for name in file.files}
     facts = json.loads(str(arrays["facts"]))
@@ -394,14 +403,14 @@ def test_a_checkpoint_of_another_version_is_refused(checkpoint: Path, run: Comma
     run("dream", "--resume", checkpoint).refuses("another version of onnxdream")
 
 
-ODD: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
+INCONSISTENT: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
     "an unknown setting": lambda facts, arrays: facts["settings"].update(sparkle=3),
     "a setting out of its range": lambda facts, arrays: facts["settings"].update(steps=0),
     "no picture": lambda facts, arrays: facts.update(picture=3),
     "a source without a hash": lambda facts, arrays: facts["bundle"].pop("sha256"),
     "an unknown counter": lambda facts, arrays: facts["counters"].update(sparkle=3),
     "a counter that is text": lambda facts, arrays: facts["counters"].update(octave_step="3"),
-    "an octave that is not there": lambda facts, arrays: facts["counters"].update(octave=7),
+    "an octave that does not exist": lambda facts, arrays: facts["counters"].update(octave=7),
     "a negative octave": lambda facts, arrays: facts["counters"].update(octave=-1),
     "fewer losses than steps": lambda facts, arrays: arrays.update(history=arrays["history"][:-1]),
     "losses of other layers": lambda facts, arrays: arrays.update(history=arrays["history"][:, :2]),
@@ -409,38 +418,38 @@ ODD: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
         arrays.update({name: arrays[name][:, :-1]}) for name in ("image", "slot0", "slot1")
     ],
     "slots of another size": lambda facts, arrays: arrays.update(slot1=arrays["slot1"][:, :-1]),
-    "a slot too few": lambda facts, arrays: arrays.pop("slot1"),
+    "a missing slot": lambda facts, arrays: arrays.pop("slot1"),
     "an image of doubles": lambda facts, arrays: arrays.update(image=arrays["image"].astype(np.float64)),
     "colours that the settings lack": lambda facts, arrays: [
         facts.update(colours=True),
         arrays.update(colours=np.eye(3, dtype=np.float32)),
     ],
-    "settings whose colours are lost": lambda facts, arrays: facts["settings"].update(colours="own"),
+    "settings whose colours are missing": lambda facts, arrays: facts["settings"].update(colours="own"),
     "an image of text": lambda facts, arrays: arrays.update(image=np.array("image")),
 }
 
 
-@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("kind", INCONSISTENT)
 def test_a_checkpoint_whose_parts_do_not_fit_is_refused(kind: str, checkpoint: Path, run: Command) -> None:
-    changed(checkpoint, ODD[kind])
+    changed(checkpoint, INCONSISTENT[kind])
     run("dream", "--resume", checkpoint).refuses()
 
 
 MATRICES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
-    "none": lambda facts, arrays: arrays.pop("colours"),
-    "one that nobody told of": lambda facts, arrays: facts.update(colours=False),
+    "a missing one": lambda facts, arrays: arrays.pop("colours"),
+    "one that the facts do not announce": lambda facts, arrays: facts.update(colours=False),
     "doubles": lambda facts, arrays: arrays.update(colours=np.eye(3)),
     "another shape": lambda facts, arrays: arrays.update(colours=np.eye(4, dtype=np.float32)),
-    "no numbers": lambda facts, arrays: arrays.update(colours=arrays["colours"] * np.float32(np.nan)),
+    "not finite": lambda facts, arrays: arrays.update(colours=arrays["colours"] * np.float32(np.nan)),
 }
 
 
 @pytest.mark.parametrize("kind", MATRICES)
 def test_an_invalid_colour_matrix_is_refused(kind: str, folder: Path) -> None:
     path = stopped_job(folder, replace(SHORT, colours="own"), 4)
-    kept = read_checkpoint(path)
-    assert kept.state.colours is not None
-    assert kept.state.colours.dtype == np.float32
+    loaded = read_checkpoint(path)
+    assert loaded.state.colours is not None
+    assert loaded.state.colours.dtype == np.float32
     changed(path, MATRICES[kind])
     with pytest.raises(RecordError, match="is not a checkpoint, or is damaged"):
         read_checkpoint(path)
@@ -449,7 +458,7 @@ def test_an_invalid_colour_matrix_is_refused(kind: str, folder: Path) -> None:
 def test_checkpoints_are_written_every_few_seconds_or_less_often_where_they_are_slow(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a clock that runs a second per look: due after 5 s, then after 20 times what writing one took."""
+    """The clock adds 0.5 s per step and 1 s per checkpoint: one is due after 5 s, then after 20 times that second."""
     from onnxdream.runtime.dream import writer
     from onnxdream.runtime.dream.results import Results
 
@@ -462,9 +471,9 @@ def test_checkpoints_are_written_every_few_seconds_or_less_often_where_they_are_
     clock = Clock()
     written: list[float] = []
 
-    def write(results: Results, kept: Checkpoint) -> None:
+    def write(results: Results, checkpoint: Checkpoint) -> None:
         written.append(clock.now)
-        clock.now += 1.0  # a slow disk
+        clock.now += 1.0  # as on a slow disk
 
     def on_step(step: Step) -> None:
         clock.now += 0.5

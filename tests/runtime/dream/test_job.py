@@ -1,4 +1,4 @@
-"""From picture files to all that a dream leaves, in one process and without a command line."""
+"""From picture files to all results of a dream, in one process and without a command line."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def sources(paths: list[Path]) -> list[Source]:
 
 
 def by_dreamed_size(paths: list[Path], max_size: int | None) -> list[Path]:
+    """The files in the order in which they are dreamed."""
     return sorted(paths, key=lambda path: Source(path).dreamed_size(max_size))
 
 
@@ -62,11 +63,11 @@ def names(stem: str, *steps: int) -> set[str]:
 
 def test_a_dream_writes_its_picture_snapshots_losses_plot_and_record(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 53))
-    dreamed, results = dream_file(job, path, callbacks())
+    finished, results = dream_file(job, path, callbacks())
     assert listing(tmp_path / "out") == names("bears-dream", 2, 4, 5)
     assert results.picture == tmp_path / "out" / "bears-dream.png"
-    np.testing.assert_array_equal(load(results.picture), dreamed.picture)
-    np.testing.assert_array_equal(load(results.snapshot(5)), dreamed.picture)
+    np.testing.assert_array_equal(load(results.picture), finished.picture)
+    np.testing.assert_array_equal(load(results.snapshot(5)), finished.picture)
     for step in (2, 4):
         shorter = dream(noise(40, 53), job.bundle, replace(SETTINGS, steps=step))
         np.testing.assert_array_equal(load(results.snapshot(step)), shorter.picture)
@@ -74,21 +75,21 @@ def test_a_dream_writes_its_picture_snapshots_losses_plot_and_record(job: Job, t
 
 def test_the_losses_are_those_of_the_dream(job: Job, tmp_path: Path) -> None:
     weighted = replace(job, settings=replace(SETTINGS, layer_weights={"low": 2.0, "high": -1.0}))
-    dreamed, results = dream_file(weighted, save(tmp_path / "bears.png", noise(40, 53)), callbacks())
+    finished, results = dream_file(weighted, save(tmp_path / "bears.png", noise(40, 53)), callbacks())
     with results.losses.open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["step", "total", "low", "mid", "high"]
     assert [int(row[0]) for row in rows] == [0, 1, 2, 3, 4, 5]
     values = np.array([[float(number) for number in row[1:]] for row in rows])
-    np.testing.assert_allclose(values[:, 1:], dreamed.losses, rtol=1e-6)
-    np.testing.assert_allclose(values[:, 0], 2 * dreamed.losses[:, 0] - dreamed.losses[:, 2], rtol=1e-5)
+    np.testing.assert_allclose(values[:, 1:], finished.losses, rtol=1e-6)
+    np.testing.assert_allclose(values[:, 0], 2 * finished.losses[:, 0] - finished.losses[:, 2], rtol=1e-5)
 
 
 def test_the_record_is_next_to_the_picture_and_in_it_without_paths(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "secret" / "bears.png", noise(40, 53))
-    dreamed, results = dream_file(job, path, callbacks())
+    finished, results = dream_file(job, path, callbacks())
     beside = read_record(results.record.read_text(), "beside")
-    assert beside == dreamed.record
+    assert beside == finished.record
     assert beside.picture is not None
     assert beside.picture.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert beside.picture.path == str(path.resolve())
@@ -118,9 +119,9 @@ def test_the_result_has_the_bit_depth_and_alpha_of_the_file(
     pixels = noise(40, 53, channels, dtype)
     _, results = dream_file(job, save(tmp_path / "bears.png", pixels), callbacks())
     for path in (results.picture, results.snapshot(2)):
-        found = load(path)
-        assert (found.dtype, found.shape) == (pixels.dtype, pixels.shape)
-        np.testing.assert_array_equal(found[..., 3:], pixels[..., 3:])
+        result = load(path)
+        assert (result.dtype, result.shape) == (pixels.dtype, pixels.shape)
+        np.testing.assert_array_equal(result[..., 3:], pixels[..., 3:])
 
 
 def test_a_colour_profile_is_carried_into_every_picture(job: Job, tmp_path: Path) -> None:
@@ -167,9 +168,9 @@ def test_overwriting_replaces_the_picture_and_removes_stale_snapshots(job: Job, 
     path = save(tmp_path / "bears.png", noise(40, 53))
     dream_file(job, path, callbacks())
     shorter = replace(job, overwrite=True, settings=replace(SETTINGS, steps=3, snapshots=(1,)))
-    dreamed, results = dream_file(shorter, path, callbacks())
+    finished, results = dream_file(shorter, path, callbacks())
     assert listing(tmp_path / "out") == names("bears-dream", 1, 3)
-    np.testing.assert_array_equal(load(results.picture), dreamed.picture)
+    np.testing.assert_array_equal(load(results.picture), finished.picture)
     assert json.loads(results.record.read_text())["steps_done"] == 3
 
 
@@ -182,8 +183,8 @@ def test_a_second_dream_is_written_next_to_the_first(job: Job, tmp_path: Path) -
 
 def test_a_stopped_dream_writes_everything(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 53))
-    dreamed, results = dream_file(job, path, callbacks(on_step=lambda step: step.number == 3))
-    assert dreamed.record.ended == "stopped"
+    finished, results = dream_file(job, path, callbacks(on_step=lambda step: step.number == 3))
+    assert finished.record.ended == "stopped"
     assert listing(tmp_path / "out") == names("bears-dream", 2, 3) | {"bears-dream.checkpoint"}
     assert read_record(results.record.read_text(), "").steps_done == 3
     assert len(results.losses.read_text().splitlines()) == 1 + 4
@@ -206,8 +207,8 @@ def test_a_film_has_a_frame_every_few_steps(job: Job, tmp_path: Path) -> None:
     filmed = replace(job, film=tmp_path / "out" / "bears.mp4", film_every=2)
     lines: list[str] = []
     dream_file(filmed, save(tmp_path / "bears.png", noise(41, 54)), callbacks(lines))
-    found = frames(tmp_path / "out" / "bears.mp4")
-    assert [frame.shape for frame in found] == [(40, 54, 3)] * 3  # after 0, 2 and 4 updates
+    shown = frames(tmp_path / "out" / "bears.mp4")
+    assert [frame.shape for frame in shown] == [(40, 54, 3)] * 3  # after 0, 2 and 4 updates
     assert f"bears.png: film saved as {tmp_path / 'out' / 'bears.mp4'}" in lines
 
 
@@ -225,12 +226,12 @@ def test_an_earlier_film_is_kept_unless_it_is_to_be_replaced(job: Job, tmp_path:
 def test_a_film_that_fails_at_the_end_does_not_take_the_dream_with_it(job: Job, tmp_path: Path) -> None:
     filmed = replace(job, film=tmp_path / "bears.mp4")
 
-    def in_the_way(step: Step) -> None:
+    def block_film(step: Step) -> None:
         (tmp_path / "bears.mp4").mkdir(exist_ok=True)
 
     path = save(tmp_path / "bears.png", noise(40, 54))
     with pytest.raises(OutputError, match="cannot write film"):
-        dream_file(filmed, path, callbacks(on_step=in_the_way))
+        dream_file(filmed, path, callbacks(on_step=block_film))
     assert listing(tmp_path / "out") == names("bears-dream", 2, 4, 5)
     assert listing(tmp_path) - {"out", "bears.png", "bears.mp4"} == {
         f"out/{name}" for name in names("bears-dream", 2, 4, 5)
@@ -247,22 +248,22 @@ def test_a_film_that_cannot_be_written_is_refused_before_the_first_step(job: Job
 def test_a_full_disk_ends_the_dream_which_is_saved_elsewhere(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder that becomes a file while the picture is dreamed stands for a disk that becomes full."""
+    """A folder that becomes a file during the dream simulates a disk that becomes full."""
     rescue = tmp_path / "temporary"
     rescue.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(rescue))
-    heard: list[int] = []
+    steps: list[int] = []
 
-    def close(step: Step) -> None:
-        heard.append(step.number)
+    def replace_folder(step: Step) -> None:
+        steps.append(step.number)
         if step.number == 1:
             shutil.rmtree(tmp_path / "out")
             (tmp_path / "out").write_bytes(b"")
 
     path = save(tmp_path / "bears.png", noise(40, 53))
     with pytest.raises(OutputError, match=r"cannot write .*; the dream is saved as .*bears-dream\.png$"):
-        dream_file(job, path, callbacks(on_step=close))
-    assert heard == [0, 1]  # the snapshot after 2 steps was the first to fail
+        dream_file(job, path, callbacks(on_step=replace_folder))
+    assert steps == [0, 1]  # the snapshot after 2 steps was the first to fail
     shorter = dream(noise(40, 53), job.bundle, replace(SETTINGS, steps=2))
     np.testing.assert_array_equal(load(rescue / "bears-dream.png"), shorter.picture)
 
@@ -280,9 +281,9 @@ def test_pictures_of_one_dreamed_size_follow_each_other(tmp_path: Path) -> None:
 
 def test_a_picture_on_its_side_is_ordered_by_its_upright_size(tmp_path: Path) -> None:
     paths = [save(tmp_path / f"{name}.png", noise(*size)) for name, size in {"a": (60, 80), "b": (80, 60)}.items()]
-    side = tmp_path / "c.png"
-    side.write_bytes(with_exif(paths[0].read_bytes(), exif_block(6)))
-    assert [path.stem for path in by_dreamed_size([side, *paths], None)] == ["a", "c", "b"]
+    on_its_side = tmp_path / "c.png"
+    on_its_side.write_bytes(with_exif(paths[0].read_bytes(), exif_block(6)))
+    assert [path.stem for path in by_dreamed_size([on_its_side, *paths], None)] == ["a", "c", "b"]
 
 
 def test_a_picture_without_pixels_is_ordered_first(tmp_path: Path) -> None:
@@ -296,8 +297,8 @@ def test_pictures_are_gathered_from_files_and_folders_each_once(tmp_path: Path) 
     first, second = (save(tmp_path / f"{name}.png", noise(9, 9)) for name in "ab")
     save(tmp_path / "a-dream.png", noise(9, 9))
     errors: list[str] = []
-    found, failed = gather_pictures([second, tmp_path, first, tmp_path / "c.png"], errors.append, tmp_path)
-    assert [source.path for source in found] == [second, first]
+    gathered, failed = gather_pictures([second, tmp_path, first, tmp_path / "c.png"], errors.append, tmp_path)
+    assert [source.path for source in gathered] == [second, first]
     assert failed == 1
     assert len(errors) == 1
     assert "c.png: no such picture" in errors[0]
@@ -328,10 +329,10 @@ def test_two_pictures_of_the_same_name_do_not_replace_each_other(job: Job, tmp_p
     pictures = [save(tmp_path / folder / "bears.png", noise(40, 53, seed=n)) for n, folder in enumerate("ab")]
     for _ in range(2):
         dream_all(replace(job, overwrite=True), sources(pictures), [].append, pytest.fail)
-    whole = names("bears-dream", 2, 4, 5) | names("bears-dream-2", 2, 4, 5)
-    assert whole <= listing(tmp_path / "out")
-    found = {read_record(path.read_text(), "").picture.path for path in (tmp_path / "out").glob("*.json")}  # type: ignore[union-attr]
-    assert found == {str(path) for path in pictures}
+    written = names("bears-dream", 2, 4, 5) | names("bears-dream-2", 2, 4, 5)
+    assert written <= listing(tmp_path / "out")
+    recorded = {read_record(path.read_text(), "").picture.path for path in (tmp_path / "out").glob("*.json")}  # type: ignore[union-attr]
+    assert recorded == {str(path) for path in pictures}
 
 
 @pytest.mark.parametrize("change", [{"film": Path("a.mp4")}, {"output": Path("a.png")}])

@@ -1,4 +1,4 @@
-"""The record of a run: what it tells, what it keeps to itself, and what is no record."""
+"""The record of a run: what it states, what it does not reveal, and which files are refused as records."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = Settings(steps=3, layer_weights={"low": 1.0, "mid": -0.5}, max_size=3
 
 @pytest.fixture(scope="module")
 def record(tiny_path: Path) -> Record:
-    """The record of a short dream of a file."""
+    """The record of a short dream of a picture file."""
     run = dream(noise(30, 40), Bundle.load(tiny_path), SETTINGS).record
     return replace(run, picture=SourceFile("bears.png", "0" * 64, "/somewhere/private/bears.png"))
 
@@ -56,35 +56,35 @@ def test_without_paths_a_record_does_not_reveal_the_machine_s_folders(record: Re
     text = record.to_json(with_paths=False)
     assert "private" not in text
     assert str(tiny_path.parent) not in text
-    bare = read_record(text, "bears.png")
-    assert bare.bundle == SourceFile("tiny.onnx", record.bundle.sha256)
-    assert bare.picture == SourceFile("bears.png", "0" * 64)
-    assert replace(bare, bundle=record.bundle, picture=record.picture) == record
+    without_paths = read_record(text, "bears.png")
+    assert without_paths.bundle == SourceFile("tiny.onnx", record.bundle.sha256)
+    assert without_paths.picture == SourceFile("bears.png", "0" * 64)
+    assert replace(without_paths, bundle=record.bundle, picture=record.picture) == record
 
 
 def test_a_repetition_has_the_provider_and_the_threads_that_the_run_used(record: Record) -> None:
     assert record.settings_to_repeat() == replace(SETTINGS, execution=record.execution)
-    on_its_own = dream(noise(30, 40), Bundle.load(TINY_BYTES), replace(SETTINGS, execution=Execution("cpu"))).record
-    repeated = on_its_own.settings_to_repeat().execution
+    cpu_record = dream(noise(30, 40), Bundle.load(TINY_BYTES), replace(SETTINGS, execution=Execution("cpu"))).record
+    repeated = cpu_record.settings_to_repeat().execution
     assert repeated.provider == "cpu"
     assert repeated.threads is not None
     assert repeated.tile_pixels is not None
 
 
 def test_a_fallback_to_the_cpu_is_reported_and_recorded(broken_cuda: str) -> None:
-    said: list[str] = []
-    fallen = dream(noise(20, 20), Bundle.load(TINY_BYTES), replace(SETTINGS, steps=1), log=said.append).record
-    assert (fallen.execution.provider, fallen.settings.execution.provider) == ("cpu", "auto")
-    assert list(fallen.notices) == said == [broken_cuda]
+    lines: list[str] = []
+    record = dream(noise(20, 20), Bundle.load(TINY_BYTES), replace(SETTINGS, steps=1), log=lines.append).record
+    assert (record.execution.provider, record.settings.execution.provider) == ("cpu", "auto")
+    assert list(record.notices) == lines == [broken_cuda]
 
 
 def test_a_notice_that_was_shown_is_recorded_and_not_repeated(broken_cuda: str) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     settings = replace(SETTINGS, steps=1)
     choice = choose_provider(settings.execution)
-    run = dream(noise(20, 20), Bundle.load(TINY_BYTES), settings, choice=choice, log=said.append).record
+    run = dream(noise(20, 20), Bundle.load(TINY_BYTES), settings, choice=choice, log=lines.append).record
     assert run.notices == (broken_cuda,)
-    assert not said
+    assert not lines
 
 
 def test_a_bundle_from_bytes_has_no_path() -> None:
@@ -101,10 +101,10 @@ def changed(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, A
 
 BROKEN: dict[str, Callable[[dict[str, Any]], str]] = {
     "nothing": lambda data: "",
-    "no JSON": lambda data: "{",
+    "not JSON": lambda data: "{",
     "a list": lambda data: "[]",
     "a number": lambda data: "3",
-    "a bottomless list": lambda data: "[" * 100_000,
+    "an endlessly nested list": lambda data: "[" * 100_000,
     "other JSON": lambda data: '{"name": "bears"}',
     "no settings": changed(lambda data: data.pop("settings")),
     "settings of another kind": changed(lambda data: data.update(settings=[1, 2])),
@@ -116,7 +116,7 @@ BROKEN: dict[str, Callable[[dict[str, Any]], str]] = {
     "threads of another kind": changed(lambda data: data["execution"].update(threads="two")),
     "no execution": changed(lambda data: data.pop("execution")),
     "octaves of another kind": changed(lambda data: data.update(octaves=[1])),
-    "something more": changed(lambda data: data.update(more=1)),
+    "an unknown key": changed(lambda data: data.update(more=1)),
     "a bundle of another kind": changed(lambda data: data.update(bundle="tiny.onnx")),
     "a path of another kind": changed(lambda data: data["bundle"].update(path=3)),
     "a path with a zero": changed(lambda data: data["bundle"].update(path="a\0b")),
@@ -124,7 +124,7 @@ BROKEN: dict[str, Callable[[dict[str, Any]], str]] = {
     "a picture of another kind": changed(lambda data: data.update(picture=[1])),
     "layers of another kind": changed(lambda data: data.update(layers=5)),
     "settings as pairs": changed(lambda data: data.update(settings=[["steps", 3]])),
-    "no picture in other words": changed(lambda data: data.update(picture=0)),
+    "zero for no picture": changed(lambda data: data.update(picture=0)),
     "an octave with more": changed(lambda data: data["octaves"][0].update(size=[24, 32, 3])),
     "an octave of texts": changed(lambda data: data["octaves"][0].update(tiles="1")),
     "an octave of floats": changed(lambda data: data["octaves"][0].update(tile=[24.0, 32.0])),
@@ -183,12 +183,12 @@ def test_a_file_without_a_record_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_the_picture_of_a_record_is_found_where_it_was_or_next_to_the_record(record: Record, tmp_path: Path) -> None:
-    there, beside = save(tmp_path / "there" / "bears.png", noise(9, 9)), tmp_path / "bears.png"
-    source = SourceFile("bears.png", hashlib.sha256(there.read_bytes()).hexdigest(), str(there))
-    assert find_source(record.settings, source, tmp_path / "bears-dream.json").path == there
-    there.rename(beside)
-    assert find_file(source, tmp_path / "bears-dream.json") == beside
-    assert find_file(replace(source, path=None), tmp_path / "x.json") == beside
+    original, moved = save(tmp_path / "original" / "bears.png", noise(9, 9)), tmp_path / "bears.png"
+    file = SourceFile("bears.png", hashlib.sha256(original.read_bytes()).hexdigest(), str(original))
+    assert find_source(record.settings, file, tmp_path / "bears-dream.json").path == original
+    original.rename(moved)
+    assert find_file(file, tmp_path / "bears-dream.json") == moved
+    assert find_file(replace(file, path=None), tmp_path / "x.json") == moved
 
 
 @pytest.mark.parametrize("name", ["bears.png", "x" * 5000, "folder"])
@@ -209,11 +209,11 @@ def test_the_bundle_of_a_record_is_found_by_its_bytes(record: Record, home: Path
     moved = replace(record, bundle=replace(record.bundle, path=str(tmp_path / "gone.onnx")))
     with pytest.raises(RecordError, match=r"bundle tiny\.onnx \(SHA-256 [0-9a-f]{12}…\) is not here: put"):
         bundle_of(moved.bundle)
-    list_bundles = home / "bundles"
-    list_bundles.mkdir(parents=True)
-    (list_bundles / "broken.onnx").write_bytes(b"no bundle")
-    (list_bundles / "renamed.onnx").write_bytes(TINY_BYTES)
-    assert bundle_of(moved.bundle).path == list_bundles / "renamed.onnx"
+    bundles = home / "bundles"
+    bundles.mkdir(parents=True)
+    (bundles / "broken.onnx").write_bytes(b"no bundle")
+    (bundles / "renamed.onnx").write_bytes(TINY_BYTES)
+    assert bundle_of(moved.bundle).path == bundles / "renamed.onnx"
 
 
 def test_a_bundle_of_the_same_name_with_other_bytes_is_not_used(record: Record, tiny_path: Path) -> None:

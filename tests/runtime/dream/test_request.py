@@ -1,4 +1,4 @@
-"""From options to a job: presets and bundles, files, noise, records, and what contradicts what."""
+"""Options turned into a job: presets and bundles, files, noise, records, and contradictions."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def test_without_options_the_job_is_the_paper_on_the_first_built_in_bundle() -> 
 
 
 def of_precision(path: Path, precision: str) -> str:
-    """The tiny bundle's likeness under another precision; it cannot be told from one that was exported so."""
+    """Writes a bundle of tiny's metadata under another precision; returns its path."""
     from onnxdream.models.contract import Metadata
 
     bundle = Bundle.load(TINY_BYTES)
-    told = replace(bundle.metadata, precision=precision).to_json()
-    assert Metadata.from_json(told).precision == precision
-    path.write_bytes(bundle_bytes([*MEAN, node("Mul", "image layer_weights", "gradient")], metadata=told))
+    metadata = replace(bundle.metadata, precision=precision).to_json()
+    assert Metadata.from_json(metadata).precision == precision
+    path.write_bytes(bundle_bytes([*MEAN, node("Mul", "image layer_weights", "gradient")], metadata=metadata))
     return str(path)
 
 
@@ -129,13 +129,13 @@ def test_options_become_settings_files_and_execution() -> None:
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "keras"])
 def test_a_preset_alone_determines_its_bundle_and_its_layers(name: str) -> None:
     request = parse_request({"preset": name, "seed": 5}, with_images=True)
-    chosen, settings = PRESETS[name], request.job.settings
-    assert settings == replace(chosen.changed({"seed": 5}))
+    preset, settings = PRESETS[name], request.job.settings
+    assert settings == replace(preset.changed({"seed": 5}))
     assert request.job.bundle.is_built_in
     names = request.job.bundle.metadata.layer_names
     if not settings.channels:
-        assert [bool(weight) for weight in settings.weights_of(names)] == [layer in chosen.layers for layer in names]
-    assert request.lines[1:] == [f"preset: {name}. {chosen.sentence}"]
+        assert [bool(weight) for weight in settings.weights_of(names)] == [layer in preset.layers for layer in names]
+    assert request.lines[1:] == [f"preset: {name}. {preset.sentence}"]
     assert request.hint is None
 
 
@@ -200,28 +200,28 @@ def test_a_provider_that_does_not_work_is_reported(broken_cuda: str) -> None:
 
 CONTRADICTIONS: dict[str, tuple[Mapping[str, Any], str]] = {
     "noise and a picture": ({"noise": "64x48"}, "noise is dreamed instead of a picture"),
-    "more octaves above than there are": ({"octaves": 2, "octaves_above": 2}, "octaves above (2) must be fewer"),
+    "more octaves above than octaves": ({"octaves": 2, "octaves_above": 2}, "octaves above (2) must be fewer"),
     "channels and pick": ({"channels": ["low:1"], "pick": "weakest"}, "channels and pick contradict each other"),
     "an unknown preset": ({"preset": "deep"}, "unknown preset 'deep': choose one of "),
-    "a preset misspelt": ({"preset": "tutorail"}, "unknown preset 'tutorail': did you mean tutorial; the command"),
+    "a misspelt preset": ({"preset": "tutorail"}, "unknown preset 'tutorail': did you mean tutorial; the command"),
     "an unknown layer": ({"layers": "zzz"}, "layer 'zzz' is not in the bundle: it has low, mid, high"),
-    "a layer misspelt": ({"layer_weights": "lowest=1"}, "layer 'lowest' is not in the bundle: the nearest are low"),
-    "a layer of channels misspelt": (
+    "a misspelt layer": ({"layer_weights": "lowest=1"}, "layer 'lowest' is not in the bundle: the nearest are low"),
+    "a misspelt layer of channels": (
         {"channels": ["midd:1"]},
         "layer 'midd' is not in the bundle: the nearest are mid",
     ),
-    "a channel that is not there": ({"channels": ["low:999"]}, "channel 999 is not in low: it has channels 0 to 13"),
-    "channels of a layer left out": (
+    "an unknown channel": ({"channels": ["low:999"]}, "channel 999 is not in low: it has channels 0 to 13"),
+    "channels of a layer that is left out": (
         {"channels": ["low:1"], "layers": "mid"},
         "channels of low are chosen, but the layers leave it out",
     ),
     "layers and layer weights": ({"layers": "low", "layer_weights": "low=1"}, "layers and layer weights contradict"),
     "a layer twice": ({"layers": "low,low"}, "layers 'low,low': write each layer once, as in mixed3,mixed5"),
-    "layers that are no names": ({"layers": [3]}, "layers must be names, as in mixed3,mixed5, not [3]"),
+    "layers that are not names": ({"layers": [3]}, "layers must be names, as in mixed3,mixed5, not [3]"),
     "no layer at all": ({"layer_weights": "low=0"}, "all layer weights are 0"),
     "no step": ({"steps": 0}, "steps must be a whole number from 1"),
-    "nonsense for memory": ({"memory": "much"}, "memory 'much': write a size"),
-    "a film of no frame": ({"film": Path("x.mp4"), "every": 0}, "every must be a whole number from 1, not 0"),
+    "an invalid memory size": ({"memory": "much"}, "memory 'much': write a size"),
+    "a film without frames": ({"film": Path("x.mp4"), "every": 0}, "every must be a whole number from 1, not 0"),
     "a missing config": ({"config": Path("lost.toml")}, "no config file lost.toml"),
 }
 
@@ -240,11 +240,11 @@ def test_no_picture_is_refused() -> None:
         request_of(with_images=False)
 
 
-# A dream again
+# Repeating a dream
 
 
-def dreamed(settings: Settings, source: Source | None = None, **more: Any) -> Path:
-    """The record of a dream of bears.png."""
+def record_of(settings: Settings, source: Source | None = None, **more: Any) -> Path:
+    """Dreams bears.png or another source for 2 steps; returns the path of the record."""
     job = Job(Bundle.load("tiny.onnx"), replace(settings, steps=2, snapshots=(), execution=Execution("cpu", 1)), **more)
     _, results = dream_and_save(job, source or Source(Path("bears.png")), SILENT)
     return results.record
@@ -252,7 +252,7 @@ def dreamed(settings: Settings, source: Source | None = None, **more: Any) -> Pa
 
 def test_a_record_is_repeated_with_its_settings_its_bundle_and_its_files() -> None:
     settings = Settings(octaves=2, jitter=3, feather=1.5)
-    record = dreamed(settings, mask=Path("mask.png"), guide=Path("guide.png"))
+    record = record_of(settings, mask=Path("mask.png"), guide=Path("guide.png"))
     request = parse_request({"repeat": record, "output": Path("out"), "overwrite": True}, with_images=False)
     job = request.job
     assert replace(job.settings, execution=Execution()) == replace(settings, steps=2, snapshots=())
@@ -266,23 +266,23 @@ def test_a_record_is_repeated_with_its_settings_its_bundle_and_its_files() -> No
 
 
 def test_a_record_is_repeated_with_another_picture() -> None:
-    request = parse_request({"repeat": dreamed(Settings())}, with_images=True)
+    request = parse_request({"repeat": record_of(Settings())}, with_images=True)
     assert request.sources == ()
 
 
 def test_repeated_noise_is_the_same_noise() -> None:
     settings = Settings(noise=(40, 30), seed=4)
-    record = dreamed(settings, Source.of_noise((40, 30)))
+    record = record_of(settings, Source.of_noise((40, 30)))
     request = parse_request({"repeat": record, "output": Path("again")}, with_images=False)
     (source,) = request.sources
-    again, _ = dream_and_save(request.job, source, SILENT)
+    repeated, _ = dream_and_save(request.job, source, SILENT)
     first = dream(source.read(settings).pixels, Bundle.load(TINY_PATH), request.job.settings)
-    assert (again.picture == first.picture).all()
-    assert (again.losses == first.losses).all()
+    assert (repeated.picture == first.picture).all()
+    assert (repeated.losses == first.losses).all()
 
 
 def test_repeating_noise_on_a_picture_removes_noise_from_the_settings() -> None:
-    record = dreamed(Settings(noise=(40, 30)), Source.of_noise((40, 30)))
+    record = record_of(Settings(noise=(40, 30)), Source.of_noise((40, 30)))
     request = parse_request({"repeat": record}, with_images=True)
     assert request.job.settings.noise is None
     assert request.sources == ()
@@ -294,12 +294,12 @@ def test_repeating_noise_on_a_picture_removes_noise_from_the_settings() -> None:
 )
 def test_other_options_beside_repeat_are_refused(more: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="--repeat takes every setting from the record"):
-        parse_request({"repeat": dreamed(Settings()), **more}, with_images=False)
+        parse_request({"repeat": record_of(Settings()), **more}, with_images=False)
 
 
 @pytest.mark.parametrize("lost", ["mask.png", "guide.png", "bears.png"])
 def test_a_lost_file_of_a_record_is_named(lost: str) -> None:
-    record = dreamed(Settings(), mask=Path("mask.png"), guide=Path("guide.png"))
+    record = record_of(Settings(), mask=Path("mask.png"), guide=Path("guide.png"))
     Path(lost).unlink()
     with pytest.raises(RecordError, match=f"{lost} is missing or has changed"):
         parse_request({"repeat": record}, with_images=False)
@@ -307,7 +307,7 @@ def test_a_lost_file_of_a_record_is_named(lost: str) -> None:
 
 @pytest.mark.parametrize("noise_size", [[3], [3, 4, 5], [0, 4], "64x48", [4.5, 3]])
 def test_a_record_with_an_invalid_noise_size_is_refused(noise_size: Any) -> None:
-    record = dreamed(Settings())
+    record = record_of(Settings())
     data = json.loads(record.read_text())
     data["settings"]["noise"] = noise_size
     record.write_text(json.dumps(data))
@@ -315,7 +315,7 @@ def test_a_record_with_an_invalid_noise_size_is_refused(noise_size: Any) -> None
         parse_request({"repeat": record}, with_images=False)
 
 
-# Going on; the rest of it is in test_checkpoint
+# Resuming; test_checkpoint has the other tests of it
 
 
 @pytest.mark.parametrize("more", [{"steps": 3}, {"repeat": Path("x.json")}, {"output": Path("x")}, {"overwrite": True}])

@@ -1,4 +1,4 @@
-"""The files that a dream leaves: their names, and what happens where they cannot be written."""
+"""The files that a dream writes: their names, and what happens if they cannot be written."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ def test_losses_are_written_with_seven_digits(tmp_path: Path) -> None:
         rows = list(csv.reader(file))
     assert rows[0] == ["step", "total", "low", "high"]
     assert [row[0] for row in rows[1:]] == ["0", "1", "2"]
-    read = np.array([[float(number) for number in row[1:]] for row in rows[1:]], np.float32)
-    np.testing.assert_allclose(read[:, 1:], losses, rtol=1e-6)
-    np.testing.assert_allclose(read[:, 0], losses[:, 0] - losses[:, 1], rtol=1e-6)
+    values = np.array([[float(number) for number in row[1:]] for row in rows[1:]], np.float32)
+    np.testing.assert_allclose(values[:, 1:], losses, rtol=1e-6)
+    np.testing.assert_allclose(values[:, 0], losses[:, 0] - losses[:, 1], rtol=1e-6)
 
 
 def test_stale_snapshots_are_removed_and_nothing_else(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_picture_that_its_format_cannot_store_is_a_failed_output(tmp_path: Pat
 def test_a_picture_that_cannot_be_written_goes_to_the_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder that became a file while the picture was dreamed stands for a disk that became full."""
+    """A folder that becomes a file during the dream simulates a disk that becomes full."""
     rescue = tmp_path / "temporary"
     rescue.mkdir()
     (rescue / "art.png").write_bytes(b"of an earlier run")

@@ -39,14 +39,19 @@ class Film:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_dir():
                 raise IsADirectoryError(None, "it is a folder")
-            if not self._overwrite:
-                self.path.touch(exist_ok=False)
             self._temporary.touch()
-        except FileExistsError:
-            raise OutputError(f"film {self.path} exists: choose another name, or replace it with --overwrite") from None
         except OSError as error:
             raise OutputError(f"cannot write film {self.path} ({error.strerror}): choose another name") from error
+        if not self._overwrite:
+            self._reserve()
         return self
+
+    def _reserve(self) -> None:
+        try:
+            self.path.touch(exist_ok=False)
+        except FileExistsError:
+            self._temporary.unlink()
+            raise OutputError(f"film {self.path} exists: choose another name, or replace it with --overwrite") from None
 
     def add(self, pixels: Pixels) -> None:
         """Appends a picture as a frame; all must have the same size. Alpha is dropped, 16 bits become 8."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,13 +20,17 @@ _FRAMES_PER_SECOND = 25
 
 
 class Film:
-    """Writes an .mp4 under a temporary name and renames it after the last frame. Raises OutputError."""
+    """Writes an .mp4 under a temporary name and renames it after the last frame.
 
-    def __init__(self, path: Path) -> None:
+    Its own name is reserved by an empty file until then, unless it may `overwrite` an earlier film. Raises OutputError.
+    """
+
+    def __init__(self, path: Path, overwrite: bool = False) -> None:
         if path.suffix.lower() != ".mp4":
             raise OutputError(f"film {path}: only .mp4 films can be written: choose a name that ends in .mp4")
         self.path = path
         self._temporary = path.with_name(f".onnxdream-{secrets.token_hex(8)}.mp4")
+        self._overwrite = overwrite
         self._writer: Any = None
 
     def __enter__(self) -> Film:
@@ -37,7 +42,16 @@ class Film:
             self._temporary.touch()
         except OSError as error:
             raise OutputError(f"cannot write film {self.path} ({error.strerror}): choose another name") from error
+        if not self._overwrite:
+            self._reserve()
         return self
+
+    def _reserve(self) -> None:
+        try:
+            self.path.touch(exist_ok=False)
+        except FileExistsError:
+            self._temporary.unlink()
+            raise OutputError(f"film {self.path} exists: choose another name, or replace it with --overwrite") from None
 
     def add(self, pixels: Pixels) -> None:
         """Appends a picture as a frame; all must have the same size. Alpha is dropped, 16 bits become 8."""
@@ -63,6 +77,9 @@ class Film:
             ) from failure
         finally:
             self._temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                if not self.path.stat().st_size:  # the name was reserved, and no film came of it
+                    self.path.unlink()
 
     def _open(self, width: int, height: int) -> Any:
         codec = cv2.VideoWriter_fourcc(*"mp4v")  # type: ignore[attr-defined]

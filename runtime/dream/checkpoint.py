@@ -77,6 +77,8 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint file. Raises RecordError."""
     try:
+        if not path.stat().st_size:
+            raise RecordError(f"{path} is empty: the dream ended before its first checkpoint, start it again")
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(str(file["facts"]))
             if header["format"] != _FORMAT:

@@ -13,7 +13,7 @@ from ..image.files import Picture, read_picture
 from ..image.source import Source, SourceFile
 from .checkpoint import Checkpoint
 from .record import SourceFiles
-from .results import Results, free_name
+from .results import Results
 from .run import Dream, Preparation, prepare
 from .writer import Callbacks, Job, Writer
 
@@ -26,7 +26,17 @@ def dream_and_save(
     Raises DreamError and BundleError; whatever was dreamed before a failure is saved.
     """
     picture = source.read(job.settings)
-    results = Results.for_source(source.path, job.output, job.overwrite)
+    inputs = [path for path in (source.path, job.mask, job.guide) if path]
+    results = Results.for_source(source.path, job.output, job.overwrite, job.settings.snapshots, inputs)
+    try:
+        return _dream_into(results, picture, job, source, callbacks, checkpoint), results
+    finally:
+        results.release()
+
+
+def _dream_into(
+    results: Results, picture: Picture, job: Job, source: Source, callbacks: Callbacks, checkpoint: Checkpoint | None
+) -> Dream:
     for warning in picture.warnings:
         callbacks.log(warning)
     mask, guide = (None if path is None else read_picture(path) for path in (job.mask, job.guide))
@@ -47,14 +57,13 @@ def dream_and_save(
     writer = Writer(job, picture, results, callbacks, files, preparation, checkpoint)
     with ExitStack() as stack:
         if job.film:
-            film_path = job.film if job.overwrite else free_name(job.film, job.film.suffix)
-            writer.film = stack.enter_context(Film(film_path))
+            writer.film = stack.enter_context(Film(job.film, job.overwrite))
         seconds_before = checkpoint.seconds if checkpoint else 0.0
         dream = _with_files(preparation.ascend(writer.on_step), files, seconds_before)
         writer.write_results(dream)  # before the film is closed, which may fail
     if writer.film:
         callbacks.log(f"{source.name}: film saved as {writer.film.path}")
-    return dream, results
+    return dream
 
 
 def _with_files(dream: Dream, files: SourceFiles, seconds_before: float) -> Dream:

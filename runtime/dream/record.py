@@ -44,7 +44,8 @@ class Record:
 
     `execution` is what the run actually used. `first_loss` and `last_loss` are the weighted sums of the losses before
     the first and after the last update. `notices` state what did not go as planned. `ended` is finished, stopped (by
-    the user) or diverged. Raises DecodeError for a negative number.
+    the user) or diverged. `files` are the names of the files that the run left, all in one folder. Raises DecodeError
+    for a negative number.
     """
 
     bundle: SourceFile
@@ -62,6 +63,7 @@ class Record:
     picture: SourceFile | None = None
     mask: SourceFile | None = None
     guide: SourceFile | None = None
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = [number for octave in self.octaves for number in (*octave.size, *octave.tile, octave.tiles)]

@@ -61,15 +61,21 @@ def find_file(file: SourceFile, record_path: Path) -> Path:
 def job_to_resume(checkpoint: Checkpoint, checkpoint_path: Path) -> Job:
     """The job that a checkpoint was written in; its results replace those that it has already written.
 
-    Raises RecordError.
+    They go next to the checkpoint, also where its folder was moved or renamed. Raises RecordError.
     """
+    output = Path(checkpoint.output)
     return Job(
         bundle_of(checkpoint.bundle),
         checkpoint.settings,
-        Path(checkpoint.output),
+        checkpoint_path.with_suffix(output.suffix),
         overwrite=True,
-        film=Path(checkpoint.film) if checkpoint.film else None,
+        film=_moved(Path(checkpoint.film), output, checkpoint_path) if checkpoint.film else None,
         film_every=checkpoint.film_every,
         mask=find_file(checkpoint.mask, checkpoint_path) if checkpoint.mask else None,
         guide=find_file(checkpoint.guide, checkpoint_path) if checkpoint.guide else None,
     )
+
+
+def _moved(film: Path, output: Path, checkpoint_path: Path) -> Path:
+    """The path of a film that may have moved along with the results next to it."""
+    return checkpoint_path.parent / film.name if film.parent == output.parent else film

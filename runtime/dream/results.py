@@ -6,42 +6,143 @@ import csv
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...models.arrays import Floats, Pixels
 from ...models.files import atomic_file, atomic_write
-from ..errors import OutputError
+from ..errors import OutputError, RecordError
 from ..image.files import WRITTEN_SUFFIXES, PictureWriteError, encode_picture
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, read_checkpoint
+from .record import read_record
 
-# Suffixes of picture files that are not written. An output with one is refused rather than made a folder of that name.
-_UNSUPPORTED_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg", ".tga")
+# Suffixes of files that are not written. An output with one is refused rather than made a folder of that name.
+_UNSUPPORTED_SUFFIXES = (
+    *(".avif", ".bmp", ".exr", ".gif", ".hdr", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".pdf", ".ppm"),
+    *(".psd", ".svg", ".tga", ".mp4", ".mov", ".webm", ".json", ".csv", ".onnx", ".checkpoint"),
+)
 
 
 @dataclass(frozen=True)
 class Results:
-    """Where one dream's files go: `bears-dream.png` and, next to it, `bears-dream-losses.csv` and the others."""
+    """Where one dream's files go: `bears-dream.png` and, next to it, `bears-dream-losses.csv` and the others.
+
+    `earlier` are the files of an earlier dream of this name, which this one replaces. `foreign` are the user's own
+    files that have the name of a snapshot; they are never written to.
+    """
 
     picture: Path
+    earlier: frozenset[Path] = frozenset()
+    foreign: frozenset[Path] = frozenset()
 
     @classmethod
-    def for_source(cls, source: Path, output: Path | None, overwrite: bool) -> Results:
-        """Where the results of the picture `source` go.
+    def for_source(
+        cls,
+        source: Path,
+        output: Path | None,
+        overwrite: bool,
+        snapshots: Collection[int] = (),
+        inputs: Collection[Path] = (),
+    ) -> Results:
+        """Where the results of the picture `source` go; without `overwrite` the name is reserved, see `release`.
 
-        `output` is a folder (None: the current one) or a picture's path. Without `overwrite` it is the first free name:
-        `bears-dream`, `bears-dream-2`, … Raises OutputError where nothing can be written.
+        `output` is a folder (None: the current one) or a picture's path. In a folder the first free name is taken:
+        `bears-dream`, `bears-dream-2`, … A name is free if none of its files exists. With `overwrite`, only files of an
+        earlier dream are replaced, known from its record or checkpoint, and the picture itself. `snapshots` are the
+        steps whose pictures will be written, `inputs` the files that the dream reads, which it never replaces. Raises
+        OutputError where nothing can be written, or only in place of the user's own files.
         """
+        if output is not None and output.name == "-":
+            raise OutputError("--output - (standard output) is not supported yet: name a folder or a picture")
         if output is not None and output.suffix.lower() in _UNSUPPORTED_SUFFIXES and not output.is_dir():
             raise OutputError(f"{output}: dreams are written as {', '.join(WRITTEN_SUFFIXES)}: choose one of these")
-        if output is not None and is_picture_path(output):
-            picture = output
-        else:
-            picture = (output or Path()) / f"{source.stem}-dream.png"
+        is_named = output is not None and is_picture_path(output)
+        picture = output if output and is_named else (output or Path()) / f"{source.stem}-dream.png"
         _require_writable(picture)
-        return cls(picture if overwrite else free_name(picture, picture.suffix, ".json", ".checkpoint"))
+        return cls._replacing(picture, snapshots, inputs) if overwrite else cls._reserved(picture, is_named)
+
+    @classmethod
+    def _reserved(cls, picture: Path, is_named: bool) -> Results:
+        number, results = 1, cls(picture)
+        while True:
+            existing = results._existing_files()
+            if not existing and results._reserve():
+                return results
+            if is_named:
+                found = min(existing, default=results.checkpoint)
+                raise OutputError(
+                    f"{found} exists: choose another --output, or replace an earlier dream with --overwrite"
+                )
+            number += 1
+            results = cls(picture.with_stem(f"{picture.stem}-{number}"))
+
+    @classmethod
+    def _replacing(cls, picture: Path, snapshots: Collection[int], inputs: Collection[Path]) -> Results:
+        results = cls(picture)
+        existing = results._existing_files()
+        for path in existing:
+            if any(file.exists() and path.samefile(file) for file in inputs):
+                raise OutputError(f"{path} is a file that this dream reads: choose another --output")
+        earlier = results._files_of_earlier_dream() & existing
+        foreign = existing - earlier - {picture}
+        written = {results.losses, results.plot, results.record, results.checkpoint, *map(results.snapshot, snapshots)}
+        if foreign & written:
+            raise OutputError(
+                f"{min(foreign & written)} is not from an earlier dream: move it, or choose another --output"
+            )
+        return cls(picture, frozenset(earlier), frozenset(foreign))
+
+    def _existing_files(self) -> set[Path]:
+        """The files that exist under a name of these results, snapshots after any step included."""
+        names = {path.name for path in (self.picture, self.losses, self.plot, self.record, self.checkpoint)}
+        return {
+            self.picture.with_name(name)
+            for name in os.listdir(self.picture.parent)
+            if name in names or self._is_snapshot(name)
+        }
+
+    def _is_snapshot(self, name: str) -> bool:
+        """Whether a file's name is that of a snapshot of this picture."""
+        step = name.removeprefix(f"{self.picture.stem}-step").removesuffix(self.picture.suffix)
+        return step.isdecimal() and name == f"{self.picture.stem}-step{step}{self.picture.suffix}"
+
+    def _files_of_earlier_dream(self) -> set[Path]:
+        """The files that the record and the checkpoint of an earlier dream of this name list."""
+        files: set[Path] = set()
+        with suppress(RecordError, OSError, UnicodeDecodeError):
+            record = read_record(self.record.read_text(encoding="utf-8"), self.record.name)
+            files |= {self.record, *(self.picture.with_name(Path(name).name) for name in record.files)}
+        with suppress(RecordError, OSError):
+            if self.checkpoint.stat().st_size:
+                checkpoint = read_checkpoint(self.checkpoint)
+                files |= {self.checkpoint, *map(self.snapshot, checkpoint.settings.snapshots)}
+            else:  # of a dream that was killed before its first checkpoint
+                files.add(self.checkpoint)
+        return files
+
+    def _reserve(self) -> bool:
+        """Creates an empty checkpoint; returns False if another dream was faster."""
+        try:
+            with self.checkpoint.open("xb"):
+                return True
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise OutputError(f"cannot write {self.picture} ({error.strerror}): choose another --output") from error
+
+    def release(self) -> None:
+        """Gives the name back if the dream has written no checkpoint to resume from."""
+        with suppress(OSError):
+            if not self.checkpoint.stat().st_size:
+                self.checkpoint.unlink()
+
+    def file_names(self, snapshots: Collection[int], has_plot: bool) -> tuple[str, ...]:
+        """The names of the files that a dream with these snapshots leaves, as its record lists them."""
+        plot = [self.plot] if has_plot else []
+        paths = (self.picture, self.losses, *plot, self.record, *map(self.snapshot, sorted(snapshots)))
+        return tuple(path.name for path in paths)
 
     @property
     def losses(self) -> Path:
@@ -115,13 +216,10 @@ class Results:
         """Writes the record, a JSON text. Raises OutputError."""
         _write(self.record, text.encode())
 
-    def remove_stale_snapshots(self, kept: Sequence[int]) -> None:
-        """Removes the snapshots of an earlier run of the same name; `kept` are the steps of this run's snapshots."""
-        current = {self.snapshot(step) for step in kept}
-        prefix = f"{self.picture.stem}-step"
-        for path in self.picture.parent.iterdir():
-            is_snapshot = path.stem.startswith(prefix) and path.stem[len(prefix) :].isdecimal()
-            if is_snapshot and path.suffix == self.picture.suffix and path not in current:
+    def remove_earlier_files(self, kept: Collection[str]) -> None:
+        """Removes the files of the earlier dream that this one has not replaced; `kept` are the names of its files."""
+        for path in self.earlier - {self.checkpoint}:
+            if path.name not in kept:
                 path.unlink(missing_ok=True)
 
     def _encode(self, pixels: Pixels, icc: bytes | None, note: str | None = None) -> tuple[bytes, tuple[str, ...]]:

@@ -168,21 +168,23 @@ class Writer:
         note = dream.record.to_json(with_paths=False)
         for warning in self.results.write_picture(dream.picture, self.picture.icc, note):
             self.callbacks.log(warning)
-        if steps_done not in self._written_snapshots:  # the last picture is a snapshot, too, wherever the run stopped
+        # The last picture is a snapshot, too, wherever the run stopped.
+        is_free = self.results.snapshot(steps_done) not in self.results.foreign
+        if steps_done not in self._written_snapshots and is_free:
             self.results.write_snapshot(steps_done, dream.picture, self.picture.icc)
             self._written_snapshots.add(steps_done)
-        if self.job.overwrite:
-            self.results.remove_stale_snapshots(sorted(self._written_snapshots))
 
     def _write_documents(self, dream: Dream) -> None:
-        record = dream.record
+        has_plot = can_plot()
+        record = replace(dream.record, files=self.results.file_names(self._written_snapshots, has_plot))
         totals = dream.losses @ np.array(self.job.settings.weights_of(record.layers), np.float32)
         self.results.write_losses(record.layers, dream.losses, totals)
         self.results.write_record(record.to_json())
         if record.ended == "finished":
             self.results.checkpoint.unlink(missing_ok=True)
-        if not can_plot():
+        self.results.remove_earlier_files(record.files)
+        if has_plot:
+            title = f"{self.results.picture.stem}, {record.bundle.name}"
+            self.results.write_plot(draw_losses(title, record.layers, dream.losses, totals))
+        else:
             self.callbacks.log("no loss plot: install matplotlib (onnxdream[report]) to get one")
-            return
-        title = f"{self.results.picture.stem}, {record.bundle.name}"
-        self.results.write_plot(draw_losses(title, record.layers, dream.losses, totals))

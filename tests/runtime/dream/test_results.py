@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pictures_fixture import in_limited_files, listing, load, noise
 
-from onnxdream.runtime.dream.results import Results, free_name, is_picture_path
+from onnxdream.runtime.dream.results import Results, is_picture_path
 from onnxdream.runtime.errors import OutputError
 
 BEARS = Path("pictures/bears.jpg")
@@ -24,6 +26,8 @@ def test_results_lie_next_to_each_other(tmp_path: Path) -> None:
     assert results.losses == tmp_path / "bears-dream-losses.csv"
     assert results.plot == tmp_path / "bears-dream-losses.png"
     assert results.record == tmp_path / "bears-dream.json"
+    assert listing(tmp_path) == {"bears-dream.checkpoint"}  # it reserves the name
+    results.release()
     assert listing(tmp_path) == set()
 
 
@@ -57,20 +61,58 @@ def test_a_folder_named_like_a_picture_is_a_folder(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("taken", ["bears-dream.png", "bears-dream.json"])
-def test_earlier_results_are_kept(taken: str, tmp_path: Path) -> None:
-    (tmp_path / taken).write_bytes(b"")
-    assert Results.for_source(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-2.png"
-    (tmp_path / "bears-dream-2.png").write_bytes(b"")
+TAKEN = ["png", "json", "checkpoint", "losses.csv", "losses.png", "step0002.png", "step123456.png"]
+
+
+@pytest.mark.parametrize("ending", TAKEN)
+def test_a_name_is_free_only_if_none_of_its_files_exists(ending: str, tmp_path: Path) -> None:
+    for stem in ("bears-dream", "bears-dream-2"):
+        taken = tmp_path / (f"{stem}-{ending}" if "." in ending else f"{stem}.{ending}")
+        taken.write_bytes(b"the user's own")
     assert Results.for_source(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-3.png"
-    assert Results.for_source(BEARS, tmp_path, overwrite=True).picture == tmp_path / "bears-dream.png"
+    assert Results.for_source(BEARS, tmp_path, overwrite=False).picture == tmp_path / "bears-dream-4.png"
 
 
-def test_a_named_picture_that_exists_is_kept_too(tmp_path: Path) -> None:
-    (tmp_path / "art.jpg").write_bytes(b"")
-    assert Results.for_source(BEARS, tmp_path / "art.jpg", overwrite=False).picture == tmp_path / "art-2.jpg"
-    assert free_name(tmp_path / "art.jpg", ".jpg") == tmp_path / "art-2.jpg"
-    assert free_name(tmp_path / "art.jpg", ".mp4") == tmp_path / "art.jpg"
+@pytest.mark.parametrize("ending", TAKEN)
+def test_a_named_output_is_written_as_named_or_refused(ending: str, tmp_path: Path) -> None:
+    taken = tmp_path / (f"art-{ending}" if "." in ending else f"art.{ending}")
+    taken.write_bytes(b"the user's own")
+    with pytest.raises(OutputError, match=rf"{re.escape(str(taken))} exists: choose another --output"):
+        Results.for_source(BEARS, tmp_path / "art.png", overwrite=False)
+    assert listing(tmp_path) == {taken.name}
+
+
+@pytest.mark.parametrize("ending", ["json", "losses.csv", "losses.png", "step0002.png"])
+def test_overwriting_spares_files_that_are_not_from_an_earlier_dream(ending: str, tmp_path: Path) -> None:
+    taken = tmp_path / (f"art-{ending}" if "." in ending else f"art.{ending}")
+    taken.write_bytes(b"the user's own")
+    with pytest.raises(OutputError, match=rf"{re.escape(str(taken))} is not from an earlier dream: move it"):
+        Results.for_source(BEARS, tmp_path / "art.png", overwrite=True, snapshots=[2, 5])
+
+
+@pytest.mark.parametrize("name", ["art.png", "art-losses.png", "art-step0002.png", "art-step7.png"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_that_the_dream_reads_is_never_replaced(name: str, overwrite: bool, tmp_path: Path) -> None:
+    picture = tmp_path / name
+    picture.write_bytes(b"read")
+    with pytest.raises(OutputError, match=r"exists: choose|is a file that this dream reads: choose"):
+        Results.for_source(BEARS, tmp_path / "art.png", overwrite, snapshots=[2], inputs=[picture])
+    (tmp_path / "link.png").symlink_to(picture)
+    with pytest.raises(OutputError, match=r"exists: choose|is a file that this dream reads: choose"):
+        Results.for_source(BEARS, tmp_path / "link.png", overwrite, inputs=[picture])
+
+
+def test_names_are_reserved_by_whoever_is_first(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        chosen = list(pool.map(lambda _: Results.for_source(BEARS, tmp_path, overwrite=False).picture, range(24)))
+    assert len(set(chosen)) == 24
+
+
+@pytest.mark.parametrize("output", ["-", "film.mp4", "art.exr", "art.jfif", "art.json"])
+def test_an_output_that_looks_like_a_file_of_another_kind_is_refused(output: str, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"not supported yet|dreams are written as"):
+        Results.for_source(BEARS, tmp_path / output, overwrite=False)
+    assert listing(tmp_path) == set()
 
 
 def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
@@ -102,18 +144,6 @@ def test_losses_are_written_with_seven_digits(tmp_path: Path) -> None:
     values = np.array([[float(number) for number in row[1:]] for row in rows[1:]], np.float32)
     np.testing.assert_allclose(values[:, 1:], losses, rtol=1e-6)
     np.testing.assert_allclose(values[:, 0], losses[:, 0] - losses[:, 1], rtol=1e-6)
-
-
-def test_stale_snapshots_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    results = Results(tmp_path / "[a] b*-dream.png")
-    stale = ["step0100.png", "step12345.png"]
-    others = ["step0100.jpg", "step0100-copy.png", "steps.png", "losses.png"]
-    for ending in ["step0005.png", *stale, *others]:
-        (tmp_path / f"[a] b*-dream-{ending}").write_bytes(b"")
-    (tmp_path / "a b-dream-step0100.png").write_bytes(b"")
-    results.remove_stale_snapshots([5])
-    kept = {f"[a] b*-dream-{ending}" for ending in ["step0005.png", *others]}
-    assert listing(tmp_path) == kept | {"a b-dream-step0100.png"}
 
 
 def test_a_picture_that_loses_features_in_its_format_causes_warnings(tmp_path: Path) -> None:

@@ -228,8 +228,9 @@ def test_a_film_that_fails_at_the_end_does_not_take_the_dream_with_it(job: Job, 
     filmed = replace(job, film=tmp_path / "bears.mp4")
 
     def block_film(step: Step) -> None:
-        (tmp_path / "bears.mp4").unlink(missing_ok=True)
-        (tmp_path / "bears.mp4").mkdir(exist_ok=True)
+        if not (tmp_path / "bears.mp4").is_dir():
+            (tmp_path / "bears.mp4").unlink()  # the empty file that reserves the name
+            (tmp_path / "bears.mp4").mkdir()
 
     path = save(tmp_path / "bears.png", noise(40, 54))
     with pytest.raises(OutputError, match="cannot write film"):

@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from ...models.arrays import Floats, Image, Losses, Pixels, Size, size_of
+from ...models.arrays import Floats, Image, Losses, Pixels, Size
 from ..errors import DivergedError, DreamError, RecordError
 from ..image.octaves import next_octave, with_lost_detail
 from ..image.processor import ImageProcessor, Mask
+from ..provider.machine import FloatMode
 from ..settings.colours import parse_colours
 from ..settings.settings import Settings
 from .evaluator import Evaluator
@@ -126,20 +127,23 @@ class Ascent:
         """
         reason: StopReason = "finished"
         state = self.state
+        callers_mode = FloatMode()
         try:
-            while True:
-                self._evaluate()
-                if self._must_fetch_losses():
-                    self._fetch_losses()
-                stops = on_step is not None and self._call(on_step)
-                if state.only_evaluation_left:
-                    break
-                if stops:
-                    reason = "stopped"
-                    break
-                self._update()
-                if state.octave_step >= self._settings.steps or self._should_leave_octave():
-                    self._leave_octave()
+            with FloatMode(flush=True):
+                while True:
+                    self._evaluate()
+                    if self._must_fetch_losses():
+                        self._fetch_losses()
+                    with callers_mode:
+                        stops = on_step is not None and self._call(on_step)
+                    if state.only_evaluation_left:
+                        break
+                    if stops:
+                        reason = "stopped"
+                        break
+                    self._update()
+                    if state.octave_step >= self._settings.steps or self._should_leave_octave():
+                        self._leave_octave()
             self._fetch_state()
         except DivergedError:
             if not self._has_diverged:  # `on_step` raised it, and it concerns another run
@@ -190,7 +194,7 @@ class Ascent:
 
     @property
     def _octave_size(self) -> Size:
-        return size_of(self.state.image)
+        return self.processor.octaves[self.state.octave]
 
     def _evaluate(self) -> None:
         while True:

@@ -19,7 +19,7 @@ from ..errors import ComputationError, OutOfMemoryError, ProviderError
 from ..settings.settings import ProviderName
 from .cards import PROVIDERS
 from .hardware import detect_hardware, nvidia_folders
-from .machine import Machine
+from .machine import FloatMode, Machine
 from .options import engine_folder
 
 # The words of onnxruntime, its arenas and CUDA for memory that is used up.
@@ -47,7 +47,8 @@ def open_session(
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
     _load_from_pip([library.format(cuda=_cuda_major()) for library in card.libraries])
-    session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    with FloatMode():  # the first session of a process turns denormals into zero for the whole thread
+        session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     session.disable_fallback()  # a step that fails must not be silently repeated on another provider
     if session.get_providers()[0] != card.ort_name:
         raise ProviderError(f"onnxruntime fell back to {session.get_providers()[0]} from {card.ort_name}")

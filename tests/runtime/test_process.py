@@ -66,6 +66,15 @@ def test_dreams_in_threads_leave_the_streams_and_the_environment_alone(capfd: py
     assert capfd.readouterr() == ("".join(f"line {number}\n" for number in range(printed)), "")
 
 
+def test_a_dream_leaves_the_floating_point_mode_alone() -> None:
+    """onnxruntime turns denormal numbers into zero for the whole thread, where it is let."""
+    denormal = np.array([1e-310])
+    seen = []
+    dream(PICTURE, Bundle.load(TINY_BYTES), SETTINGS, lambda step: seen.append((denormal * 1.0)[0]))
+    assert seen == [1e-310] * 4
+    assert (denormal * 1.0)[0] == 1e-310
+
+
 def test_a_provider_that_fails_leaves_the_streams_alone(broken_cuda: str, capfd: pytest.CaptureFixture[str]) -> None:
     lines: list[str] = []
     dream(PICTURE, Bundle.load(TINY_BYTES), Settings(steps=1), log=lines.append)

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shlex
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -303,7 +304,7 @@ def _conversion_arguments(path: Path, options: str = "") -> str:
 def _decode(path: Path, container: Container) -> Pixels:
     """The pixels as stored, not turned upright yet. Raises PictureFormatError."""
     pixels: NDArray[Any] | None = None
-    with _silent_opencv(), suppress(cv2.error):
+    with _OPENCV_SILENCE, suppress(cv2.error):
         pixels = cv2.imdecode(np.frombuffer(container.decodable, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise PictureFormatError(
@@ -317,16 +318,33 @@ def _decode(path: Path, container: Container) -> Pixels:
     return _with_straight_alpha(pixels) if channels == 4 and container.premultiplied else pixels
 
 
-@contextmanager
-def _silent_opencv() -> Iterator[None]:
-    """Keeps OpenCV from printing warnings about a file: our own messages report on it."""
-    logging = getattr(cv2.utils, "logging", cv2)  # moved after OpenCV 4.12
-    level = logging.getLogLevel()
-    logging.setLogLevel(0)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)
+class _OpenCVSilence:
+    """Keeps OpenCV from printing warnings about a file while any thread decodes one: our own messages report on it.
+
+    The log level is the whole process's: the first thread in saves it, and the last one out restores it.
+    """
+
+    def __init__(self) -> None:
+        self._logging = getattr(cv2.utils, "logging", cv2)  # moved after OpenCV 4.12
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._level = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._threads == 0:
+                self._level = self._logging.getLogLevel()
+                self._logging.setLogLevel(0)
+            self._threads += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads == 0:
+                self._logging.setLogLevel(self._level)
+
+
+_OPENCV_SILENCE = _OpenCVSilence()
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -427,6 +428,37 @@ def test_opencv_s_own_warnings_are_suppressed_and_its_log_level_is_restored(
         with pytest.raises(PictureFormatError):
             read_picture(stored(tmp_path, "cut.tif", cut))
         assert "WARN" not in capfd.readouterr().err
+        assert logging.getLogLevel() == 3
+    finally:
+        logging.setLogLevel(before)
+
+
+def test_threads_that_decode_at_the_same_time_restore_opencv_s_log_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stored(tmp_path, "bears.png", encoded(".png", blocks()))
+    second_is_in, decode = threading.Event(), cv2.imdecode
+    first_is_in = threading.Barrier(2, timeout=20)
+
+    def decode_in_order(*arguments: object) -> object:
+        """The first thread starts to decode before the second one, and ends before it."""
+        if threading.current_thread().name == "first":
+            first_is_in.wait()
+            assert second_is_in.wait(20)
+        else:
+            second_is_in.set()
+            first.join(20)
+        return decode(*arguments)
+
+    monkeypatch.setattr(cv2, "imdecode", decode_in_order)
+    logging = getattr(cv2.utils, "logging", cv2)
+    before = logging.getLogLevel()
+    logging.setLogLevel(3)
+    try:
+        first = threading.Thread(target=read_picture, args=(path,), name="first")
+        first.start()
+        first_is_in.wait()
+        read_picture(path)
         assert logging.getLogLevel() == 3
     finally:
         logging.setLogLevel(before)

@@ -76,8 +76,8 @@ class ImageProcessor:
 
     `scale` is the map between pixel values and that range, `octaves` the sizes of all octaves, from the smallest. Alpha
     is kept for the result; `mask` is the given mask times alpha, or None if every pixel is dreamed fully. `notices` are
-    lines for the user on a picture whose dream cannot be seen. Raises SettingsError for pixels of another shape or type,
-    and for a picture too narrow to dream.
+    lines for the user on a picture whose dream cannot be seen. Raises SettingsError for pixels of another shape or
+    type, and for a picture too narrow to dream.
     """
 
     def __init__(self, picture: Pixels, bundle: Metadata, settings: Settings, mask: Mask | None = None) -> None:

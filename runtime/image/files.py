@@ -374,12 +374,12 @@ def _decoded_by_libheif(container: Container) -> Pixels | None:
 
     try:
         picture = pillow_heif.open_heif(container.decodable, convert_hdr_to_8bit=False)
-        pixels: Pixels = np.asarray(picture)
+        pixels: NDArray[Any] = np.array(picture)
     except (ValueError, RuntimeError, OSError, SyntaxError, EOFError, IndexError):
         return None
     if pixels.dtype == np.uint16:
-        pixels = pixels >> (16 - container.bits)  # pillow-heif fills the lower bits with zeros
-    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+        pixels >>= np.uint16(max(0, 16 - container.bits))  # pillow-heif fills the lower bits with zeros
+    return pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=2)
 
 
 class _OpenCVSilence:

@@ -175,8 +175,8 @@ class ImageProcessor:
         contrast = (self.scale.x_max - self.scale.x_min) / self._max_value
         if contrast < _VISIBLE_CONTRAST:
             lines.append(
-                "the picture has almost no contrast, and a dream gets no more than its picture with minmax "
-                "normalization: to see the dream, add --normalization backbone"
+                "the picture has almost no contrast, and with --normalization minmax its dream has no more: "
+                "to see the dream, add --normalization backbone"
             )
         if self.mask is not None and not self.mask.strength.any():
             lines.append("no pixel is both visible and inside the mask: the dream will change nothing")

@@ -84,7 +84,7 @@ class _DreamCommand(TyperCommand):
                 _log(line)
             sources, missing = list(request.sources), 0
             if not sources:
-                sources, missing = gather_pictures(images, _log_error, _EXAMPLES)
+                sources, missing = gather_pictures(images, _log_error, _EXAMPLES, _log, request.recursive)
             failed, interrupted = dream_all(request.job, sources, _log, _log_error, request.checkpoint)
             if interrupted:
                 raise typer.Exit(130)

@@ -16,22 +16,26 @@ from .dream.progress import DreamProgress
 from .dream.results import is_picture_path
 from .dream.writer import Callbacks, Job
 from .errors import DreamError, SettingsError
-from .image.files import PictureError, PictureNotFoundError, find_pictures
+from .image.files import PictureError, PictureNotFoundError
+from .image.folders import find_pictures
 from .image.source import Source
 
 Log = Callable[[str], None]
 
 
-def gather_pictures(paths: Iterable[Path], log_error: Log, examples: Path) -> tuple[list[Source], int]:
+def gather_pictures(
+    paths: Iterable[Path], log_error: Log, examples: Path, log: Log = lambda line: None, recursive: bool = False
+) -> tuple[list[Source], int]:
     """Collects the picture files of files and folders, each once; returns them and the number of paths that failed.
 
-    Each failure is a call of `log_error`, with a hint if the folder `examples` has a picture of that name.
+    With `recursive`, the folders inside folders count, too. Each failure is a call of `log_error`, with a hint if the
+    folder `examples` has a picture of that name. `log` is called with a line on what is left out of each folder.
     """
     pictures: dict[Path, None] = {}
     failed = 0
     for path in paths:
         try:
-            pictures.update(dict.fromkeys(find_pictures([path])))
+            pictures.update(dict.fromkeys(find_pictures([path], recursive, log)))
         except PictureError as error:
             failed += 1
             example = examples / path.name

@@ -214,7 +214,7 @@ class Study:
 
 
 def _sources(grid: Grid, reporter: Reporter) -> list[Source]:
-    sources, missing = gather_pictures(grid.images, reporter.log_error, reporter.examples)
+    sources, missing = gather_pictures(grid.images, reporter.log_error, reporter.examples, reporter.log)
     if missing:
         raise GridError("a study needs all its pictures: correct the paths above")
     names = [source.path.stem for source in sources]

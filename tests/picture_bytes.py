@@ -66,6 +66,71 @@ def tiff_picture(pixels: Pixels, byte_order: ByteOrder = "little", **tags: int) 
     return tiff(shorts, stored.tobytes(), byte_order)
 
 
+def gif(*blocks: bytes, width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    """A GIF file of these blocks, with a palette of black and white."""
+    size = width.to_bytes(2, "little") + height.to_bytes(2, "little")
+    return b"GIF89a" + size + b"\x80\0\0" + bytes(3) + b"\xff" * 3 + b"".join(blocks) + b";"
+
+
+def gif_frame(level: int, width: int = WIDTH, height: int = HEIGHT, left: int = 0, top: int = 0) -> bytes:
+    """A frame of one colour of the palette, 0 or 1; every pixel is written after a code that clears the table."""
+    bits = "".join(f"{code:03b}"[::-1] for code in [*(4, level) * (width * height), 5])  # codes of 3 bits, lowest first
+    packed = bytes(int(bits[at : at + 8][::-1], 2) for at in range(0, len(bits), 8))
+    blocks = b"".join(
+        bytes((len(part),)) + part for part in (packed[at : at + 255] for at in range(0, len(packed), 255))
+    )
+    sides = b"".join(side.to_bytes(2, "little") for side in (left, top, width, height))
+    return b"," + sides + b"\0\2" + blocks + b"\0"
+
+
+def gif_control(transparent: int | None = None) -> bytes:
+    """The block that precedes a frame, with the colour that is transparent."""
+    return b"!\xf9\4" + bytes((transparent is not None, 0, 0, transparent or 0)) + b"\0"
+
+
+def box(name: bytes, body: bytes) -> bytes:
+    return (8 + len(body)).to_bytes(4, "big") + name + body
+
+
+def heif(*properties: bytes, brand: bytes = b"avif", numbers: bytes | None = None, items: int = 1) -> bytes:
+    """An AVIF or HEIC file up to its pixels, whose last picture is the primary one and has these property boxes.
+
+    `numbers` are the bytes of the properties' numbers, from 1; each of the pictures before has the first property.
+    """
+    numbers = bytes(range(1, len(properties) + 1)) if numbers is None else numbers
+    given = b"".join(number.to_bytes(2, "big") + b"\1\1" for number in range(1, items))
+    given += items.to_bytes(2, "big") + bytes((len(numbers),)) + numbers
+    associations = bytes(4) + items.to_bytes(4, "big") + given
+    container = box(b"ipco", b"".join(properties)) + box(b"ipma", associations)
+    meta = bytes(4) + box(b"pitm", bytes(4) + items.to_bytes(2, "big")) + box(b"iprp", container)
+    return box(b"ftyp", brand + bytes(4) + b"mif1") + box(b"meta", meta)
+
+
+def heif_size(width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    """The property box with a picture's size."""
+    return box(b"ispe", bytes(4) + width.to_bytes(4, "big") + height.to_bytes(4, "big"))
+
+
+def colour_exif(colour_space: int, interoperability: bytes = b"", byte_order: ByteOrder = "little") -> bytes:
+    """An EXIF block with a colour space (1 is sRGB, 65535 uncalibrated), and an interoperability index like R03."""
+
+    def entry(tag: int, kind: int, count: int, value: bytes) -> bytes:
+        number = tag.to_bytes(2, byte_order) + kind.to_bytes(2, byte_order) + count.to_bytes(4, byte_order)
+        return number + value.ljust(4, b"\0")
+
+    def directory(*entries: bytes) -> bytes:
+        return len(entries).to_bytes(2, byte_order) + b"".join(entries) + bytes(4)
+
+    first_end = 8 + len(directory(bytes(12)))
+    exif_end = first_end + len(directory(bytes(12), bytes(12)))
+    signature = (b"II*\0" if byte_order == "little" else b"MM\0*") + (8).to_bytes(4, byte_order)
+    exif = directory(
+        entry(40961, 3, 1, colour_space.to_bytes(2, byte_order)), entry(40965, 4, 1, exif_end.to_bytes(4, byte_order))
+    )
+    interop = directory(entry(1, 2, len(interoperability) + 1, interoperability + b"\0"))
+    return signature + directory(entry(34665, 4, 1, first_end.to_bytes(4, byte_order))) + exif + interop
+
+
 def exif_block(orientation: int, byte_order: ByteOrder = "little") -> bytes:
     """An EXIF block with an orientation and nothing else."""
     return tiff({274: (orientation,)}, byte_order=byte_order)

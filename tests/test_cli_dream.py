@@ -125,6 +125,23 @@ NAMED_HERE = {
 }  # fmt: skip
 
 
+def test_folders_inside_are_dreamed_on_request_and_results_are_left_out(run: Command, folder: Path) -> None:
+    for name in ("trip/cats.png", "trip/day 2/american-dream-house.png"):
+        save(folder / name, noise(30, 41))
+    (folder / "trip" / "raw.nef").write_bytes(b"")
+    command = ("dream", "trip", "--output", "trip", "--model", "tiny.onnx", *SHORT)
+    finished = run(*command, "--recursive")
+    finished.succeeds()
+    assert finished.err.count("trip: left out 1 file: raw.nef (camera raw is not read)\n") == 1
+    results = {path.name for path in (folder / "trip").glob("*-dream.png")}
+    assert results == {"cats-dream.png", "american-dream-house-dream.png"}
+    finished = run(*command)
+    finished.succeeds()
+    assert " and " in finished.err.partition("trip: left out ")[2]
+    results = {path.name for path in (folder / "trip").glob("*-dream-2.png")}
+    assert results == {"cats-dream-2.png"}
+
+
 def test_results_are_kept_and_replaced_on_request(run: Command, folder: Path) -> None:
     for _ in range(2):
         run("dream", "bears.png", "--model", "tiny.onnx", "--snapshots", "2", *SHORT).succeeds()
@@ -279,8 +296,8 @@ PICTURES = {
     "huge.png": (image_of(100_000, 100_000), "pixels, more than the limit"),
     "nothing.png": (image_of(0, 0), "nothing.png"),
     "page.jpg": (b"<!DOCTYPE html><html></html>", "web page"),
-    "photo.heic": (b"\0\0\0\x18ftypheic" + bytes(40), "magick photo.heic photo-converted.png"),
-    "photo.avif": (b"\0\0\0\x18ftypavif" + bytes(40), "magick photo.avif photo-converted.png"),
+    "photo.heic": (b"\0\0\0\x18ftypheic" + bytes(40), "photo.heic photo-converted.png"),
+    "photo.avif": (b"\0\0\0\x18ftypavif" + bytes(40), "photo.avif photo-converted.png"),
 }
 
 

@@ -16,7 +16,7 @@ OUTSIDE = {"tests", "build", "dist", "benchmarks", "docs", "examples"}  # folder
 EXPORTING = {"tensorflow", "keras", "tf2onnx", "onnx"}
 RUNNING = {"onnxruntime", "cv2"}
 DREAMING = {"numpy", "onnxruntime", "cv2", "typer", "rich", "platformdirs", "google", "tomli", "tomllib"}
-OPTIONAL = {"matplotlib"}  # in the extra `report`: imported only where it is used
+OPTIONAL = {"matplotlib", "pillow_heif"}  # in the extras `report` and `heic`: imported only where they are used
 
 # room -> the packages that its modules may not import
 FORBIDDEN = {

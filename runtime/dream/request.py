@@ -21,14 +21,15 @@ from .writer import Job
 
 _LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all presets"
 # The options that --repeat may be combined with; everything else comes from the record.
-_ALLOWED_WITH_REPEAT = {"output", "overwrite", "film", "every"}
+_ALLOWED_WITH_REPEAT = {"output", "overwrite", "film", "every", "recursive"}
 
 
 @dataclass(frozen=True)
 class DreamRequest:
     """A job, the source that its options name, the checkpoint to resume from, and lines to show the user first.
 
-    Where `sources` is empty, the job is for the pictures of the command line. `hint` is a line to show at the end, on
+    Where `sources` is empty, the job is for the pictures of the command line, and if `recursive` also for those in the
+    folders inside its folders. `hint` is a line to show at the end, on
     what to try next.
     """
 
@@ -37,6 +38,7 @@ class DreamRequest:
     checkpoint: Checkpoint | None = None
     lines: list[str] = field(default_factory=list)
     hint: str | None = None
+    recursive: bool = False
 
 
 def parse_request(options: Mapping[str, Any], with_images: bool) -> DreamRequest:
@@ -77,7 +79,7 @@ def _new_request(given: Mapping[str, Any], with_images: bool) -> DreamRequest:
     lines += [f"preset: {preset.name}. {preset.sentence}"] if preset else []
     lines += [notice] if notice else []
     hint = None if preset or settings.noise or "model" in given else _LOOK_HINT
-    return DreamRequest(job, sources, lines=lines, hint=hint)
+    return DreamRequest(job, sources, lines=lines, hint=hint, recursive=bool(given.get("recursive")))
 
 
 def _named_layers(changes: Mapping[str, Any]) -> set[str]:
@@ -104,7 +106,7 @@ def _repeat_request(record_path: Path, given: Mapping[str, Any], with_images: bo
         settings = replace(settings, noise=None)
     job = _job(bundle_of(record.bundle), settings, {**given, **find_mask_and_guide(record, record_path)})
     sources = () if with_images else (find_source(record.settings, record.picture, record_path),)
-    return DreamRequest(job, sources, lines=_introduction(job))
+    return DreamRequest(job, sources, lines=_introduction(job), recursive=bool(given.get("recursive")))
 
 
 def _resume_request(path: Path, given: Mapping[str, Any], with_images: bool) -> DreamRequest:

@@ -127,11 +127,13 @@ def prepare(
         notices.append(line)
         log(line)
 
+    for line in processor.notices:
+        notice(line)
     sessions = sessions or Sessions(bundle)
     channel_weights = _channel_weights(picture, guide, sessions, settings, choice.machine, layer_weights)
     largest = processor.largest_octave
     evaluator = Evaluator(sessions, settings, choice.machine, layer_weights, largest, channel_weights, notice)
-    ascent = Ascent(processor, evaluator, settings, layer_weights, metadata.input_range, region, state)
+    ascent = Ascent(processor, evaluator, settings, layer_weights, metadata.input_range, processor.mask, state)
     return Preparation(bundle, settings, ascent, notices)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import secrets
 import shlex
-from collections.abc import Iterable, Iterator
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +96,7 @@ _JPEG = _Format(  # 4:4:4, full colour resolution: a dream's detail is coloured,
 )
 _FORMATS = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _WEBP, ".tif": _TIFF, ".tiff": _TIFF}
 WRITTEN_SUFFIXES = tuple(_FORMATS)
-READ_SUFFIXES = (*WRITTEN_SUFFIXES, ".jfif", ".bmp")
 
-_RESULT_NAME = re.compile(r"-dream(-|$)")  # bears-dream, bears-dream-2, bears-dream-step0100, …
 _TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}  # by the number of channels
 # EXIF orientation: whether to swap rows with columns, then to reverse the rows, and the columns.
 _ORIENTATIONS = {
@@ -110,12 +112,16 @@ _ORIENTATIONS = {
 
 
 def read_picture(path: Path) -> Picture:
-    """Reads a JPEG, PNG, WebP, TIFF or BMP file, turned upright; only the first of several pages or frames.
+    """Reads a picture file, turned upright; only the first of several pages or frames.
 
-    Grey becomes three equal planes, 16 bits stay 16 bits, and a colour profile is kept if it describes RGB.
-    Raises PictureNotFoundError, PictureReadError, PictureFormatError and PictureTooLargeError.
+    It is a JPEG, PNG, WebP, TIFF or BMP, or a GIF, AVIF or HEIC where these are read (see `missing_reader`). Grey
+    becomes three equal planes, 16 bits stay 16 bits, and a colour profile is kept if it describes RGB. Raises
+    PictureNotFoundError, PictureReadError, PictureFormatError and PictureTooLargeError.
     """
     data = _read_bytes(path)
+    kind = formats.recognise(data)
+    if kind and (missing := missing_reader(kind)):
+        raise PictureFormatError(f"{path}: {kind} is not read yet: {missing}; or convert it: {_conversion(path)}")
     try:
         container = formats.read_container(data)
     except ContainerError as error:
@@ -123,15 +129,12 @@ def read_picture(path: Path) -> Picture:
     if container.width * container.height > MAX_PIXELS:
         raise PictureTooLargeError(
             f"{path}: has {container.width} by {container.height} pixels, more than the limit of {MAX_PIXELS}; "
-            f"shrink it first: magick {_conversion_arguments(path, '-resize 8000x8000')}"
+            f"shrink it first: {_conversion(path, '-resize 8000x8000')}"
         )
     pixels = _upright(_decode(path, container), container.orientation)
-    icc, warnings = container.icc, list(container.warnings)
-    if icc is not None and (colours := formats.profile_colours(icc)) != "RGB":
-        warnings.append(f"its {colours} colour profile does not fit an RGB picture and is dropped")
-        icc = None
-    lines = tuple(f"{path.name}: {warning}" for warning in warnings)
-    return Picture(pixels, icc, lines, hashlib.sha256(data).hexdigest())
+    icc = container.icc if container.icc and formats.profile_colours(container.icc) == "RGB" else None
+    lines = (f"{path.name}: {warning}" for warning in (*container.warnings, *_colour_warnings(path, container)))
+    return Picture(pixels, icc, tuple(lines), hashlib.sha256(data).hexdigest())
 
 
 def read_note(path: Path) -> str | None:
@@ -146,19 +149,14 @@ def read_note(path: Path) -> str | None:
         raise PictureFormatError(f"{path}: {_explain(path, data, error)}") from error
 
 
-def find_pictures(paths: Iterable[Path]) -> list[Path]:
-    """The files among the paths, each once, and the pictures in the folders among them, sorted by name.
-
-    Hidden files and the results of dreams are left out of folders.
-
-    Raises PictureNotFoundError for a path that does not exist, NoPicturesError for a folder without pictures.
-    """
-    pictures: dict[Path, None] = {}
-    for path in paths:
-        with _picture_errors(path):
-            path.stat()
-            pictures.update(dict.fromkeys(_pictures_in(path) if path.is_dir() else [path]))
-    return list(pictures)
+def missing_reader(kind: str) -> str | None:
+    """What to install to read pictures of a kind ("HEIC", …), for messages; None if it is read here."""
+    if kind == "HEIC":
+        return None if importlib.util.find_spec("pillow_heif") else "pip install 'onnxdream[heic]'"
+    if kind in ("AVIF", "GIF"):  # since OpenCV 4.10 and 4.11, but not in every build
+        built_in = re.search(rf"^\s*{kind}:\s+(?!NO\b)\S", cv2.getBuildInformation(), re.MULTILINE)
+        return None if built_in else f"install an OpenCV that reads {kind}; {cv2.__version__} does not"
+    return None
 
 
 def encode_picture(
@@ -251,7 +249,7 @@ def resize(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    with _picture_errors(path):
+    with picture_errors(path):
         size = path.stat().st_size
         if size > _MAX_BYTES:
             raise PictureTooLargeError(f"{path}: is too large with {size / 1e9:.1f} GB; give a smaller picture")
@@ -259,7 +257,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 @contextmanager
-def _picture_errors(path: Path) -> Iterator[None]:
+def picture_errors(path: Path) -> Iterator[None]:
     """Raises a PictureError that names the path in place of an OSError."""
     try:
         yield
@@ -283,50 +281,134 @@ def _explain(path: Path, data: bytes, error: ContainerError) -> str:
     if kind == "web page":
         return "is a web page, not a picture; download the picture itself"
     if kind == "video":
-        return f"is a video; take a frame of it: ffmpeg -i {_conversion_arguments(path, '-frames:v 1')}"
-    if kind in ("HEIC", "AVIF", "camera raw"):
-        return f"{kind} is not read; export a JPEG from the camera app, or: magick {_conversion_arguments(path)}"
+        return f"is a video; take a frame of it: {_frame_command(path)}"
+    if kind == "camera raw":
+        return f"{kind} is not read; export a JPEG from the camera app, or: {_conversion(path)}"
     if kind not in formats.READ_KINDS:
-        return f"{kind} is not read; convert it: magick {_conversion_arguments(path)}"
+        return f"{kind} is not read; convert it: {_conversion(path)}"
     if isinstance(error, DamagedContainerError):
-        arguments = _conversion_arguments(path)
-        return f"{error}; copy it again from its source, or save what is left: magick {arguments}"
-    return f"{error}; convert it: magick {_conversion_arguments(path, '-depth 16')}"
+        return f"{error}; copy it again from its source, or save what is left: {_conversion(path)}"
+    return f"{error}; convert it: {_conversion(path, '-depth 16')}"
 
 
-def _conversion_arguments(path: Path, options: str = "") -> str:
-    """The arguments, quoted for a shell, with which a program converts a file into a PNG in the current folder."""
+def _conversion(path: Path, options: str = "") -> str:
+    """The command with which ImageMagick converts a file into a PNG in the current folder, quoted for a shell.
+
+    Version 7 is called magick, version 6 convert; Windows has another program of that name.
+    """
+    programs = ("magick",) if sys.platform == "win32" else ("magick", "convert")
+    installed = next((program for program in programs if shutil.which(program)), None)
+    command = f"{installed or programs[-1]} {_conversion_arguments(path, options)}"
+    return command if installed else f"{command} (install ImageMagick first)"
+
+
+def _frame_command(path: Path) -> str:
+    """The command with which FFmpeg saves the first frame of a video as a PNG in the current folder."""
+    command = f"ffmpeg -i {_conversion_arguments(path, '-frames:v 1')}"
+    return command if shutil.which("ffmpeg") else f"{command} (install FFmpeg first)"
+
+
+def _conversion_arguments(path: Path, options: str) -> str:
     words = (shlex.quote(str(path)), options, shlex.quote(f"{path.stem}-converted.png"))
     return " ".join(filter(None, words))
 
 
+def _colour_warnings(path: Path, container: Container) -> list[str]:
+    """A line if the picture's colours are lost or misread, with the remedy."""
+    if container.icc is None:
+        if container.colours is None:
+            return []
+        line = f"its colours are {container.colours} without a profile, and are read as sRGB"
+        remedy = f"-profile {_profile('AdobeRGB1998')} -profile {_profile('sRGB')}"
+        if container.colours != "Adobe RGB":
+            return [f"{line}; if they look wrong, export it as sRGB"]
+        return [f"{line}, which makes them paler; convert it first: {_conversion(path, remedy)}"]
+    colours = formats.profile_colours(container.icc)
+    if colours == "RGB":
+        return []
+    line = f"its {colours} colour profile does not fit an RGB picture and is dropped"
+    remedy = f"-profile {_profile('sRGB')}"
+    return [
+        f"{line}; for its true colours, convert it first: {_conversion(path, remedy)}" if colours == "CMYK" else line
+    ]
+
+
+def _profile(name: str) -> str:
+    """The path of a colour profile, as Debian's package colord-data has it, or where there is none its file name."""
+    path = Path(f"/usr/share/color/icc/colord/{name}.icc")
+    return str(path) if path.is_file() else path.name
+
+
 def _decode(path: Path, container: Container) -> Pixels:
     """The pixels as stored, not turned upright yet. Raises PictureFormatError."""
+    decode = _decoded_by_libheif if container.kind == "HEIC" else _decoded_by_opencv
+    pixels = decode(container)
+    if pixels is None:
+        decoder = "libheif" if container.kind == "HEIC" else f"OpenCV {cv2.__version__}"
+        raise PictureFormatError(
+            f"{path}: {decoder} cannot decode this {container.kind}, which may be damaged; "
+            f"copy it again from its source, or convert it: {_conversion(path)}"
+        )
+    if pixels.dtype == np.uint16 and container.bits < 16:
+        largest = np.float32(2**container.bits - 1)
+        pixels = _rounded(pixels * (np.float32(65535) / largest), pixels.dtype)
+    if pixels.shape[2] == 4 and container.opaque:
+        return pixels[..., :3]
+    return _with_straight_alpha(pixels) if pixels.shape[2] == 4 and container.premultiplied else pixels
+
+
+def _decoded_by_opencv(container: Container) -> Pixels | None:
+    """The pixels, RGB or RGBA, or None if the file cannot be decoded."""
     pixels: NDArray[Any] | None = None
-    with _silent_opencv(), suppress(cv2.error):
+    with _OPENCV_SILENCE, suppress(cv2.error):
         pixels = cv2.imdecode(np.frombuffer(container.decodable, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise PictureFormatError(
-            f"{path}: OpenCV {cv2.__version__} cannot decode this {container.kind}, which may be damaged; "
-            f"copy it again from its source, or convert it: magick {_conversion_arguments(path)}"
-        )
-    channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    pixels = cv2.cvtColor(pixels, _TO_RGB[channels])
-    if channels == 4 and container.opaque:
-        return pixels[..., :3]
-    return _with_straight_alpha(pixels) if channels == 4 and container.premultiplied else pixels
+        return None
+    rgb: Pixels = cv2.cvtColor(pixels, _TO_RGB[pixels.shape[2] if pixels.ndim == 3 else 1])
+    return rgb
 
 
-@contextmanager
-def _silent_opencv() -> Iterator[None]:
-    """Keeps OpenCV from printing warnings about a file: our own messages report on it."""
-    logging = getattr(cv2.utils, "logging", cv2)  # moved after OpenCV 4.12
-    level = logging.getLogLevel()
-    logging.setLogLevel(0)
+def _decoded_by_libheif(container: Container) -> Pixels | None:
+    """The pixels, RGB or RGBA, turned upright, or None if the file cannot be decoded."""
+    import pillow_heif  # the extra `heic`
+
     try:
-        yield
-    finally:
-        logging.setLogLevel(level)
+        picture = pillow_heif.open_heif(container.decodable, convert_hdr_to_8bit=False)
+        pixels: NDArray[Any] = np.array(picture)
+    except (ValueError, RuntimeError, OSError, SyntaxError, EOFError, IndexError):
+        return None
+    if pixels.dtype == np.uint16:
+        pixels >>= np.uint16(max(0, 16 - container.bits))  # pillow-heif fills the lower bits with zeros
+    return pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=2)
+
+
+class _OpenCVSilence:
+    """Keeps OpenCV from printing warnings about a file while any thread decodes one: our own messages report on it.
+
+    The log level is the whole process's: the first thread in saves it, and the last one out restores it.
+    """
+
+    def __init__(self) -> None:
+        self._logging = getattr(cv2.utils, "logging", cv2)  # moved after OpenCV 4.12
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._level = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._threads == 0:
+                self._level = self._logging.getLogLevel()
+                self._logging.setLogLevel(0)
+            self._threads += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads == 0:
+                self._logging.setLogLevel(self._level)
+
+
+_OPENCV_SILENCE = _OpenCVSilence()
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -367,20 +449,3 @@ def _encode(pixels: Pixels, suffix: str, file_format: _Format) -> bytes:
         raise PictureWriteError(f"OpenCV {cv2.__version__} cannot encode this {file_format.name}; use .png")
     data = bytes(buffer)
     return formats.with_straight_alpha(data) if file_format is _TIFF and pixels.shape[2] == 4 else data
-
-
-def _pictures_in(folder: Path) -> list[Path]:
-    """The pictures in a folder, sorted by name. Raises NoPicturesError."""
-    pictures = sorted(path for path in folder.iterdir() if _is_source(path))
-    if not pictures:
-        raise NoPicturesError(
-            f"{folder}: has no pictures ({', '.join(READ_SUFFIXES)}) other than hidden ones and earlier dreams; "
-            "name another folder, or the files"
-        )
-    return pictures
-
-
-def _is_source(path: Path) -> bool:
-    """Whether a path in a folder is a picture to dream: a visible picture file that is not the result of a dream."""
-    is_visible_picture = path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".")
-    return is_visible_picture and _RESULT_NAME.search(path.stem) is None and path.is_file()

@@ -1,18 +1,18 @@
-"""Reads what JPEG, PNG, WebP, TIFF and BMP files contain besides pixels: size, orientation, colour profile, our note.
+"""Reads what picture files contain besides pixels: size, orientation, colour profile, our note.
 
 The files are untrusted: every offset is checked, every loop is bounded, and damage raises a DamagedContainerError.
 OpenCV decodes the pixels, from `Container.decodable`. Sources: JPEG (ITU-T T.81, annex B), PNG (W3C, third edition),
-WebP (RFC 9649), TIFF 6.0, ICC.1 (annex B on profiles embedded in files).
+WebP (RFC 9649), TIFF 6.0, GIF89a, ICC.1 (annex B on profiles embedded in files).
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from . import tiff
+from . import heif, tiff
 from .tiff import ContainerError, DamagedContainerError, checked_slice
 
 _MAX_PARTS = 2**19  # segments or chunks of one file; the largest picture, in chunks of 8 kB, has 2**18
@@ -43,8 +43,10 @@ class Container:
 
     `width` and `height` are in pixels, as stored, before `orientation` (EXIF, 1 to 8) turns them upright. `decodable`
     is the file for OpenCV to decode, without the parts that make OpenCV turn the picture, multiply its colours by alpha
-    or print warnings. `premultiplied` is whether the stored colours are multiplied by alpha, `opaque` whether a fourth
-    channel is something other than alpha. `warnings` has one line for each feature that is lost.
+    or print warnings. `colours` names colours other than sRGB that the file states without the profile `icc`. `bits` is
+    the number of bits of a sample that takes 16. `premultiplied` is whether the stored colours are multiplied by alpha,
+    `opaque` whether a fourth channel is something other than alpha. `warnings` has one line for each feature that is
+    lost.
     """
 
     kind: str
@@ -53,6 +55,8 @@ class Container:
     decodable: bytes
     orientation: int = 1
     icc: bytes | None = None
+    colours: str | None = None
+    bits: int = 16
     premultiplied: bool = False
     opaque: bool = False
     warnings: tuple[str, ...] = ()
@@ -74,14 +78,14 @@ def recognise(data: bytes) -> str | None:
 
 
 def read_container(data: bytes) -> Container:
-    """Reads a JPEG, PNG, WebP, TIFF or BMP file up to its pixels.
+    """Reads a JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIC file up to its pixels.
 
     Raises DamagedContainerError, and ContainerError for a file of another format or with pixels that OpenCV misreads
     (a TIFF with floating-point samples, …).
     """
     kind = recognise(data)
     if kind not in _READERS:
-        raise ContainerError("it is not a JPEG, PNG, WebP, TIFF or BMP picture")
+        raise ContainerError("it is not a picture of a kind that is read")
     container = _READERS[kind](data)
     if not (container.width and container.height):
         raise DamagedContainerError("its header states no size")
@@ -112,6 +116,11 @@ def with_note(png: bytes, note: str) -> bytes:
     return _insert(png, _PNG_HEADER_END, _png_chunk(b"iTXt", _NOTE_START + note.encode()))
 
 
+def has_note(start: bytes) -> bool:
+    """Whether a file whose first `NOTE_END` bytes are `start` has the text that `with_note` adds."""
+    return recognise(start) == "PNG" and start.startswith(b"iTXt" + _NOTE_START, _PNG_HEADER_END + 4)
+
+
 def note_of(data: bytes) -> str | None:
     """The text that `with_note` added, or None if there is none. Raises DamagedContainerError for a damaged PNG."""
     if recognise(data) != "PNG":
@@ -140,6 +149,11 @@ def _insert(data: bytes, at: int, addition: bytes) -> bytes:
     return data[:at] + addition + data[at:]
 
 
+def _from_exif(block: bytes, icc: bytes | None) -> Mapping[str, Any]:
+    """The orientation and the colours of a Container by an EXIF block (or a TIFF file) and an ICC profile."""
+    return {"orientation": tiff.orientation(block), "icc": icc, "colours": None if icc else tiff.colours(block)}
+
+
 def _plausible_profile(icc: bytes | None) -> bytes | None:
     """The ICC profile, or None if it is shorter than a profile's header, which has 128 bytes."""
     return icc if icc and len(icc) >= 128 else None
@@ -157,14 +171,14 @@ _APP0, _APP1, _APP2, _SCAN, _FILL = 0xE0, 0xE1, 0xE2, 0xDA, 0xFF
 
 def _read_jpeg(data: bytes) -> Container:
     width = height = 0
-    orientation = None
+    exif: bytes | None = None
     pieces: dict[int, bytes] = {}
     pieces_announced = 0
     for marker, body, start in _jpeg_segments(data):
         if marker in _FRAMES:
             height, width = _number(body, 1, 2), _number(body, 3, 2)
-        elif marker == _APP1 and body.startswith(_EXIF_HEADER) and orientation is None:
-            orientation = tiff.orientation(body[len(_EXIF_HEADER) :])
+        elif marker == _APP1 and body.startswith(_EXIF_HEADER) and exif is None:
+            exif = body[len(_EXIF_HEADER) :]
         elif marker == _APP2 and body.startswith(_ICC_HEADER) and len(body) > len(_ICC_HEADER) + 2:
             number, pieces_announced = body[len(_ICC_HEADER) : len(_ICC_HEADER) + 2]
             pieces.setdefault(number, body[len(_ICC_HEADER) + 2 :])
@@ -172,7 +186,7 @@ def _read_jpeg(data: bytes) -> Container:
             raise DamagedContainerError("it is cut short: the JPEG's end mark is missing")
     complete = sorted(pieces) == list(range(1, pieces_announced + 1))
     icc = b"".join(pieces[number] for number in sorted(pieces)) if complete else None
-    return Container("JPEG", width, height, data, orientation or 1, _plausible_profile(icc))
+    return Container("JPEG", width, height, data, **_from_exif(exif or b"", _plausible_profile(icc)))
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
@@ -210,6 +224,7 @@ def _jpeg_with_icc(data: bytes, icc: bytes) -> bytes:
 
 _PNG_SIGNATURE_END = 8
 _PNG_HEADER_END = 8 + 12 + 13
+NOTE_END = _PNG_HEADER_END + 8 + len(_NOTE_START)
 _GREY = 0
 
 
@@ -230,8 +245,7 @@ def _read_png(data: bytes) -> Container:
         _number(header, 0, 4),
         _number(header, 4, 4),
         data[:_PNG_SIGNATURE_END] + b"".join(decoded_chunks),
-        tiff.orientation(body(b"eXIf")),
-        _decompressed_profile(body(b"iCCP")),
+        **_from_exif(body(b"eXIf"), _decompressed_profile(body(b"iCCP"))),
         warnings=("its one transparent grey is read as opaque",) if grey_made_opaque else (),
     )
 
@@ -300,8 +314,8 @@ def _read_webp(data: bytes) -> Container:
     else:  # OpenCV before 4.11 does not read animations
         width, height = 1 + _number(frame, 6, 3, "little"), 1 + _number(frame, 9, 3, "little")
         decodable = _webp(width, height, 0, list(_riff_chunks(frame, _FRAME_HEADER)))
-    orientation = tiff.orientation(first.get(b"EXIF", b"").removeprefix(_EXIF_HEADER))
-    return Container("WebP", width, height, decodable, orientation, _plausible_profile(first.get(b"ICCP")))
+    exif = first.get(b"EXIF", b"").removeprefix(_EXIF_HEADER)
+    return Container("WebP", width, height, decodable, **_from_exif(exif, _plausible_profile(first.get(b"ICCP"))))
 
 
 def _riff_chunks(data: bytes, position: int) -> Iterator[tuple[bytes, bytes]]:
@@ -356,8 +370,7 @@ def _read_tiff(data: bytes) -> Container:
         page.number(tiff.WIDTH, 0),
         page.number(tiff.HEIGHT, 0),
         page.with_numbers({tiff.ORIENTATION: 1, tiff.EXTRA_SAMPLES: tiff.ASSOCIATED_ALPHA}),
-        tiff.orientation(data),
-        _plausible_profile(page.content(tiff.ICC_PROFILE)),
+        **_from_exif(data, _plausible_profile(page.content(tiff.ICC_PROFILE))),
         premultiplied=page.number(tiff.EXTRA_SAMPLES, 0) == tiff.ASSOCIATED_ALPHA,
         opaque=page.is_cmyk(),
     )
@@ -375,14 +388,80 @@ def _read_bmp(data: bytes) -> Container:
     return Container("BMP", abs(width), abs(height), data)  # a negative height means that rows are stored from the top
 
 
+# GIF: a canvas, and blocks. OpenCV decodes the first frame, drawn on the canvas, and should not see more than that.
+
+_GIF_HEADER_END = 13
+_EXTENSION, _FRAME = 0x21, 0x2C
+
+
+def _read_gif(data: bytes) -> Container:
+    width, height = _number(data, 6, 2, "little"), _number(data, 8, 2, "little")
+    position = _GIF_HEADER_END + _palette_size(_number(data, 10, 1))
+    for _ in range(_MAX_PARTS):
+        kind = _number(data, position, 1)
+        if kind == _EXTENSION:
+            position = _blocks_end(data, position + 2)
+        elif kind == _FRAME:
+            left, top, columns, rows = (_number(data, position + at, 2, "little") for at in (1, 3, 5, 7))
+            if left + columns > width or top + rows > height:
+                raise DamagedContainerError("it is damaged: its first frame exceeds its size")
+            end = _blocks_end(data, position + 10 + _palette_size(_number(data, position + 9, 1)) + 1)
+            return Container("GIF", width, height, data[:end] + b";")
+        else:
+            raise DamagedContainerError
+    raise DamagedContainerError("it has too many blocks")
+
+
+def _palette_size(flags: int) -> int:
+    """The bytes of the palette that follows these flags."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _blocks_end(data: bytes, position: int) -> int:
+    """The end of a sequence of data blocks, each after a byte with its length; the last one is empty."""
+    for _ in range(2**24):  # 4 GB
+        length = _number(data, position, 1)
+        position += 1 + length
+        if length == 0:
+            return position
+    raise DamagedContainerError("it has too many blocks")
+
+
+def _read_avif(data: bytes) -> Container:
+    found = heif.read_properties(data)
+    return Container(
+        "AVIF",
+        found.width,
+        found.height,
+        data,
+        found.orientation,
+        _plausible_profile(found.icc),
+        found.colours,
+        found.bits,
+        warnings=("it is read without its crop",) if found.is_cropped else (),
+    )
+
+
+def _read_heic(data: bytes) -> Container:
+    found = heif.read_properties(data)
+    size = found.width, found.height
+    if found.orientation > 4:  # libheif, which decodes it, turns it upright
+        size = found.height, found.width
+    icc = _plausible_profile(found.icc)
+    return Container("HEIC", *size, data, icc=icc, colours=found.colours, bits=found.bits)
+
+
 _READERS: dict[str | None, Callable[[bytes], Container]] = {
     "JPEG": _read_jpeg,
     "PNG": _read_png,
     "WebP": _read_webp,
     "TIFF": _read_tiff,
     "BMP": _read_bmp,
+    "GIF": _read_gif,
+    "AVIF": _read_avif,
+    "HEIC": _read_heic,
 }
-READ_KINDS = ("JPEG", "PNG", "WebP", "TIFF", "BMP")
+READ_KINDS = frozenset(_READERS)
 _PROFILE_WRITERS: dict[str | None, Callable[[bytes, bytes], bytes]] = {
     "JPEG": _jpeg_with_icc,
     "PNG": _png_with_icc,

@@ -23,6 +23,8 @@ from .scaling import Scale
 _MAX_ENLARGED_SIDE = 4096
 # Shares of red, green and blue in lightness (ITU-R BT.601), as in JPEG's YCbCr.
 _LIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
+# Share of the range of pixel values below which a picture looks like a single colour.
+_VISIBLE_CONTRAST = 1 / 16
 # In units of the largest pixel value. Keeps a level that rounding errors moved slightly down from being floored to the
 # level below.
 _EPSILON = 5e-7
@@ -56,13 +58,26 @@ class Mask:
         (strength,) = resized(self.strength[None], size, "area")
         return np.asarray(strength)
 
+    @classmethod
+    def of_visible(cls, picture: Pixels, drawn: Mask | None) -> Mask | None:
+        """The mask `drawn` times the alpha of a picture, so that a dream does not change what nobody sees.
+
+        `picture` is the picture to dream. Returns `drawn` itself for a picture without transparent pixels.
+        """
+        opaque = np.iinfo(picture.dtype).max
+        if picture.shape[2] == 3 or (picture[..., 3] == opaque).all():
+            return drawn
+        visible = picture[..., 3].astype(np.float32) / np.float32(opaque)
+        return cls(visible if drawn is None else drawn.strength * visible)
+
 
 class ImageProcessor:
     """Converts one picture into images in the backbone's input range, at every octave's size, and back.
 
     `scale` is the map between pixel values and that range, `octaves` the sizes of all octaves, from the smallest. Alpha
-    is kept for the result. Raises SettingsError for pixels of another shape or type, and for a picture too narrow to
-    dream.
+    is kept for the result; `mask` is the given mask times alpha, or None if every pixel is dreamed fully. `notices` are
+    lines for the user on a picture whose dream cannot be seen. Raises SettingsError for pixels of another shape or
+    type, and for a picture too narrow to dream.
     """
 
     def __init__(self, picture: Pixels, bundle: Metadata, settings: Settings, mask: Mask | None = None) -> None:
@@ -73,7 +88,7 @@ class ImageProcessor:
             )
         self._original = picture
         self._settings = settings
-        self._mask = mask
+        self.mask = Mask.of_visible(picture, mask)
         self._max_value = float(np.iinfo(picture.dtype).max)
         self._working_picture = _at_working_size(picture, settings.max_size, bundle.smallest_size)
         self.scale = Scale.of(
@@ -82,6 +97,7 @@ class ImageProcessor:
         self.octaves = octave_sizes(
             self.size, bundle.smallest_size, settings.octaves, settings.octaves_above, settings.octave_scale
         )
+        self.notices = self._notices()
 
     @property
     def size(self) -> Size:
@@ -148,10 +164,23 @@ class ImageProcessor:
             self._restore_colours(result, source)
         if self._settings.blend < 1:
             _blend(result, source, self._settings.blend)
-        if self._mask is not None:  # octaves and enlarging spread the dream a little beyond it
-            untouched = self._mask.at(size) == 0
+        if self.mask is not None:  # octaves and enlarging spread the dream a little beyond it
+            untouched = self.mask.at(size) == 0
             result[untouched] = source[untouched]
         return result
+
+    def _notices(self) -> tuple[str, ...]:
+        """A line for each reason why the dream cannot be seen: no contrast (eq. 1 of the paper), no visible pixel."""
+        lines = []
+        contrast = (self.scale.x_max - self.scale.x_min) / self._max_value
+        if contrast < _VISIBLE_CONTRAST:
+            lines.append(
+                "the picture has almost no contrast, and with --normalization minmax its dream has no more: "
+                "to see the dream, add --normalization backbone"
+            )
+        if self.mask is not None and not self.mask.strength.any():
+            lines.append("no pixel is both visible and inside the mask: the dream will change nothing")
+        return tuple(lines)
 
     def _source(self) -> Pixels:
         """The undreamed picture at the result's size."""

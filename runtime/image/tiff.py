@@ -12,13 +12,15 @@ from typing import Literal
 
 WIDTH, HEIGHT, ORIENTATION, EXTRA_SAMPLES, ICC_PROFILE = 256, 257, 274, 338, 34675
 _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 254, 258, 262, 277
-_PLANAR_CONFIGURATION, _SAMPLE_FORMAT, _DNG_VERSION = 284, 339, 50706
+_PLANAR_CONFIGURATION, _SUB_DIRECTORIES, _SAMPLE_FORMAT, _DNG_VERSION = 284, 330, 339, 50706
+_EXIF_DIRECTORY, _INTEROPERABILITY_DIRECTORY, _INTEROPERABILITY, _COLOUR_SPACE = 34665, 40965, 1, 40961
+_UNCALIBRATED = 65535
 _BLACK_IS_ZERO, _RGB, _CMYK = 1, 2, 5
 _PHOTOMETRICS_READ = (0, _BLACK_IS_ZERO, _RGB, 3, _CMYK, 6)  # 0: white is zero, 3: palette, 6: YCbCr
 ASSOCIATED_ALPHA, STRAIGHT_ALPHA = 1, 2
 
-BYTE, SHORT, LONG, UNDEFINED = 1, 3, 4, 7
-_TYPE_SIZES = {BYTE: 1, SHORT: 2, LONG: 4, UNDEFINED: 1}  # in bytes
+BYTE, ASCII, SHORT, LONG, UNDEFINED = 1, 2, 3, 4, 7
+_TYPE_SIZES = {BYTE: 1, ASCII: 1, SHORT: 2, LONG: 4, UNDEFINED: 1}  # in bytes
 _MAX_VALUES = 64  # read of one tag; a hostile count would otherwise cause a long loop
 
 
@@ -42,19 +44,20 @@ def checked_slice(data: bytes, start: int, length: int) -> bytes:
 
 
 class Directory:
-    """The first directory of a TIFF structure (classic TIFF, either byte order).
+    """A directory of a TIFF structure (classic TIFF, either byte order): the first, or that at the offset `start`.
 
     Raises DamagedContainerError if the directory does not lie inside `data`.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, start: int | None = None) -> None:
         byte_orders: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}
         signature = checked_slice(data, 0, 4)
         if signature not in byte_orders:
             raise DamagedContainerError
         self.data = data
         self.byte_order = byte_orders[signature]
-        start = self._number(4, 4)
+        if start is None:
+            start = self._number(4, 4)
         self._entries: dict[int, int] = {}  # tag -> the offset of its twelve bytes
         for at in range(start + 2, start + 2 + 12 * self._number(start, 2), 12):
             checked_slice(data, at, 12)
@@ -118,8 +121,11 @@ class Directory:
         bits, samples = self.number(_BITS_PER_SAMPLE, 1), self.number(_SAMPLES_PER_PIXEL, 1)
         photometric = self.number(_PHOTOMETRIC, _RGB)
         sample_formats = set(self.numbers(_SAMPLE_FORMAT, 1))
-        if _DNG_VERSION in self._entries or self.number(_NEW_SUBFILE_TYPE, 0) & 1:
+        is_preview = self.number(_NEW_SUBFILE_TYPE, 0) & 1
+        if _DNG_VERSION in self._entries or (is_preview and _SUB_DIRECTORIES in self._entries):
             raise ContainerError("it is a camera's raw file, which contains no finished picture")
+        if is_preview:
+            raise ContainerError("its first page is a small preview of another page")
         if bits > 16 or not sample_formats <= {1, 4}:  # 1: unsigned, 4: undefined
             raise ContainerError("its samples are floating-point, signed or 32-bit, not 8 or 16 bits unsigned")
         if samples == 2:
@@ -154,3 +160,20 @@ def orientation(block: bytes) -> int:
     except DamagedContainerError:
         return 1
     return value if 1 <= value <= 8 else 1
+
+
+def colours(block: bytes) -> str | None:
+    """The colours, if not sRGB's, that an EXIF block or a TIFF file states; None also if it cannot be read.
+
+    Cameras state Adobe RGB as "uncalibrated" with the interoperability index R03. Sources: Exif 2.3, DCF 2.0.
+    """
+    try:
+        start = Directory(block).number(_EXIF_DIRECTORY, 0)
+        exif = Directory(block, start) if start else None
+        if exif is None or exif.number(_COLOUR_SPACE, 1) != _UNCALIBRATED:
+            return None
+        start = exif.number(_INTEROPERABILITY_DIRECTORY, 0)
+        index = Directory(block, start).content(_INTEROPERABILITY) if start else None
+    except DamagedContainerError:
+        return None
+    return "Adobe RGB" if index and index.startswith(b"R03") else "uncalibrated"

@@ -62,6 +62,13 @@ _LAST = (
         "Picture of the same size that controls where to dream: white fully, grey partly, black not at all.",
         "The picture",
     ),
+    Option(
+        "recursive",
+        bool,
+        "Also dream the pictures in the folders inside folders.",
+        flags=("--recursive",),
+        in_files=False,
+    ),
     Option("overwrite", bool, "Overwrite existing results.", "What to write", ("--overwrite",), in_files=False),
     Option("film", Path, "Also write a video of the steps to this .mp4 file.", "What to write"),
     Option("every", int, "Number of steps between two frames of the film. Default: 10.", "What to write"),

@@ -30,7 +30,7 @@ from onnxdream.models.errors import OnnxdreamError
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.onnx_file import read_model_file
 from onnxdream.runtime.bundle.sessions import Session
-from onnxdream.runtime.image.files import read_picture
+from onnxdream.runtime.image.files import missing_reader, read_picture
 from onnxdream.runtime.image.tiff import HEIGHT, WIDTH, Directory
 from onnxdream.runtime.provider.machine import Machine
 
@@ -127,6 +127,8 @@ def pictures() -> dict[str, bytes]:
         "TIFF": (".tif", colour, ()),
         "deep TIFF": (".tif", deep, (cv2.IMWRITE_TIFF_COMPRESSION, 1)),
         "BMP": (".bmp", colour, ()),
+        **({} if missing_reader("GIF") else {"GIF": (".gif", colour, ())}),
+        **({} if missing_reader("AVIF") else {"AVIF": (".avif", colour, ()), "clear AVIF": (".avif", clear, ())}),
     }
     return {name: cv2.imencode(suffix, pixels, how)[1].tobytes() for name, (suffix, pixels, how) in forms.items()}
 

@@ -298,10 +298,13 @@ def test_a_picture_without_pixels_is_ordered_first(tmp_path: Path) -> None:
 
 def test_pictures_are_gathered_from_files_and_folders_each_once(tmp_path: Path) -> None:
     first, second = (save(tmp_path / f"{name}.png", noise(9, 9)) for name in "ab")
-    save(tmp_path / "a-dream.png", noise(9, 9))
+    write_picture(tmp_path / "a-dream.png", noise(9, 9), note="{}")
     errors: list[str] = []
-    gathered, failed = gather_pictures([second, tmp_path, first, tmp_path / "c.png"], errors.append, tmp_path)
+    lines: list[str] = []
+    given = [second, tmp_path, first, tmp_path / "c.png"]
+    gathered, failed = gather_pictures(given, errors.append, tmp_path, lines.append)
     assert [source.path for source in gathered] == [second, first]
+    assert lines == [f"{tmp_path}: left out 1 file: a-dream.png (the result of a dream)"]
     assert failed == 1
     assert len(errors) == 1
     assert "c.png: no such picture" in errors[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +17,14 @@ import pytest
 from picture_bytes import (
     GREY_PROFILE,
     PROFILE,
+    colour_exif,
     encoded,
     exif_block,
+    gif,
+    gif_control,
+    gif_frame,
+    heif,
+    heif_size,
     in_png,
     png_chunk,
     tiff_picture,
@@ -24,9 +32,8 @@ from picture_bytes import (
 )
 
 from onnxdream.models.arrays import Pixels
-from onnxdream.runtime.image import files, formats, tiff
+from onnxdream.runtime.image import formats, tiff
 from onnxdream.runtime.image.files import (
-    NoPicturesError,
     PictureError,
     PictureFormatError,
     PictureNotFoundError,
@@ -34,7 +41,7 @@ from onnxdream.runtime.image.files import (
     PictureTooLargeError,
     PictureWriteError,
     encode_picture,
-    find_pictures,
+    missing_reader,
     read_note,
     read_picture,
     resize,
@@ -288,16 +295,16 @@ def test_a_transparent_grey_that_opencv_does_not_read_causes_a_warning(tmp_path:
         ("notes.txt", b"bears\n", "is not a picture; give a JPEG, PNG, WebP, TIFF or BMP file"),
         ("b.jpg", b"<!DOCTYPE html><html>", "is a web page, not a picture; download the picture itself"),
         (
-            "my bears.heic",
-            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-            "HEIC is not read; export a JPEG from the camera app, or: magick '{path}' 'my bears-converted.png'",
+            "my bears.cr3",
+            b"\0\0\0\x18ftypcrx \0\0\0\1",
+            "camera raw is not read; export a JPEG from the camera app, or: magick '{path}' 'my bears-converted.png'",
         ),
         (
             "b.mov",
             b"\0\0\0\x14ftypqt  ",
             "is a video; take a frame of it: ffmpeg -i {path} -frames:v 1 b-converted.png",
         ),
-        ("b.gif", b"GIF89a", "GIF is not read; convert it: magick {path} b-converted.png"),
+        ("b.psd", b"8BPS\0\1", "Photoshop is not read; convert it: magick {path} b-converted.png"),
         (
             "b.tif",
             tiff_picture(blocks(), _339=3),
@@ -318,12 +325,99 @@ def test_a_transparent_grey_that_opencv_does_not_read_causes_a_warning(tmp_path:
         ),
     ],
 )
-def test_a_file_that_is_not_read_is_reported_in_one_line(tmp_path: Path, name: str, data: bytes, line: str) -> None:
+def test_a_file_that_is_not_read_is_reported_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes, line: str
+) -> None:
+    install(tmp_path / "programs", monkeypatch, "magick", "convert", "ffmpeg")
     path = stored(tmp_path, name, data)
     with pytest.raises(PictureFormatError) as caught:
         read_picture(path)
     assert str(caught.value) == f"{path}: {line.format(path=path)}"
     assert isinstance(caught.value, ValueError)
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *programs: str) -> None:
+    """Makes these the only programs that there are."""
+    folder.mkdir()
+    for program in programs:
+        stored(folder, program, b"#!/bin/sh\n").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has another program called convert")
+@pytest.mark.parametrize(
+    ("programs", "command"),
+    [
+        (["magick", "convert"], "magick {path} b-converted.png"),
+        (["convert"], "convert {path} b-converted.png"),
+        ([], "convert {path} b-converted.png (install ImageMagick first)"),
+    ],
+)
+def test_the_command_in_a_message_exists_or_names_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: list[str], command: str
+) -> None:
+    install(tmp_path / "programs", monkeypatch, *programs)
+    path = stored(tmp_path, "b.psd", b"8BPS\0\1")
+    with pytest.raises(PictureFormatError) as caught:
+        read_picture(path)
+    assert str(caught.value).endswith(f"convert it: {command.format(path=path)}")
+    with pytest.raises(PictureFormatError, match=r"-frames:v 1 b-converted.png \(install FFmpeg first\)$"):
+        read_picture(stored(tmp_path, "b.mov", b"\0\0\0\x14ftypqt  "))
+
+
+def test_a_gif_is_read_with_its_transparency(tmp_path: Path) -> None:
+    if missing_reader("GIF"):
+        pytest.skip("this OpenCV does not read GIF")
+    frame = gif_frame(1, 10, 8, left=2, top=3)
+    shown = gif(gif_control(), gif_frame(1), gif_control(), gif_frame(0), width=31, height=17)
+    picture = read_picture(stored(tmp_path, "bears.gif", shown))
+    np.testing.assert_array_equal(picture.pixels, np.full((17, 31, 3), 255, np.uint8), strict=True)
+    cut_out = read_picture(stored(tmp_path, "bears.gif", gif(gif_control(transparent=0), frame))).pixels
+    assert (cut_out[3:11, 2:12] == 255).all()
+    cut_out[3:11, 2:12, 3] = 0
+    assert not cut_out[..., 3].any()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "AVIF"])
+def test_an_opencv_that_does_not_read_a_format_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    data = {"GIF": gif(gif_frame(1)), "AVIF": heif(heif_size())}[kind]
+    path = stored(tmp_path, "bears.png", data)
+    for information in (f"  Media I/O:\n    {kind}:      NO\n", "  Media I/O:\n    WEBP:   build\n"):
+        monkeypatch.setattr(cv2, "getBuildInformation", lambda text=information: text)
+        line = f"{kind} is not read yet: install an OpenCV that reads {kind}; {cv2.__version__} does not; or convert it"
+        with pytest.raises(PictureFormatError, match=line):
+            read_picture(path)
+
+
+def test_adobe_rgb_without_a_profile_causes_a_warning_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path / "programs", monkeypatch, "magick")
+    path = stored(tmp_path, "_MG_1.jpg", with_exif(encoded(".jpg", blocks()), colour_exif(65535, b"R03")))
+    (line,) = read_picture(path).warnings
+    assert re.fullmatch(
+        r"_MG_1\.jpg: its colours are Adobe RGB without a profile, and are read as sRGB, which makes them paler; "
+        rf"convert it first: magick {re.escape(str(path))} -profile \S*AdobeRGB1998.icc -profile \S*sRGB.icc "
+        r"_MG_1-converted\.png",
+        line,
+    )
+    path = stored(tmp_path, "_MG_1.jpg", with_exif(encoded(".jpg", blocks()), colour_exif(65535)))
+    (line,) = read_picture(path).warnings
+    assert line.endswith("uncalibrated without a profile, and are read as sRGB; if they look wrong, export it as sRGB")
+
+
+def test_a_cmyk_profile_is_dropped_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path / "programs", monkeypatch, "magick")
+    path = stored(tmp_path, "bears.jpg", formats.with_icc(CMYK_JPEG, PROFILE[:16] + b"CMYK" + PROFILE[20:]))
+    picture = read_picture(path)
+    assert picture.icc is None
+    assert re.fullmatch(
+        r"bears\.jpg: its CMYK colour profile does not fit an RGB picture and is dropped; for its true colours, "
+        rf"convert it first: magick {re.escape(str(path))} -profile \S*sRGB.icc bears-converted.png",
+        picture.warnings[0],
+    )
 
 
 def test_a_missing_picture_and_a_folder_are_reported(tmp_path: Path) -> None:
@@ -338,6 +432,7 @@ def test_a_missing_picture_and_a_folder_are_reported(tmp_path: Path) -> None:
 
 
 def test_an_absurd_size_is_refused_before_anything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path / "programs", monkeypatch, "magick")
     side = (2**14).to_bytes(4, "big")
     data = png_by_hand(8, 2, bytes(3), 1)
     limit = data[:8] + png_chunk(b"IHDR", side + side + bytes((8, 2, 0, 0, 0))) + data[33:]
@@ -380,6 +475,7 @@ def valid_files() -> dict[str, bytes]:
         "tif": encode_picture(pixels, ".tif", PROFILE)[0],
         "16.tif": tiff_picture(pixels.astype(np.uint16) * 257, "big", _338=1, _274=8),
         "bmp": encoded(".bmp", pixels[..., :3]),
+        **({} if missing_reader("GIF") else {"gif": gif(gif_control(transparent=0), gif_frame(1))}),
     }
 
 
@@ -390,6 +486,8 @@ def test_a_truncated_file_is_refused_at_any_length(tmp_path: Path, name: str) ->
     lengths = {*range(0, len(data), max(1, len(data) // 60)), *range(len(data) - 8, len(data))}
     if name == "tif":  # its directory comes last, and the end of that is not needed
         lengths -= set(range(len(data) - 8, len(data)))
+    if name == "gif":  # its last byte says only that no further frame follows
+        lengths -= {len(data) - 1}
     for length in lengths:
         with pytest.raises(PictureFormatError):
             read_picture(stored(tmp_path, name, data[:length]))
@@ -427,6 +525,37 @@ def test_opencv_s_own_warnings_are_suppressed_and_its_log_level_is_restored(
         with pytest.raises(PictureFormatError):
             read_picture(stored(tmp_path, "cut.tif", cut))
         assert "WARN" not in capfd.readouterr().err
+        assert logging.getLogLevel() == 3
+    finally:
+        logging.setLogLevel(before)
+
+
+def test_threads_that_decode_at_the_same_time_restore_opencv_s_log_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stored(tmp_path, "bears.png", encoded(".png", blocks()))
+    second_is_in, decode = threading.Event(), cv2.imdecode
+    first_is_in = threading.Barrier(2, timeout=20)
+
+    def decode_in_order(*arguments: object) -> object:
+        """The first thread starts to decode before the second one, and ends before it."""
+        if threading.current_thread().name == "first":
+            first_is_in.wait()
+            assert second_is_in.wait(20)
+        else:
+            second_is_in.set()
+            first.join(20)
+        return decode(*arguments)
+
+    monkeypatch.setattr(cv2, "imdecode", decode_in_order)
+    logging = getattr(cv2.utils, "logging", cv2)
+    before = logging.getLogLevel()
+    logging.setLogLevel(3)
+    try:
+        first = threading.Thread(target=read_picture, args=(path,), name="first")
+        first.start()
+        first_is_in.wait()
+        read_picture(path)
         assert logging.getLogLevel() == 3
     finally:
         logging.setLogLevel(before)
@@ -490,38 +619,6 @@ def test_array_views_are_written_correctly(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_picture(tmp_path / "view.png").pixels, view)
 
 
-def test_a_folder_s_pictures_are_listed_by_name_without_earlier_dreams(tmp_path: Path) -> None:
-    names = ["b.JPG", "a.png", "sweet-dreams.webp", "c.tiff", "d.jfif"]
-    others = [
-        "notes.txt",
-        ".hidden.png",
-        "a-dream.png",
-        "a-dream-2.jpg",
-        "a-dream-2-step0100.png",
-        "b-dream-losses.png",
-    ]
-    for name in (*names, *others):
-        stored(tmp_path, name, b"")
-    (tmp_path / "folder.png").mkdir()
-    pictures = find_pictures([tmp_path / "a-dream.png", tmp_path, tmp_path / "a.png"])
-    expected = ["a-dream.png", "a.png", "b.JPG", "c.tiff", "d.jfif", "sweet-dreams.webp"]
-    assert [path.name for path in pictures] == expected
-
-
-def test_a_folder_without_pictures_and_a_missing_path_are_reported(tmp_path: Path) -> None:
-    stored(tmp_path, "a-dream.png", b"")
-    with pytest.raises(NoPicturesError) as caught:
-        find_pictures([tmp_path])
-    assert str(caught.value) == (
-        f"{tmp_path}: has no pictures (.png, .jpg, .jpeg, .webp, .tif, .tiff, .jfif, .bmp) other than hidden ones and "
-        "earlier dreams; name another folder, or the files"
-    )
-    with pytest.raises(PictureNotFoundError, match="no such picture"):
-        find_pictures([tmp_path / "a-dream.png", tmp_path / "missing.png"])
-    with pytest.raises(PictureReadError, match="cannot be read"):
-        find_pictures([tmp_path / ("long" * 100)])
-
-
 @pytest.mark.parametrize(
     ("size", "max_size", "expected"),
     [
@@ -567,7 +664,3 @@ def test_a_change_can_be_enlarged() -> None:
     assert enlarged.max() > 0.9
     step = np.repeat(np.float32([-1, 1]), 4).reshape(1, 8, 1).repeat(3, axis=2)
     assert resize(step, 32, 4).max() > 1.01  # cubic interpolation overshoots
-
-
-def test_every_suffix_that_is_written_is_also_read() -> None:
-    assert set(files.WRITTEN_SUFFIXES) < set(files.READ_SUFFIXES)

@@ -13,9 +13,13 @@ from picture_bytes import (
     PROFILE,
     WIDTH,
     ByteOrder,
+    colour_exif,
     decoded,
     encoded,
     exif_block,
+    gif,
+    gif_control,
+    gif_frame,
     in_jpeg,
     in_png,
     jpeg_segment,
@@ -68,10 +72,10 @@ def test_the_oldest_bmp_header_has_16_bit_sizes() -> None:
     [
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "AVIF"),
+        (b"GIF89a", "GIF"),
         (b"\0\0\0\x14ftypqt  \0\0\0\0", "video"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1", "camera raw"),
         (b"RIFF\0\0\0\0AVI LIST", "video"),
-        (b"GIF89a", "GIF"),
         (b"%PDF-1.7", "PDF"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
         (b"MM\0+\0\x08\0\0", "BigTIFF"),
@@ -217,7 +221,6 @@ def test_the_first_frame_of_an_animation_is_decoded() -> None:
         ({"_277": 2}, "grey and alpha"),
         ({"_284": 2}, "separate colour planes"),
         ({"_258": 16, "_262": 5}, "rare colours"),
-        ({"_254": 1}, "camera's raw"),
         ({"_256": 0}, "no size"),
     ],
 )
@@ -300,3 +303,77 @@ def test_any_bytes_end_in_a_container_or_a_container_error() -> None:
                 assert container.height > 0
                 assert 1 <= container.orientation <= 8
     assert refused > 100
+
+
+# GIF.
+
+
+def test_a_gif_s_first_frame_is_all_that_is_decoded() -> None:
+    first = gif(gif_control(), gif_frame(1))
+    data = gif(b"!\xfe\5bears\0", gif_control(), gif_frame(1), gif_control(), gif_frame(0))
+    container = read_container(data)
+    assert (container.kind, container.width, container.height) == ("GIF", WIDTH, HEIGHT)
+    assert container.decodable == gif(b"!\xfe\5bears\0", gif_control(), gif_frame(1))
+    assert read_container(first).decodable == first
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gif(),
+        gif(gif_control()),
+        gif(gif_frame(1, left=1)),
+        gif(gif_frame(1), height=HEIGHT - 1),
+        gif(b"?"),
+        gif(gif_frame(1))[:-3],
+        gif(gif_frame(1))[:11],
+        gif(gif_control() * 2**17)[:-1] * 2,
+        gif(gif_frame(0, 0, 0), width=0),
+    ],
+)
+def test_a_damaged_gif_is_refused(data: bytes) -> None:
+    with pytest.raises(DamagedContainerError):
+        read_container(data)
+
+
+# Colours that EXIF states.
+
+
+@pytest.mark.parametrize("byte_order", ["little", "big"])
+@pytest.mark.parametrize(
+    ("colour_space", "interoperability", "stated"),
+    [(1, b"R98", None), (65535, b"R03", "Adobe RGB"), (65535, b"R98", "uncalibrated"), (65535, b"", "uncalibrated")],
+)
+def test_exif_states_colours_other_than_srgb(
+    byte_order: ByteOrder, colour_space: int, interoperability: bytes, stated: str | None
+) -> None:
+    block = colour_exif(colour_space, interoperability, byte_order)
+    for name in ("JPEG", "PNG", "lossy WebP"):
+        assert read_container(with_exif(VALID[name], block)).colours == stated
+    with_profile = with_exif(formats.with_icc(VALID["JPEG"], PROFILE), block)
+    assert read_container(with_profile).colours is None
+
+
+def test_damaged_exif_states_no_colours() -> None:
+    block = colour_exif(65535, b"R03")
+    for length in range(len(block) - 4):
+        assert tiff_module.colours(block[:length]) in (None, "uncalibrated")
+    assert tiff_module.colours(exif_block(6)) is None
+    looped = block.replace((26).to_bytes(4, "little"), (8).to_bytes(4, "little"))
+    assert tiff_module.colours(looped) is None
+
+
+# TIFF files without a finished first page.
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"_254": 1}, "its first page is a small preview of another page"),
+        ({"_254": 1, "_330": 8}, "it is a camera's raw file, which contains no finished picture"),
+        ({"_50706": 1}, "it is a camera's raw file, which contains no finished picture"),
+    ],
+)
+def test_a_tiff_s_preview_and_a_camera_s_raw_file_are_told_apart(tags: dict[str, int], reason: str) -> None:
+    with pytest.raises(ContainerError, match=reason):
+        read_container(tiff_picture(PICTURE[..., :3], **tags))

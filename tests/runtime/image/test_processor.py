@@ -279,3 +279,70 @@ def test_a_white_mask_changes_nothing(tiny: Bundle) -> None:
     picture, settings = noise(40, 50), replace(PLAIN, steps=3, octaves=2, snapshots=())
     with_mask = dream(picture, tiny, settings, mask=grey(40, 50, 255))
     np.testing.assert_array_equal(with_mask.picture, dream(picture, tiny, settings).picture)
+
+
+# Cut-outs.
+
+
+def cut_out(dtype: type = np.uint8) -> Pixels:
+    """A picture that is opaque on the left, half transparent in the middle and invisible on the right."""
+    picture = noise(60, 90, 4, dtype)
+    for columns, share in ((slice(0, 30), 1.0), (slice(30, 60), 0.5), (slice(60, 90), 0.0)):
+        picture[:, columns, 3] = round(share * np.iinfo(dtype).max)
+    return picture
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_alpha_is_a_mask_multiplied_with_the_given_one(metadata: Metadata, dtype: type) -> None:
+    drawn = Mask.of(half_mask(60, 90), cut_out(dtype), 0)
+    alone, both = (ImageProcessor(cut_out(dtype), metadata, PLAIN, mask).mask for mask in (None, drawn))
+    assert alone
+    assert both
+    np.testing.assert_allclose(alone.strength[5, [0, 29, 30, 59, 60, 89]], [1, 1, 0.5, 0.5, 0, 0], atol=0.003)
+    np.testing.assert_allclose(both.strength[5, [0, 44, 45, 59, 60]], [0, 0, 0.5, 0.5, 0], atol=0.003)
+
+
+@pytest.mark.parametrize("choices", [{}, {"octaves": 3}, {"full_size": True, "max_size": 40}])
+def test_hidden_pixels_of_a_cut_out_stay(tiny: Bundle, choices: dict[str, Any]) -> None:
+    settings = replace(PLAIN, steps=3, step_size=0.05, snapshots=(), **choices)
+    picture = cut_out()
+    result = dream(picture, tiny, settings).picture
+    np.testing.assert_array_equal(result[:, 60:], picture[:, 60:])
+    change = np.abs(result.astype(int) - picture)[..., :3]
+    assert change[:, :30].mean() > change[:, 35:55].mean() > 1
+
+
+def test_an_opaque_picture_with_alpha_dreams_as_one_without(tiny: Bundle) -> None:
+    settings = replace(PLAIN, steps=3, octaves=2, snapshots=())
+    picture = noise(40, 50, 4)
+    picture[..., 3] = 255
+    result = dream(picture, tiny, settings)
+    without = dream(np.ascontiguousarray(picture[..., :3]), tiny, settings)
+    np.testing.assert_array_equal(result.picture[..., :3], without.picture)
+    np.testing.assert_array_equal(result.losses, without.losses)
+
+
+# Dreams that nobody can see.
+
+
+def test_a_picture_without_contrast_is_reported_with_the_remedy(tiny: Bundle) -> None:
+    lines: list[str] = []
+    flat = grey(40, 50, 0)
+    minmax = replace(PLAIN, normalization="minmax", steps=2, snapshots=())
+    record = dream(flat, tiny, minmax, log=lines.append).record
+    assert "add --normalization backbone" in lines[0]
+    assert record.notices == (lines[0],)
+    nearly_flat = flat.astype(np.uint16)
+    nearly_flat[:20] = 65535 // 17
+    assert ImageProcessor(nearly_flat, tiny.metadata, minmax).notices
+    nearly_flat[:20] = 65535 // 15
+    assert not ImageProcessor(nearly_flat, tiny.metadata, minmax).notices
+    assert not ImageProcessor(flat, tiny.metadata, PLAIN).notices
+
+
+def test_a_picture_of_which_nothing_is_dreamed_is_reported(metadata: Metadata) -> None:
+    picture = cut_out()
+    drawn = Mask.of(grey(60, 90, 0), picture, 0)
+    assert ImageProcessor(picture, metadata, PLAIN).notices == ()
+    (line,) = ImageProcessor(picture, metadata, PLAIN, drawn).notices
+    assert "will change nothing" in line

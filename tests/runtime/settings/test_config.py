@@ -58,7 +58,7 @@ VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
 }
 NEEDS = {"octaves_above": {"octaves": 5}}
 OTHER = {"preset", "model", "provider", "precision", "threads", "memory", "mask", "guide", "output", "film", "every"}
-NO_KEYS = {"images", "config", "resume", "repeat", "overwrite", "help"}
+NO_KEYS = {"images", "config", "resume", "repeat", "overwrite", "recursive", "help"}
 METHODS = Path(__file__).parents[3] / "docs" / "methods.md"
 NAMES = [setting.name for setting in fields(Settings) if setting.name != "execution"]
 DREAM = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]

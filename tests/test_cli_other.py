@@ -121,7 +121,7 @@ def test_info_shows_all_metadata_of_a_bundle(name: str, run: Command, library: P
     assert shown["backbone"] == "tiny"
     assert shown["layers"].startswith("low (14 channels, stride 2), mid (")
     assert shown["objective"] == "mean"
-    assert shown["input"] == "RGB from -1 to 1, 19x19 pixels at least"
+    assert shown["input"] == "RGB from -1 to 1, at least 19x19 pixels"
     assert shown["weights"] == f"random, SHA-256 {bundle.metadata.weights.sha256}"
     assert shown["precision"] == "fp32, opset 17"
     assert "tensorflow" in shown["exporter"]
@@ -138,12 +138,29 @@ def test_info_shows_all_metadata_of_a_bundle_as_json(run: Command, tiny_path: Pa
     assert {"schema": "{}.{}".format(*SCHEMA), **shown} == json.loads(bundle.metadata.to_json())
 
 
+def test_the_home_folder_is_expanded_in_paths(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run("info", "v3-low", "--output=~/copy.onnx").succeeds()
+    run("info", "~/copy.onnx").succeeds()
+    run("deploy", "~/copy.onnx", "--target", "cpu", "--output=~/device").succeeds()
+    assert (tmp_path / "device" / "run.sh").is_file()
+    assert "copy.onnx" in run("verify", "~/device", "--provider", "cpu").out
+    run("experiment", "figures", "~/study").refuses(str(tmp_path / "study"))
+    run("experiment", "run", "~/grid.toml").refuses(str(tmp_path / "grid.toml"))
+    assert listing(tmp_path / "here") == set()
+
+
 def test_info_writes_a_bundle_as_a_file(run: Command, tmp_path: Path) -> None:
     run("info", "v3-low", "--output", "copy.onnx").succeeds()
     copy, bundle = Bundle.load(tmp_path / "here" / "copy.onnx"), Bundle.built_in()
     assert copy.data == bundle.data
-    run("info", "v3-low", "--output", "copy.onnx").refuses("copy.onnx is there: choose another --output")
-    run("info", "--output", "copy.onnx").refuses("--output writes one bundle: name it")
+    run("info", "v3-low", "--output", "copy.onnx").refuses("copy.onnx exists: choose another --output")
+    run("info", "v3-mid", "--output", "copy.onnx", "--overwrite").succeeds()
+    assert Bundle.load(tmp_path / "here" / "copy.onnx").data == Bundle.built_in("v3-mid").data
+    run("info", "v3-low", "--output", "copy.pt").refuses("copy.pt: bundles are .onnx files")
+    run("info", "v3-low", "--output", "folder").succeeds()
+    assert listing(tmp_path / "here") == {"copy.onnx", "folder", "folder/v3-low.onnx"}
+    run("info", "--output", "copy.onnx").refuses("--output writes one bundle: name the bundle")
     run("info", "v3-low", "--output", "copy.onnx/under.onnx").refuses("cannot write")
 
 

@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from onnxdream.models.errors import OnnxdreamError
+from onnxdream.models.files import expand_user
 
 if TYPE_CHECKING:
     from onnxdream.export.bundle import ExportRequest
@@ -74,15 +75,22 @@ class _DreamCommand(TyperCommand):
 
     def invoke(self, context: Any) -> Any:
         options = {name: value for name, value in context.params.items() if value not in (None, [], ())}
-        images = [Path(image) for image in options.pop("images", ())]  # older versions of typer give strings
         with _one_line_failures():
             from onnxdream.runtime.batch import dream_all, gather_pictures
             from onnxdream.runtime.dream.request import parse_request
 
+            images = [expand_user(image) for image in options.pop("images", ())]
+            if Path("-") in images:
+                raise typer.BadParameter("- (standard input) is not supported yet: name a picture file")
             request = parse_request(options, with_images=bool(images))
             for line in request.lines:
                 _log(line)
+            if request.config:
+                request.config.write()
+                _log(f"options saved as {request.config.path}")
             sources, missing = list(request.sources), 0
+            if request.config and not sources and not images:
+                return
             if not sources:
                 sources, missing = gather_pictures(images, _log_error, _EXAMPLES, _log, request.recursive)
             failed, interrupted = dream_all(request.job, sources, _log, _log_error, request.checkpoint)
@@ -156,7 +164,12 @@ def export(
     ] = 0,
     precision: Annotated[str, typer.Option(help="fp32, or for GPUs fp16 or mixed.")] = "fp32",
     seed: Annotated[int, typer.Option(min=0, help="Random seed of random weights.")] = 0,
-    output: Annotated[Path | None, typer.Option(help="Path of the bundle. \\[default: in the data folder]")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder or .onnx file to write to. \\[default: the data folder]")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file of --output. The data folder's are always replaced.")
+    ] = False,
 ) -> None:
     """Export a network's layer losses and their gradient as one ONNX file, a bundle. Needs the extra `export`."""
     with _one_line_failures():
@@ -171,7 +184,9 @@ def export(
                 _log(stage)
                 status.update(stage)
 
-            path, metadata = export_bundle(request, output, on_stage, lambda check: status.update(check.picture))
+            path, metadata = export_bundle(
+                request, output and expand_user(output), on_stage, lambda check: status.update(check.picture), overwrite
+            )
         _print_verification(metadata)
         typer.echo(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
 
@@ -206,7 +221,8 @@ def info(
         str | None, typer.Argument(help="Path or name of a bundle. Without it, all bundles are listed.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    output: Annotated[Path | None, typer.Option(help="Write the bundle as an .onnx file to this path.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the bundle to this folder or .onnx file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of --output.")] = False,
 ) -> None:
     """Show what a bundle contains, or list all bundles."""
     with _one_line_failures():
@@ -223,7 +239,7 @@ def info(
             return
         loaded = choose_bundle(bundle)
         if output is not None:
-            _write_bundle(loaded, output)
+            _write_bundle(loaded, expand_user(output), overwrite)
         if as_json:
             facts = {"path": str(loaded.path), "sha256": loaded.sha256, **asdict(loaded.metadata)}
             typer.echo(json.dumps(facts, indent=2))
@@ -296,7 +312,7 @@ def deploy(
         from onnxdream.runtime.bundle.choice import choose_bundle
         from onnxdream.runtime.deploy import deploy as deploy_bundle
 
-        folder = deploy_bundle(choose_bundle(bundle), target, output, overwrite)
+        folder = deploy_bundle(choose_bundle(bundle), target, output and expand_user(output), overwrite)
         typer.echo(f"{folder}: copy it to the device and run ./run.sh verify there")
 
 
@@ -311,7 +327,7 @@ def verify(
     with _one_line_failures():
         from onnxdream.runtime.verify import verify as verify_folder
 
-        checks = verify_folder(folder, provider, precision)
+        checks = verify_folder(expand_user(folder), provider, precision)
         if as_json:
             typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
         else:
@@ -405,11 +421,11 @@ def _facts(bundle: Bundle) -> dict[str, str]:
     }
 
 
-def _write_bundle(bundle: Bundle, path: Path) -> None:
+def _write_bundle(bundle: Bundle, output: Path, overwrite: bool) -> None:
     from onnxdream.models.files import atomic_write
+    from onnxdream.models.library import bundle_output
 
-    if path.exists():
-        raise typer.BadParameter(f"{path} already exists: choose another --output")
+    path = bundle_output(output, f"{Path(bundle.name).stem}.onnx", overwrite)
     try:
         atomic_write(path, bundle.data)
     except OSError as error:

@@ -22,7 +22,7 @@ def page() -> str:
     groups: dict[str, list[str]] = {}
     for settings in (Settings, Execution):
         for name, setting in descriptions(settings).items():
-            where = "presets and config files" if settings is Settings else "Python and records"
+            where = "presets and config files" if settings is Settings else "config files, Python and records"
             note = "" if setting.has_option else f" Only in {where}."
             key = name.replace("_", "-")
             row = f"| `{key}` | {setting.kind} | {setting.shown_default} | {setting.sentence}{note} |"

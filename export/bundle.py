@@ -15,7 +15,7 @@ from ..models.arrays import Size
 from ..models.backbones import Backbone
 from ..models.contract import OPSET, Check, Layer, Metadata
 from ..models.files import atomic_write
-from ..models.library import bundle_folder, bundle_path
+from ..models.library import bundle_folder, bundle_name, bundle_output, is_bundle_output
 from .backbone import build
 from .conversion import convert
 from .errors import ExportError, UnknownLayerError, WeightsError
@@ -28,6 +28,10 @@ from .rounding import emulate_fp16
 from .serialization import serialize
 from .verification import verify
 from .weights import LoadedModel, load
+
+# A border must leave something of each layer in pictures of this size: smaller ones are enlarged to it, and comparing
+# a bundle with TensorFlow at larger sizes takes gigabytes.
+_BORDERED_SIZE = Size(512, 512)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,12 @@ def make_bundle(
 
     `on_stage` is called with a description of each stage, `on_check` with each comparison with TensorFlow.
     """
+    loaded, forward = _prepare(request, on_stage)
+    return _make(request, loaded, forward, on_stage, on_check)
+
+
+def _prepare(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[LoadedModel, Forward]:
+    """Loads what a request needs; raises ExportError for a request that cannot be met."""
     if request.objective not in OBJECTIVES:
         raise ExportError(f"unknown objective {request.objective!r}: choose {' or '.join(OBJECTIVES)}")
     if request.precision not in PRECISIONS:
@@ -73,6 +83,17 @@ def make_bundle(
     _require_layers(request.layers)
     on_stage(f"building {request.backbone.title}, weights {request.weights}")
     loaded, forward = _load(request, on_stage)
+    _require_border(forward, request)
+    return loaded, forward
+
+
+def _make(
+    request: ExportRequest,
+    loaded: LoadedModel,
+    forward: Forward,
+    on_stage: Callable[[str], None],
+    on_check: Callable[[Check], None],
+) -> tuple[bytes, Metadata]:
     on_stage("tracing the gradient and converting it")
     models = convert(forward, request.layers, request.objective, request.border, PRECISIONS[request.precision])
     metadata = _metadata(request, forward, loaded.weights)
@@ -95,25 +116,35 @@ def export_bundle(
     output: Path | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
     on_check: Callable[[Check], None] = lambda check: None,
+    overwrite: bool = False,
 ) -> tuple[Path, Metadata]:
-    """Exports a bundle, verifies it, and writes it atomically to `output` or into the library.
+    """Exports a bundle, verifies it, and writes it atomically to `output` (see `bundle_output`) or into the library.
 
-    Returns its path and its metadata. The callbacks are those of `make_bundle`. Raises ExportError.
+    A bundle of the library is replaced by a new export; a file at `output` only with `overwrite`. Returns its path and
+    its metadata. The other arguments are those of `make_bundle`. Raises ExportError and BundleError.
     """
-    parts = [
-        "" if request.objective == "mean" else request.objective,
-        f"border{request.border}" if request.border else "",
-        "" if request.precision == "fp32" else request.precision,
-    ]
-    _require_writable(output.parent if output else bundle_folder())
-    data, metadata = make_bundle(request, on_stage, on_check)
-    variant = "-".join(part for part in parts if part)
-    path = output or bundle_path(request.backbone, request.layers, _weights_name(request, metadata.weights), variant)
+    if output is None:
+        output, overwrite = bundle_folder(), True
+    _require_writable(output.parent if is_bundle_output(output) else output)
+    loaded, forward = _prepare(request, on_stage)
+    path = bundle_output(output, _bundle_name(request, loaded.weights), overwrite)
+    data, metadata = _make(request, loaded, forward, on_stage, on_check)
     try:
         atomic_write(path, data)
     except OSError as error:
         raise ExportError(f"cannot write {path} ({error.strerror}): make room or choose another --output") from error
     return path, metadata
+
+
+def _bundle_name(request: ExportRequest, weights: contract.Weights) -> str:
+    """Returns the file name that a bundle has of its own."""
+    variant = [
+        "" if request.objective == "mean" else request.objective,
+        f"border{request.border}" if request.border else "",
+        "" if request.precision == "fp32" else request.precision,
+    ]
+    weights_name = _weights_name(request, weights)
+    return bundle_name(request.backbone, request.layers, weights_name, "-".join(part for part in variant if part))
 
 
 def list_layers(backbone: Backbone) -> list[LayerInfo]:
@@ -196,6 +227,17 @@ def _require_initialised(forward: Forward, loaded: LoadedModel, backbone: Backbo
         raise WeightsError(
             f"the weights {loaded.weights.source} end before {missing[0]}, which these layers need: "
             "choose lower layers or other weights"
+        )
+
+
+def _require_border(forward: Forward, request: ExportRequest) -> None:
+    """Raises ExportError if the border leaves nothing of a layer in pictures of a reasonable size."""
+    sizes = forward.sizes(_BORDERED_SIZE)
+    largest = min((min(sizes[layer]) - 1) // 2 for layer in request.layers)
+    if request.border > largest:
+        raise ExportError(
+            f"a border of {request.border} leaves nothing of these layers in a picture of {_BORDERED_SIZE} pixels: "
+            f"choose --border {largest} or less"
         )
 
 

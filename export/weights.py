@@ -16,6 +16,7 @@ from ..models import assembly, contract
 from ..models.arrays import Floats
 from ..models.assembly import WeightFile
 from ..models.backbones import Backbone
+from ..models.files import expand_user
 from .backbone import build
 from .errors import WeightsError
 
@@ -44,7 +45,7 @@ def load(backbone: Backbone, source: str, seed: int) -> LoadedModel:
         return _built_in(backbone)
     if source == "random":
         return _random(backbone, seed)
-    path = Path(source).expanduser()
+    path = expand_user(source)
     if not path.is_file():
         raise WeightsError(f"no weights {source!r}: no such file; choose auto, imagenet, builtin, random or a path")
     model = build(backbone)

@@ -11,6 +11,14 @@ from pathlib import Path
 from typing import IO
 
 
+def expand_user(path: str | Path) -> Path:
+    """Returns a path whose `~` or `~user` at the beginning is replaced by the home folder, as shells do.
+
+    That of an unknown user stays, unlike with `Path.expanduser`, because a file may have such a name.
+    """
+    return Path(os.path.expanduser(path))
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Opens a temporary file next to `path` that is renamed to `path` at the end, so no reader ever sees half of it.

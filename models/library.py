@@ -11,6 +11,7 @@ import platformdirs
 from .assembly import BUILT_IN
 from .backbones import Backbone
 from .contract import BundleError, BundleNotFoundError
+from .files import expand_user
 
 _MAX_LAYERS_NAME = 80  # characters
 
@@ -50,7 +51,12 @@ def bundle_folder_in_words() -> str:
 
 
 def bundle_path(backbone: Backbone, layers: tuple[str, ...], weights: str, variant: str = "") -> Path:
-    """Returns where `export` stores a bundle: `<backbone>-<layers or set>-<weights>[-<variant>].onnx`.
+    """Returns where `export` stores a bundle, under its `bundle_name`. Raises NoHomeError."""
+    return bundle_folder() / bundle_name(backbone, layers, weights, variant)
+
+
+def bundle_name(backbone: Backbone, layers: tuple[str, ...], weights: str, variant: str = "") -> str:
+    """Returns the file name of an exported bundle: `<backbone>-<layers or set>-<weights>[-<variant>].onnx`.
 
     A long list of layers is replaced by their number and a hash of their names.
     """
@@ -58,7 +64,38 @@ def bundle_path(backbone: Backbone, layers: tuple[str, ...], weights: str, varia
     if len(layers_name) > _MAX_LAYERS_NAME:
         layers_name = f"{len(layers)}-layers-{hashlib.sha256(layers_name.encode()).hexdigest()[:8]}"
     parts = (backbone.name, layers_name, weights, variant)
-    return bundle_folder() / f"{'-'.join(part for part in parts if part)}.onnx"
+    return f"{'-'.join(part for part in parts if part)}.onnx"
+
+
+class BundleOutputError(BundleError):
+    """A bundle cannot be written to an output path."""
+
+    exit_code = 2
+
+
+def is_bundle_output(output: Path) -> bool:
+    """Whether an output path is that of a bundle rather than of a folder. Raises BundleOutputError if it is neither.
+
+    A folder exists or has no suffix.
+    """
+    if output.is_dir() or not output.suffix:
+        return False
+    if output.suffix.lower() != ".onnx":
+        raise BundleOutputError(f"{output}: bundles are .onnx files: choose a name that ends in .onnx, or a folder")
+    return True
+
+
+def bundle_output(output: Path, name: str, overwrite: bool = False) -> Path:
+    """Returns where an output path puts a bundle: the path itself, or in that folder under its own file name `name`.
+
+    Raises BundleOutputError for an existing file without `overwrite`, and as `is_bundle_output` does.
+    """
+    path = output if is_bundle_output(output) else output / name
+    if path.exists() and not overwrite:
+        raise BundleOutputError(f"{path} exists: choose another --output, or replace it with --overwrite")
+    if path.is_dir():
+        raise BundleOutputError(f"{path} is a folder: choose another --output")
+    return path
 
 
 def bundle_paths() -> list[Path]:
@@ -82,7 +119,7 @@ def find_bundle(name: str) -> Path:
     A name may end with `.onnx`, as that of its file does. Names are those of the exported and of the built-in bundles.
     Raises BundleNotFoundError.
     """
-    path = Path(os.path.expanduser(name))  # unlike Path.expanduser, this accepts an unknown ~user
+    path = expand_user(name)
     if os.path.isfile(path):  # unlike Path.is_file, this accepts names of any length
         return path
     stems = {bundle.stem: bundle for bundle in (*built_in_bundles(), *bundle_paths())}

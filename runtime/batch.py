@@ -100,7 +100,8 @@ def _dream_one(
     steps = job.settings.steps * job.settings.octaves
     log(
         f"{source.name}: {f'stopped after {record.steps_done} of {steps} steps, ' if stopped else ''}"
-        f"loss {record.first_loss:.4g} → {record.last_loss:.4g} in {record.seconds:.1f} s, saved as {results.picture}"
+        f"loss {record.first_loss:.4g} → {record.last_loss:.4g} in {record.seconds:.1f} s, "
+        f"saved as {results.picture.absolute()}"
         f"{f'; continue with --resume {results.checkpoint}' if stopped and results.checkpoint.exists() else ''}"
     )
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..models.files import expand_user
+
 _EXAMPLES = Path(__file__).parents[1] / "examples"
 _REPORT_EXTRA = ("matplotlib", "jinja2")
 
@@ -54,7 +56,7 @@ def paper(
 
     names = ("steps", "max_size", "step_size", "gradient_norm", "normalization", "clip", "provider", "threads")
     given = {name: value for name, value in locals().items() if name in names and value is not None}
-    pictures = tuple(Path(part.strip()) for part in images.split(",") if part.strip())
+    pictures = tuple(expand_user(part.strip()) for part in images.split(",") if part.strip())
     _run(paper_grid(pictures, weights, objective, given), output)
 
 
@@ -66,7 +68,7 @@ def run(
     """Run your own grid of bundles and pictures; a repeated command skips what is finished."""
     from .grid import read_grid
 
-    _run(read_grid(file), output or Path(f"{file.stem}-study"))
+    _run(read_grid(expand_user(file)), output or Path(f"{file.stem}-study"))
 
 
 @app.command()
@@ -77,7 +79,7 @@ def figures(
     from .folder import Folder
     from .summary import read_summary
 
-    results = Folder(folder)
+    results = Folder(expand_user(folder))
     summary = read_summary(results)
     _require_report_extra()
     from .figures import write_figures
@@ -90,7 +92,7 @@ def _run(grid: Any, output: Path) -> None:
     from .folder import Folder
     from .run import Reporter, Study
 
-    folder = Folder(output)
+    folder = Folder(expand_user(output))
     result = Study(grid, folder, Reporter(_log, _log_error, _EXAMPLES)).run()
     if _missing_report_extra():
         _log("no report.html: install onnxdream[report] and repeat the command; finished dreams are kept")

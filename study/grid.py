@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models.backbones import BACKBONES, Backbone, UnknownBackboneError, find_backbone
+from ..models.files import expand_user
 from ..models.library import bundle_path
 from ..runtime.settings.config import known_options, read_toml
 from .errors import GridError
@@ -21,7 +22,7 @@ PAPER_SETS = (
 )
 
 # Keys of `dream --config` that a study sets itself.
-_NOT_IN_A_STUDY = ("model", "output", "film", "every", "noise")
+_NOT_IN_A_STUDY = ("model", "output", "film", "every", "noise", "extras")
 _FILES = ("mask", "guide")
 NAMED_WEIGHTS = ("auto", "imagenet", "builtin", "random")
 
@@ -167,7 +168,7 @@ def read_grid(path: Path) -> Grid:
             raise GridError(f"{path}: {key} must be a path, not {options[key]!r}")
         options.update({key: str(base / options[key])} if key in options else {})
     specs = tuple(_spec(table, path) for table in tables)
-    return Grid(specs, tuple(base / Path(image).expanduser() for image in images), options)
+    return Grid(specs, tuple(base / expand_user(image) for image in images), options)
 
 
 def _spec(table: Mapping[str, Any], path: Path) -> BundleSpec:
@@ -185,13 +186,13 @@ def _spec(table: Mapping[str, Any], path: Path) -> BundleSpec:
         given = sorted(set(table) - {"model"})
         if given:
             raise GridError(f"{path}: {spec.model} is not a backbone, so {given[0]} has no effect: remove it")
-        beside = path.parent / Path(spec.model).expanduser()
+        beside = path.parent / expand_user(spec.model)
         return BundleSpec(str(beside)) if beside.is_file() else spec
     return spec
 
 
 def _weights_from(text: str, base: Path) -> str:
-    return text if text in NAMED_WEIGHTS else str(base / Path(text).expanduser())
+    return text if text in NAMED_WEIGHTS else str(base / expand_user(text))
 
 
 def _require_distinct(names: tuple[str, ...], kind: str) -> None:

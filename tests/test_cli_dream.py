@@ -89,7 +89,7 @@ def test_a_dream_writes_its_files_and_reports_them(run: Command, folder: Path) -
     assert "its weights are random" in lines[1]
     assert lines[2] == "bears.png: 53×40 → 53×40"
     assert lines[-1].startswith("bears.png: loss ")
-    assert lines[-1].endswith(" s, saved as bears-dream.png")
+    assert lines[-1].endswith(f" s, saved as {folder / 'bears-dream.png'}")
     assert np.any(load(folder / "bears-dream.png") != noise(40, 53))
 
 
@@ -242,27 +242,68 @@ def test_the_record_in_the_picture_does_not_reveal_folders(run: Command, folder:
     assert str(folder) in (folder / "bears-dream.json").read_text()
 
 
-@pytest.mark.parametrize(
-    "option",
-    [
-        ("--steps", "5"),
-        ("--step-size", "0.1"),
-        ("--max-size", "100"),
-        ("--layer-weights", "low"),
-        ("--normalization", "minmax"),
-        ("--gradient-norm", "std"),
-        ("--snapshots", ""),
-        ("--full-size",),
-        ("--seed", "0"),
-        ("--model", "tiny.onnx"),
-        ("--preset", "tutorial"),
-        ("--provider", "cpu"),
-        ("--threads", "1"),
-        ("--threads", "0"),
-    ],
-)
-def test_a_repetition_takes_no_other_setting(option: tuple[str, ...], run: Command, folder: Path) -> None:
-    run("dream", "--repeat", "bears-dream.json", *option).refuses("--repeat takes every setting from the record")
+def test_a_repetition_takes_options_on_top(run: Command, folder: Path) -> None:
+    run("dream", "bears.png", "--model", "tiny.onnx", "--layer-weights", "mid", *SHORT).succeeds()
+    run("dream", "--repeat", "bears-dream.json", "--steps", "2", "--output", "again.png").succeeds()
+    first, second = (json.loads((folder / name).read_text())["settings"] for name in ("bears-dream.json", "again.json"))
+    assert second == {**first, "steps": 2, "execution": second["execution"]}
+
+
+def test_without_extras_there_is_only_the_picture_which_can_be_repeated(run: Command, folder: Path) -> None:
+    run("dream", "bears.png", "--model", "tiny.onnx", "--no-extras", "--output", "a.png", *SHORT).succeeds()
+    run("dream", "--repeat", "a.png", "--no-extras", "--output", "b.png").refuses("the bundle tiny.onnx")
+    run("dream", "--repeat", "a.png", "--model", "tiny.onnx", "--no-extras", "--output", "b.png").succeeds()
+    assert added(folder) == {"a.png", "b.png"}
+    np.testing.assert_array_equal(load(folder / "a.png"), load(folder / "b.png"))
+
+
+@pytest.mark.parametrize("none", ["none", "", "0"])
+def test_without_snapshots_not_even_the_last_is_written(none: str, run: Command, folder: Path) -> None:
+    run("dream", "bears.png", "--model", "tiny.onnx", "--snapshots", none, *SHORT).succeeds()
+    assert added(folder) == RESULTS - {"bears-dream-step0004.png"}
+
+
+def test_options_are_saved_with_a_dream_or_without_a_picture(run: Command, folder: Path) -> None:
+    options = ("--model", "tiny.onnx", "--layers", "mid", "--save-config", "run.toml", *SHORT)
+    finished = run("dream", *options)
+    finished.succeeds()
+    assert finished.err.splitlines() == ["options saved as run.toml"]
+    assert added(folder) == {"run.toml"}
+    run("dream", "bears.png", *options).refuses("run.toml exists")
+    assert added(folder) == {"run.toml"}
+    run("dream", "bears.png", *options, "--overwrite", "--snapshots", "none").succeeds()
+    run("dream", "bears.png", "--config", "run.toml").succeeds()
+    np.testing.assert_array_equal(load(folder / "bears-dream.png"), load(folder / "bears-dream-2.png"))
+
+
+def test_a_pipe_is_not_a_picture_yet(run: Command, folder: Path) -> None:
+    finished = run("dream", "-", "--model", "tiny.onnx", *SHORT)
+    finished.refuses("- (standard input) is not supported yet: name a picture file")
+    assert finished.code == 2
+    assert added(folder) == set()
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="needs /dev/fd")
+def test_two_pipes_are_dreamed(run: Command, folder: Path) -> None:
+    pipes = []
+    for _ in range(2):
+        reading, writing = os.pipe()
+        os.write(writing, (folder / "bears.png").read_bytes())
+        os.close(writing)
+        pipes.append(reading)
+    finished = run("dream", *(f"/dev/fd/{pipe}" for pipe in pipes), "--model", "tiny.onnx", "--no-extras", *SHORT)
+    for pipe in pipes:
+        os.close(pipe)
+    finished.succeeds()
+    assert added(folder) == {f"{pipe}-dream.png" for pipe in pipes}
+
+
+def test_the_home_folder_is_expanded_in_paths(
+    run: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run("dream", "~/here/bears.png", "--model", "~/here/tiny.onnx", "--output=~/out", "--no-extras", *SHORT).succeeds()
+    assert listing(tmp_path / "out") == {"bears-dream.png"}
     assert added(folder) == set()
 
 
@@ -370,7 +411,7 @@ NUMBERS = {
     "--seed": ["-1", "4294967296", "x"],
     "--threads": ["-1", "0", "two", "99999"],
     "--every": ["-1", "0", "often"],
-    "--snapshots": ["-1", "0", "x", "1.5", "999999999", "1;2"],
+    "--snapshots": ["-1", "0,5", "x", "1.5", "999999999", "1;2"],
     "--layer-weights": ["low=x", "low=nan", "low=inf", "low=1e9", "=1", "", "low=0", "low=1,low=2"],
 }
 
@@ -543,7 +584,7 @@ def test_ctrl_c_saves_the_picture_so_far_and_reports_it(folder: Path) -> None:
         last,
     }
     assert f"bears.png: stopped after {record.steps_done} of 1000000 steps, loss" in err
-    assert "saved as bears-dream.png" in err
+    assert f"saved as {folder / 'bears-dream.png'}" in err
     assert len((folder / "bears-dream-losses.csv").read_text().splitlines()) == record.steps_done + 2
     np.testing.assert_array_equal(load(folder / "bears-dream.png"), load(folder / last))
 

@@ -219,7 +219,6 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "a schedule of words": (("--step-size", "fast:slow"), ("step size 'fast:slow'", "write 0.03, or 0.03:0.012")),
     "a schedule without an end": (("--blur", "3:"), ("blur '3:'", "from an octave's first step to its last")),
     "a schedule out of its range": (("--step-size", "0.1:-1"), ("step size must be a number from", "not -1.0")),
-    "repeat and more": (("--repeat", "x.json"), ("--repeat takes every setting from the record",)),
     "resume and a picture": (("--resume", "x.checkpoint"), ("--resume takes everything from the checkpoint",)),
 }
 

@@ -138,11 +138,28 @@ def test_info_shows_all_metadata_of_a_bundle_as_json(run: Command, tiny_path: Pa
     assert {"schema": "{}.{}".format(*SCHEMA), **shown} == json.loads(bundle.metadata.to_json())
 
 
+def test_the_home_folder_is_expanded_in_paths(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run("info", "v3-low", "--output=~/copy.onnx").succeeds()
+    run("info", "~/copy.onnx").succeeds()
+    run("deploy", "~/copy.onnx", "--target", "cpu", "--output=~/device").succeeds()
+    assert (tmp_path / "device" / "run.sh").is_file()
+    assert "copy.onnx" in run("verify", "~/device", "--provider", "cpu").out
+    run("experiment", "figures", "~/study").refuses(str(tmp_path / "study"))
+    run("experiment", "run", "~/grid.toml").refuses(str(tmp_path / "grid.toml"))
+    assert listing(tmp_path / "here") == set()
+
+
 def test_info_writes_a_bundle_as_a_file(run: Command, tmp_path: Path) -> None:
     run("info", "v3-low", "--output", "copy.onnx").succeeds()
     copy, bundle = Bundle.load(tmp_path / "here" / "copy.onnx"), Bundle.built_in()
     assert copy.data == bundle.data
-    run("info", "v3-low", "--output", "copy.onnx").refuses("copy.onnx already exists: choose another --output")
+    run("info", "v3-low", "--output", "copy.onnx").refuses("copy.onnx exists: choose another --output")
+    run("info", "v3-mid", "--output", "copy.onnx", "--overwrite").succeeds()
+    assert Bundle.load(tmp_path / "here" / "copy.onnx").data == Bundle.built_in("v3-mid").data
+    run("info", "v3-low", "--output", "copy.pt").refuses("copy.pt: bundles are .onnx files")
+    run("info", "v3-low", "--output", "folder").succeeds()
+    assert listing(tmp_path / "here") == {"copy.onnx", "folder", "folder/v3-low.onnx"}
     run("info", "--output", "copy.onnx").refuses("--output writes one bundle: name the bundle")
     run("info", "v3-low", "--output", "copy.onnx/under.onnx").refuses("cannot write")
 

@@ -32,7 +32,8 @@ class Checkpoint:
     """Everything that a run needs to resume: its settings, its files by hash, where its results go, and its state.
 
     The settings name the provider, the threads and the tiles that the run actually used. `output` is the path of the
-    result's picture, `film` that of the film or None. `seconds` is the time that the run has taken so far.
+    result's picture, `film` that of the film or None. `extras` is whether other files are written, too. `seconds` is
+    the time that the run has taken so far.
     """
 
     settings: Settings
@@ -43,6 +44,7 @@ class Checkpoint:
     output: str
     film: str | None
     film_every: int
+    extras: bool
     seconds: float
     state: State
 
@@ -57,6 +59,7 @@ class Checkpoint:
             "output": self.output,
             "film": self.film,
             "film_every": self.film_every,
+            "extras": self.extras,
             "seconds": self.seconds,
             "slots": len(self.state.slots),
             "colours": self.state.colours is not None,
@@ -103,6 +106,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             output=str(header["output"]),
             film=header["film"],
             film_every=int(header["film_every"]),
+            extras=bool(header["extras"]),
             seconds=float(header["seconds"]),
             state=state,
         )

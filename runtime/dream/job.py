@@ -11,6 +11,7 @@ from ..errors import RecordError
 from ..film import Film
 from ..image.files import Picture, read_picture
 from ..image.source import Source, SourceFile
+from ..settings.settings import Settings
 from .checkpoint import Checkpoint
 from .record import SourceFiles
 from .results import Results
@@ -27,7 +28,7 @@ def dream_and_save(
     """
     picture = source.read(job.settings)
     inputs = [path for path in (source.path, job.mask, job.guide) if path]
-    results = Results.for_source(source.path, job.output, job.overwrite, job.settings.snapshots, inputs)
+    results = Results.for_source(source.path, job.output, job.overwrite, job.settings.snapshots, inputs, job.extras)
     try:
         return _dream_into(results, picture, job, source, callbacks, checkpoint), results
     finally:
@@ -54,6 +55,8 @@ def _dream_into(
         log=lambda line: callbacks.log(f"{source.name}: {line}"),
     )
     callbacks.log(f"{source.name}: {_describe_sizes(picture, preparation)}")
+    if job.settings.tile_overlap != Settings().tile_overlap and len(preparation.tile_plan.tiles) == 1:
+        callbacks.log(f"{source.name}: --tile-overlap has no effect without tiles")
     writer = Writer(job, picture, results, callbacks, files, preparation, checkpoint)
     with ExitStack() as stack:
         if job.film:

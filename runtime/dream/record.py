@@ -122,7 +122,7 @@ def bundle_file(bundle: Bundle) -> SourceFile:
 def read_record(text: str, name: str) -> Record:
     """Reads a record from its JSON text; `name` is the file's, for messages. Raises RecordError."""
     try:
-        record = decoded_json(Record, text, {Settings: _settings})
+        record = decoded_json(Record, text.removeprefix("\ufeff"), {Settings: _settings})
         record.settings_to_repeat()
     except SettingsError as error:
         raise RecordError(f"{name}: {error}") from None

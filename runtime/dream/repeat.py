@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..bundle.choice import bundle_of
 from ..errors import RecordError
 from ..image.files import PictureError, read_note
 from ..image.source import Source, SourceFile
-from ..settings.settings import Settings
+from ..settings.config import options_of
+from ..settings.settings import Execution, Settings, descriptions
 from .checkpoint import Checkpoint
 from .record import Record, read_record
 from .writer import Job
+
+# With these options, a run has other tiles than the record's.
+_TILES_FOLLOW = {
+    *("model", "preset", "provider", "precision", "memory"),
+    *("noise", "max_size", "octaves", "octaves_above", "octave_scale"),
+}
+# A preset replaces the recorded settings but for the source and the machine.
+_KEPT_WITH_PRESET = {"noise", "seed", *descriptions(Execution)}
 
 
 def load_record(path: Path) -> Record:
@@ -30,10 +42,32 @@ def load_record(path: Path) -> Record:
     return read_record(text, path.name)
 
 
-def find_mask_and_guide(record: Record, record_path: Path) -> dict[str, Path]:
-    """Finds the files of the mask and the guide that a record names, if any. Raises RecordError."""
-    files = {"mask": record.mask, "guide": record.guide}
-    return {name: find_file(file, record_path) for name, file in files.items() if file}
+def recorded_options(record: Record, given: Mapping[str, Any], with_images: bool) -> dict[str, Any]:
+    """The options that repeat a record, beneath those that the user gave.
+
+    The provider, the threads and the tiles are those that the run used, as far as they still apply; a mask and a guide
+    are named by their SourceFile. With other pictures, there is no noise.
+    """
+    settings = record.settings_to_repeat()
+    if _TILES_FOLLOW & given.keys():
+        settings = replace(
+            settings, execution=replace(settings.execution, tile_pixels=record.settings.execution.tile_pixels)
+        )
+    options = options_of(settings)
+    if "preset" in given:
+        options = {name: value for name, value in options.items() if name in _KEPT_WITH_PRESET}
+    elif record.guide:
+        options["guide"] = record.guide
+    if record.mask:
+        options["mask"] = record.mask
+    left_out = {"noise"} if with_images else set()
+    left_out |= {"precision"} if {"model", "preset"} & given.keys() else set()  # another bundle has its own
+    return {name: value for name, value in options.items() if name not in left_out}
+
+
+def recorded_files(options: Mapping[str, Any], record_path: Path) -> dict[str, Path]:
+    """Finds the files that a record names among these options. Raises RecordError."""
+    return {name: find_file(file, record_path) for name, file in options.items() if isinstance(file, SourceFile)}
 
 
 def find_source(settings: Settings, file: SourceFile | None, record_path: Path) -> Source:
@@ -73,6 +107,7 @@ def job_to_resume(checkpoint: Checkpoint, checkpoint_path: Path) -> Job:
         film_every=checkpoint.film_every,
         mask=find_file(checkpoint.mask, checkpoint_path) if checkpoint.mask else None,
         guide=find_file(checkpoint.guide, checkpoint_path) if checkpoint.guide else None,
+        extras=checkpoint.extras,
     )
 
 

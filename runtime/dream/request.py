@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ...models.files import expand_user
+from ...models.library import bundle_paths
 from ..bundle.bundle import Bundle
 from ..bundle.channel_weights import chosen_channels, parse_channels
 from ..bundle.choice import bundle_of, choose_bundle, describe
 from ..errors import SettingsError
 from ..image.source import Source
-from ..settings.config import execution_of, read_config, settings_changes
-from ..settings.presets import DEFAULT_LOOK, find_preset, settings_for_bundle
+from ..settings.config import ConfigFile, execution_of, options_of, overridden, read_config, settings_changes
+from ..settings.effects import doubtful_options
+from ..settings.options import OPTIONS
+from ..settings.presets import DEFAULT_LOOK, Preset, find_preset, settings_for_bundle
 from ..settings.settings import Settings
 from .checkpoint import Checkpoint, read_checkpoint
-from .repeat import find_mask_and_guide, find_source, job_to_resume, load_record
+from .repeat import find_source, job_to_resume, load_record, recorded_files, recorded_options
 from .writer import Job
 
 _LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all presets"
-# The options that --repeat may be combined with; everything else comes from the record.
-_ALLOWED_WITH_REPEAT = {"output", "overwrite", "film", "every", "recursive"}
+_DEFAULTS = options_of(Settings())
 
 
 @dataclass(frozen=True)
 class DreamRequest:
     """A job, the source that its options name, the checkpoint to resume from, and lines to show the user first.
 
-    Where `sources` is empty, the job is for the pictures of the command line, and if `recursive` also for those in the
-    folders inside its folders. `hint` is a line to show at the end, on
-    what to try next.
+    Where `sources` is empty, the job is for the pictures of the command line and, if `recursive`, for those in the
+    folders inside its folders. `hint` is a line to show at the end, on what to try next. `config` is a config file to
+    write first.
     """
 
     job: Job
@@ -38,6 +41,7 @@ class DreamRequest:
     checkpoint: Checkpoint | None = None
     lines: list[str] = field(default_factory=list)
     hint: str | None = None
+    config: ConfigFile | None = None
     recursive: bool = False
 
 
@@ -47,39 +51,75 @@ def parse_request(options: Mapping[str, Any], with_images: bool) -> DreamRequest
     `options` holds those that the user gave, under their Python names; `with_images` is whether pictures were named.
     Raises DreamError and BundleError.
     """
-    given = dict(options)
+    given = {**options, **_paths(options)}
     if "resume" in given:
-        return _resume_request(Path(given.pop("resume")), given, with_images)
-    if "repeat" in given:
-        return _repeat_request(Path(given.pop("repeat")), given, with_images)
+        return _resume_request(given.pop("resume"), given, with_images)
+    named = set(given)
     if "config" in given:
-        given = {**read_config(Path(given.pop("config"))), **given}
-    return _new_request(given, with_images)
+        config = read_config(given.pop("config"))
+        # A file may list all settings, so that its defaults say nothing about what the user wants.
+        named |= {name for name, value in config.items() if value != _DEFAULTS.get(name)}
+        given = overridden(config, given)
+    if "repeat" in given:
+        return _repeat_request(given.pop("repeat"), given, named, with_images)
+    if "noise" not in given and not (with_images or "save_config" in given):
+        raise SettingsError("no picture given: name one, as in onnxdream dream bears.jpg")
+    return _request(given, named, with_images)
 
 
-def _new_request(given: Mapping[str, Any], with_images: bool) -> DreamRequest:
-    changes = settings_changes(given)
-    if "guide" in given:
+def _paths(options: Mapping[str, Any]) -> dict[str, Path]:
+    """The options that are paths, with `~` expanded. Raises SettingsError for `-`, standard input or output."""
+    paths = {one.name: expand_user(options[one.name]) for one in OPTIONS if one.type is Path and one.name in options}
+    for name, path in paths.items():
+        if path == Path("-") and name != "output":  # which is refused with the results
+            raise SettingsError(
+                f"--{name.replace('_', '-')} - (standard input or output) is not supported yet: name a file"
+            )
+    return paths
+
+
+def _request(
+    options: Mapping[str, Any],
+    named: Collection[str],
+    with_images: bool,
+    source: Source | None = None,
+    bundle: Bundle | None = None,
+) -> DreamRequest:
+    """The request of a new or a repeated dream.
+
+    `named` are the options that the user knows of. `source` is the picture of a record, and `bundle` its bundle, which
+    is used if given.
+    """
+    changes = settings_changes(options)
+    if "guide" in options:
         changes.setdefault("channels", ())  # a guide replaces the channels of a preset
     if "noise" in changes and with_images:
         raise SettingsError("noise is dreamed instead of a picture: give either --noise or pictures")
-    if "noise" not in changes and not with_images:
-        raise SettingsError("no picture given: name one, as in onnxdream dream bears.jpg")
-    execution = execution_of(given)
-    preset = find_preset(given["preset"]) if "preset" in given else None
-    precision = execution.precision if "precision" in given else None
-    bundle = choose_bundle(given.get("model"), precision, preset, _named_layers(changes))
-    if "precision" not in given:
+    execution = execution_of(options)
+    preset = find_preset(options["preset"]) if "preset" in options else None
+    precision = execution.precision if "precision" in options else None
+    if bundle is None:
+        bundle = choose_bundle(options.get("model"), precision, preset, _named_layers(changes))
+    if precision is None:
         execution = replace(execution, precision=bundle.precision)
     settings, notice = settings_for_bundle(preset, bundle.metadata, {**changes, "execution": execution})
     _require_known_layers(settings, bundle)
-    sources = (Source.of_noise(settings.noise),) if settings.noise else ()
-    job = _job(bundle, settings, given)
-    lines = _introduction(job)
+    if settings.noise:
+        source = Source.of_noise(settings.noise)
+    job = _job(bundle, settings, options)
+    config = _config_file(job, options) if "save_config" in options else None
+    lines = _introduction(job) if source or with_images else []
     lines += [f"preset: {preset.name}. {preset.sentence}"] if preset else []
     lines += [notice] if notice else []
-    hint = None if preset or settings.noise or "model" in given else _LOOK_HINT
-    return DreamRequest(job, sources, lines=lines, hint=hint, recursive=bool(given.get("recursive")))
+    lines += doubtful_options(settings, options, named)
+    hint = _hint(options, preset, settings)
+    recursive = bool(options.get("recursive"))
+    return DreamRequest(job, (source,) if source else (), None, lines, hint, config, recursive)
+
+
+def _hint(options: Mapping[str, Any], preset: Preset | None, settings: Settings) -> str | None:
+    is_plain = preset is None and settings.noise is None and "model" not in options
+    return _LOOK_HINT if is_plain else None
 
 
 def _named_layers(changes: Mapping[str, Any]) -> set[str]:
@@ -95,18 +135,13 @@ def _require_known_layers(settings: Settings, bundle: Bundle) -> None:
     chosen_channels(bundle.metadata.layers, channels)
 
 
-def _repeat_request(record_path: Path, given: Mapping[str, Any], with_images: bool) -> DreamRequest:
-    if set(given) - _ALLOWED_WITH_REPEAT:
-        raise SettingsError(
-            "--repeat takes every setting from the record: give only pictures, --output, --overwrite and --film"
-        )
-    record = load_record(record_path)
-    settings = record.settings_to_repeat()
-    if with_images:
-        settings = replace(settings, noise=None)
-    job = _job(bundle_of(record.bundle), settings, {**given, **find_mask_and_guide(record, record_path)})
-    sources = () if with_images else (find_source(record.settings, record.picture, record_path),)
-    return DreamRequest(job, sources, lines=_introduction(job), recursive=bool(given.get("recursive")))
+def _repeat_request(path: Path, given: Mapping[str, Any], named: Collection[str], with_images: bool) -> DreamRequest:
+    record = load_record(path)
+    options = overridden(recorded_options(record, given, with_images), given)
+    options |= recorded_files(options, path)
+    bundle = None if {"model", "preset"} & given.keys() else bundle_of(record.bundle)
+    source = None if with_images or "noise" in options else find_source(record.settings, record.picture, path)
+    return replace(_request(options, named, with_images, source, bundle), hint=None)
 
 
 def _resume_request(path: Path, given: Mapping[str, Any], with_images: bool) -> DreamRequest:
@@ -125,10 +160,23 @@ def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
     output, film, mask, guide = (
         Path(given[name]) if name in given else None for name in ("output", "film", "mask", "guide")
     )
-    every = given.get("every", 10)
+    every, extras = given.get("every", 10), given.get("extras", True)
     if type(every) is not int or every < 1:
         raise SettingsError(f"every must be a whole number from 1, not {every!r}")
-    return Job(bundle, settings, output, bool(given.get("overwrite")), film, every, mask, guide)
+    if type(extras) is not bool:
+        raise SettingsError(f"extras must be true or false, not {extras!r}")
+    return Job(bundle, settings, output, bool(given.get("overwrite")), film, every, mask, guide, extras)
+
+
+def _config_file(job: Job, options: Mapping[str, Any]) -> ConfigFile:
+    """The config file with all options of a job. A bundle of the library is named, so that the file may be shared."""
+    path = job.bundle.path
+    is_named = job.bundle.is_built_in or path in bundle_paths()
+    kept: dict[str, Any] = {"model": options.get("model", job.bundle.name if is_named else str(path))}
+    kept |= {name: str(options[name]) for name in ("output", "mask", "guide", "film") if name in options}
+    kept |= {"every": job.film_every} if job.film else {}
+    kept |= {} if job.extras else {"extras": False}
+    return ConfigFile(Path(options["save_config"]), {**kept, **options_of(job.settings)}, job.overwrite)
 
 
 def _introduction(job: Job) -> list[str]:

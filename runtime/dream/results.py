@@ -45,14 +45,16 @@ class Results:
         overwrite: bool,
         snapshots: Collection[int] = (),
         inputs: Collection[Path] = (),
+        extras: bool = True,
     ) -> Results:
         """Where the results of the picture `source` go; without `overwrite` the name is reserved, see `release`.
 
         `output` is a folder (None: the current one) or a picture's path. In a folder the first free name is taken:
         `bears-dream`, `bears-dream-2`, … A name is free if none of its files exists. With `overwrite`, only files of an
         earlier dream are replaced, known from its record or checkpoint, and the picture itself. `snapshots` are the
-        steps whose pictures will be written, `inputs` the files that the dream reads, which it never replaces. Raises
-        OutputError where nothing can be written, or only in place of the user's own files.
+        steps whose pictures will be written, `inputs` the files that the dream reads, which it never replaces. Without
+        `extras`, only the picture and the checkpoint will be written, and a picture's path is free if neither exists.
+        Raises OutputError where nothing can be written, or only in place of the user's own files.
         """
         if output is not None and output.name == "-":
             raise OutputError("--output - (standard output) is not supported yet: name a folder or a picture")
@@ -61,13 +63,17 @@ class Results:
         is_named = output is not None and is_picture_path(output)
         picture = output if output and is_named else (output or Path()) / f"{source.stem}-dream.png"
         _require_writable(picture)
-        return cls._replacing(picture, snapshots, inputs) if overwrite else cls._reserved(picture, is_named)
+        results = cls(picture)
+        if overwrite:
+            return results._replacing(snapshots if extras else None, inputs)
+        return results._reserved(is_named, only_picture=is_named and not extras)
 
-    @classmethod
-    def _reserved(cls, picture: Path, is_named: bool) -> Results:
-        number, results = 1, cls(picture)
+    def _reserved(self, is_named: bool, only_picture: bool) -> Results:
+        number, results = 1, self
         while True:
             existing = results._existing_files()
+            if only_picture:
+                existing &= {results.picture, results.checkpoint}
             if not existing and results._reserve():
                 return results
             if is_named:
@@ -76,23 +82,24 @@ class Results:
                     f"{found} exists: choose another --output, or replace an earlier dream with --overwrite"
                 )
             number += 1
-            results = cls(picture.with_stem(f"{picture.stem}-{number}"))
+            results = Results(self.picture.with_stem(f"{self.picture.stem}-{number}"))
 
-    @classmethod
-    def _replacing(cls, picture: Path, snapshots: Collection[int], inputs: Collection[Path]) -> Results:
-        results = cls(picture)
-        existing = results._existing_files()
+    def _replacing(self, snapshots: Collection[int] | None, inputs: Collection[Path]) -> Results:
+        """These results in place of an earlier dream's; `snapshots` None: only the picture will be written."""
+        existing = self._existing_files()
         for path in existing:
             if any(file.exists() and path.samefile(file) for file in inputs):
                 raise OutputError(f"{path} is a file that this dream reads: choose another --output")
-        earlier = results._files_of_earlier_dream() & existing
-        foreign = existing - earlier - {picture}
-        written = {results.losses, results.plot, results.record, results.checkpoint, *map(results.snapshot, snapshots)}
+        earlier = self._files_of_earlier_dream() & existing
+        foreign = existing - earlier - {self.picture}
+        written = {self.checkpoint}
+        if snapshots is not None:
+            written |= {self.losses, self.plot, self.record, *map(self.snapshot, snapshots)}
         if foreign & written:
             raise OutputError(
                 f"{min(foreign & written)} is not from an earlier dream: move it, or choose another --output"
             )
-        return cls(picture, frozenset(earlier), frozenset(foreign))
+        return Results(self.picture, frozenset(earlier), frozenset(foreign))
 
     def _existing_files(self) -> set[Path]:
         """The files that exist under a name of these results, snapshots after any step included."""
@@ -138,8 +145,10 @@ class Results:
             if not self.checkpoint.stat().st_size:
                 self.checkpoint.unlink()
 
-    def file_names(self, snapshots: Collection[int], has_plot: bool) -> tuple[str, ...]:
+    def file_names(self, snapshots: Collection[int], has_plot: bool, extras: bool = True) -> tuple[str, ...]:
         """The names of the files that a dream with these snapshots leaves, as its record lists them."""
+        if not extras:
+            return (self.picture.name,)
         plot = [self.plot] if has_plot else []
         paths = (self.picture, self.losses, *plot, self.record, *map(self.snapshot, sorted(snapshots)))
         return tuple(path.name for path in paths)

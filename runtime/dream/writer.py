@@ -34,8 +34,8 @@ class Job:
     """What to do with each picture: the bundle, the settings, and the files to read and write.
 
     `output` is a folder, a picture's path, or None for the current folder. `mask` and `guide` are picture files. `film`
-    is the path of an .mp4, with a frame every `film_every` steps. `sessions` are the bundle's; several jobs may share
-    them.
+    is the path of an .mp4, with a frame every `film_every` steps. Without `extras`, only the picture and the film are
+    written. `sessions` are the bundle's; several jobs may share them.
     """
 
     bundle: Bundle
@@ -46,6 +46,7 @@ class Job:
     film_every: int = 10
     mask: Path | None = None
     guide: Path | None = None
+    extras: bool = True
     sessions: Sessions = field(default=None, compare=False, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -94,7 +95,7 @@ class Writer:
         self.film: Film | None = None
         self._files = files
         self._preparation = preparation
-        self._snapshot_steps = set(job.settings.snapshots)
+        self._snapshot_steps = set(job.settings.snapshots if job.extras else ())
         self._written_snapshots = {step for step in self._snapshot_steps if resumed and step < resumed.state.number}
         self._failure: OutputError | None = None
         self._started = time.monotonic() - (resumed.seconds if resumed else 0.0)
@@ -152,6 +153,7 @@ class Writer:
                 output=str(self.results.picture.resolve()),
                 film=str(self.film.path.resolve()) if self.film else None,
                 film_every=self.job.film_every,
+                extras=self.job.extras,
                 seconds=started - self._started,
                 state=step.fetch_state(),
             )
@@ -168,6 +170,8 @@ class Writer:
         note = dream.record.to_json(with_paths=False)
         for warning in self.results.write_picture(dream.picture, self.picture.icc, note):
             self.callbacks.log(warning)
+        if not self._snapshot_steps:
+            return
         # The last picture is a snapshot, too, wherever the run stopped.
         is_free = self.results.snapshot(steps_done) not in self.results.foreign
         if steps_done not in self._written_snapshots and is_free:
@@ -175,16 +179,18 @@ class Writer:
             self._written_snapshots.add(steps_done)
 
     def _write_documents(self, dream: Dream) -> None:
-        has_plot = can_plot()
-        record = replace(dream.record, files=self.results.file_names(self._written_snapshots, has_plot))
+        has_plot = self.job.extras and can_plot()
+        files = self.results.file_names(self._written_snapshots, has_plot, self.job.extras)
+        record = replace(dream.record, files=files)
         totals = dream.losses @ np.array(self.job.settings.weights_of(record.layers), np.float32)
-        self.results.write_losses(record.layers, dream.losses, totals)
-        self.results.write_record(record.to_json())
+        if self.job.extras:
+            self.results.write_losses(record.layers, dream.losses, totals)
+            self.results.write_record(record.to_json())
         if record.ended == "finished":
             self.results.checkpoint.unlink(missing_ok=True)
-        self.results.remove_earlier_files(record.files)
+        self.results.remove_earlier_files(files)
         if has_plot:
             title = f"{self.results.picture.stem}, {record.bundle.name}"
             self.results.write_plot(draw_losses(title, record.layers, dream.losses, totals))
-        else:
+        elif self.job.extras:
             self.callbacks.log("no loss plot: install matplotlib (onnxdream[report]) to get one")

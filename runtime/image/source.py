@@ -53,11 +53,16 @@ class Source:
         return SourceFile(self.name, picture.sha256, None if self.noise else str(self.path.resolve()))
 
     def dreamed_size(self, max_size: int | None) -> Size:
-        """The approximate size at which the picture is dreamed, from the file's header alone; (0, 0) if unreadable."""
+        """The approximate size at which the picture is dreamed, from the file's header alone; (0, 0) if unreadable.
+
+        A pipe is left alone, because it can be read only once.
+        """
         if self.noise:
             width, height = self.noise
         else:
             try:
+                if not self.path.is_file():
+                    return Size(0, 0)
                 container = read_container(self.path.read_bytes())
             except (OSError, ContainerError):
                 return Size(0, 0)

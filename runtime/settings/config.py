@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import json
+import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import SettingsError
+from ...models.files import atomic_write
+from ..errors import OutputError, SettingsError
 from .options import OPTIONS
 from .parsing import parse_layers
 from .settings import Execution, Settings, descriptions
@@ -19,22 +23,38 @@ else:
     import tomli as tomllib
 
 # Keys that are not settings of the dream: the preset, the bundle, what to compute on, and files.
-_OTHER_KEYS = tuple(option.name for option in OPTIONS if option.in_files and option.name not in descriptions(Settings))
-_TEXT_KEYS = ("preset", "model", *(option.name for option in OPTIONS if option.in_files and option.type is Path))
+_OTHER_KEYS = tuple(
+    dict.fromkeys(
+        [
+            *(option.name for option in OPTIONS if option.in_files and option.name not in descriptions(Settings)),
+            *descriptions(Execution),
+        ]
+    )
+)
+_PATH_KEYS = tuple(option.name for option in OPTIONS if option.in_files and option.type is Path)
+_TEXT_KEYS = ("preset", "model", *_PATH_KEYS)
+# Each option replaces these options of a config file or a record, which choose what to dream in another way.
+_REPLACED: Mapping[str, set[str]] = {
+    "layers": {"layer_weights", "channels"},
+    "layer_weights": {"layers", "channels"},
+    "channels": {"layers", "layer_weights", "pick", "guide"},
+    "pick": {"channels", "guide"},
+    "guide": {"channels", "pick"},
+}
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Reads the options in a TOML file, under their Python names (`step_size` for `step-size`), with values as written.
 
-    Raises SettingsError.
+    Only `~` in paths is expanded. Raises SettingsError.
     """
     return known_options(read_toml(path), path)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Reads a TOML file. Raises SettingsError."""
+    """Reads a TOML file, which may begin with a byte order mark, as some editors write it. Raises SettingsError."""
     try:
-        options: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        options: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"no config file {path}: check the name and the folder") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -45,13 +65,16 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def known_options(options: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Returns the options of the file `path` under their Python names. Raises SettingsError."""
+    """Returns the options of the file `path` under their Python names, with `~` in paths expanded.
+
+    Raises SettingsError.
+    """
     known = {_known(key, path): value for key, value in options.items()}
     for name in _TEXT_KEYS:
         text = known.get(name, "")
         if not isinstance(text, str) or "\0" in text:
             raise SettingsError(f"{path}: {name} must be text, not {text!r}")
-    return known
+    return known | {name: os.path.expanduser(known[name]) for name in _PATH_KEYS if name in known}
 
 
 def _known(key: str, path: Path) -> str:
@@ -90,3 +113,67 @@ def execution_of(options: Mapping[str, Any]) -> Execution:
     """Returns the execution settings among the options. Raises SettingsError."""
     kinds = {name: description.kind for name, description in descriptions(Execution).items()}
     return Execution(**{name: kinds[name].read(name, options[name]) for name in kinds if name in options})
+
+
+def overridden(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options of a config file or a record with those that the user gave in their place."""
+    replaced = set().union(*(_REPLACED.get(name, ()) for name in given))
+    return {**{name: value for name, value in options.items() if name not in replaced}, **given}
+
+
+def options_of(settings: Settings) -> dict[str, Any]:
+    """Returns the options that make these settings, with values as a config file holds them.
+
+    Settings of None are left out; they are the defaults of the preset `paper`.
+    """
+    found: dict[str, Any] = {}
+    for part in (settings, settings.execution):
+        for name, description in descriptions(type(part)).items():
+            found[name] = description.kind.write(getattr(part, name))
+    return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """A config file to be written: its path and the options in it. Raises SettingsError for another suffix."""
+
+    path: Path
+    options: Mapping[str, Any]
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.path.suffix.lower() != ".toml":
+            raise SettingsError(f"{self.path}: config files are TOML: choose a name that ends in .toml")
+
+    @property
+    def text(self) -> str:
+        """The options as TOML, which `read_config` reads."""
+        lines = [f"{name.replace('_', '-')} = {_toml(value)}" for name, value in self.options.items()]
+        return "\n".join(["# The options of a dream, for onnxdream dream --config.", *lines, ""])
+
+    def write(self) -> None:
+        """Writes the file; replaces one only with `overwrite`. Raises OutputError and SettingsError."""
+        try:
+            data = self.text.encode()
+        except UnicodeEncodeError:
+            raise SettingsError(f"{self.path} cannot hold a path that is not UTF-8: rename that file") from None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.overwrite:
+                atomic_write(self.path, data)
+            else:
+                with self.path.open("xb") as file:
+                    file.write(data)
+        except OSError as error:
+            if isinstance(error, FileExistsError) and self.path.exists():
+                raise OutputError(f"{self.path} exists: choose another name, or replace it with --overwrite") from None
+            raise OutputError(f"cannot write {self.path} ({error.strerror}): choose another name") from error
+
+
+def _toml(value: Any) -> str:
+    """Returns a value as TOML. Strings and booleans are as in JSON, but for a character that TOML escapes, too."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{_toml(key)} = {_toml(item)}' for key, item in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -25,6 +25,10 @@ class Kind:
         """Converts a value of the command line or of a config file to what the setting takes. Raises SettingsError."""
         return value
 
+    def write(self, value: Any) -> Any:
+        """Converts a setting back to what a config file holds and `read` accepts; None for a setting to leave out."""
+        return list(value) if isinstance(value, tuple) else value
+
     def __str__(self) -> str:
         """Returns what the kind accepts, in words."""
         raise NotImplementedError
@@ -151,6 +155,9 @@ class OrNone(Kind):
     def read(self, name: str, value: Any) -> Any:
         return self.kind.read(name, value)
 
+    def write(self, value: Any) -> Any:
+        return None if value is None else self.kind.write(value)
+
     def __str__(self) -> str:
         return str(self.kind)
 
@@ -161,6 +168,9 @@ class ZeroMeansNone(OrNone):
 
     def read(self, name: str, value: Any) -> Any:
         return None if value == 0 and value is not False else value
+
+    def write(self, value: Any) -> Any:
+        return 0 if value is None else value
 
     def __str__(self) -> str:
         return f"0 or {self.kind}"
@@ -190,12 +200,17 @@ class ListOf(Kind):
 
 @dataclass(frozen=True)
 class Snapshots(ListOf):
-    """Numbers of steps, which the command line separates by commas."""
+    """Numbers of steps, which the command line separates by commas; `none` and 0 mean an empty list."""
 
     option: ClassVar[Any] = str
 
     def read(self, name: str, value: Any) -> Any:
+        if type(value) is int and value == 0:
+            return ()
         return parse_snapshots(value) if isinstance(value, str) else super().read(name, value)
+
+    def __str__(self) -> str:
+        return f"none, or {super().__str__()}"
 
 
 class PictureSize(Kind):
@@ -226,6 +241,9 @@ class LayerWeights(Kind):
 
     def read(self, name: str, value: Any) -> Any:
         return parse_layer_weights(value) if isinstance(value, str) else value
+
+    def write(self, value: Any) -> Any:
+        return dict(value)
 
     def __str__(self) -> str:
         return "LAYER=WEIGHT,LAYER=WEIGHT"

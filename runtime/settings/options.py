@@ -47,9 +47,37 @@ _FIRST = (
 )
 _LAST = (
     Option("output", Path, "File or folder to write the result to. Default: the current folder."),
-    Option("config", Path, "TOML file to read options from; those of the command line override them.", in_files=False),
+    Option(
+        "extras",
+        bool,
+        "Also write the snapshots, the losses, their plot and the record; --no-extras leaves only the picture, and a "
+        ".png keeps the record inside. Default: true.",
+        "What to write",
+        ("--extras/--no-extras",),
+    ),
+    Option(
+        "config",
+        Path,
+        "TOML file to read options from; those of the command line override them. Relative paths in it start from the "
+        "current folder.",
+        in_files=False,
+    ),
+    Option(
+        "save_config",
+        Path,
+        "Write the options of this dream, with those of its preset, to this .toml file for --config. Without a "
+        "picture, nothing is dreamed.",
+        "What to write",
+        in_files=False,
+    ),
     Option("resume", Path, "Continue an interrupted dream from its .checkpoint file.", in_files=False),
-    Option("repeat", Path, "Run an earlier dream again, from its .json or .png file.", in_files=False),
+    Option(
+        "repeat",
+        Path,
+        "Run an earlier dream again, from its .json or .png file. Options override its settings; a preset replaces "
+        "all of them.",
+        in_files=False,
+    ),
     Option(
         "guide",
         Path,
@@ -69,7 +97,14 @@ _LAST = (
         flags=("--recursive",),
         in_files=False,
     ),
-    Option("overwrite", bool, "Overwrite existing results.", "What to write", ("--overwrite",), in_files=False),
+    Option(
+        "overwrite",
+        bool,
+        "Overwrite existing results, and the file of --save-config.",
+        "What to write",
+        ("--overwrite",),
+        in_files=False,
+    ),
     Option("film", Path, "Also write a video of the steps to this .mp4 file.", "What to write"),
     Option("every", int, "Number of steps between two frames of the film. Default: 10.", "What to write"),
 )

@@ -32,7 +32,9 @@ def parse_layers(text: str) -> dict[str, float]:
 
 
 def parse_snapshots(text: str) -> tuple[int, ...]:
-    """Reads `100,500,1000`; an empty text means no snapshots. Raises SettingsError."""
+    """Reads `100,500,1000`; `none`, `0` or an empty text mean no snapshots. Raises SettingsError."""
+    if text.strip().lower() in ("none", "0"):
+        return ()
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:

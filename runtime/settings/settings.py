@@ -176,7 +176,8 @@ class Settings:
     snapshots: tuple[int, ...] = _setting(
         (100, 500, 1000),
         Snapshots(IntRange(1, 100 * _MAX_STEPS)),
-        "Also save the picture after these numbers of steps, as in 100,500.",
+        "Also save the picture after these numbers of steps, as in 100,500, and after the last step; none turns this "
+        "off.",
         _OUTPUT,
     )
     full_size: bool = _setting(

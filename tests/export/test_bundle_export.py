@@ -24,6 +24,7 @@ from onnxdream.export.bundle import ExportRequest, export_bundle, make_bundle
 from onnxdream.export.errors import ExportError, UnknownLayerError, VerificationError
 from onnxdream.export.verification import CHANNELS, MIXED_SIGNS
 from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, OPSET, Check, Layer, Metadata, form_key
+from onnxdream.models.library import BundleOutputError
 from onnxdream.runtime.bundle.onnx_file import in_form
 
 FORMS = (BLOCKED, CHANNELS_LAST)
@@ -106,11 +107,52 @@ def test_a_bundle_is_written_to_the_given_path_and_replaces_a_file(home: Path, t
     output = tmp_path / "new" / "folder" / "mine.onnx"
     output.parent.mkdir(parents=True)
     output.write_bytes(b"old")
-    path, metadata = export_bundle(replace(RANDOM, layers=("low",)), output)
+    path, metadata = export_bundle(replace(RANDOM, layers=("low",)), output, overwrite=True)
     assert path == output
     assert metadata_of(output.read_bytes()) == metadata
     assert list(output.parent.iterdir()) == [output]
     assert not home.exists()
+
+
+def test_a_file_at_the_given_path_is_replaced_only_on_request(tmp_path: Path) -> None:
+    output = tmp_path / "mine.onnx"
+    output.write_bytes(b"old")
+    with pytest.raises(BundleOutputError, match=r"mine\.onnx exists: choose another --output, or replace it with"):
+        export_bundle(replace(RANDOM, layers=("low",)), output)
+    assert output.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", ["new", "there", "dotted.folder", "folder.onnx"])
+def test_a_bundle_in_a_given_folder_has_its_own_name(name: str, tmp_path: Path) -> None:
+    if name != "new":
+        (tmp_path / name).mkdir()
+    request = replace(RANDOM, layers=("low",), objective="l2")
+    path, metadata = export_bundle(request, tmp_path / name)
+    assert path == tmp_path / name / "tiny-low-random-l2.onnx"
+    assert metadata_of(path.read_bytes()) == metadata
+    with pytest.raises(BundleOutputError, match=r"tiny-low-random-l2\.onnx exists"):
+        export_bundle(request, tmp_path / name)
+
+
+def test_an_output_of_another_kind_is_refused_before_the_work(tmp_path: Path) -> None:
+    stages: list[str] = []
+    with pytest.raises(BundleOutputError, match=r"mine\.pt: bundles are \.onnx files: choose a name that ends in"):
+        export_bundle(RANDOM, tmp_path / "mine.pt", stages.append)
+    assert not stages
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_border_that_leaves_nothing_is_refused_with_the_largest_that_works() -> None:
+    stages: list[str] = []
+    with pytest.raises(
+        ExportError, match=r"a border of 100 .* a picture of 512×512 pixels: choose --border 30 or less"
+    ):
+        make_bundle(replace(RANDOM, border=100), stages.append)
+    assert len(stages) == 1
+    with pytest.raises(ExportError, match="choose --border 30 or less"):
+        make_bundle(replace(RANDOM, border=31))
+    forward = bundle_module.fold(bundle_module.load(TINY, "random", 0).model)
+    assert forward.smallest_size(LAYERS, 30) <= 512 < forward.smallest_size(LAYERS, 31)
 
 
 @pytest.mark.parametrize("form", ["portable", "blocked", "channels_last"])
@@ -129,7 +171,7 @@ def test_nothing_is_written_when_a_form_of_the_graph_is_wrong(
 
     monkeypatch.setattr(bundle_module, "convert", wrong)
     with pytest.raises(VerificationError):
-        export_bundle(replace(RANDOM, layers=("low",)), output)
+        export_bundle(replace(RANDOM, layers=("low",)), output, overwrite=True)
     assert output.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["mine.onnx"]
 

@@ -155,7 +155,7 @@ def test_ctrl_c_keeps_the_checkpoint_and_shows_how_to_continue(folder: Path, run
     assert process.wait(60) == 130
     (line,) = err.splitlines()[-1:]
     assert line.startswith("bears.png: stopped after ")
-    assert line.endswith("saved as stopped.png; continue with --resume stopped.checkpoint")
+    assert line.endswith(f"saved as {Path('stopped.png').absolute()}; continue with --resume stopped.checkpoint")
     stopped = read_checkpoint(folder / "stopped.checkpoint").state.number
     assert stopped < 400
     run("dream", "--resume", "stopped.checkpoint").succeeds()

@@ -18,9 +18,11 @@ from pictures_fixture import TINY_BYTES, cliff_bytes, frames, listing, load, noi
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream
 from onnxdream.runtime.batch import dream_all, gather_pictures
+from onnxdream.runtime.dream.checkpoint import read_checkpoint
 from onnxdream.runtime.dream.job import dream_and_save
 from onnxdream.runtime.dream.plot import can_plot
 from onnxdream.runtime.dream.record import read_record
+from onnxdream.runtime.dream.repeat import job_to_resume
 from onnxdream.runtime.dream.results import Results
 from onnxdream.runtime.dream.run import Dream
 from onnxdream.runtime.dream.writer import Callbacks, Job
@@ -182,6 +184,60 @@ def test_a_second_dream_is_written_next_to_the_first(job: Job, tmp_path: Path) -
     assert listing(tmp_path / "out") == names("bears-dream", 2, 4, 5) | names("bears-dream-2", 2, 4, 5)
 
 
+def test_without_snapshots_the_last_picture_is_written_once(job: Job, tmp_path: Path) -> None:
+    path = save(tmp_path / "bears.png", noise(40, 53))
+    _, results = dream_file(replace(job, settings=replace(SETTINGS, snapshots=())), path, callbacks())
+    assert listing(tmp_path / "out") == names("bears-dream")
+    assert set(read_record(results.record.read_text(), "").files) == names("bears-dream")
+
+
+def test_without_extras_only_the_picture_is_written_and_keeps_its_record(job: Job, tmp_path: Path) -> None:
+    path, lines = save(tmp_path / "bears.png", noise(40, 53)), list[str]()
+    _, results = dream_file(replace(job, extras=False), path, callbacks(lines))
+    assert listing(tmp_path / "out") == {"bears-dream.png"}
+    note = read_note(results.picture)
+    assert note is not None
+    assert read_record(note, "").settings == SETTINGS
+    assert not [line for line in lines if "plot" in line]
+
+
+def test_a_picture_without_extras_replaces_an_earlier_dream_and_all_its_files(job: Job, tmp_path: Path) -> None:
+    path = save(tmp_path / "bears.png", noise(40, 53))
+    dream_file(job, path, callbacks())
+    (tmp_path / "out" / "bears-dream-step0077.png").write_bytes(b"mine")
+    dream_file(replace(job, extras=False, overwrite=True), path, callbacks())
+    assert listing(tmp_path / "out") == {"bears-dream.png", "bears-dream-step0077.png"}
+
+
+def test_without_extras_a_stopped_dream_leaves_a_checkpoint_and_is_resumed_without_them(
+    job: Job, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "bears.png", noise(40, 53))
+    _, results = dream_file(replace(job, extras=False), path, callbacks(on_step=lambda step: step.number == 3))
+    assert listing(tmp_path / "out") == {"bears-dream.png", "bears-dream.checkpoint"}
+    checkpoint = read_checkpoint(results.checkpoint)
+    library = tmp_path / "onnxdream-home" / "bundles"
+    library.mkdir(parents=True)
+    (library / "tiny.onnx").write_bytes(TINY_BYTES)
+    resumed = job_to_resume(checkpoint, results.checkpoint)
+    finished, _ = dream_and_save(resumed, Source(path), callbacks(), checkpoint)
+    assert listing(tmp_path / "out") == {"bears-dream.png"}
+    np.testing.assert_array_equal(finished.picture, dream(noise(40, 53), job.bundle, SETTINGS).picture)
+
+
+def test_an_overlap_of_tiles_is_questioned_where_there_are_none(job: Job, tmp_path: Path) -> None:
+    path = save(tmp_path / "bears.png", noise(40, 53))
+    line = "bears.png: --tile-overlap has no effect without tiles"
+    for settings, told in (
+        (SETTINGS, False),
+        (replace(SETTINGS, tile_overlap=8), True),
+        (replace(SETTINGS, tile_overlap=8, execution=Execution("cpu", 1, tile_pixels=900)), False),
+    ):
+        lines: list[str] = []
+        dream_file(replace(job, settings=settings), path, callbacks(lines))
+        assert (line in lines) == told
+
+
 def test_a_stopped_dream_writes_everything(job: Job, tmp_path: Path) -> None:
     path = save(tmp_path / "bears.png", noise(40, 53))
     finished, results = dream_file(job, path, callbacks(on_step=lambda step: step.number == 3))
@@ -201,7 +257,7 @@ def test_a_dream_that_diverges_is_saved_and_reported(tmp_path: Path) -> None:
         dream_file(job, path, callbacks())
     record = read_record((tmp_path / "out" / "bears-dream.json").read_text(), "")
     assert record.ended == "diverged"
-    assert listing(tmp_path / "out") == names("bears-dream", record.steps_done)
+    assert listing(tmp_path / "out") == names("bears-dream")
 
 
 def test_a_film_has_a_frame_every_few_steps(job: Job, tmp_path: Path) -> None:

@@ -128,9 +128,9 @@ def test_options_become_settings_files_and_execution() -> None:
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "keras"])
 def test_a_preset_alone_determines_its_bundle_and_its_layers(name: str) -> None:
-    request = parse_request({"preset": name, "seed": 5}, with_images=True)
+    request = parse_request({"preset": name, "steps": 5}, with_images=True)
     preset, settings = PRESETS[name], request.job.settings
-    assert settings == replace(preset.with_changes({"seed": 5}))
+    assert settings == replace(preset.with_changes({"steps": 5}))
     assert request.job.bundle.is_built_in
     names = request.job.bundle.metadata.layer_names
     if not settings.channels:
@@ -288,13 +288,167 @@ def test_repeating_noise_on_a_picture_removes_noise_from_the_settings() -> None:
     assert request.sources == ()
 
 
+def repeated(record: Path, with_images: bool = False, **options: Any) -> Job:
+    return parse_request({"repeat": record, **options}, with_images).job
+
+
+def test_options_override_the_settings_of_a_record() -> None:
+    record = record_of(Settings(octaves=2, jitter=3, layer_weights={"low": 1.0}), mask=Path("mask.png"))
+    before, after = repeated(record), repeated(record, steps=200, seed=3, feather=2.0, every=5)
+    assert after.settings == replace(before.settings, steps=200, seed=3, feather=2.0)
+    assert (after.bundle.data, after.mask, after.film_every) == (TINY_BYTES, before.mask, 5)
+    assert repeated(record, mask=Path("guide.png")).mask == Path("guide.png")
+    Path("mask.png").unlink()  # which another mask makes needless
+    assert repeated(record, mask=Path("guide.png")).mask == Path("guide.png")
+
+
+def test_a_config_file_overrides_a_record_and_options_both() -> None:
+    Path("run.toml").write_text("steps = 7\nseed = 7\n")
+    settings = repeated(record_of(Settings(jitter=3)), config=Path("run.toml"), seed=8).settings
+    assert (settings.steps, settings.seed, settings.jitter) == (7, 8, 3)
+
+
+def test_layers_and_channels_override_those_of_a_record() -> None:
+    record = record_of(Settings(channels=("low:1",)))
+    assert repeated(record, layers="mid").settings.weights_of(("low", "mid", "high")) == [0, 1, 0]
+    assert repeated(record, channels=["mid:2"]).settings.channels == ("mid:2",)
+    assert repeated(record, guide=Path("guide.png")).settings.channels == ()
+    guided = record_of(Settings(), guide=Path("guide.png"))
+    assert repeated(guided, pick="weakest").guide is None
+
+
+def test_a_record_is_repeated_with_another_bundle() -> None:
+    record = record_of(Settings(jitter=3))
+    Path("tiny.onnx").rename("other.onnx")
+    job = repeated(record, model="v3-low")
+    assert (job.bundle.name, job.settings.jitter, job.settings.execution.threads) == ("v3-low", 3, 1)
+    half = of_precision(Path("half.onnx"), "fp16")
+    assert repeated(record, model=half).settings.execution.precision == "fp16"
+    with pytest.raises(SettingsError, match="layer 'zzz' is not in the bundle"):
+        repeated(record, model="v3-low", layers="zzz")
+
+
+def test_a_preset_replaces_the_settings_of_a_record_but_not_its_picture_and_machine() -> None:
+    record = record_of(Settings(octaves=2, jitter=3, seed=4), guide=Path("guide.png"), mask=Path("mask.png"))
+    request = parse_request({"repeat": record, "preset": "feathers", "steps": 5}, with_images=False)
+    settings = request.job.settings
+    assert replace(settings, execution=Execution()) == PRESETS["feathers"].with_changes({"steps": 5, "seed": 4})
+    assert (settings.execution.provider, settings.execution.threads) == ("cpu", 1)
+    assert request.job.bundle.name == "v3-mid-l2"
+    assert (request.job.guide, request.job.mask) == (None, Path("mask.png").resolve())
+    assert request.sources == (Source(Path("bears.png").resolve()),)
+    noisy = record_of(Settings(noise=(40, 30), seed=4), Source.of_noise((40, 30)))
+    assert parse_request({"repeat": noisy, "preset": "eyes"}, with_images=False).sources == (Source.of_noise((40, 30)),)
+
+
+def test_noise_replaces_the_picture_of_a_record() -> None:
+    request = parse_request({"repeat": record_of(Settings()), "noise": "64x48"}, with_images=False)
+    assert request.sources == (Source.of_noise((64, 48)),)
+
+
+def test_the_tiles_of_a_record_are_kept_only_where_they_still_apply() -> None:
+    record = record_of(Settings())
+    assert repeated(record).settings.execution.tile_pixels is not None
+    kept = repeated(record, steps=3).settings.execution
+    assert kept.tile_pixels == repeated(record).settings.execution.tile_pixels
+    for change in ({"max_size": 300}, {"memory": "1GB"}, {"octaves": 2}, {"model": "tiny.onnx"}):
+        assert repeated(record, **change).settings.execution.tile_pixels is None
+
+
+def test_a_record_with_a_byte_order_mark_is_read() -> None:
+    record = record_of(Settings())
+    record.write_bytes(b"\xef\xbb\xbf" + record.read_bytes())
+    assert repeated(record).settings.steps == 2
+
+
+# Saving the options
+
+
 @pytest.mark.parametrize(
-    "more",
-    [{"steps": 3}, {"model": "tiny.onnx"}, {"preset": "paper"}, {"mask": "mask.png"}, {"config": "x"}, {"threads": 1}],
+    "options",
+    [
+        {"model": "tiny.onnx", "layers": "low,mid", "max_size": 0, "memory": "900MB", **CPU},
+        {"model": "tiny.onnx", "mask": "mask.png", "feather": 2.0, "film": "a.mp4", "every": 3, "output": "out"},
+        {"model": "tiny.onnx", "guide": "guide.png", "extras": False},
+        {"preset": "masks", "steps": 3},
+        {},
+    ],
 )
-def test_other_options_beside_repeat_are_refused(more: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match="--repeat takes every setting from the record"):
-        parse_request({"repeat": record_of(Settings()), **more}, with_images=False)
+def test_saved_options_make_the_same_job(options: dict[str, Any]) -> None:
+    request = parse_request({**options, "save_config": "run.toml"}, with_images=True)
+    assert not Path("run.toml").exists()
+    assert request.config is not None
+    request.config.write()
+    again = parse_request({"config": "run.toml"}, with_images=True)
+    assert again.job.bundle.sha256 == request.job.bundle.sha256
+    assert replace(again.job, bundle=request.job.bundle) == request.job
+    assert [line for line in again.lines if "no effect" in line] == []
+
+
+def test_the_options_of_a_repeated_dream_can_be_saved() -> None:
+    record = record_of(Settings(noise=(40, 30), seed=4), Source.of_noise((40, 30)))
+    request = parse_request({"repeat": record, "steps": 9, "save_config": Path("run.toml")}, with_images=False)
+    assert request.config is not None
+    request.config.write()
+    assert parse_request({"config": "run.toml"}, with_images=False).job.settings == request.job.settings
+
+
+def test_an_exported_bundle_is_saved_by_its_name_and_a_named_one_as_it_was_named() -> None:
+    bundle_folder().mkdir(parents=True)
+    of_precision(bundle_folder() / "half.onnx", "fp16")
+    for options, saved in (
+        ({"precision": "fp16"}, "half.onnx"),
+        ({"model": "ha"}, "ha"),
+        ({"preset": "eyes"}, "v3-mid-l2"),
+    ):
+        request = parse_request({**options, **CPU, "save_config": "run.toml"}, with_images=True)
+        assert request.config is not None
+        assert request.config.options["model"] == saved
+
+
+def test_options_are_saved_without_a_picture() -> None:
+    request = request_of(with_images=False, steps=3, save_config=Path("run.toml"), overwrite=True)
+    assert (request.sources, request.lines) == ((), [])
+    assert request.config is not None
+    assert request.config.overwrite
+
+
+# Paths
+
+
+@pytest.mark.parametrize("name", ["output", "mask", "guide", "film"])
+def test_the_home_folder_is_expanded(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert getattr(request_of(**{name: Path("~/x")}).job, name) == tmp_path / "x"
+
+
+def test_the_home_folder_is_expanded_in_files_that_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run.toml").write_text("steps = 3\n")
+    assert request_of(config=Path("~/run.toml")).job.settings.steps == 3
+    record = record_of(Settings())
+    record.rename(tmp_path / "bears.json")
+    assert repeated(Path("~/bears.json")).settings.steps == 2
+    with pytest.raises(RecordError, match=f"no checkpoint {tmp_path}"):
+        parse_request({"resume": Path("~/x.checkpoint")}, with_images=False)
+
+
+@pytest.mark.parametrize("name", ["mask", "guide", "film", "config", "repeat", "resume", "save_config"])
+def test_a_pipe_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"--{name.replace('_', '-')} - \(.*\) is not supported yet: name a file"):
+        parse_request({name: Path("-")}, with_images=True)
+
+
+# Options without effect
+
+
+def test_options_without_effect_are_reported_wherever_the_user_named_them() -> None:
+    line = "--feather has no effect without --mask"
+    assert request_of(feather=3.0).lines[-1] == line
+    Path("run.toml").write_text("feather = 3.0\n")
+    assert request_of(config=Path("run.toml")).lines[-1] == line
+    assert line not in request_of(feather=3.0, mask=Path("mask.png")).lines
+    assert line not in parse_request({"repeat": record_of(Settings(feather=3.0))}, with_images=False).lines
 
 
 @pytest.mark.parametrize("lost", ["mask.png", "guide.png", "bears.png"])

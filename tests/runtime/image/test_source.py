@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,19 @@ def test_a_source_of_a_file_records_its_absolute_path(tmp_path: Path, monkeypatc
     source = Source(Path("bears.png"))
     file = source.file(source.read(Settings()))
     assert file.path == str((tmp_path / "bears.png").resolve())
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="needs /dev/fd")
+def test_a_pipe_is_read_only_once(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, save(tmp_path / "bears.png", noise(20, 30)).read_bytes())
+        os.close(writing)
+        source = Source(Path(f"/dev/fd/{reading}"))
+        assert source.dreamed_size(None) == (0, 0)
+        assert source.read(Settings()).pixels.shape == (20, 30, 3)
+    finally:
+        os.close(reading)
 
 
 @pytest.mark.parametrize("text", ["512x384", " 512 x 384 ", "512×384"])

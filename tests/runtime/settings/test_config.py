@@ -14,10 +14,17 @@ import typer
 from pictures_fixture import TINY_BYTES
 
 from onnxdream.cli import app
-from onnxdream.runtime import Execution, Settings
+from onnxdream.runtime import PRESETS, Execution, Settings
 from onnxdream.runtime.dream.request import DreamRequest, parse_request
-from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.settings.config import execution_of, read_config, settings_changes
+from onnxdream.runtime.errors import OutputError, SettingsError
+from onnxdream.runtime.settings.config import (
+    ConfigFile,
+    execution_of,
+    options_of,
+    overridden,
+    read_config,
+    settings_changes,
+)
 
 # Each setting -> a value as TOML, its words on the command line (None: it has no option), and the value in Settings.
 VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
@@ -57,15 +64,18 @@ VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
     "blend": ("0.5", ("--blend", "0.5"), 0.5),
 }
 NEEDS = {"octaves_above": {"octaves": 5}}
-OTHER = {"preset", "model", "provider", "precision", "threads", "memory", "mask", "guide", "output", "film", "every"}
-NO_KEYS = {"images", "config", "resume", "repeat", "overwrite", "recursive", "help"}
+OTHER = {
+    *("preset", "model", "provider", "precision", "threads", "memory"),
+    *("mask", "guide", "output", "film", "every", "extras"),
+}
+NO_KEYS = {"images", "config", "save_config", "resume", "repeat", "overwrite", "recursive", "help"}
 METHODS = Path(__file__).parents[3] / "docs" / "methods.md"
 NAMES = [setting.name for setting in fields(Settings) if setting.name != "execution"]
 DREAM = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]
 DREAM.make_context("dream", [], resilient_parsing=True)  # its options are created on demand
 
 
-def options_of(words: Sequence[str]) -> dict[str, Any]:
+def options_in(words: Sequence[str]) -> dict[str, Any]:
     """Returns the options in the words of a command line, as the command `dream` passes them on."""
     found = DREAM.make_context("dream", list(words)).params
     return {name: value for name, value in found.items() if name != "images" and value not in (None, [], ())}
@@ -103,7 +113,7 @@ def test_every_setting_with_an_option_is_read_from_the_command_line(name: str) -
     if words is None:
         assert name not in {parameter.name for parameter in DREAM.params}
         return
-    options = options_of(words)
+    options = options_in(words)
     assert list(options) == [name]
     assert getattr(settings_of(options, name), name) == VALUES[name][2]
 
@@ -120,7 +130,7 @@ def test_other_options_are_keys_of_a_config_file_too(key: str, tmp_path: Path) -
     assert settings_changes({key: "x"}) == {}
 
 
-@pytest.mark.parametrize("key", sorted({*NO_KEYS, "execution", "tile_pixels"} - {"help"}))
+@pytest.mark.parametrize("key", sorted({*NO_KEYS, "execution"} - {"help"}))
 def test_options_that_make_no_sense_in_a_file_are_refused(key: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=f"unknown key '{key}'"):
         config_of(f"{key} = 1", tmp_path)
@@ -130,16 +140,18 @@ def test_options_that_make_no_sense_in_a_file_are_refused(key: str, tmp_path: Pa
 def test_the_docs_name_the_options_that_are_not_keys() -> None:
     sentence = METHODS.read_text(encoding="utf-8").partition("is also a key of a config file")[2]
     sentence = sentence.partition("except")[2].partition(". ")[0]
-    assert set(re.findall(r"`--([a-z-]+)`", sentence)) == NO_KEYS - {"images", "help"}
+    assert set(re.findall(r"`--([a-z-]+)`", sentence)) == {
+        name.replace("_", "-") for name in NO_KEYS - {"images", "help"}
+    }
 
 
 def test_a_switch_can_be_turned_both_ways() -> None:
-    assert options_of(["--clip"]) == {"clip": True}
-    assert options_of(["--no-clip"]) == {"clip": False}
+    assert options_in(["--clip"]) == {"clip": True}
+    assert options_in(["--no-clip"]) == {"clip": False}
 
 
 def test_colours_may_be_spelled_colors() -> None:
-    assert options_of(["--colors", "imagenet"]) == {"colours": "imagenet"}
+    assert options_in(["--colors", "imagenet"]) == {"colours": "imagenet"}
 
 
 def test_execution_settings_are_keys_of_a_config_file(tmp_path: Path) -> None:
@@ -166,6 +178,8 @@ def test_lists_and_tables_are_read_in_either_form(tmp_path: Path) -> None:
     assert changes("layer-weights = {low = 2, high = -0.5}") == weights
     assert changes("[layer-weights]\nlow = 2\nhigh = -0.5") == weights
     assert changes('snapshots = "3,5"') == changes("snapshots = [3, 5]") == {"snapshots": (3, 5)}
+    for none in ('"none"', '""', '"0"', "0", "[]"):
+        assert changes(f"snapshots = {none}") == {"snapshots": ()}
     assert changes('channels = "low:1"') == changes('channels = ["low:1"]') == {"channels": ("low:1",)}
     assert changes('noise = "64x48"') == changes("noise = [64, 48]") == {"noise": (64, 48)}
     assert changes("max-size = 0") == {"max_size": None}
@@ -206,6 +220,81 @@ def test_a_file_that_cannot_be_read_is_reported_in_one_line(tmp_path: Path) -> N
         read_config(binary)
 
 
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "dream.toml"
+    path.write_bytes(b"\xef\xbb\xbfsteps = 2\n")
+    assert read_config(path) == {"steps": 2}
+
+
+@pytest.mark.parametrize("key", ["mask", "guide", "output", "film"])
+def test_the_home_folder_is_expanded_in_paths(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config_of(f'{key} = "~/x"', tmp_path) == {key: str(tmp_path / "x")}
+    assert config_of(f'{key} = "~nobody-of-this-name/x"', tmp_path) == {key: "~nobody-of-this-name/x"}
+    assert config_of(f'{key} = "a/~/x"', tmp_path) == {key: "a/~/x"}
+
+
+# Writing a file
+
+ODD = 'a "quoted" \\ name\twith\nö, 🐻 and \x7f\x01'
+WRITTEN = {
+    **{name: Settings(**{**NEEDS.get(name, {}), name: value}) for name, (_, _, value) in VALUES.items()},
+    "the defaults": Settings(),
+    "no maximum size": Settings(max_size=None),
+    "no snapshots": Settings(snapshots=()),
+    "a layer with an odd name": Settings(layer_weights={ODD: 1.5, "a.b": -1e-5}),
+    "a whole number for a float": Settings(max_loss=15, step_size=(1, 0.5), tv=1e-9),
+    "no layers": Settings(layer_weights={}),
+    "an execution": Settings(execution=Execution("openvino", 3, 10**12, 2**40, "bf16")),
+    **{name: preset.with_changes({}) for name, preset in PRESETS.items()},
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_setting_is_written_so_that_it_is_read_again(name: str, tmp_path: Path) -> None:
+    settings = WRITTEN[name]
+    ConfigFile(tmp_path / "new" / "run.toml", options_of(settings)).write()
+    read = read_config(tmp_path / "new" / "run.toml")
+    again = Settings(**settings_changes(read), execution=execution_of(read))
+    assert again == settings
+    assert {type(value) for value in vars(again).values()} == {type(value) for value in vars(settings).values()}
+
+
+def test_a_written_text_is_read_again(tmp_path: Path) -> None:
+    ConfigFile(tmp_path / "run.toml", {"model": ODD, "extras": False}).write()
+    assert read_config(tmp_path / "run.toml") == {"model": ODD, "extras": False}
+
+
+def test_a_config_file_is_replaced_only_on_request(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("steps = 3\n")
+    with pytest.raises(OutputError, match=r"run\.toml exists: choose another name, or replace it with --overwrite"):
+        ConfigFile(path, {"steps": 5}).write()
+    assert read_config(path) == {"steps": 3}
+    ConfigFile(path, {"steps": 5}, overwrite=True).write()
+    assert read_config(path) == {"steps": 5}
+    with pytest.raises(OutputError, match=r"cannot write .*: choose another name"):
+        ConfigFile(path / "deeper.toml", {}).write()
+
+
+def test_a_config_file_has_its_suffix_and_is_unicode(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"bears\.png: config files are TOML: choose a name that ends in \.toml"):
+        ConfigFile(Path("bears.png"), {})
+    with pytest.raises(SettingsError, match="cannot hold a path that is not UTF-8"):
+        ConfigFile(tmp_path / "run.toml", {"mask": "caf\udce9.png"}).write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_option_replaces_those_that_choose_the_same_in_another_way() -> None:
+    chosen = {"layer_weights": {"low": 1.0}, "channels": ["low:1"], "steps": 5}
+    assert overridden(chosen, {"layers": "mid"}) == {"layers": "mid", "steps": 5}
+    assert overridden(chosen, {"channels": ["mid:2"]}) == {"channels": ["mid:2"], "steps": 5}
+    assert overridden(chosen, {"pick": "weakest"}) == {"layer_weights": {"low": 1.0}, "pick": "weakest", "steps": 5}
+    assert overridden({"guide": "a.png", "pick": "weakest"}, {"channels": ["low:1"]}) == {"channels": ["low:1"]}
+    assert overridden({"layers": "low", "pick": "weakest"}, {"guide": "a.png"}) == {"layers": "low", "guide": "a.png"}
+    assert overridden(chosen, {"steps": 6}) == {**chosen, "steps": 6}
+
+
 # From the file to the request
 
 
@@ -215,7 +304,7 @@ def request_of(text: str, folder: Path, *words: str) -> DreamRequest:
     bundle.write_bytes(TINY_BYTES)
     path.write_text(text, encoding="utf-8")
     words = (*(() if "model" in text else ("--model", str(bundle))), "--config", str(path), *words)
-    return parse_request(options_of(words), with_images=not ("noise" in text or "--noise" in words))
+    return parse_request(options_in(words), with_images=not ("noise" in text or "--noise" in words))
 
 
 def test_options_on_the_command_line_win_over_the_file(tmp_path: Path) -> None:
@@ -227,6 +316,11 @@ def test_options_on_the_command_line_win_over_the_file(tmp_path: Path) -> None:
     assert over.job.settings.step_size == 0.5
     assert over.job.settings.optimizer == "adam"
     assert (over.job.film, over.job.film_every) == (Path("a.mp4"), 3)
+
+
+def test_layers_on_the_command_line_win_over_layer_weights_in_the_file(tmp_path: Path) -> None:
+    request = request_of("layer-weights = {low = 2}\n", tmp_path, "--layers", "mid")
+    assert request.job.settings.layer_weights == {"mid": 1.0}
 
 
 def test_the_file_wins_over_the_preset(tmp_path: Path) -> None:

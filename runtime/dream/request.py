@@ -131,8 +131,12 @@ def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
 
 def _introduction(job: Job) -> list[str]:
     """Lines for the user on the bundle and the provider of a job."""
-    lines = describe(job.bundle) + ([job.choice.notice] if job.choice.notice else [])
+    lines = describe(job.bundle)
+    provider, notice = job.choice.machine.provider, job.choice.notice
+    if job.settings.execution.provider == "auto" and provider != "cpu":
+        lines.append(f"provider: {provider} (chosen by auto)")
+    lines += [notice] if notice else []
     precision = job.bundle.metadata.precision
-    if job.choice.machine.provider == "cpu" and precision != "fp32":
+    if provider == "cpu" and precision != "fp32":
         lines.append(f"on the provider cpu, bundles of {precision} are slower than bundles of fp32")
     return lines

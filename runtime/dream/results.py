@@ -183,8 +183,8 @@ class Results:
         try:
             _write(self.picture, data)
         except OutputError as error:
-            rescue_path = free_name(Path(tempfile.gettempdir()) / self.picture.name, self.picture.suffix)
-            try:
+            try:  # a container may have no temporary folder
+                rescue_path = free_name(Path(tempfile.gettempdir()) / self.picture.name, self.picture.suffix)
                 atomic_write(rescue_path, data)
             except OSError:
                 raise error from None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...models.arrays import Floats
 from ..ascent.ascent import Step
 from ..bundle.bundle import Bundle
 from ..bundle.sessions import Sessions
@@ -175,16 +176,29 @@ class Writer:
             self._written_snapshots.add(steps_done)
 
     def _write_documents(self, dream: Dream) -> None:
-        has_plot = can_plot()
-        record = replace(dream.record, files=self.results.file_names(self._written_snapshots, has_plot))
-        totals = dream.losses @ np.array(self.job.settings.weights_of(record.layers), np.float32)
-        self.results.write_losses(record.layers, dream.losses, totals)
+        layers = dream.record.layers
+        totals = dream.losses @ np.array(self.job.settings.weights_of(layers), np.float32)
+        self.results.write_losses(layers, dream.losses, totals)
+        plot = self._draw_plot(dream, totals)
+        record = replace(dream.record, files=self.results.file_names(self._written_snapshots, plot is not None))
         self.results.write_record(record.to_json())
         if record.ended == "finished":
             self.results.checkpoint.unlink(missing_ok=True)
         self.results.remove_earlier_files(record.files)
-        if has_plot:
-            title = f"{self.results.picture.stem}, {record.bundle.name}"
-            self.results.write_plot(draw_losses(title, record.layers, dream.losses, totals))
-        else:
+        if plot is not None:
+            self.results.write_plot(plot)
+
+    def _draw_plot(self, dream: Dream, totals: Floats) -> bytes | None:
+        """The plot of the losses as a PNG file's bytes, or None after a line on why there is none.
+
+        `totals` is float32 [updates + 1], the weighted sums of the losses.
+        """
+        if not can_plot():
             self.callbacks.log("no loss plot: install matplotlib (onnxdream[report]) to get one")
+            return None
+        title = f"{self.results.picture.stem}, {dream.record.bundle.name}"
+        try:
+            return draw_losses(title, dream.record.layers, dream.losses, totals)
+        except OSError:
+            self.callbacks.log("no loss plot: matplotlib finds no folder to write to; set MPLCONFIGDIR to one")
+            return None

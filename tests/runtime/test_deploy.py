@@ -357,7 +357,7 @@ def test_the_script_names_what_its_python_lacks(tiny: Bundle, tmp_path: Path) ->
         f"no space left\nerror: {tmp_path}/python cannot make a virtual environment in {folder}/.venv (see above)\n",
     )
     bare = tmp_path / "bare"
-    bare.write_text('#!/bin/sh\ncase $2 in *ensurepip*) exit 1 ;; esac\n', encoding="utf-8")
+    bare.write_text("#!/bin/sh\ncase $2 in *ensurepip*) exit 1 ;; esac\n", encoding="utf-8")
     bare.chmod(0o755)
     code, _, err = run_script(folder, PYTHON=str(bare))
     assert (code, err) == (1, f"error: {bare} cannot make virtual environments: sudo apt-get install python3-venv\n")

@@ -79,7 +79,7 @@ def engine_folder(
     """Returns the folder of TensorRT's engine for a model in one size; another engine has another folder.
 
     Its name is a hash of all that an engine depends on. onnxruntime itself names an engine after the graph's tensors
-    only, so engines of another size or of other weights would share a name. Raises ProviderError where there is no home.
+    only, so engines of another size or of other weights would share a name. Raises ProviderError without a home.
     """
     gpu = hardware.gpu or hardware.jetson
     versions = *hardware.versions_of("nvinfer"), *hardware.versions_of("cudart")

@@ -184,7 +184,7 @@ def test_a_picture_that_cannot_be_written_goes_to_the_temporary_folder(
 
 def test_without_a_temporary_folder_the_failure_to_write_is_reported(tmp_path: Path, no_temporary_folder: None) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="make room or choose another --output$"):
+    with pytest.raises(OutputError, match=r"make room or choose another --output$"):
         Results(tmp_path / "file" / "art.png").write_picture(noise(20, 30), None, "{}")
 
 

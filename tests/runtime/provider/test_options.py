@@ -64,7 +64,7 @@ def test_without_a_home_folder_one_line_says_what_to_set(monkeypatch: pytest.Mon
     monkeypatch.delenv("ONNXDREAM_HOME")
     for user_cache_path in (no_home, lambda *_, **__: Path("~/.cache")):
         monkeypatch.setattr("platformdirs.user_cache_path", user_cache_path)
-        with pytest.raises(ProviderError, match="^there is no home folder .*: set HOME or ONNXDREAM_HOME to a folder"):
+        with pytest.raises(ProviderError, match=r"^there is no home folder .*: set HOME or ONNXDREAM_HOME to a folder"):
             engine_folder(b"model", SIZES, "fp32", MACHINE, "1.32.0")
 
 

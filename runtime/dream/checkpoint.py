@@ -43,6 +43,7 @@ class Checkpoint:
     output: str
     film: str | None
     film_every: int
+    film_fps: int
     seconds: float
     state: State
 
@@ -57,6 +58,7 @@ class Checkpoint:
             "output": self.output,
             "film": self.film,
             "film_every": self.film_every,
+            "film_fps": self.film_fps,
             "seconds": self.seconds,
             "slots": len(self.state.slots),
             "colours": self.state.colours is not None,
@@ -103,6 +105,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             output=str(header["output"]),
             film=header["film"],
             film_every=int(header["film_every"]),
+            film_fps=int(header["film_fps"]),
             seconds=float(header["seconds"]),
             state=state,
         )

@@ -21,7 +21,8 @@ from .writer import Job
 
 _LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all presets"
 # The options that --repeat may be combined with; everything else comes from the record.
-_ALLOWED_WITH_REPEAT = {"output", "overwrite", "film", "every"}
+_ALLOWED_WITH_REPEAT = {"output", "overwrite", "film", "every", "fps"}
+_MAX_FPS = 120  # frames of a film per second
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,12 @@ def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
     output, film, mask, guide = (
         Path(given[name]) if name in given else None for name in ("output", "film", "mask", "guide")
     )
-    every = given.get("every", 10)
-    if type(every) is not int or every < 1:
+    every, fps = given.get("every"), given.get("fps")
+    if every is not None and (type(every) is not int or every < 1):
         raise SettingsError(f"every must be a whole number from 1, not {every!r}")
-    return Job(bundle, settings, output, bool(given.get("overwrite")), film, every, mask, guide)
+    if fps is not None and (type(fps) is not int or not 1 <= fps <= _MAX_FPS):
+        raise SettingsError(f"fps must be a whole number from 1 to {_MAX_FPS}, not {fps!r}")
+    return Job(bundle, settings, output, bool(given.get("overwrite")), film, every, fps, mask, guide)
 
 
 def _introduction(job: Job) -> list[str]:

@@ -15,7 +15,7 @@ from ..ascent.ascent import Step
 from ..bundle.bundle import Bundle
 from ..bundle.sessions import Sessions
 from ..errors import DivergedError, OutputError
-from ..film import Film
+from ..film import Film, FilmSpeed
 from ..image.files import Picture
 from ..provider.selection import ProviderChoice, choose_provider
 from ..settings.settings import Settings
@@ -35,8 +35,8 @@ class Job:
     """What to do with each picture: the bundle, the settings, and the files to read and write.
 
     `output` is a folder, a picture's path, or None for the current folder. `mask` and `guide` are picture files. `film`
-    is the path of an .mp4, with a frame every `film_every` steps. `sessions` are the bundle's; several jobs may share
-    them.
+    is the path of an .mp4 or .webm, with a frame every `film_every` steps and `film_fps` frames per second, both chosen
+    by the number of steps where they are None. `sessions` are the bundle's; several jobs may share them.
     """
 
     bundle: Bundle
@@ -44,7 +44,8 @@ class Job:
     output: Path | None = None
     overwrite: bool = False
     film: Path | None = None
-    film_every: int = 10
+    film_every: int | None = None
+    film_fps: int | None = None
     mask: Path | None = None
     guide: Path | None = None
     sessions: Sessions = field(default=None, compare=False, repr=False)  # type: ignore[assignment]
@@ -93,6 +94,8 @@ class Writer:
         self.results = results
         self.callbacks = callbacks
         self.film: Film | None = None
+        steps = job.settings.steps * len(preparation.octaves)
+        self.film_speed = FilmSpeed.of(steps, job.film_every, job.film_fps)
         self._files = files
         self._preparation = preparation
         self._snapshot_steps = set(job.settings.snapshots)
@@ -109,7 +112,7 @@ class Writer:
         try:
             if step.number in self._snapshot_steps:
                 self._write_snapshot(step)
-            if self.film and step.number % self.job.film_every == 0:
+            if self.film and step.number % self.film_speed.every == 0:
                 self.film.add(step.fetch_picture())
             stop = self.callbacks.on_step(step)
             if stop or time.monotonic() > self._next_checkpoint:
@@ -152,7 +155,8 @@ class Writer:
                 guide=self._files.guide,
                 output=str(self.results.picture.resolve()),
                 film=str(self.film.path.resolve()) if self.film else None,
-                film_every=self.job.film_every,
+                film_every=self.film_speed.every,
+                film_fps=self.film_speed.fps,
                 seconds=started - self._started,
                 state=step.fetch_state(),
             )

@@ -140,7 +140,7 @@ def test_a_picture_on_a_device_is_not_fetched_while_its_steps_are_timed(
     tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Device, "fetch_interval", 20)  # as on a GPU
-    fetched = {"arrays": 0, "rows": 0}
+    fetched = {"arrays": 0, "fetch_loss_rows": 0}
     for name in fetched:
         real = getattr(DeviceStepper, name)
 

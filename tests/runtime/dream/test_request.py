@@ -244,6 +244,7 @@ CONTRADICTIONS: dict[str, tuple[Mapping[str, Any], str]] = {
     "no layer at all": ({"layer_weights": "low=0"}, "all layer weights are 0"),
     "no step": ({"steps": 0}, "steps must be a whole number from 1"),
     "an invalid memory size": ({"memory": "much"}, "memory 'much': write a size"),
+    "a film that stands still": ({"film": Path("x.mp4"), "fps": 0}, "fps must be a whole number from 1 to 120, not 0"),
     "a film without frames": ({"film": Path("x.mp4"), "every": 0}, "every must be a whole number from 1, not 0"),
     "a missing config": ({"config": Path("lost.toml")}, "no config file lost.toml"),
 }

@@ -57,7 +57,20 @@ VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
     "blend": ("0.5", ("--blend", "0.5"), 0.5),
 }
 NEEDS = {"octaves_above": {"octaves": 5}}
-OTHER = {"preset", "model", "provider", "precision", "threads", "memory", "mask", "guide", "output", "film", "every"}
+OTHER = {
+    "preset",
+    "model",
+    "provider",
+    "precision",
+    "threads",
+    "memory",
+    "mask",
+    "guide",
+    "output",
+    "film",
+    "every",
+    "fps",
+}
 NO_KEYS = {"images", "config", "resume", "repeat", "overwrite", "help"}
 METHODS = Path(__file__).parents[3] / "docs" / "methods.md"
 NAMES = [setting.name for setting in fields(Settings) if setting.name != "execution"]

@@ -23,12 +23,15 @@ def measure(bundle: bytes) -> Memory | None:
     """Measures the memory of a bundle, from which the runtime derives the size of its tiles.
 
     Each image size runs in a new process, since TensorFlow has enlarged this one. Returns None if the operating system
-    does not report the memory of a process.
+    does not report the memory of a process, or if there is no temporary folder to pass the bundle in.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "bundle.onnx"
-        path.write_bytes(bundle)
-        found = [_footprint(path, side) for side in _SIDES]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "bundle.onnx"
+            path.write_bytes(bundle)
+            found = [_footprint(path, side) for side in _SIDES]
+    except OSError:
+        return None
     if None in found:
         return None
     (before, small), (_, large) = found  # type: ignore[misc]

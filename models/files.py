@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -26,7 +27,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     Creates missing folders. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_path(path.parent)
+    temporary = temporary_path(path)
     try:
         with temporary.open("xb") as file:
             yield file
@@ -38,9 +39,22 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def temporary_path(folder: Path, suffix: str = ".part") -> Path:
-    """Returns a free hidden path in a folder, for a file that will be renamed once it is complete."""
-    return folder / f".onnxdream-{secrets.token_hex(8)}{suffix}"
+def temporary_path(path: Path, suffix: str = ".part") -> Path:
+    """Returns a free hidden path next to `path`, for a file that will be renamed to it once it is complete."""
+    return path.with_name(f"{_temporary_stem(path)}{secrets.token_hex(8)}{suffix}")
+
+
+def remove_leftovers(*paths: Path) -> None:
+    """Removes the temporary files of these paths that a killed process has left; call it where none can be alive."""
+    for path in paths:
+        for leftover in path.parent.glob(f"{_temporary_stem(path)}*"):
+            with suppress(OSError):
+                leftover.unlink()
+
+
+def _temporary_stem(path: Path) -> str:
+    """Returns the start of the names of a path's temporary files; a hash keeps them short."""
+    return f".onnxdream-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"
 
 
 def _sync(file: IO[bytes]) -> None:

@@ -202,11 +202,11 @@ def plan_trials(options: Mapping[str, Any], model: str | None, sizes: Sequence[s
 def machines(execution: Execution) -> tuple[list[Machine], str | None]:
     """Returns this machine with the execution's provider; for `auto`, with each provider that works in its precision.
 
-    The second value is the notice where `auto` skipped a provider. Raises ProviderError where none works.
+    The second value is the notice of the choice, if there is one. Raises ProviderError where none works.
     """
     choice = choose_provider(execution)
     if execution.provider != "auto":
-        return [choice.machine], None
+        return [choice.machine], choice.notice
     found = []
     for name in PROVIDERS:
         with suppress(ProviderError):  # the command `doctor` shows why

@@ -161,6 +161,8 @@ def _provider(name: ProviderName, bundle: Bundle, hardware: Hardware) -> Provide
     bf16 = name == "openvino" and hardware.has_bf16 and self_test(name, "bf16") is None
     try:
         counts = kernel_counts(bundle, _PROBE_SIDE, _PROBE_SIDE, Machine(name, usable_threads()))
+    except OSError:  # there is no temporary folder to count in, as in a container whose files are read-only
+        return ProviderReport(name, None, bf16=bf16)
     except Exception as error:  # onnxruntime's and the drivers' errors have no common base class
         problem = f"a small convolution works, but {bundle.name} does not ({first_line(error)})"
         return ProviderReport(name, problem, bf16=bf16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -37,6 +38,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "onnxdream-home"
     monkeypatch.setenv("ONNXDREAM_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves `tempfile` without a folder that it can write to, as in a container whose files are read-only."""
+    missing = str(tmp_path / "missing")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [missing])
+    with pytest.raises(FileNotFoundError):
+        tempfile.gettempdir()
 
 
 @pytest.fixture

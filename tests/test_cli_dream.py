@@ -432,7 +432,7 @@ def test_an_invalid_number_is_refused(option: str, value: str, run: Command, fol
         ("--gradient-norm", "l1", "gradient norm must be one of std, l2, mean-abs, none, not 'l1'"),
         ("--provider", "gpu", "provider must be one of auto, cpu, cuda, tensorrt, openvino, not 'gpu'"),
         ("--layer-weights", "mixed0=1", "layer 'mixed0' is not in the bundle: the nearest are mid"),
-        ("--film", "film.gif", "only .mp4 films can be written"),
+        ("--film", "film.gif", "only .mp4 and .webm films can be written"),
         ("--nonsense", "1", "No such option"),
     ],
 )

@@ -157,7 +157,10 @@ def model_for(bundle: Bundle, machine: Machine) -> bytes:
 
 
 def kernel_counts(bundle: Bundle, height: int, width: int, machine: Machine) -> dict[ProviderName, int]:
-    """Counts the kernels of a gradient of that size that each provider really runs. Raises ProviderError."""
+    """Counts the kernels of a gradient of that size that each provider really runs.
+
+    Raises OSError where there is no temporary folder, and ProviderError.
+    """
     return placement(model_for(bundle, machine), machine, _pinned(height, width))
 
 

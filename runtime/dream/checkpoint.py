@@ -44,6 +44,7 @@ class Checkpoint:
     output: str
     film: str | None
     film_every: int
+    film_fps: int
     extras: bool
     seconds: float
     state: State
@@ -59,6 +60,7 @@ class Checkpoint:
             "output": self.output,
             "film": self.film,
             "film_every": self.film_every,
+            "film_fps": self.film_fps,
             "extras": self.extras,
             "seconds": self.seconds,
             "slots": len(self.state.slots),
@@ -106,6 +108,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             output=str(header["output"]),
             film=header["film"],
             film_every=int(header["film_every"]),
+            film_fps=int(header["film_fps"]),
             extras=bool(header["extras"]),
             seconds=float(header["seconds"]),
             state=state,

@@ -29,6 +29,8 @@ def dream_and_save(
     picture = source.read(job.settings)
     inputs = [path for path in (source.path, job.mask, job.guide) if path]
     results = Results.for_source(source.path, job.output, job.overwrite, job.settings.snapshots, inputs, job.extras)
+    if checkpoint:
+        results.remove_leftovers(job.settings.snapshots)
     try:
         return _dream_into(results, picture, job, source, callbacks, checkpoint), results
     finally:
@@ -60,7 +62,14 @@ def _dream_into(
     writer = Writer(job, picture, results, callbacks, files, preparation, checkpoint)
     with ExitStack() as stack:
         if job.film:
-            writer.film = stack.enter_context(Film(job.film, job.overwrite))
+            film = Film(
+                job.film,
+                job.overwrite,
+                writer.film_speed.fps,
+                lambda line: callbacks.log(f"{source.name}: {line}"),
+                resumes=checkpoint is not None,
+            )
+            writer.film = stack.enter_context(film)
         seconds_before = checkpoint.seconds if checkpoint else 0.0
         dream = _with_files(preparation.ascend(writer.on_step), files, seconds_before)
         writer.write_results(dream)  # before the film is closed, which may fail

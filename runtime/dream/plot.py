@@ -20,6 +20,7 @@ def draw_losses(title: str, layers: Sequence[str], losses: Floats, totals: Float
     """Plots the losses over the steps; returns a PNG file's bytes.
 
     `losses` is float32 [steps + 1, layers], each layer's loss; `totals` is float32 [steps + 1], their weighted sums.
+    Raises OSError where matplotlib finds no folder to write its cache to.
     """
     from matplotlib.figure import Figure  # no pyplot: no display, no global state
 

@@ -105,6 +105,7 @@ def job_to_resume(checkpoint: Checkpoint, checkpoint_path: Path) -> Job:
         overwrite=True,
         film=_moved(Path(checkpoint.film), output, checkpoint_path) if checkpoint.film else None,
         film_every=checkpoint.film_every,
+        film_fps=checkpoint.film_fps,
         mask=find_file(checkpoint.mask, checkpoint_path) if checkpoint.mask else None,
         guide=find_file(checkpoint.guide, checkpoint_path) if checkpoint.guide else None,
         extras=checkpoint.extras,

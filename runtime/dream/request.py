@@ -25,6 +25,7 @@ from .writer import Job
 
 _LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all presets"
 _DEFAULTS = options_of(Settings())
+_MAX_FPS = 120  # frames of a film per second
 
 
 @dataclass(frozen=True)
@@ -160,12 +161,14 @@ def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
     output, film, mask, guide = (
         Path(given[name]) if name in given else None for name in ("output", "film", "mask", "guide")
     )
-    every, extras = given.get("every", 10), given.get("extras", True)
-    if type(every) is not int or every < 1:
+    every, fps, extras = given.get("every"), given.get("fps"), given.get("extras", True)
+    if every is not None and (type(every) is not int or every < 1):
         raise SettingsError(f"every must be a whole number from 1, not {every!r}")
+    if fps is not None and (type(fps) is not int or not 1 <= fps <= _MAX_FPS):
+        raise SettingsError(f"fps must be a whole number from 1 to {_MAX_FPS}, not {fps!r}")
     if type(extras) is not bool:
         raise SettingsError(f"extras must be true or false, not {extras!r}")
-    return Job(bundle, settings, output, bool(given.get("overwrite")), film, every, mask, guide, extras)
+    return Job(bundle, settings, output, bool(given.get("overwrite")), film, every, fps, mask, guide, extras)
 
 
 def _config_file(job: Job, options: Mapping[str, Any]) -> ConfigFile:
@@ -174,15 +177,20 @@ def _config_file(job: Job, options: Mapping[str, Any]) -> ConfigFile:
     is_named = job.bundle.is_built_in or path in bundle_paths()
     kept: dict[str, Any] = {"model": options.get("model", job.bundle.name if is_named else str(path))}
     kept |= {name: str(options[name]) for name in ("output", "mask", "guide", "film") if name in options}
-    kept |= {"every": job.film_every} if job.film else {}
+    speed = {"every": job.film_every, "fps": job.film_fps} if job.film else {}
+    kept |= {name: value for name, value in speed.items() if value is not None}
     kept |= {} if job.extras else {"extras": False}
     return ConfigFile(Path(options["save_config"]), {**kept, **options_of(job.settings)}, job.overwrite)
 
 
 def _introduction(job: Job) -> list[str]:
     """Lines for the user on the bundle and the provider of a job."""
-    lines = describe(job.bundle) + ([job.choice.notice] if job.choice.notice else [])
+    lines = describe(job.bundle)
+    provider, notice = job.choice.machine.provider, job.choice.notice
+    if job.settings.execution.provider == "auto" and provider != "cpu":
+        lines.append(f"provider: {provider} (chosen by auto)")
+    lines += [notice] if notice else []
     precision = job.bundle.metadata.precision
-    if job.choice.machine.provider == "cpu" and precision != "fp32":
+    if provider == "cpu" and precision != "fp32":
         lines.append(f"on the provider cpu, bundles of {precision} are slower than bundles of fp32")
     return lines

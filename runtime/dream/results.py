@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...models.arrays import Floats, Pixels
-from ...models.files import atomic_file, atomic_write
+from ...models.files import atomic_file, atomic_write, remove_leftovers
 from ..errors import OutputError, RecordError
 from ..image.files import WRITTEN_SUFFIXES, PictureWriteError, encode_picture
 from .checkpoint import Checkpoint, read_checkpoint
@@ -192,8 +192,8 @@ class Results:
         try:
             _write(self.picture, data)
         except OutputError as error:
-            rescue_path = free_name(Path(tempfile.gettempdir()) / self.picture.name, self.picture.suffix)
-            try:
+            try:  # a container may have no temporary folder
+                rescue_path = free_name(Path(tempfile.gettempdir()) / self.picture.name, self.picture.suffix)
                 atomic_write(rescue_path, data)
             except OSError:
                 raise error from None
@@ -224,6 +224,11 @@ class Results:
     def write_record(self, text: str) -> None:
         """Writes the record, a JSON text. Raises OutputError."""
         _write(self.record, text.encode())
+
+    def remove_leftovers(self, snapshots: Collection[int]) -> None:
+        """Removes what a run that was killed while it wrote one of its files, snapshots included, has left of it."""
+        paths = (self.picture, self.losses, self.plot, self.record, self.checkpoint, *map(self.snapshot, snapshots))
+        remove_leftovers(*paths)
 
     def remove_earlier_files(self, kept: Collection[str]) -> None:
         """Removes the files of the earlier dream that this one has not replaced; `kept` are the names of its files."""

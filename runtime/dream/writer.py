@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ...models.arrays import Floats
 from ..ascent.ascent import Step
 from ..bundle.bundle import Bundle
 from ..bundle.sessions import Sessions
 from ..errors import DivergedError, OutputError
-from ..film import Film
+from ..film import Film, FilmSpeed
 from ..image.files import Picture
 from ..provider.selection import ProviderChoice, choose_provider
 from ..settings.settings import Settings
@@ -34,8 +35,9 @@ class Job:
     """What to do with each picture: the bundle, the settings, and the files to read and write.
 
     `output` is a folder, a picture's path, or None for the current folder. `mask` and `guide` are picture files. `film`
-    is the path of an .mp4, with a frame every `film_every` steps. Without `extras`, only the picture and the film are
-    written. `sessions` are the bundle's; several jobs may share them.
+    is the path of an .mp4 or .webm, with a frame every `film_every` steps and `film_fps` frames per second, both chosen
+    by the number of steps where they are None. Without `extras`, only the picture and the film are written. `sessions`
+    are the bundle's; several jobs may share them.
     """
 
     bundle: Bundle
@@ -43,7 +45,8 @@ class Job:
     output: Path | None = None
     overwrite: bool = False
     film: Path | None = None
-    film_every: int = 10
+    film_every: int | None = None
+    film_fps: int | None = None
     mask: Path | None = None
     guide: Path | None = None
     extras: bool = True
@@ -93,6 +96,8 @@ class Writer:
         self.results = results
         self.callbacks = callbacks
         self.film: Film | None = None
+        steps = job.settings.steps * len(preparation.octaves)
+        self.film_speed = FilmSpeed.of(steps, job.film_every, job.film_fps)
         self._files = files
         self._preparation = preparation
         self._snapshot_steps = set(job.settings.snapshots if job.extras else ())
@@ -109,7 +114,7 @@ class Writer:
         try:
             if step.number in self._snapshot_steps:
                 self._write_snapshot(step)
-            if self.film and step.number % self.job.film_every == 0:
+            if self.film and step.number % self.film_speed.every == 0:
                 self.film.add(step.fetch_picture())
             stop = self.callbacks.on_step(step)
             if stop or time.monotonic() > self._next_checkpoint:
@@ -152,7 +157,8 @@ class Writer:
                 guide=self._files.guide,
                 output=str(self.results.picture.resolve()),
                 film=str(self.film.path.resolve()) if self.film else None,
-                film_every=self.job.film_every,
+                film_every=self.film_speed.every,
+                film_fps=self.film_speed.fps,
                 extras=self.job.extras,
                 seconds=started - self._started,
                 state=step.fetch_state(),
@@ -179,18 +185,30 @@ class Writer:
             self._written_snapshots.add(steps_done)
 
     def _write_documents(self, dream: Dream) -> None:
-        has_plot = self.job.extras and can_plot()
-        files = self.results.file_names(self._written_snapshots, has_plot, self.job.extras)
-        record = replace(dream.record, files=files)
-        totals = dream.losses @ np.array(self.job.settings.weights_of(record.layers), np.float32)
+        layers = dream.record.layers
+        totals = dream.losses @ np.array(self.job.settings.weights_of(layers), np.float32)
+        plot = self._draw_plot(dream, totals) if self.job.extras else None
+        files = self.results.file_names(self._written_snapshots, plot is not None, self.job.extras)
         if self.job.extras:
-            self.results.write_losses(record.layers, dream.losses, totals)
-            self.results.write_record(record.to_json())
-        if record.ended == "finished":
+            self.results.write_losses(layers, dream.losses, totals)
+            self.results.write_record(replace(dream.record, files=files).to_json())
+        if dream.record.ended == "finished":
             self.results.checkpoint.unlink(missing_ok=True)
         self.results.remove_earlier_files(files)
-        if has_plot:
-            title = f"{self.results.picture.stem}, {record.bundle.name}"
-            self.results.write_plot(draw_losses(title, record.layers, dream.losses, totals))
-        elif self.job.extras:
+        if plot is not None:
+            self.results.write_plot(plot)
+
+    def _draw_plot(self, dream: Dream, totals: Floats) -> bytes | None:
+        """The plot of the losses as a PNG file's bytes, or None after a line on why there is none.
+
+        `totals` is float32 [updates + 1], the weighted sums of the losses.
+        """
+        if not can_plot():
             self.callbacks.log("no loss plot: install matplotlib (onnxdream[report]) to get one")
+            return None
+        title = f"{self.results.picture.stem}, {dream.record.bundle.name}"
+        try:
+            return draw_losses(title, dream.record.layers, dream.losses, totals)
+        except OSError:
+            self.callbacks.log("no loss plot: matplotlib finds no folder to write to; set MPLCONFIGDIR to one")
+            return None

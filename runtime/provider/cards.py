@@ -91,7 +91,7 @@ _ALL = (
         # On other processors, some versions of onnxruntime do not keep activations in blocks of channels.
         form=contract.BLOCKED,
         processors=("x86_64", "AMD64"),
-        auto_rank=2,
+        auto_rank=3,
     ),
     Provider(
         name="cuda",
@@ -119,6 +119,7 @@ _ALL = (
         install="install onnxdream[openvino] instead of onnxdream[cpu]",
         session_providers=_openvino_providers,
         form=contract.CHANNELS_LAST,
+        auto_rank=2,
         folds_defaults=True,
         optimizes=True,
     ),

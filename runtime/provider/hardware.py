@@ -37,11 +37,8 @@ PACKAGES = (
 _LIBRARY = re.compile(r"lib(cudart|cublas|cudnn|nvinfer)\.so\.\d[\d.]*")
 _PROC_FLAGS = re.compile(r"^(?:flags|Features)\s*:\s*(.*)$", re.MULTILINE)
 _PROC_NAME = re.compile(r"^(?:model name|Model)\s*:\s*(.*)$", re.MULTILINE)
-# The files with a cgroup's memory limit in bytes, in version 2 and in version 1.
-_CGROUP_MEMORY = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
+# The folder below which /proc and /sys lie.
+_ROOT = Path("/")
 _L4T = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
 
 
@@ -138,6 +135,32 @@ def parse_cpu_quota(cpu_max: str) -> float | None:
     return int(words[0]) / int(words[1]) if len(words) == 2 and words[0].isdigit() else None
 
 
+def parse_cfs_quota(quota_us: str, period_us: str) -> float | None:
+    """Returns the CPU time, in cores, that the texts of cpu.cfs_quota_us and cpu.cfs_period_us of a cgroup of version 1
+    grant; None for no limit, which is written as -1."""
+    return int(quota_us) / int(period_us) if quota_us.isdigit() and period_us.isdigit() and int(period_us) else None
+
+
+def cgroup_folders(root: Path) -> list[Path]:
+    """Returns the folders of this process's cgroups and of all cgroups that contain them; each may set a limit.
+
+    `root` is the folder below which /proc and /sys lie. Version 2 has one tree, version 1 a tree for each kind of
+    limit. In a container, a tree often begins at the container's own cgroup although /proc names its path on the host.
+    """
+    mounts = root / "sys/fs/cgroup"
+    folders = dict.fromkeys((mounts, mounts / "memory", mounts / "cpu"))
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        names = [controllers, *controllers.split(",")] if controllers else ["", "unified"]
+        parts = [part for part in path.split("/") if part]
+        if ".." in parts:  # a cgroup outside of this container's tree
+            continue
+        levels = [Path(*parts[:depth]) for depth in range(len(parts) + 1)]
+        folders |= dict.fromkeys(mounts / name / level for name in names for level in levels)
+    return [folder for folder in folders if folder.is_dir()]
+
+
 def parse_jetson(device_tree: str, release: str) -> Jetson | None:
     """Returns the board that the device tree's model and /etc/nv_tegra_release name; None where neither does."""
     model = device_tree.strip("\0\n ")
@@ -231,18 +254,23 @@ def physical_cores() -> int:
 
 
 def machine_memory() -> int:
-    """Returns the bytes of memory that this process may use: the machine's, or its cgroup's limit where that is less.
+    """Returns the bytes of memory that this process may use: the machine's, or its cgroups' limit where that is less.
 
     Assumes 4 GB where the system does not report its memory.
     """
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4 * 10**9
-    limits = [_read(file) for file in _CGROUP_MEMORY]
+    names = "memory.max", "memory.limit_in_bytes"  # in version 2 and in version 1
+    limits = [_read(folder / name) for folder in cgroup_folders(_ROOT) for name in names]
     return min([total, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 def cpu_quota() -> float | None:
-    """Returns the CPU time, in cores, that this process's cgroup grants; None for no limit."""
-    return parse_cpu_quota(_read(Path("/sys/fs/cgroup/cpu.max")))
+    """Returns the CPU time, in cores, that this process's cgroups grant; None for no limit."""
+    quotas = []
+    for folder in cgroup_folders(_ROOT):
+        quotas.append(parse_cpu_quota(_read(folder / "cpu.max")))
+        quotas.append(parse_cfs_quota(_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")))
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def _read(path: Path) -> str:

@@ -76,6 +76,15 @@ def usable_threads() -> int:
     return int(max(1, min(physical_cores(), cpu_quota() or float("inf"))))
 
 
+def thread_warning(threads: int) -> str | None:
+    """Returns a line for the user where more threads were asked for than there are cores to run them, else None."""
+    cores = usable_threads()
+    if threads <= cores:
+        return None
+    shown = "1 core" if cores == 1 else f"{cores} cores"
+    return f"{threads} threads on {shown} are slower than {cores}: leave out --threads"
+
+
 def threads_of(execution: Execution) -> int:
     """Returns the number of CPU threads that a run really gets."""
     return execution.threads or usable_threads()

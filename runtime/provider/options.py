@@ -79,7 +79,7 @@ def engine_folder(
     """Returns the folder of TensorRT's engine for a model in one size; another engine has another folder.
 
     Its name is a hash of all that an engine depends on. onnxruntime itself names an engine after the graph's tensors
-    only, so engines of another size or of other weights would share a name.
+    only, so engines of another size or of other weights would share a name. Raises ProviderError without a home.
     """
     gpu = hardware.gpu or hardware.jetson
     versions = *hardware.versions_of("nvinfer"), *hardware.versions_of("cudart")
@@ -89,15 +89,24 @@ def engine_folder(
 
 
 def cache_folder() -> Path:
-    """Returns `$ONNXDREAM_HOME/cache`, else the user's cache folder."""
+    """Returns `$ONNXDREAM_HOME/cache`, else the user's cache folder. Raises ProviderError where there is no home."""
     home = os.environ.get("ONNXDREAM_HOME")
-    return Path(home) / "cache" if home else platformdirs.user_cache_path("onnxdream", appauthor=False)
+    no_home = ProviderError(
+        "there is no home folder to keep TensorRT's engines in: set HOME or ONNXDREAM_HOME to a folder of yours"
+    )
+    try:
+        folder = Path(home) / "cache" if home else platformdirs.user_cache_path("onnxdream", appauthor=False)
+    except RuntimeError:
+        raise no_home from None
+    if not home and not folder.is_absolute():  # so say older versions of platformdirs that there is no home
+        raise no_home
+    return folder
 
 
 def private_folder(folder: Path) -> Path:
     """Makes a folder below the cache folder that nobody else can write into, since an engine is executable code.
 
-    Raises ProviderError where it cannot be made, or where others can write into one that exists already.
+    Raises ProviderError where it cannot be made, where others can write into one that exists, or without a home.
     """
     cache = cache_folder()
     try:

@@ -18,7 +18,7 @@ from ..settings.settings import Execution, Precision, ProviderName
 from .cards import PROVIDERS, offered
 from .hardware import Hardware, detect_hardware
 from .known_issues import clashes, detect_issues
-from .machine import Machine, threads_of
+from .machine import Machine, thread_warning, threads_of
 from .onnx_graph import Graph
 from .session import first_line, open_session
 
@@ -32,7 +32,10 @@ _CAUSE = re.compile(r"(?:with error: |\[ERROR\] )(.{1,200})")
 
 @dataclass(frozen=True)
 class ProviderChoice:
-    """The machine that a run computes on; `notice` is a line for the user where `auto` had to skip a provider."""
+    """The machine that a run computes on.
+
+    `notice` is a line for the user where `auto` had to skip a provider, or where there are more threads than cores.
+    """
 
     machine: Machine
     notice: str | None = None
@@ -86,7 +89,9 @@ def choose_provider(execution: Execution) -> ProviderChoice:
         failure = self_test(name, execution.precision)
         if failure is None:
             machine = Machine(name, threads_of(execution), execution.precision, execution.memory)
-            return ProviderChoice(machine, f"{'; '.join(failures)}: using {name}" if failures else None)
+            skipped = f"{'; '.join(failures)}: using {name}" if failures else None
+            slow = thread_warning(machine.threads) if PROVIDERS[name].device == "cpu" else None
+            return ProviderChoice(machine, "; ".join(filter(None, (skipped, slow))) or None)
         failures.append(f"provider {name} does not work here ({failure})")
     raise ProviderError(f"{'; '.join(failures)}: the command `doctor` shows more; --provider cpu works everywhere")
 

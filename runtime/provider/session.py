@@ -98,7 +98,7 @@ def placement(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> dict[
     """Counts the kernels (compiled operators) of a model that each provider really runs.
 
     They are counted in onnxruntime's profile of one run on ones. A TensorRT engine, or a graph that OpenVINO runs as a
-    whole, counts as one. Raises ProviderError.
+    whole, counts as one. Raises OSError where there is no temporary folder for the profile, and ProviderError.
     """
     with tempfile.TemporaryDirectory() as folder:
         session = open_session(model, machine, sizes, Path(folder) / "profile")

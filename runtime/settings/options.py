@@ -105,8 +105,19 @@ _LAST = (
         ("--overwrite",),
         in_files=False,
     ),
-    Option("film", Path, "Also write a video of the steps to this .mp4 file.", "What to write"),
-    Option("every", int, "Number of steps between two frames of the film. Default: 10.", "What to write"),
+    Option("film", Path, "Also write a video of the steps to this .mp4 or .webm file.", "What to write"),
+    Option(
+        "every",
+        int,
+        "Number of steps between two frames of the film. Default: 10, or fewer for a short dream.",
+        "What to write",
+    ),
+    Option(
+        "fps",
+        int,
+        "Frames of the film per second. Default: 25, or fewer so that it lasts three seconds.",
+        "What to write",
+    ),
 )
 
 

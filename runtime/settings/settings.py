@@ -95,7 +95,7 @@ class Execution:
         "auto",
         Choice(ProviderName),
         "What onnxruntime computes on (its execution provider): cpu or openvino on a CPU; cuda or tensorrt on an "
-        "NVIDIA GPU; or auto, which is cuda if it works here, and otherwise cpu.",
+        "NVIDIA GPU; or auto, which is cuda if it works here, else openvino, else cpu.",
         _MACHINE,
     )
     threads: int | None = _setting(

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -269,6 +270,97 @@ def test_the_script_installs_again_where_the_folder_has_changed(tiny: Bundle, tm
     code, _, err = run_script(folder, PYTHON="false")
     assert code == 1
     assert "is not the Python this folder was made for" in err
+
+
+@pytest.mark.parametrize("link", ["{folder}/run.sh", "../device/run.sh", "second"])
+def test_the_script_runs_through_a_link_and_leaves_what_lies_beside_the_link(
+    link: str, tiny: Bundle, tmp_path: Path
+) -> None:
+    folder = installed(deploy(tiny, "cpu", tmp_path / "device"))
+    project = tmp_path / "project"
+    (project / ".venv").mkdir(parents=True)
+    (project / ".venv" / "mine.txt").write_text("mine", encoding="utf-8")
+    (project / "second").symlink_to("../device/run.sh")
+    (project / "run.sh").symlink_to(link.format(folder=folder))
+    code, out, err = run_script(project)
+    assert code == 0, err
+    assert "gradient on cpu in fp32" in out
+    assert listing(project) == {"run.sh", "second", ".venv", ".venv/mine.txt"}
+
+
+@pytest.mark.parametrize("beside", [(), ("requirements.txt",), ("requirements.txt", "SHA256SUMS")])
+def test_the_script_never_empties_an_environment_of_another_folder(
+    beside: tuple[str, ...], tiny: Bundle, tmp_path: Path
+) -> None:
+    """As where a user copies run.sh into a project, even one that has files of these names."""
+    project = tmp_path / "project"
+    (project / ".venv").mkdir(parents=True)
+    (project / ".venv" / "mine.txt").write_text("mine", encoding="utf-8")
+    for name in beside:
+        (project / name).write_text("numpy", encoding="utf-8")
+    shutil.copy(deploy(tiny, "cpu", tmp_path / "device") / "run.sh", project)
+    code, _, err = run_script(project, "doctor")
+    assert (code, err) == (
+        1,
+        f"error: {project} is not a folder that onnxdream deployed: run run.sh in that folder, or link to it\n",
+    )
+    assert (project / ".venv" / "mine.txt").read_text(encoding="utf-8") == "mine"
+
+
+def fake_python(path: Path, venv: str) -> str:
+    """A Python for which the shell commands `venv` are those of `python -m venv`; returns its path."""
+    path.write_text(
+        f'#!/bin/sh\nif [ "$1 $2" = "-m venv" ]; then {venv}; else exec {sys.executable} "$@"; fi\n', encoding="utf-8"
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_script_installs_into_its_own_environment_whatever_pip_is_set_to(tiny: Bundle, tmp_path: Path) -> None:
+    """As on a machine where PIP_USER=1 is set for all users; pip itself is imitated."""
+    folder = deploy(tiny, "cpu", tmp_path / "device")
+    pip = """printf '#!/bin/sh\\nset >pip.txt\\n' >.venv/bin/python; chmod +x .venv/bin/python"""
+    python = fake_python(tmp_path / "python", f"mkdir -p .venv/bin; {pip}")
+    run_script(folder, "info", PYTHON=python, PIP_USER="1", PIP_TARGET="/elsewhere", PIP_PREFIX="/elsewhere")
+    text = (folder / "pip.txt").read_text(encoding="utf-8")
+    assert "PIP_USER='0'" in text.splitlines()
+    assert "/elsewhere" not in text
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="runs the script as another user")
+def test_the_script_as_a_user_who_cannot_run_the_installed_python(tiny: Bundle) -> None:
+    """The owner's environment is left alone, and the advice is not to install python3-venv."""
+    with tempfile.TemporaryDirectory() as public:
+        Path(public).chmod(0o755)
+        folder = installed(deploy(tiny, "cpu", Path(public).resolve() / "device"))
+        folder.chmod(0o755)
+        (folder / ".venv" / "bin" / "python").chmod(0o700)
+        words = [str(folder / "run.sh"), "info"]
+        finished = subprocess.run(words, capture_output=True, text=True, check=False, user=12345, group=12345)
+        assert finished.returncode == 1
+        assert finished.stderr == (
+            f"error: this user cannot install into {folder}/.venv: run this as the folder's owner, or copy the folder\n"
+        )
+        assert (folder / ".venv" / "installed").exists()
+
+
+def test_the_script_names_what_its_python_lacks(tiny: Bundle, tmp_path: Path) -> None:
+    folder = deploy(tiny, "cpu", tmp_path / "device")
+    code, _, err = run_script(folder, PYTHON="/no/such/python")
+    assert (code, err) == (
+        1,
+        "error: there is no /no/such/python that this user can run: set PYTHON to the path of one\n",
+    )
+    code, _, err = run_script(folder, PYTHON=fake_python(tmp_path / "python", "echo no space left >&2; false"))
+    assert (code, err) == (
+        1,
+        f"no space left\nerror: {tmp_path}/python cannot make a virtual environment in {folder}/.venv (see above)\n",
+    )
+    bare = tmp_path / "bare"
+    bare.write_text("#!/bin/sh\ncase $2 in *ensurepip*) exit 1 ;; esac\n", encoding="utf-8")
+    bare.chmod(0o755)
+    code, _, err = run_script(folder, PYTHON=str(bare))
+    assert (code, err) == (1, f"error: {bare} cannot make virtual environments: sudo apt-get install python3-venv\n")
 
 
 # Overwriting.

@@ -51,6 +51,12 @@ def test_every_provider_of_this_onnxruntime_is_tried(found: Diagnosis) -> None:
         assert provider.name == "tensorrt" or (provider.kernels or 0) > 0 or provider.problem
 
 
+def test_without_a_temporary_folder_providers_are_shown_without_counts(no_temporary_folder: None) -> None:
+    cpu = next(provider for provider in diagnose().providers if provider.name == "cpu")
+    assert (cpu.problem, cpu.kernels) == (None, None)
+    assert cpu.line() == "provider cpu           works"
+
+
 def test_the_cpu_leaves_nothing_to_other_providers(found: Diagnosis) -> None:
     cpu = next(provider for provider in found.providers if provider.name == "cpu")
     assert cpu.elsewhere == 0
@@ -99,8 +105,9 @@ def test_the_known_issues_of_the_machine_are_its_problems(monkeypatch: pytest.Mo
 def test_in_a_container_the_memory_is_the_one_that_a_dream_plans_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "memory.max").write_text("400000000\n")
-    monkeypatch.setattr(hardware_module, "_CGROUP_MEMORY", (tmp_path / "memory.max",))
+    (tmp_path / "sys" / "fs" / "cgroup").mkdir(parents=True)
+    (tmp_path / "sys" / "fs" / "cgroup" / "memory.max").write_text("400000000\n")
+    monkeypatch.setattr(hardware_module, "_ROOT", tmp_path)
     hardware = detect_hardware.__wrapped__()
     monkeypatch.setattr(doctor, "detect_hardware", lambda: hardware)
     diagnosis = diagnose()

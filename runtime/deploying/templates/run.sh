@@ -3,24 +3,48 @@
 #   ./run.sh verify    ./run.sh dream bears.jpg --steps 200    ./run.sh doctor
 set -eu
 
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+script=$0
+while [ -L "$script" ]; do # readlink -f would do, but older systems lack it
+    target=$(readlink "$script")
+    case $target in
+    /*) script=$target ;;
+    *) script=$(dirname -- "$script")/$target ;;
+    esac
+done
+here=$(CDPATH='' cd -- "$(dirname -- "$script")" && pwd -P)
 venv=$here/.venv
 python=${PYTHON:-python3}
 export PYTHONNOUSERSITE=1 # so that an onnxruntime in the user's own site-packages does not mix with the one here
+export PIP_USER=0         # pip's user mode, target and prefix would install outside .venv
+unset PIP_TARGET PIP_PREFIX PIP_ROOT
 
 fail() {
     echo "error: $1" >&2
     exit 1
 }
 
-install() {
-    cd "$here"
+require_own_folder() { # before .venv is emptied, which may be someone else's where this file was copied or moved
+    { [ -f requirements.txt ] && grep -q ' run[.]sh$' SHA256SUMS; } 2>/dev/null ||
+        fail "$here is not a folder that onnxdream deployed: run $(basename "$script") in that folder, or link to it"
+    [ -w . ] && { [ ! -e "$venv" ] || [ -w "$venv" ]; } ||
+        fail "this user cannot install into $venv: run this as the folder's owner, or copy the folder"
+}
+
+require_python() {
+    command -v "$python" >/dev/null || fail "there is no $python that this user can run: set PYTHON to the path of one"
     "$python" -c 'import sys; sys.exit(not (@python))' ||
         fail "$python is not the Python this folder was made for (@python): set PYTHON to one that is"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "$python cannot make virtual environments: sudo apt-get install python3-venv"
+}
+
+install() {
+    cd "$here"
+    require_own_folder
+    require_python
     site=
     [ ! -e requirements-jetson.txt ] || site=--system-site-packages # for JetPack's OpenCV
-    "$python" -m venv --clear $site "$venv" ||
-        fail "a virtual environment cannot be made: sudo apt-get install python3-venv"
+    "$python" -m venv --clear $site "$venv" || fail "$python cannot make a virtual environment in $venv (see above)"
     "$venv/bin/python" -m pip install --requirement requirements.txt
     if [ -e requirements-jetson.txt ]; then
         "$venv/bin/python" -m pip install --no-deps --requirement requirements-jetson.txt

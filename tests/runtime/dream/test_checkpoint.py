@@ -20,9 +20,11 @@ import numpy as np
 import pytest
 from pictures_fixture import TINY_BYTES, Command, in_this_process, load, noise, save
 
+from onnxdream.models.files import temporary_path
 from onnxdream.runtime import Bundle, Execution, Settings, Step
 from onnxdream.runtime.dream.checkpoint import Checkpoint, read_checkpoint
 from onnxdream.runtime.dream.job import dream_and_save
+from onnxdream.runtime.dream.repeat import job_to_resume
 from onnxdream.runtime.dream.writer import Callbacks, Job
 from onnxdream.runtime.errors import RecordError
 from onnxdream.runtime.image.processor import ImageProcessor
@@ -277,6 +279,22 @@ def test_a_film_starts_over(folder: Path, run: Command) -> None:
     finished.succeeds()
     assert "the film starts over at this step" in finished.err
     assert (folder / "film.mp4").exists()
+
+
+def test_the_speed_of_a_film_is_kept(folder: Path) -> None:
+    path = stopped_job(folder, SHORT, 4, film=folder / "film.mp4", film_fps=9)
+    job = job_to_resume(read_checkpoint(path), path)
+    assert (job.film_every, job.film_fps) == (1, 9)
+
+
+def test_what_a_killed_run_has_left_is_removed(checkpoint: Path, folder: Path, run: Command) -> None:
+    names = ("bears-dream.checkpoint", "bears-dream-step0005.png", "bears-dream.png")
+    leftovers = [temporary_path(checkpoint.with_name(name)) for name in names]
+    other = temporary_path(checkpoint.with_name("lion-dream.checkpoint"))
+    for path in (*leftovers, other):
+        path.write_bytes(b"half")
+    run("dream", "--resume", checkpoint).succeeds()
+    assert [path for path in (*leftovers, other) if path.exists()] == [other]  # which may belong to a run that is alive
 
 
 def test_files_that_moved_with_the_checkpoint_are_found(checkpoint: Path, tmp_path: Path, run: Command) -> None:

@@ -18,6 +18,7 @@ from pictures_fixture import TINY_BYTES, cliff_bytes, frames, listing, load, noi
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream
 from onnxdream.runtime.batch import dream_all, gather_pictures
+from onnxdream.runtime.dream import writer as writer_module
 from onnxdream.runtime.dream.checkpoint import read_checkpoint
 from onnxdream.runtime.dream.job import dream_and_save
 from onnxdream.runtime.dream.plot import can_plot
@@ -325,6 +326,25 @@ def test_a_full_disk_ends_the_dream_which_is_saved_elsewhere(
     assert steps == [0, 1]  # the snapshot after 2 steps was the first to fail
     shorter = dream(noise(40, 53), job.bundle, replace(SETTINGS, steps=2))
     np.testing.assert_array_equal(load(rescue / "bears-dream.png"), shorter.picture)
+
+
+def test_where_matplotlib_can_write_nowhere_the_dream_has_no_plot(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose files are read-only and which has no temporary folder."""
+
+    def no_folder(*_: object) -> bytes:
+        raise OSError("Matplotlib requires access to a writable cache directory")
+
+    monkeypatch.setattr(writer_module, "can_plot", lambda: True)
+    monkeypatch.setattr(writer_module, "draw_losses", no_folder)
+    lines: list[str] = []
+    dream_file(job, save(tmp_path / "bears.png", noise(40, 54)), callbacks(lines))
+    assert "no loss plot: matplotlib finds no folder to write to; set MPLCONFIGDIR to one" in lines
+    record = read_record((tmp_path / "out" / "bears-dream.json").read_text(), "bears-dream.json")
+    assert "bears-dream.png" in record.files
+    assert "bears-dream-losses.png" not in record.files
+    assert not (tmp_path / "out" / "bears-dream-losses.png").exists()
 
 
 def test_pictures_of_one_dreamed_size_follow_each_other(tmp_path: Path) -> None:

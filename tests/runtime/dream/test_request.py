@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnxruntime as ort
 import pytest
 from make_tiny_bundle import TINY_PATH
 from pictures_fixture import MEAN, TINY_BYTES, bundle_bytes, node, noise, save
@@ -20,6 +21,8 @@ from onnxdream.runtime.dream.request import DreamRequest, parse_request
 from onnxdream.runtime.dream.writer import Callbacks, Job
 from onnxdream.runtime.errors import ProviderError, RecordError, SettingsError
 from onnxdream.runtime.image.source import Source
+from onnxdream.runtime.provider import selection
+from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.settings.presets import DEFAULT_LOOK, PRESETS
 
 CPU = {"provider": "cpu", "threads": 1}
@@ -193,6 +196,26 @@ def test_noise_is_a_source() -> None:
     assert parse_request({"model": "tiny.onnx", "config": "noise.toml"}, with_images=False).sources == request.sources
 
 
+def test_the_choice_of_auto_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with onnxruntime-openvino: the self-test is imitated."""
+    monkeypatch.setattr(
+        ort, "get_available_providers", lambda: [PROVIDERS["openvino"].ort_name, "CPUExecutionProvider"]
+    )
+    monkeypatch.setattr(selection, "self_test", lambda *_: None)
+    chosen = parse_request({"model": str(TINY_PATH)}, True)
+    assert chosen.job.choice.machine.provider == "openvino"
+    assert "provider: openvino (chosen by auto)" in chosen.lines
+    for provider in ("cpu", "openvino"):
+        asked_for = parse_request({"model": str(TINY_PATH), "provider": provider}, True)
+        assert asked_for.job.choice.machine.provider == provider
+        assert not [line for line in asked_for.lines if line.startswith("provider:")]
+
+
+def test_more_threads_than_cores_are_reported_once() -> None:
+    lines = parse_request({"model": str(TINY_PATH), "provider": "cpu", "threads": 999}, True).lines
+    assert len([line for line in lines if line.startswith("999 threads on ")]) == 1
+
+
 def test_a_provider_that_does_not_work_is_reported(broken_cuda: str) -> None:
     request = request_of()
     assert request.lines[-1] == request.job.choice.notice == broken_cuda
@@ -221,6 +244,7 @@ CONTRADICTIONS: dict[str, tuple[Mapping[str, Any], str]] = {
     "no layer at all": ({"layer_weights": "low=0"}, "all layer weights are 0"),
     "no step": ({"steps": 0}, "steps must be a whole number from 1"),
     "an invalid memory size": ({"memory": "much"}, "memory 'much': write a size"),
+    "a film that stands still": ({"film": Path("x.mp4"), "fps": 0}, "fps must be a whole number from 1 to 120, not 0"),
     "a film without frames": ({"film": Path("x.mp4"), "every": 0}, "every must be a whole number from 1, not 0"),
     "a missing config": ({"config": Path("lost.toml")}, "no config file lost.toml"),
 }

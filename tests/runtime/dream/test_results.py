@@ -182,6 +182,12 @@ def test_a_picture_that_cannot_be_written_goes_to_the_temporary_folder(
     assert (rescue / "art.png").read_bytes() == b"of an earlier run"
 
 
+def test_without_a_temporary_folder_the_failure_to_write_is_reported(tmp_path: Path, no_temporary_folder: None) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"make room or choose another --output$"):
+        Results(tmp_path / "file" / "art.png").write_picture(noise(20, 30), None, "{}")
+
+
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     pytest.importorskip("resource")
     program = f"""

@@ -14,9 +14,11 @@ from onnxdream.runtime.provider.hardware import (
     Gpu,
     Hardware,
     Jetson,
+    cpu_quota,
     detect_hardware,
     machine_memory,
     nvidia_libraries,
+    parse_cfs_quota,
     parse_cpu_flags,
     parse_cpu_quota,
     parse_gpu,
@@ -103,28 +105,76 @@ def test_the_versions_of_libraries_come_from_their_file_names() -> None:
     assert hardware.majors_of("cublas") == set()
 
 
+@pytest.mark.parametrize(
+    ("quota", "period", "cores"), [("50000", "100000", 0.5), ("-1", "100000", None), ("", "", None), ("5", "0", None)]
+)
+def test_a_quota_of_cgroups_of_version_1_is_parsed_as_cores(quota: str, period: str, cores: float | None) -> None:
+    assert parse_cfs_quota(quota, period) == cores
+
+
+SYSTEMD = {"proc/self/cgroup": "0::/user.slice/job.scope\n"}
+SLURM = {"proc/self/cgroup": "9:memory:/slurm/uid_1/job_2\n4:cpu,cpuacct:/slurm/uid_1/job_2\n1:name=systemd:/x\n0::/\n"}
+DOCKER = {"proc/self/cgroup": "9:memory:/docker/0123\n4:cpu,cpuacct:/docker/0123\n"}
+
+
 @pytest.mark.skipif(not hasattr(os, "sysconf"), reason="the system does not report its memory")
 @pytest.mark.parametrize(
-    ("limits", "expected"),
+    ("files", "memory", "quota"),
     [
-        (("3000000", None), 3_000_000),
-        ((None, "5000000"), 5_000_000),
-        (("7000000\n", "5000000\n"), 5_000_000),
-        (("max", None), None),
-        ((None, "9223372036854771712"), None),
-        ((None, None), None),
+        ({}, None, None),
+        ({"sys/fs/cgroup/memory.max": "3000000\n"}, 3_000_000, None),
+        ({"sys/fs/cgroup/memory.max": "max", "sys/fs/cgroup/cpu.max": "max 100000"}, None, None),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": "5000000"}, 5_000_000, None),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712"}, None, None),
+        (
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+                "sys/fs/cgroup/memory.max": "7000000",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "5000000",
+            },
+            5_000_000,
+            0.5,
+        ),
+        (
+            {
+                **SYSTEMD,
+                "sys/fs/cgroup/user.slice/memory.max": "6000000",
+                "sys/fs/cgroup/user.slice/cpu.max": "300000 100000",
+                "sys/fs/cgroup/user.slice/job.scope/memory.max": "4000000",
+                "sys/fs/cgroup/user.slice/job.scope/cpu.max": "max 100000",
+                "sys/fs/cgroup/user.slice/other.scope/memory.max": "1000000",
+            },
+            4_000_000,
+            3.0,
+        ),
+        ({**SYSTEMD, "sys/fs/cgroup/unified/user.slice/cpu.max": "150000 100000"}, None, 1.5),
+        (
+            {
+                **SLURM,
+                "sys/fs/cgroup/memory/slurm/uid_1/job_2/memory.limit_in_bytes": "8000000",
+                "sys/fs/cgroup/memory/slurm/memory.limit_in_bytes": "2000000",
+                "sys/fs/cgroup/cpu,cpuacct/slurm/uid_1/job_2/cpu.cfs_quota_us": "200000",
+                "sys/fs/cgroup/cpu,cpuacct/slurm/uid_1/job_2/cpu.cfs_period_us": "100000",
+            },
+            2_000_000,
+            2.0,
+        ),
+        ({**DOCKER, "sys/fs/cgroup/memory/memory.limit_in_bytes": "9000000"}, 9_000_000, None),
+        ({"proc/self/cgroup": "0::/../../other", "other/memory.max": "1", "sys/fs/cgroup/cpu.max": "5 10"}, None, 0.5),
+        ({"proc/self/cgroup": "damaged\n\n1:2", "sys/fs/cgroup/cpu.max": "5 10"}, None, 0.5),
     ],
 )
-def test_the_memory_is_the_machine_s_or_its_cgroup_s_limit(
-    limits: tuple[str | None, str | None], expected: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_least_limit_of_all_levels_of_cgroups_counts(
+    files: dict[str, str], memory: int | None, quota: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = tmp_path / "two", tmp_path / "one"
-    for file, text in zip(files, limits, strict=True):
-        if text:
-            file.write_text(text)
-    monkeypatch.setattr(hardware_module, "_CGROUP_MEMORY", files)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(hardware_module, "_ROOT", tmp_path)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert machine_memory() == (expected or total)
+    assert machine_memory() == (memory or total)
+    assert cpu_quota() == quota
 
 
 def test_this_machine_s_hardware_is_detected_once() -> None:

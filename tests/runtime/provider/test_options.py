@@ -55,6 +55,19 @@ def test_tensorrt_caches_its_engine_and_its_timings(tmp_path: Path) -> None:
     assert not [name for name in options if "profile" in name or "plugin" in name]
 
 
+def test_without_a_home_folder_one_line_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a container's bare user number; older versions of platformdirs return a relative folder instead."""
+
+    def no_home(*_: object, **__: object) -> Path:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.delenv("ONNXDREAM_HOME")
+    for user_cache_path in (no_home, lambda *_, **__: Path("~/.cache")):
+        monkeypatch.setattr("platformdirs.user_cache_path", user_cache_path)
+        with pytest.raises(ProviderError, match=r"^there is no home folder .*: set HOME or ONNXDREAM_HOME to a folder"):
+            engine_folder(b"model", SIZES, "fp32", MACHINE, "1.32.0")
+
+
 @pytest.mark.parametrize(("precision", "hint"), [("fp32", "f32"), ("bf16", "bf16"), ("fp16", "f32"), ("mixed", "f32")])
 def test_openvino_gets_a_precision_and_threads_as_json_text(precision: Any, hint: str) -> None:
     options = openvino_options(precision, 3)

@@ -17,6 +17,7 @@ from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.sessions import Session, kernel_counts
 from onnxdream.runtime.errors import DreamError, ProviderError
 from onnxdream.runtime.provider import cards, selection, session
+from onnxdream.runtime.provider import machine as machine_module
 from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.hardware import Hardware, Jetson, detect_hardware
 from onnxdream.runtime.provider.machine import Machine, threads_of, usable_threads
@@ -41,7 +42,8 @@ with_bf16 = pytest.mark.skipif(not detect_hardware().has_bf16, reason="this CPU 
         ("auto", [AZURE, CPU], ("cpu",)),
         ("auto", [TENSORRT, CUDA, CPU], ("cuda", "cpu")),
         ("auto", [CPU, CUDA], ("cuda", "cpu")),
-        ("auto", [OPENVINO, CPU], ("cpu",)),
+        ("auto", [OPENVINO, CPU], ("openvino", "cpu")),
+        ("auto", [CPU, OPENVINO, CUDA], ("cuda", "openvino", "cpu")),
         ("cpu", [TENSORRT, CUDA, CPU], ("cpu",)),
         ("cuda", [TENSORRT, CUDA, CPU], ("cuda",)),
         ("tensorrt", [TENSORRT, CUDA, CPU], ("tensorrt",)),
@@ -117,8 +119,8 @@ def test_no_other_provider_computes_in_bf16(request_: ProviderName) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "mixed"])
-def test_auto_never_chooses_openvino_without_bf16(precision: Precision) -> None:
-    assert candidates("auto", [OPENVINO, CPU], precision, WITH_BF16) == ("cpu",)
+def test_auto_tries_openvino_before_the_cpu_in_every_precision(precision: Precision) -> None:
+    assert candidates("auto", [OPENVINO, CPU], precision, Hardware()) == ("openvino", "cpu")
 
 
 @pytest.mark.parametrize(
@@ -220,6 +222,24 @@ def test_threads_are_at_least_one_and_at_most_what_the_process_may_use() -> None
     assert threads_of(Execution(threads=3)) == 3
 
 
+@pytest.mark.parametrize(
+    ("cores", "threads", "line"),
+    [
+        (2, 64, "64 threads on 2 cores are slower than 2: leave out --threads"),
+        (1, 2, "2 threads on 1 core are slower than 1: leave out --threads"),
+        (2, 2, None),
+        (8, 1, None),
+    ],
+)
+def test_more_threads_than_cores_are_reported_with_the_choice(
+    cores: int, threads: int, line: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_module, "usable_threads", lambda: cores)
+    choice = choose_provider(Execution("cpu", threads))
+    assert choice.notice == line
+    assert choice.machine.threads == threads  # not a refusal
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 def test_threads_follow_the_affinity_of_the_process() -> None:
     allowed = os.sched_getaffinity(0)
@@ -245,6 +265,11 @@ def test_on_the_cpu_every_kernel_is_the_cpu_s(model: bytes, tmp_path: Path, monk
     assert set(counts) == {"cpu"}
     assert counts["cpu"] > 30
     assert not list(tmp_path.iterdir())  # the profile has been deleted
+
+
+def test_kernels_are_not_counted_without_a_temporary_folder(no_temporary_folder: None) -> None:
+    with pytest.raises(FileNotFoundError):
+        placement(TINY_BYTES, Machine("cpu", 1), {"batch": 1, "height": 96, "width": 128})
 
 
 def test_an_engine_is_built_once(home: Path) -> None:

@@ -66,7 +66,7 @@ VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
 NEEDS = {"octaves_above": {"octaves": 5}}
 OTHER = {
     *("preset", "model", "provider", "precision", "threads", "memory"),
-    *("mask", "guide", "output", "film", "every", "extras"),
+    *("mask", "guide", "output", "film", "every", "fps", "extras"),
 }
 NO_KEYS = {"images", "config", "save_config", "resume", "repeat", "overwrite", "recursive", "help"}
 METHODS = Path(__file__).parents[3] / "docs" / "methods.md"

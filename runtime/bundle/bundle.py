@@ -42,7 +42,9 @@ class Bundle:
         Raises BundleError, and SettingsError for a source of another type.
         """
         if not isinstance(source, str | os.PathLike | bytes):
-            raise SettingsError(f"a bundle is a Bundle, or its path, its name or its bytes, not {type(source).__name__}")
+            raise SettingsError(
+                f"a bundle is a Bundle, or its path, its name or its bytes, not {type(source).__name__}"
+            )
         path = None if isinstance(source, bytes) else library.find_bundle(os.fspath(source))
         data = _read(path) if path else cast(bytes, source)
         name = path.name if path else "bundle"

@@ -27,7 +27,7 @@ from .record import Record
 _STATISTICS_SIZE = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dream:
     """A finished run: its picture, its losses and its record.
 
@@ -38,8 +38,13 @@ class Dream:
     losses: Losses
     record: Record
 
+    def __repr__(self) -> str:
+        record, size = self.record, Size(*self.picture.shape[:2])
+        change = f"loss {record.first_loss:.4g} → {record.last_loss:.4g}"
+        return f"<Dream {size}: {change} in {record.steps_done} steps, {record.ended}>"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Preparation:
     """A run that is ready to start: the sizes of its octaves and tiles are known, and its provider works.
 
@@ -50,6 +55,10 @@ class Preparation:
     settings: Settings
     ascent: Ascent
     notices: list[str]
+
+    def __repr__(self) -> str:
+        sizes = f"{self.octaves[-1]}, {len(self.octaves)} octaves"
+        return f"<Preparation of {sizes} with {self.bundle.name} on {self.execution.provider}>"
 
     @property
     def octaves(self) -> list[Size]:

@@ -9,7 +9,7 @@ import secrets
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,8 @@ class Picture:
     is the hash of the file's bytes, as hex digits.
     """
 
-    pixels: Pixels
-    icc: bytes | None
+    pixels: Pixels = field(repr=False)
+    icc: bytes | None = field(repr=False)
     warnings: tuple[str, ...]
     sha256: str
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from . import tiff
@@ -50,9 +50,9 @@ class Container:
     kind: str
     width: int
     height: int
-    decodable: bytes
+    decodable: bytes = field(repr=False)
     orientation: int = 1
-    icc: bytes | None = None
+    icc: bytes | None = field(default=None, repr=False)
     premultiplied: bool = False
     opaque: bool = False
     warnings: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -32,7 +32,7 @@ _EPSILON = 5e-7
 class Mask:
     """Where a picture is dreamed: `strength` is float32 [height, width], from 0, not at all, to 1, fully."""
 
-    strength: Floats
+    strength: Floats = field(repr=False)
 
     @classmethod
     def of(cls, pixels: Pixels, picture: Pixels, feather: float) -> Mask:

@@ -1,3 +1,52 @@
-"""onnxdream: DeepDream on ONNX Runtime; the losses and their gradient are exported once as plain ONNX."""
+"""onnxdream: DeepDream on ONNX Runtime; the losses and their gradient are exported once as plain ONNX.
+
+from onnxdream import dream
+result = dream("bears.jpg", "v3-mid-l2", "feathers")
+"""
+
+TYPE_CHECKING = False  # typing's constant, without the time that importing typing takes
+if TYPE_CHECKING:
+    from .runtime import (
+        PRESETS,
+        Bundle,
+        Dream,
+        Execution,
+        OnnxdreamError,
+        Preparation,
+        Sessions,
+        Settings,
+        Step,
+        dream,
+        prepare,
+        preset,
+    )
 
 __version__ = "0.1.0"
+__all__ = [
+    "PRESETS",
+    "Bundle",
+    "Dream",
+    "Execution",
+    "OnnxdreamError",
+    "Preparation",
+    "Sessions",
+    "Settings",
+    "Step",
+    "__version__",
+    "dream",
+    "prepare",
+    "preset",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Imports the runtime, and with it onnxruntime and OpenCV, when one of its names is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import runtime
+
+    return getattr(runtime, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -106,7 +106,7 @@ def is_built_in(path: Path) -> bool:
     return path.suffix == ".json" and path.parent == FOLDER
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Assembled:
     """An ONNX model, kept apart from its weights so that all forms of its graph can share them.
 
@@ -118,6 +118,9 @@ class Assembled:
     graph: bytes
     weights: tuple[Buffer, ...]
     names: frozenset[str]
+
+    def __repr__(self) -> str:
+        return f"<Assembled: a graph of {len(self.graph)} bytes, {len(self.names)} weights>"
 
     @property
     def without_weights(self) -> bytes:

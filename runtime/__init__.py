@@ -1,7 +1,9 @@
 """Dreams a picture with a bundle. The only heavy packages it needs are numpy, onnxruntime and OpenCV.
 
-from onnxdream.runtime import Bundle, dream, preset
-result = dream(picture, Bundle.built_in("v3-mid-l2"), preset("eyes"))
+from onnxdream import dream
+result = dream("bears.jpg", "v3-mid-l2", "feathers")
+
+The names below are those of `onnxdream`, too; docs/python.md shows how to use them.
 """
 
 from importlib.util import find_spec
@@ -13,6 +15,7 @@ if _MISSING:
         "install one of onnxdream[cpu], onnxdream[gpu], onnxdream[tensorrt], onnxdream[openvino]"
     )
 
+from ..models.errors import OnnxdreamError  # noqa: E402
 from .ascent.ascent import Step  # noqa: E402
 from .bundle.bundle import Bundle  # noqa: E402
 from .bundle.sessions import Sessions  # noqa: E402
@@ -25,6 +28,7 @@ __all__ = [
     "Bundle",
     "Dream",
     "Execution",
+    "OnnxdreamError",
     "Preparation",
     "Sessions",
     "Settings",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from ..models.contract import BundleError
 from .ascent.ascent import Step
+from .ascent.interrupts import interruptible
 from .dream.checkpoint import Checkpoint
 from .dream.job import dream_and_save
 from .dream.progress import DreamProgress
@@ -104,23 +103,3 @@ def _dream_one(
         f"saved as {results.picture.absolute()}"
         f"{f'; continue with --resume {results.checkpoint}' if stopped and results.checkpoint.exists() else ''}"
     )
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C into a request to stop; yields a function that returns whether there was one.
-
-    A second Ctrl-C acts as usual.
-    """
-    stop_requested = False
-
-    def on_signal(number: int, frame: object) -> None:
-        nonlocal stop_requested
-        stop_requested = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, on_signal)
-    try:
-        yield lambda: stop_requested
-    finally:
-        signal.signal(signal.SIGINT, before)

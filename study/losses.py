@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,8 @@ class LossHistory:
     """
 
     layers: tuple[str, ...]
-    totals: NDArray[np.float64]
-    by_layer: NDArray[np.float64]
+    totals: NDArray[np.float64] = field(repr=False)
+    by_layer: NDArray[np.float64] = field(repr=False)
 
     def paper_points(self) -> list[tuple[int, float]]:
         """Returns five steps from the first to the last with their total losses, as the paper's fig. 18 shows them."""

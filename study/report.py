@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ _REAL_SIDE, _DREAM_SIDE, _STRIP_SIDE = 1200, 1024, 320  # maximum longer sides i
 class EmbeddedImage:
     """A picture inside the page: a data URI, and its width and height in pixels."""
 
-    uri: str
+    uri: str = field(repr=False)
     width: int
     height: int
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from ..models.backbones import UnknownBackboneError, find_backbone
 from ..models.errors import OnnxdreamError
 from ..runtime.ascent.ascent import Step
-from ..runtime.batch import gather_pictures, interruptible
+from ..runtime.ascent.interrupts import interruptible
+from ..runtime.batch import gather_pictures
 from ..runtime.bundle.bundle import Bundle
 from ..runtime.bundle.sessions import Sessions
 from ..runtime.dream.progress import DreamProgress

@@ -39,15 +39,15 @@ class State:
     `fetch_state` returns is up to date.
     """
 
-    image: Image
-    slots: list[Image]
+    image: Image = field(repr=False)
+    slots: list[Image] = field(repr=False)
     number: int = 0
     octave: int = 0
     octave_step: int = 0
     octave_start: int = 0
     only_evaluation_left: bool = False
-    history: list[Losses] = field(default_factory=list)
-    colours: Floats | None = None
+    history: list[Losses] = field(default_factory=list, repr=False)
+    colours: Floats | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ Beyond an edge, the values inside are mirrored.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -34,8 +34,8 @@ class AxisFilter:
     the result; the last block may reach beyond it.
     """
 
-    positions: Positions
-    matrix: Floats
+    positions: Positions = field(repr=False)
+    matrix: Floats = field(repr=False)
     length: int
 
 

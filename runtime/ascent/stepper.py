@@ -7,7 +7,7 @@ which are the losses and the sum of the gradient, finite if the gradient is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -32,8 +32,8 @@ class StepConfig:
     evaluator: Evaluator
     settings: Settings
     limits: Limits
-    mask: Floats | None = None
-    colours: Floats | None = None
+    mask: Floats | None = field(default=None, repr=False)
+    colours: Floats | None = field(default=None, repr=False)
 
 
 class Stepper(Protocol):

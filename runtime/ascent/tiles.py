@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,8 +20,8 @@ class Tile:
 
     top: int
     left: int
-    row_weights: Floats
-    column_weights: Floats
+    row_weights: Floats = field(repr=False)
+    column_weights: Floats = field(repr=False)
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -40,7 +40,7 @@ class TilePlan:
     """The tiles of a picture of the given size. All tiles have one size, so that one session computes all of them."""
 
     size: Size
-    tiles: tuple[Tile, ...]
+    tiles: tuple[Tile, ...] = field(repr=False)
 
     @property
     def tile_size(self) -> Size:

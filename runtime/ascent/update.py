@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Update:
 
     settings: Settings
     limits: Limits
-    colours: Floats | None = None
+    colours: Floats | None = field(default=None, repr=False)
 
     def apply(self, image: Image, gradient: Image, slots: list[Image], number: int, mask: Floats | None = None) -> None:
         """Updates the image and the slots in place, and may overwrite the gradient.

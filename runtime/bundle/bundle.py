@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-from ...models import assembly, contract
+from ...models import assembly, contract, library
 from ...models.assembly import Assembled
 from ...models.contract import BundleError, BundleFormatError, BundleNotFoundError, Metadata
 from ..errors import SettingsError
@@ -19,7 +20,7 @@ from .onnx_file import read_model_file
 _MAX_BYTES = 2**30
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Bundle:
     """A bundle with its metadata; `path` is None if it came as bytes.
 
@@ -30,11 +31,22 @@ class Bundle:
     metadata: Metadata
     path: Path | None = None
 
+    def __repr__(self) -> str:
+        return f"<Bundle {self.name}: {self.metadata.backbone}, {len(self.metadata.layers)} layers>"
+
     @classmethod
-    def load(cls, source: Path | str | bytes) -> Bundle:
-        """Reads and checks a bundle from a file, a built-in bundle's recipe, or bytes. Raises BundleError."""
-        path = None if isinstance(source, bytes) else Path(source)
-        data = source if isinstance(source, bytes) else _read(Path(source))
+    def load(cls, source: str | os.PathLike[str] | bytes) -> Bundle:
+        """Reads and checks a bundle.
+
+        `source` is the path of a file, the name of a built-in or an exported bundle as `--model` takes it, or bytes.
+        Raises BundleError, and SettingsError for a source of another type.
+        """
+        if not isinstance(source, str | os.PathLike | bytes):
+            raise SettingsError(
+                f"a bundle is a Bundle, or its path, its name or its bytes, not {type(source).__name__}"
+            )
+        path = None if isinstance(source, bytes) else library.find_bundle(os.fspath(source))
+        data = _read(path) if path else cast(bytes, source)
         name = path.name if path else "bundle"
         try:
             entries = read_model_file(data.without_weights if isinstance(data, Assembled) else data).metadata
@@ -117,7 +129,5 @@ def _read(path: Path) -> bytes | Assembled:
         if path.stat().st_size > _MAX_BYTES:
             raise BundleFormatError(f"{path.name}: it is larger than any bundle: give the .onnx file of an export")
         return path.read_bytes()
-    except FileNotFoundError:
-        raise BundleNotFoundError(f"there is no bundle {path}: the command `info` lists all bundles") from None
     except OSError as error:
         raise BundleFormatError(f"{path.name}: it cannot be read ({error.strerror}): check the path") from None

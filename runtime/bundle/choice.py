@@ -31,7 +31,7 @@ def choose_bundle(
     Raises BundleError, and SettingsError where a named bundle does not fit `precision`, or no bundle fits the preset.
     """
     if name is not None:
-        bundle = Bundle.load(library.find_bundle(name))
+        bundle = Bundle.load(name)
         if precision:
             bundle.require_precision(precision)
         return bundle

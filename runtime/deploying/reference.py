@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -68,9 +68,9 @@ class Agreement:
 class Reference:
     """A picture, uint8 [height, width, 3], and its losses and gradient with a weight of 1 for every layer."""
 
-    picture: NDArray[np.uint8]
-    losses: Losses
-    gradient: Image
+    picture: NDArray[np.uint8] = field(repr=False)
+    losses: Losses = field(repr=False)
+    gradient: Image = field(repr=False)
 
     @classmethod
     def of(cls, bundle: Bundle) -> Reference:

@@ -46,7 +46,7 @@ def _dream_into(
     files = SourceFiles(source.file(picture), _source_file(job.mask, mask), _source_file(job.guide, guide))
     _require_unchanged(checkpoint, files)
     preparation = prepare(
-        picture.pixels,
+        None if source.noise else picture.pixels,
         job.bundle,
         job.settings,
         mask=mask.pixels if mask else None,

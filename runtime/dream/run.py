@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,16 +10,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...models.arrays import Floats, Losses, Pixels, Size
-from ..ascent.ascent import Ascent, State, Step
+from ..ascent.ascent import Ascent, State, Step, StopReason
 from ..ascent.evaluator import Evaluator
+from ..ascent.interrupts import interruptible_where_nothing_else_is
 from ..ascent.tiles import TilePlan
 from ..bundle.bundle import Bundle
 from ..bundle.channel_weights import chosen_channels, guided_channels, parse_channels, parse_pick, picked_channels
 from ..bundle.sessions import Sessions
 from ..errors import SettingsError
+from ..image.pixels import PictureLike, array_of, pixels_of
 from ..image.processor import ImageProcessor, Mask
+from ..image.source import noise_picture
 from ..provider.machine import Machine
 from ..provider.selection import ProviderChoice, choose_provider
+from ..settings.presets import preset
 from ..settings.settings import Execution, Settings
 from .record import Record
 
@@ -27,7 +32,7 @@ from .record import Record
 _STATISTICS_SIZE = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dream:
     """A finished run: its picture, its losses and its record.
 
@@ -38,8 +43,13 @@ class Dream:
     losses: Losses
     record: Record
 
+    def __repr__(self) -> str:
+        record, size = self.record, Size(*self.picture.shape[:2])
+        change = f"loss {record.first_loss:.4g} → {record.last_loss:.4g}"
+        return f"<Dream {size}: {change} in {record.steps_done} steps, {record.ended}>"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Preparation:
     """A run that is ready to start: the sizes of its octaves and tiles are known, and its provider works.
 
@@ -50,6 +60,10 @@ class Preparation:
     settings: Settings
     ascent: Ascent
     notices: list[str]
+
+    def __repr__(self) -> str:
+        sizes = f"{self.octaves[-1]}, {len(self.octaves)} octaves"
+        return f"<Preparation of {sizes} with {self.bundle.name} on {self.execution.provider}>"
 
     @property
     def octaves(self) -> list[Size]:
@@ -70,12 +84,24 @@ class Preparation:
         """Runs the gradient ascent; call it once.
 
         `on_step` is called after every evaluation, before the update; if it returns True, the run ends and returns the
-        picture so far. A loss or gradient that is not a finite number ends the run, too: `record.ended` is then
+        picture so far: `record.ended` is then "stopped". So does the first KeyboardInterrupt, after the current step;
+        a second one is raised. A loss or gradient that is not a finite number ends the run, too: `record.ended` is then
         "diverged". Raises DreamError and BundleError.
         """
+        if on_step is not None and not callable(on_step):
+            raise SettingsError(f"on_step is a function that is called with a Step, not {type(on_step).__name__}")
+        with interruptible_where_nothing_else_is() as interrupted:
+
+            def on_step_or_interrupt(step: Step) -> bool:
+                stops = on_step is not None and on_step(step)
+                return bool(stops) or interrupted()
+
+            started = time.perf_counter()
+            ended = self.ascent.run(on_step_or_interrupt)
+            return self._dream(ended, time.perf_counter() - started)
+
+    def _dream(self, ended: StopReason, seconds: float) -> Dream:
         ascent, state = self.ascent, self.ascent.state
-        started = time.perf_counter()
-        ended = ascent.run(on_step)
         losses = np.stack(state.history)
         record = Record.of_run(
             bundle=self.bundle,
@@ -86,18 +112,18 @@ class Preparation:
             losses=losses,
             layer_weights=ascent.layer_weights,
             ended=ended,
-            seconds=time.perf_counter() - started,
+            seconds=seconds,
         )
         return Dream(ascent.processor.postprocess(state.image), losses, record)
 
 
 def prepare(
-    picture: Pixels,
-    bundle: Bundle,
-    settings: Settings | None = None,
+    picture: PictureLike | None,
+    bundle: Bundle | str | os.PathLike[str],
+    settings: Settings | str | None = None,
     *,
-    mask: Pixels | None = None,
-    guide: Pixels | None = None,
+    mask: PictureLike | None = None,
+    guide: PictureLike | None = None,
     state: State | None = None,
     choice: ProviderChoice | None = None,
     sessions: Sessions | None = None,
@@ -105,17 +131,24 @@ def prepare(
 ) -> Preparation:
     """Prepares a dream up to its first gradient.
 
-    `picture`, `mask` and `guide` are uint8 or uint16 [height, width, 3 or 4], RGB[A]; the mask has the picture's size.
+    `picture` and `guide` are arrays, uint8 or uint16 [height, width] or [height, width, 3 or 4], RGB[A], or paths of
+    files, or Pillow images; a grey picture becomes RGB. `picture` is None where the settings have `noise`. `mask` is
+    one of these, too, or bool, or floating-point from 0 to 1; it has the picture's size. `bundle` may be named as for
+    `Bundle.load`; `settings` may be the name of a preset, and None is the preset `paper` on all layers.
+
     `state` is that of an earlier run of the same picture, bundle and settings, to resume it. `choice` is the result of
     `choose_provider` for these settings, if its notice has been shown to the user; None makes the choice here.
     `sessions` are the bundle's, if several dreams share them. `log` is called with each line for the user, now and
     during the run. Raises DreamError and BundleError.
     """
-    settings = settings or Settings()
+    settings = _settings(settings)
+    bundle = _bundle(bundle, sessions)
+    pixels = _pixels(picture, settings, log)
+    guide_pixels = None if guide is None else pixels_of(guide, "guide", log)
+    region = None if mask is None else Mask.of(array_of(mask, "mask", log), pixels, settings.feather)
     metadata = bundle.metadata
     layer_weights = np.array(settings.weights_of(metadata.layer_names), np.float32)
-    region = None if mask is None else Mask.of(mask, picture, settings.feather)
-    processor = ImageProcessor(picture, metadata, settings, region)
+    processor = ImageProcessor(pixels, metadata, settings, region)
     bundle.require_precision(settings.execution.precision)
     if choice is None:
         choice = choose_provider(settings.execution)
@@ -130,7 +163,7 @@ def prepare(
     for line in processor.notices:
         notice(line)
     sessions = sessions or Sessions(bundle)
-    channel_weights = _channel_weights(picture, guide, sessions, settings, choice.machine, layer_weights)
+    channel_weights = _channel_weights(pixels, guide_pixels, sessions, settings, choice.machine, layer_weights)
     largest = processor.largest_octave
     evaluator = Evaluator(sessions, settings, choice.machine, layer_weights, largest, channel_weights, notice)
     ascent = Ascent(processor, evaluator, settings, layer_weights, metadata.input_range, processor.mask, state)
@@ -138,13 +171,13 @@ def prepare(
 
 
 def dream(
-    picture: Pixels,
-    bundle: Bundle,
-    settings: Settings | None = None,
+    picture: PictureLike | None,
+    bundle: Bundle | str | os.PathLike[str],
+    settings: Settings | str | None = None,
     on_step: Callable[[Step], bool | None] | None = None,
     *,
-    mask: Pixels | None = None,
-    guide: Pixels | None = None,
+    mask: PictureLike | None = None,
+    guide: PictureLike | None = None,
     state: State | None = None,
     choice: ProviderChoice | None = None,
     sessions: Sessions | None = None,
@@ -158,6 +191,33 @@ def dream(
         picture, bundle, settings, mask=mask, guide=guide, state=state, choice=choice, sessions=sessions, log=log
     )
     return preparation.ascend(on_step)
+
+
+def _settings(given: Settings | str | None) -> Settings:
+    """The settings that a caller gives. Raises SettingsError."""
+    if isinstance(given, str):
+        return preset(given)
+    if not isinstance(given, Settings | None):
+        hint = ": write Settings(**settings)" if isinstance(given, dict) else ""
+        raise SettingsError(f"settings are Settings, the name of a preset or None, not {type(given).__name__}{hint}")
+    return given or Settings()
+
+
+def _bundle(given: Bundle | str | os.PathLike[str], sessions: Sessions | None) -> Bundle:
+    """The bundle that a caller gives or names. Raises BundleError, and SettingsError for sessions of another bundle."""
+    bundle = given if isinstance(given, Bundle) else Bundle.load(given)
+    if sessions and sessions.bundle.sha256 != bundle.sha256:
+        raise SettingsError(f"the sessions are not those of {bundle.name}: make them with Sessions(bundle)")
+    return bundle
+
+
+def _pixels(given: PictureLike | None, settings: Settings, log: Callable[[str], None]) -> Pixels:
+    """The pixels of the picture or of the noise that a caller gives. Raises SettingsError and PictureError."""
+    if settings.noise:
+        if given is not None:
+            raise SettingsError("noise is dreamed instead of a picture: give None for the picture, or leave out noise")
+        return noise_picture(*settings.noise, settings.seed).pixels
+    return pixels_of(given, "picture", log)  # type: ignore[arg-type]  # which explains None
 
 
 def _channel_weights(

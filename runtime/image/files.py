@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,8 @@ class Picture:
     is the hash of the file's bytes, as hex digits.
     """
 
-    pixels: Pixels
-    icc: bytes | None
+    pixels: Pixels = field(repr=False)
+    icc: bytes | None = field(repr=False)
     warnings: tuple[str, ...]
     sha256: str
 

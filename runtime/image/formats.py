@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from . import heif, tiff
@@ -52,9 +52,9 @@ class Container:
     kind: str
     width: int
     height: int
-    decodable: bytes
+    decodable: bytes = field(repr=False)
     orientation: int = 1
-    icc: bytes | None = None
+    icc: bytes | None = field(default=None, repr=False)
     colours: str | None = None
     bits: int = 16
     premultiplied: bool = False

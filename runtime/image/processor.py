@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -34,21 +34,27 @@ _EPSILON = 5e-7
 class Mask:
     """Where a picture is dreamed: `strength` is float32 [height, width], from 0, not at all, to 1, fully."""
 
-    strength: Floats
+    strength: Floats = field(repr=False)
 
     @classmethod
-    def of(cls, pixels: Pixels, picture: Pixels, feather: float) -> Mask:
+    def of(cls, pixels: NDArray[Any], picture: Pixels, feather: float) -> Mask:
         """The mask in a drawing's lightness, its edges softened by a Gaussian with a sigma of `feather` pixels.
 
-        `pixels` is the drawing, `picture` the picture to dream. Raises SettingsError unless both have the same size.
+        `pixels` is the drawing: uint8, uint16, bool, or floating-point from 0 to 1, [height, width], [height, width, 1]
+        or [height, width, 3 or 4]. `picture` is the picture to dream. Raises SettingsError for any other drawing, and
+        unless both have the same size.
         """
+        _require_drawing(pixels)
         if pixels.shape[:2] != picture.shape[:2]:
             height, width = pixels.shape[:2]
             raise SettingsError(
                 f"the mask has {width}x{height} pixels, the picture {picture.shape[1]}x{picture.shape[0]}: "
                 "draw the mask at the size of the picture"
             )
-        strength = pixels[..., :3] @ _LIGHTNESS / np.float32(np.iinfo(pixels.dtype).max)
+        white = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
+        is_grey = pixels.ndim == 2 or pixels.shape[2] == 1
+        lightness = pixels.reshape(pixels.shape[:2]) if is_grey else pixels[..., :3] @ _LIGHTNESS
+        strength = lightness.astype(np.float32) / np.float32(white)
         if feather:
             strength = cv2.GaussianBlur(strength, (0, 0), feather)
         return cls(np.clip(strength, 0, 1).astype(np.float32))
@@ -76,16 +82,11 @@ class ImageProcessor:
 
     `scale` is the map between pixel values and that range, `octaves` the sizes of all octaves, from the smallest. Alpha
     is kept for the result; `mask` is the given mask times alpha, or None if every pixel is dreamed fully. `notices` are
-    lines for the user on a picture whose dream cannot be seen. Raises SettingsError for pixels of another shape or
-    type, and for a picture too narrow to dream.
+    lines for the user on a picture whose dream cannot be seen. Raises SettingsError for a picture too narrow
+    to dream.
     """
 
     def __init__(self, picture: Pixels, bundle: Metadata, settings: Settings, mask: Mask | None = None) -> None:
-        channels = picture.shape[2] if picture.ndim == 3 else 0
-        if picture.dtype not in (np.uint8, np.uint16) or channels not in (3, 4) or not picture.size:
-            raise SettingsError(
-                f"a picture is uint8 or uint16 [height, width, 3 or 4], not {picture.dtype} {list(picture.shape)}"
-            )
         self._original = picture
         self._settings = settings
         self.mask = Mask.of_visible(picture, mask)
@@ -211,6 +212,23 @@ class ImageProcessor:
         """Keeps only the lightness of the dream: gives `result` the hue and chroma of `source`, in place."""
         shift = (result[..., :3] @ _LIGHTNESS - source[..., :3] @ _LIGHTNESS)[..., None]
         result[..., :3] = np.clip(np.rint(source[..., :3] + shift), 0, self._max_value)
+
+
+def _require_drawing(pixels: NDArray[Any]) -> None:
+    """Raises SettingsError unless an array can be a mask."""
+    kind, channels = pixels.dtype.kind, {2: 1, 3: pixels.shape[-1]}.get(pixels.ndim) if pixels.ndim else None
+    if kind not in "ubf" or (kind == "u" and pixels.dtype.itemsize > 2) or channels not in (1, 3, 4):
+        raise SettingsError(
+            "a mask is uint8, uint16, bool or numbers from 0 to 1, [height, width] or [height, width, 3 or 4], "
+            f"not {pixels.dtype} {list(pixels.shape)}: if it is dreamed where it is not 0, give mask > 0"
+        )
+    if kind == "f" and not (pixels.min(initial=0) >= 0 and pixels.max(initial=0) <= 1):
+        raise SettingsError("the mask's numbers must be from 0 to 1: divide them by the largest possible one")
+    if kind == "u" and pixels.max(initial=0) == 1:
+        raise SettingsError(
+            f"the mask is as good as black: its largest value is 1 of {np.iinfo(pixels.dtype).max}: draw it in "
+            "white, or give mask > 0"
+        )
 
 
 def _blend(result: Pixels, source: Pixels, share: float) -> None:

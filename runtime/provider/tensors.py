@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ class Tensor:
     """
 
     value: Any
-    memory: NDArray[Any] | None
+    memory: NDArray[Any] | None = field(repr=False)
 
     @classmethod
     def on_host(cls, values: NDArray[Any]) -> Tensor:

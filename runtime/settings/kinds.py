@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, ClassVar, get_args
+
+import numpy as np
 
 from ..errors import SettingsError
 from .colours import parse_colours
@@ -12,13 +15,30 @@ from .parsing import parse_layer_weights, parse_memory, parse_size, parse_snapsh
 from .schedule import parse_schedule, schedule_error
 
 
+def plain(value: Any) -> Any:
+    """Converts NumPy's numbers, texts and arrays into Python's, also within a list or tuple."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return tuple(map(plain, value)) if isinstance(value, tuple) else value
+
+
+def _as_tuple(value: Any) -> Any:
+    """Converts a list or a range into a tuple."""
+    return tuple(value) if isinstance(value, list | range) else value
+
+
 class Kind:
     """A kind of value. `option` is the type that the command line gives."""
 
     option: ClassVar[Any] = str
 
-    def check(self, name: str, value: object) -> None:
-        """Raises SettingsError unless the value is of this kind. `name` is the setting's name in messages."""
+    def checked(self, name: str, value: Any) -> Any:
+        """Returns a plain value as settings store it, which JSON can represent.
+
+        `name` is the setting's name in messages. Raises SettingsError unless the value is of this kind.
+        """
         raise NotImplementedError
 
     def read(self, name: str, value: Any) -> Any:
@@ -42,9 +62,10 @@ class IntRange(Kind):
     maximum: int
     option: ClassVar[Any] = int
 
-    def check(self, name: str, value: object) -> None:
+    def checked(self, name: str, value: Any) -> int:
         if type(value) is not int or not self.minimum <= value <= self.maximum:
             raise SettingsError(f"{name} must be a whole number from {self.minimum} to {self.maximum}, not {value!r}")
+        return value
 
     def __str__(self) -> str:
         return f"{self.minimum} to {self.maximum}"
@@ -58,10 +79,11 @@ class FloatRange(Kind):
     maximum: float
     option: ClassVar[Any] = float
 
-    def check(self, name: str, value: object) -> None:
-        is_number = isinstance(value, float) or type(value) is int
-        if not is_number or not self.minimum <= value <= self.maximum:  # type: ignore[operator]  # NaN neither
+    def checked(self, name: str, value: Any) -> float:
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not is_number or not self.minimum <= value <= self.maximum:  # which NaN is not, either
             raise SettingsError(f"{name} must be a number from {self.minimum:g} to {self.maximum:g}, not {value!r}")
+        return value if type(value) is int else float(value)
 
     def __str__(self) -> str:
         return f"{self.minimum:g} to {self.maximum:g}"
@@ -73,17 +95,18 @@ class Scheduled(Kind):
 
     number: FloatRange
 
-    def check(self, name: str, value: object) -> None:
-        ends = value if isinstance(value, tuple) else (value,)
-        if isinstance(value, tuple) and not (len(ends) == 2 and all(type(end) in (int, float) for end in ends)):
+    def checked(self, name: str, value: Any) -> float | tuple[float, float]:
+        ends = _as_tuple(value)
+        if not isinstance(ends, tuple):
+            return self.number.checked(name, value)
+        if len(ends) != 2 or not all(isinstance(end, Real) and not isinstance(end, bool) for end in ends):
             raise schedule_error(name, value)
-        for end in ends:
-            self.number.check(name, end)
+        return self.number.checked(name, ends[0]), self.number.checked(name, ends[1])
 
     def read(self, name: str, value: Any) -> Any:
         if isinstance(value, str):
             return parse_schedule(name, value)
-        return tuple(value) if isinstance(value, list) else value
+        return _as_tuple(value)
 
     def __str__(self) -> str:
         return f"{self.number}, or first:last"
@@ -95,9 +118,10 @@ class Choice(Kind):
 
     words: Any
 
-    def check(self, name: str, value: object) -> None:
+    def checked(self, name: str, value: Any) -> Any:
         if value not in get_args(self.words):
             raise SettingsError(f"{name} must be one of {', '.join(get_args(self.words))}, not {value!r}")
+        return value
 
     def __str__(self) -> str:
         *others, last = get_args(self.words)
@@ -109,9 +133,10 @@ class Flag(Kind):
 
     option: ClassVar[Any] = bool
 
-    def check(self, name: str, value: object) -> None:
+    def checked(self, name: str, value: Any) -> bool:
         if type(value) is not bool:
             raise SettingsError(f"{name} must be true or false, not {value!r}")
+        return value
 
     def __str__(self) -> str:
         return "true or false"
@@ -120,9 +145,10 @@ class Flag(Kind):
 class Text(Kind):
     """Any text."""
 
-    def check(self, name: str, value: object) -> None:
+    def checked(self, name: str, value: Any) -> str:
         if not isinstance(value, str):
             raise SettingsError(f"{name} must be text, not {value!r}")
+        return value
 
     def __str__(self) -> str:
         return "text"
@@ -131,8 +157,9 @@ class Text(Kind):
 class ColourChoice(Text):
     """The source of a dream's colours, as `parse_colours` reads it."""
 
-    def check(self, name: str, value: object) -> None:
+    def checked(self, name: str, value: Any) -> str:
         parse_colours(value)
+        return super().checked(name, value)
 
     def __str__(self) -> str:
         return "free, own, own:SHARE, imagenet or lightness"
@@ -148,9 +175,8 @@ class OrNone(Kind):
     def option(self) -> Any:
         return self.kind.option
 
-    def check(self, name: str, value: object) -> None:
-        if value is not None:
-            self.kind.check(name, value)
+    def checked(self, name: str, value: Any) -> Any:
+        return None if value is None else self.kind.checked(name, value)
 
     def read(self, name: str, value: Any) -> Any:
         return self.kind.read(name, value)
@@ -165,6 +191,11 @@ class OrNone(Kind):
 @dataclass(frozen=True)
 class ZeroMeansNone(OrNone):
     """A value of another kind, or None, which the command line and files write as 0."""
+
+    def checked(self, name: str, value: Any) -> Any:
+        if value == 0 and value is not False:
+            raise SettingsError(f"{name} must be {self.kind}, or None for no limit, not 0")
+        return super().checked(name, value)
 
     def read(self, name: str, value: Any) -> Any:
         return None if value == 0 and value is not False else value
@@ -183,16 +214,16 @@ class ListOf(Kind):
     kind: Kind = field(default_factory=Text)
     option: ClassVar[Any] = list[str]
 
-    def check(self, name: str, value: object) -> None:
-        if not isinstance(value, tuple):
+    def checked(self, name: str, value: Any) -> tuple[Any, ...]:
+        items = _as_tuple(value)
+        if not isinstance(items, tuple):
             raise SettingsError(f"{name} must be a list, not {value!r}")
-        for item in value:
-            self.kind.check(name, item)
+        return tuple(self.kind.checked(name, item) for item in items)
 
     def read(self, name: str, value: Any) -> Any:
         if isinstance(value, str):
             return (value,)
-        return tuple(value) if isinstance(value, list) else value
+        return _as_tuple(value)
 
     def __str__(self) -> str:
         return f"a list, each {self.kind}"
@@ -216,11 +247,12 @@ class Snapshots(ListOf):
 class PictureSize(Kind):
     """A width and a height in pixels."""
 
-    def check(self, name: str, value: object) -> None:
-        if not isinstance(value, tuple) or len(value) != 2:
+    def checked(self, name: str, value: Any) -> tuple[int, int]:
+        sides = _as_tuple(value)
+        if not isinstance(sides, tuple) or len(sides) != 2:
             raise SettingsError(f"{name} must be a width and a height, not {value!r}")
-        for side in value:
-            IntRange(1, 65536).check(name, side)
+        side = IntRange(1, 65536)
+        return side.checked(name, sides[0]), side.checked(name, sides[1])
 
     def read(self, name: str, value: Any) -> Any:
         text = "x".join(map(str, value)) if isinstance(value, list) else value
@@ -233,11 +265,12 @@ class PictureSize(Kind):
 class LayerWeights(Kind):
     """Weights of layers by name."""
 
-    def check(self, name: str, value: object) -> None:
-        if not isinstance(value, Mapping):
+    def checked(self, name: str, value: Any) -> dict[str, float]:
+        """Returns a copy as a dict, because `asdict` does not take other mappings."""
+        if not isinstance(value, Mapping) or not all(isinstance(layer, str) for layer in value):
             raise SettingsError(f"{name} must name layers with their weights, not {value!r}")
-        for layer, weight in value.items():
-            FloatRange(-1e6, 1e6).check(f"weight of {layer}", weight)
+        number = FloatRange(-1e6, 1e6)
+        return {str(layer): number.checked(f"weight of {layer}", plain(weight)) for layer, weight in value.items()}
 
     def read(self, name: str, value: Any) -> Any:
         return parse_layer_weights(value) if isinstance(value, str) else value

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...models.contract import Metadata
 from ..errors import SettingsError
-from .settings import Settings
+from .settings import Settings, require_known
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Preset:
 
         Changes that choose layers or channels replace the preset's layers and channels. Raises SettingsError.
         """
+        require_known(changes)
         objective: dict[str, Any] = {"layer_weights": self.settings.layer_weights or dict.fromkeys(self.layers, 1.0)}
         if changes.get("channels"):
             objective["layer_weights"] = None
@@ -244,8 +245,8 @@ def preset(name: str, **changes: Any) -> Settings:
 
 def find_preset(name: str) -> Preset:
     """Returns the preset of that name. Raises SettingsError."""
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
+    if not isinstance(name, str) or name not in PRESETS:
+        near = difflib.get_close_matches(str(name), PRESETS, n=1)
         hint = f"did you mean {near[0]}" if near else f"choose one of {', '.join(PRESETS)}"
         raise SettingsError(f"unknown preset {name!r}: {hint}; the command `presets` lists all presets")
     return PRESETS[name]

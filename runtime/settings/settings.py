@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -24,6 +24,7 @@ from .kinds import (
     Snapshots,
     Text,
     ZeroMeansNone,
+    plain,
 )
 from .schedule import Schedule
 
@@ -137,6 +138,8 @@ class Settings:
     (`mixed2:12,-40`), and so is `pick` (`strongest:5`). `max_loss` and `plateau` (a number of steps without a gain of
     0.1 %) end an octave early. `max_size` None leaves the picture in its size. For `detail` and `interpolation` see
     `image/octaves.py`; `pyramid` shrinks bilinearly from octave to octave.
+
+    NumPy's numbers and arrays are taken, and lists where tuples are meant; they are stored as plain Python values.
     """
 
     steps: int = _setting(1000, IntRange(1, _MAX_STEPS), "Number of steps, the updates of the picture, in each octave.")
@@ -337,8 +340,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.layer_weights is not None:  # a copy as a dict, because `asdict` does not take other mappings
-            object.__setattr__(self, "layer_weights", dict(self.layer_weights))
+        if not isinstance(self.execution, Execution):
+            raise SettingsError(f'execution must be as in Execution(provider="cpu"), not {self.execution!r}')
         if self.octaves_above >= self.octaves:
             raise SettingsError(
                 f"octaves above ({self.octaves_above}) must be fewer than octaves ({self.octaves}), which count them"
@@ -372,13 +375,26 @@ class Settings:
         return weights
 
 
+_NAMES = {setting.name for setting in fields(Settings)}
+
+
+def require_known(names: Iterable[str]) -> None:
+    """Raises SettingsError, with the nearest names, for a name that is not a setting's."""
+    for name in names:
+        if name in descriptions(Execution):
+            raise SettingsError(f"{name} is a setting of the computation: write execution=Execution({name}=…)")
+        if name not in _NAMES:
+            near = difflib.get_close_matches(name, sorted(_NAMES), n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else "see docs/settings.md for all settings"
+            raise SettingsError(f"unknown setting {name!r}: {hint}")
+
+
 def settings_from_dict(data: Mapping[str, Any]) -> Settings:
     """Returns the settings in a dict that `dataclasses.asdict` wrote and JSON may have kept. Raises SettingsError."""
     values = dict(data)
-    unknown = sorted(set(values) - {setting.name for setting in fields(Settings)})
+    unknown = sorted(set(values) - _NAMES)
     if unknown:
         raise SettingsError(f"unknown setting {unknown[0]!r}: another version of onnxdream wrote the record")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
         execution = Execution(**values.pop("execution", {}))
         return Settings(execution=execution, **values)
@@ -387,5 +403,7 @@ def settings_from_dict(data: Mapping[str, Any]) -> Settings:
 
 
 def _check(settings: Settings | Execution) -> None:
+    """Replaces the values by plain ones, which records can hold. Raises SettingsError."""
     for name, description in descriptions(type(settings)).items():
-        description.kind.check(name.replace("_", " "), getattr(settings, name))
+        value = description.kind.checked(name.replace("_", " "), plain(getattr(settings, name)))
+        object.__setattr__(settings, name, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ....models.arrays import Floats, Image, Size
 from ...settings.settings import Settings
@@ -44,11 +44,11 @@ class UpdateContext:
 
     settings: Settings
     limits: Limits
-    image: Image
-    slots: Sequence[Image]
+    image: Image = field(repr=False)
+    slots: Sequence[Image] = field(repr=False)
     number: int
-    mask: Floats | None = None
-    colours: Floats | None = None
+    mask: Floats | None = field(default=None, repr=False)
+    colours: Floats | None = field(default=None, repr=False)
 
 
 class UpdateGraph(ImageGraph):

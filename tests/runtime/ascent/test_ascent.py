@@ -285,8 +285,8 @@ def test_full_size_keeps_sixteen_bits() -> None:
 @pytest.mark.parametrize(
     "picture",
     [
-        np.zeros((20, 20), np.uint8),
-        np.zeros((20, 20, 1), np.uint8),
+        np.zeros(20, np.uint8),
+        np.zeros((20, 20, 2), np.uint8),
         np.zeros((20, 20, 5), np.uint8),
         np.zeros((20, 20, 3), np.float32),
         np.zeros((20, 20, 3), np.int16),

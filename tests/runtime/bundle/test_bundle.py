@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -149,16 +150,36 @@ def test_a_provider_that_folds_default_inputs_still_uses_the_channel_weights_it_
     np.testing.assert_allclose(means[1], means[0], atol=1e-5)
 
 
-def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(BundleNotFoundError, match=r"there is no bundle .*lost\.onnx: the command `info` lists"):
-        Bundle.load(tmp_path / "lost.onnx")
+def test_a_bundle_is_found_by_its_name_as_on_the_command_line(home: Path) -> None:
+    """Names are those of the built-in bundles and of the user's library, with or without `.onnx`."""
+    built_in = Bundle.built_in("v3-low")
+    for name in ("v3-low", "v3-low.onnx", Path("v3-low"), "v3-lo"):
+        assert Bundle.load(name).path == built_in.path
+    exported = home / "bundles" / "tiny-all-random.onnx"
+    exported.parent.mkdir(parents=True)
+    exported.write_bytes(TINY_BYTES)
+    for name in ("tiny-all-random", "tiny-all-random.onnx", "tiny"):
+        assert Bundle.load(name).path == exported
+
+
+@pytest.mark.parametrize("name", ["lost.onnx", "lost", "folder/lost.onnx"])
+def test_a_missing_bundle_is_answered_with_how_to_list_all(name: str, tmp_path: Path) -> None:
+    for source in (name, tmp_path / name):
+        with pytest.raises(BundleNotFoundError, match=r"no such file, and no bundle .* `info` lists the bundles"):
+            Bundle.load(source)
     with pytest.raises(FileNotFoundError):
-        Bundle.load(tmp_path / "lost.onnx")
+        Bundle.load(name)
 
 
-def test_a_folder_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(BundleFormatError, match="cannot be read"):
+def test_a_folder_is_not_a_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleNotFoundError, match=r"is a folder: give the \.onnx file in it"):
         Bundle.load(tmp_path)
+
+
+@pytest.mark.parametrize("source", [None, 3, ["v3-low"], bytearray(TINY_BYTES)])
+def test_a_source_of_another_type_is_refused_in_one_line(source: Any) -> None:
+    with pytest.raises(SettingsError, match=f"a bundle is .* not {type(source).__name__}$"):
+        Bundle.load(source)
 
 
 def test_a_file_larger_than_any_bundle_is_not_read(tmp_path: Path) -> None:

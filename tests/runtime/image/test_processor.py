@@ -148,14 +148,6 @@ def test_values_out_of_range_are_clipped_and_nan_becomes_a_level(metadata: Metad
     processor.postprocess(image)
 
 
-@pytest.mark.parametrize(
-    "picture", [np.zeros((30, 30), np.uint8), np.zeros((30, 30, 2), np.uint8), np.zeros((30, 30, 3), np.float32)]
-)
-def test_an_array_that_is_not_a_picture_is_refused(metadata: Metadata, picture: Any) -> None:
-    with pytest.raises(SettingsError, match="a picture is uint8 or uint16"):
-        ImageProcessor(picture, metadata, PLAIN)
-
-
 def test_a_picture_that_is_too_small_is_enlarged_and_one_too_narrow_refused(metadata: Metadata) -> None:
     assert ImageProcessor(noise(10, 20), metadata, PLAIN).size == (19, 38)
     with pytest.raises(SettingsError, match="5000x10 is too narrow"):
@@ -237,6 +229,45 @@ def test_a_mask_is_its_lightness(metadata: Metadata) -> None:
 def test_a_mask_of_another_size_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"mask has 5x4 pixels, the picture 6x4: draw the mask"):
         Mask.of(grey(4, 5, 0), grey(4, 6, 0), 0)
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3), (4, 5, 4)])
+@pytest.mark.parametrize(
+    ("dtype", "white"),
+    [(np.uint8, 255), (np.uint16, 65535), (np.bool_, 1), (np.float16, 1), (np.float32, 1), (np.float64, 1)],
+)
+def test_a_mask_is_an_array_of_any_common_shape_and_type(shape: tuple[int, ...], dtype: Any, white: int) -> None:
+    pixels = np.zeros(shape, dtype)
+    pixels[1] = white
+    strength = Mask.of(pixels, grey(4, 5, 9), 0).strength
+    assert strength.dtype == np.float32
+    assert strength.shape == (4, 5)
+    np.testing.assert_allclose(strength, [[0] * 5, [1] * 5, [0] * 5, [0] * 5], atol=1e-6)
+    if dtype not in (np.bool_,):
+        half = Mask.of(np.full(shape, white / 2).astype(dtype), grey(4, 5, 9), 2.0).strength
+        np.testing.assert_allclose(half, 0.5, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.zeros((4, 5), np.int64), r"a mask is uint8.* not int64 \[4, 5\]: .*give mask > 0"),
+        (np.zeros((4, 5), np.uint32), "not uint32"),
+        (np.zeros((4, 5), np.complex64), "not complex64"),
+        (np.zeros((4, 5, 2), np.uint8), r"not uint8 \[4, 5, 2\]"),
+        (np.zeros((1, 4, 5, 3), np.uint8), r"not uint8 \[1, 4, 5, 3\]"),
+        (np.zeros(20, np.uint8), r"not uint8 \[20\]"),
+        (np.array(1.0), r"not float64 \[\]"),
+        (np.full((4, 5), 255.0), "must be from 0 to 1: divide them"),
+        (np.full((4, 5), -0.1), "must be from 0 to 1"),
+        (np.full((4, 5), np.nan), "must be from 0 to 1"),
+        (np.eye(4, 5, dtype=np.uint8), "as good as black: its largest value is 1 of 255"),
+    ],
+)
+def test_an_array_that_is_not_a_mask_is_refused_in_one_line(mask: Any, words: str) -> None:
+    with pytest.raises(SettingsError, match=words) as refused:
+        Mask.of(mask, grey(4, 5, 9), 0)
+    assert "\n" not in str(refused.value)
 
 
 def half_mask(height: int, width: int) -> Pixels:

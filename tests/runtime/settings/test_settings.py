@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import FrozenInstanceError, asdict, replace
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from onnxdream.runtime.errors import DreamError, SettingsError
@@ -99,6 +102,93 @@ def test_an_invalid_pair_is_refused_with_an_example(name: str, value: Any) -> No
         Settings(**{name: value})
     how = "write 0.03, or 0.03:0.012 from an octave's first step to its last"
     assert str(refused.value) == f"{name.replace('_', ' ')} {value!r}: {how}"
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ({"steps": np.int64(3)}, {"steps": 3}),
+        ({"steps": np.uint8(3), "seed": np.array(5)}, {"steps": 3, "seed": 5}),
+        ({"step_size": np.float32(0.5)}, {"step_size": 0.5}),
+        ({"step_size": [np.float64(0.03), np.float16(0.5)]}, {"step_size": (0.03, 0.5)}),
+        ({"step_size": np.array([0.5, 0.25], np.float32)}, {"step_size": (0.5, 0.25)}),
+        ({"blur": (np.int32(1), 0)}, {"blur": (1, 0)}),
+        ({"tv": Fraction(1, 4), "max_loss": np.longdouble(2)}, {"tv": 0.25, "max_loss": 2.0}),
+        ({"snapshots": [1, np.int64(2)]}, {"snapshots": (1, 2)}),
+        ({"snapshots": range(10, 30, 10)}, {"snapshots": (10, 20)}),
+        ({"snapshots": np.array([1, 2])}, {"snapshots": (1, 2)}),
+        ({"channels": [np.str_("mixed2:1")]}, {"channels": ("mixed2:1",)}),
+        ({"noise": [np.int16(64), 48]}, {"noise": (64, 48)}),
+        ({"full_size": np.bool_(True)}, {"full_size": True}),
+        ({"gradient_norm": np.str_("l2")}, {"gradient_norm": "l2"}),
+        ({"layer_weights": {np.str_("mixed0"): np.float32(0.5)}}, {"layer_weights": {"mixed0": 0.5}}),
+    ],
+)
+def test_numpy_s_numbers_and_lists_are_stored_as_plain_values(given: dict[str, Any], stored: dict[str, Any]) -> None:
+    settings = Settings(**given)
+    assert settings == Settings(**stored)
+    assert repr(settings) == repr(Settings(**stored)), "the types are the same, too"
+    assert settings_from_dict(json.loads(json.dumps(asdict(settings)))) == settings
+    if "layer_weights" not in given:
+        assert hash(settings) == hash(Settings(**stored))
+
+
+def test_numbers_of_the_execution_are_plain_too() -> None:
+    execution = Execution(threads=np.int64(2), memory=np.int64(10**9))  # type: ignore[arg-type]
+    assert repr(execution) == repr(Execution(threads=2, memory=10**9))
+    assert hash(execution) == hash(Execution(threads=2, memory=10**9))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"steps": np.bool_(True)},
+        {"steps": np.float64(3)},
+        {"step_size": np.bool_(True)},
+        {"step_size": [0.1, True]},
+        {"step_size": np.float32("nan")},
+        {"full_size": np.int64(1)},
+        {"full_size": 1},
+        {"noise": np.array([[1, 2]])},
+        {"snapshots": "100"},
+        {"snapshots": {1, 2}},
+        {"layer_weights": {3: 1.0}},
+        {"layer_weights": {"mixed0": np.bool_(True)}},
+        {"execution": "cuda"},
+        {"execution": None},
+    ],
+)
+def test_what_is_of_another_kind_stays_refused(values: dict[str, Any]) -> None:
+    name = next(iter(values)).replace("_", " ")
+    with pytest.raises(SettingsError, match=f"{name}|weight of mixed0"):
+        Settings(**values)
+
+
+def test_a_max_size_of_zero_is_answered_with_none() -> None:
+    with pytest.raises(SettingsError, match=r"^max size must be 1 to 65536, or None for no limit, not 0$"):
+        Settings(max_size=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("step", "did you mean steps or step_size?"),
+        ("stepsize", "did you mean step_size or"),
+        ("colors", "did you mean colours"),
+        ("xyz", "see docs/settings.md"),
+        ("provider", "write execution=Execution(provider=…)"),
+    ],
+)
+def test_an_unknown_setting_of_a_preset_is_answered_with_the_nearest(name: str, hint: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(hint)) as refused:
+        preset("paper", **{name: 1})
+    assert name in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [None, 3, ["paper"]])
+def test_a_preset_s_name_is_text(name: Any) -> None:
+    with pytest.raises(SettingsError, match="unknown preset"):
+        preset(name)
 
 
 @pytest.mark.parametrize(

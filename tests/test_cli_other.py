@@ -121,7 +121,7 @@ def test_info_shows_all_metadata_of_a_bundle(name: str, run: Command, library: P
     assert shown["backbone"] == "tiny"
     assert shown["layers"].startswith("low (14 channels, stride 2), mid (")
     assert shown["objective"] == "mean"
-    assert shown["input"] == "RGB from -1 to 1, 19x19 pixels at least"
+    assert shown["input"] == "RGB from -1 to 1, at least 19x19 pixels"
     assert shown["weights"] == f"random, SHA-256 {bundle.metadata.weights.sha256}"
     assert shown["precision"] == "fp32, opset 17"
     assert "tensorflow" in shown["exporter"]
@@ -142,8 +142,8 @@ def test_info_writes_a_bundle_as_a_file(run: Command, tmp_path: Path) -> None:
     run("info", "v3-low", "--output", "copy.onnx").succeeds()
     copy, bundle = Bundle.load(tmp_path / "here" / "copy.onnx"), Bundle.built_in()
     assert copy.data == bundle.data
-    run("info", "v3-low", "--output", "copy.onnx").refuses("copy.onnx is there: choose another --output")
-    run("info", "--output", "copy.onnx").refuses("--output writes one bundle: name it")
+    run("info", "v3-low", "--output", "copy.onnx").refuses("copy.onnx already exists: choose another --output")
+    run("info", "--output", "copy.onnx").refuses("--output writes one bundle: name the bundle")
     run("info", "v3-low", "--output", "copy.onnx/under.onnx").refuses("cannot write")
 
 

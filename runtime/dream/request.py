@@ -131,7 +131,7 @@ def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
 
 def _introduction(job: Job) -> list[str]:
     """Lines for the user on the bundle and the provider of a job."""
-    lines = describe(job.bundle) + ([job.choice.notice] if job.choice.notice else [])
+    lines = [*describe(job.bundle), job.choice.notice or f"provider: {job.choice.machine.provider}"]
     precision = job.bundle.metadata.precision
     if job.choice.machine.provider == "cpu" and precision != "fp32":
         lines.append(f"on the provider cpu, bundles of {precision} are slower than bundles of fp32")

@@ -28,6 +28,8 @@ from .run import Dream, Preparation
 _CHECKPOINT_SECONDS = 5.0
 _CHECKPOINT_SHARE = 20
 
+Log = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -63,11 +65,12 @@ class Callbacks:
     """Functions that are called during a job.
 
     `log` is called with each line for the user, `on_step` at every step; if it returns True, the dream ends and the
-    picture so far is saved.
+    picture so far is saved. `on_start` is called before the first step.
     """
 
-    log: Callable[[str], None]
+    log: Log
     on_step: Callable[[Step], bool | None]
+    on_start: Callable[[Preparation], None] = lambda preparation: None
 
 
 class Writer:
@@ -178,13 +181,14 @@ class Writer:
         has_plot = can_plot()
         record = replace(dream.record, files=self.results.file_names(self._written_snapshots, has_plot))
         totals = dream.losses @ np.array(self.job.settings.weights_of(record.layers), np.float32)
-        self.results.write_losses(record.layers, dream.losses, totals)
+        starts = [octave.start for octave in record.octaves]
+        self.results.write_losses(record.layers, dream.losses, totals, starts)
         self.results.write_record(record.to_json())
         if record.ended == "finished":
             self.results.checkpoint.unlink(missing_ok=True)
         self.results.remove_earlier_files(record.files)
         if has_plot:
             title = f"{self.results.picture.stem}, {record.bundle.name}"
-            self.results.write_plot(draw_losses(title, record.layers, dream.losses, totals))
+            self.results.write_plot(draw_losses(title, record.layers, dream.losses, totals, starts))
         else:
             self.callbacks.log("no loss plot: install matplotlib (onnxdream[report]) to get one")

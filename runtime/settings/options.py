@@ -49,6 +49,15 @@ _LAST = (
     Option("output", Path, "File or folder to write the result to. Default: the current folder."),
     Option("config", Path, "TOML file to read options from; those of the command line override them.", in_files=False),
     Option("resume", Path, "Continue an interrupted dream from its .checkpoint file.", in_files=False),
+    Option("quiet", bool, "Show nothing but errors.", None, ("-q", "--quiet"), in_files=False),
+    Option(
+        "verbose",
+        bool,
+        "Show more: the layers, the threads, and the provider's options in each octave.",
+        None,
+        ("-v", "--verbose"),
+        in_files=False,
+    ),
     Option("repeat", Path, "Run an earlier dream again, from its .json or .png file.", in_files=False),
     Option(
         "guide",

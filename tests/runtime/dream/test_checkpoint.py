@@ -306,7 +306,7 @@ def test_a_picture_that_changes_after_the_checkpoint_was_read_is_refused(checkpo
 
 def test_a_missing_bundle_is_named(checkpoint: Path, run: Command) -> None:
     (checkpoint.parent / "tiny.onnx").unlink()
-    run("dream", "--resume", checkpoint).refuses("tiny.onnx", "is not here")
+    run("dream", "--resume", checkpoint).refuses("tiny.onnx", "was not found")
 
 
 @pytest.mark.parametrize("more", [["bears.png"], ["--steps", "3"], ["--output", "x.png"], ["--config", "run.toml"]])

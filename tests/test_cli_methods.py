@@ -209,7 +209,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "an unknown layer": (("--channels", "lowest:1"), ("layer 'lowest'", "the nearest are low")),
     "an unknown channel": (("--channels", "low:14"), ("channel 14 is not in low", "0 to 13")),
     "invalid channels": (("--channels", "low=3"), ("channels 'low=3'", "mixed2:12,-40")),
-    "a layer twice": (("--channels", "low:1", "--channels", "low:2"), ("channels 'low:2'", "a layer once")),
+    "a layer twice": (("--channels", "low:1", "--channels", "low:2"), ("channels 'low:2'", "each layer once")),
     "an invalid pick": (("--pick", "best"), ("pick 'best'", "strongest:5")),
     "a mask of another size": (("--mask", "small-mask.png"), ("the mask has 80x30 pixels, the picture 80x60",)),
     "a guide that is too small": (("--guide", "small-guide.png"), ("the guide has 50x18", "needs 19x19")),

@@ -49,15 +49,6 @@ _LAST = (
     Option("output", Path, "File or folder to write the result to. Default: the current folder."),
     Option("config", Path, "TOML file to read options from; those of the command line override them.", in_files=False),
     Option("resume", Path, "Continue an interrupted dream from its .checkpoint file.", in_files=False),
-    Option("quiet", bool, "Show nothing but errors.", None, ("-q", "--quiet"), in_files=False),
-    Option(
-        "verbose",
-        bool,
-        "Show more: the layers, the threads, and the provider's options in each octave.",
-        None,
-        ("-v", "--verbose"),
-        in_files=False,
-    ),
     Option("repeat", Path, "Run an earlier dream again, from its .json or .png file.", in_files=False),
     Option(
         "guide",
@@ -72,6 +63,15 @@ _LAST = (
         "The picture",
     ),
     Option("overwrite", bool, "Overwrite existing results.", "What to write", ("--overwrite",), in_files=False),
+    Option("quiet", bool, "Print errors only.", "What to write", ("-q", "--quiet"), in_files=False),
+    Option(
+        "verbose",
+        bool,
+        "Print more: the layers, the threads, and each octave with the provider's options.",
+        "What to write",
+        ("-v", "--verbose"),
+        in_files=False,
+    ),
     Option("film", Path, "Also write a video of the steps to this .mp4 file.", "What to write"),
     Option("every", int, "Number of steps between two frames of the film. Default: 10.", "What to write"),
 )

@@ -27,10 +27,21 @@ def exit_code(number: int | None) -> int:
 
 @contextmanager
 def ending_signals() -> Iterator[None]:
-    """While a command runs, SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does, so that it can clean up."""
+    """While a command runs, SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does, so that it can clean up.
+
+    They are often sent twice, so later ones are ignored.
+    """
     global _received
     _received = None
-    with _handled(lambda number: _interrupt()):
+    is_ending = False
+
+    def on_signal(number: int) -> None:
+        nonlocal is_ending
+        if not is_ending or number == signal.SIGINT:
+            is_ending = True
+            raise KeyboardInterrupt
+
+    with _handled(on_signal):
         yield
 
 
@@ -38,22 +49,18 @@ def ending_signals() -> Iterator[None]:
 def interruptible() -> Iterator[Callable[[], int | None]]:
     """Turns the first signal into a request to stop; yields a function that returns its number, or None.
 
-    A second Ctrl-C raises KeyboardInterrupt. SIGTERM and SIGHUP are often sent twice, so later ones are ignored.
+    A second Ctrl-C raises KeyboardInterrupt; later SIGTERMs and SIGHUPs are ignored.
     """
     requested: int | None = None
 
     def on_signal(number: int) -> None:
         nonlocal requested
         if requested is not None and number == signal.SIGINT:
-            _interrupt()
+            raise KeyboardInterrupt
         requested = requested or number
 
     with _handled(on_signal):
         yield lambda: requested
-
-
-def _interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -65,10 +72,8 @@ def _handled(on_signal: Callable[[int], None]) -> Iterator[None]:
 
     def handler(number: int, frame: object) -> None:
         global _received
-        is_repeated = _received is not None and number != signal.SIGINT
         _received = _received or number
-        if not is_repeated:
-            on_signal(number)
+        on_signal(number)
 
     handled = [one for one in _SIGNALS if one == signal.SIGINT or signal.getsignal(one) != signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in handled}

@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from onnxdream import __version__
 from onnxdream.models.errors import OnnxdreamError
 from onnxdream.models.files import expand_user
+from onnxdream.models.interrupts import ending_signals, exit_code, received
+from onnxdream.models.streams import StreamError, tolerant_streams
 
 if TYPE_CHECKING:
     from onnxdream.export.bundle import ExportRequest
@@ -32,32 +35,57 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 class _OneLineErrors(TyperGroup):
-    """A command group that reports usage errors in one line instead of a box."""
+    """A command group that reports errors in one line, and ends with an exit code also after a signal."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reads it when it is imported
         os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # and TensorRT has no other switch for TF32
+        with tolerant_streams(), ending_signals():
+            sys.exit(self._run(*args, **extra))
+
+    def _run(self, *args: Any, **extra: Any) -> int:
+        """Runs a command and returns its exit code."""
         try:
-            sys.exit(super().main(*args, **{**extra, "standalone_mode": False}) or 0)
+            code: int = super().main(*args, **{**extra, "standalone_mode": False}) or 0
+            sys.stdout.flush()
         except _UsageError as error:
             _log_error(f"{error.format_message()} (see --help)")  # type: ignore[attr-defined]
-            sys.exit(2)
+            return 2
+        except StreamError as error:
+            _log_error(str(error))
+            return error.exit_code
         except (typer.Abort, KeyboardInterrupt):
-            sys.exit(130)
+            return exit_code(received())
+        except Exception:
+            if received():  # a signal during an import of C code appears as another error
+                return exit_code(received())
+            raise
+        return exit_code(received()) if received() else code  # typer turns an interruption into 130, whatever it was
 
 
 app = typer.Typer(
     cls=_OneLineErrors,
     help="DeepDream on ONNX Runtime: export a Keras network once, then dream anywhere onnxruntime runs.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
 
+def _print_version(is_asked_for: bool) -> None:
+    if is_asked_for:
+        print(f"onnxdream {__version__}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
-def main(context: typer.Context) -> None:
+def main(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        print(context.get_help())
         raise typer.Exit(2)
 
 
@@ -75,8 +103,12 @@ class _DreamCommand(TyperCommand):
 
     def invoke(self, context: Any) -> Any:
         options = {name: value for name, value in context.params.items() if value not in (None, [], ())}
+        is_quiet, is_verbose = (options.pop(name, False) for name in ("quiet", "verbose"))
+        if is_quiet and is_verbose:
+            raise typer.BadParameter("--quiet and --verbose contradict each other: give one of them")
+        log = _log_nothing if is_quiet else _log
         with _one_line_failures():
-            from onnxdream.runtime.batch import dream_all, gather_pictures
+            from onnxdream.runtime.batch import Verbosity, dream_all, gather_pictures
             from onnxdream.runtime.dream.request import parse_request
 
             images = [expand_user(image) for image in options.pop("images", ())]
@@ -84,20 +116,21 @@ class _DreamCommand(TyperCommand):
                 raise typer.BadParameter("- (standard input) is not supported yet: name a picture file")
             request = parse_request(options, with_images=bool(images))
             for line in request.lines:
-                _log(line)
+                log(line)
             if request.config:
                 request.config.write()
-                _log(f"options saved as {request.config.path}")
+                log(f"options saved as {request.config.path}")
             sources, missing = list(request.sources), 0
             if request.config and not sources and not images:
                 return
             if not sources:
-                sources, missing = gather_pictures(images, _log_error, _EXAMPLES, _log, request.recursive)
-            failed, interrupted = dream_all(request.job, sources, _log, _log_error, request.checkpoint)
-            if interrupted:
-                raise typer.Exit(130)
+                sources, missing = gather_pictures(images, _log_error, _EXAMPLES, log, request.recursive)
+            verbosity: Verbosity = "quiet" if is_quiet else "verbose" if is_verbose else "normal"
+            failed, signal = dream_all(request.job, sources, log, _log_error, request.checkpoint, verbosity)
+            if signal:
+                raise typer.Exit(exit_code(signal))
             if request.hint and not failed:
-                _log(request.hint)
+                log(request.hint)
             raise typer.Exit(1 if failed + missing else 0)
 
 
@@ -117,7 +150,7 @@ def _dream_options() -> list[inspect.Parameter]:
     from onnxdream.runtime.settings.options import OPTIONS
 
     pictures = typer.Argument(
-        metavar="IMAGE...", readable=False, help="Pictures or folders of pictures.", show_default=False
+        metavar="IMAGE", readable=False, help="Pictures or folders of pictures.", show_default=False
     )
     found = {"images": Annotated[list[Path] | None, pictures]}
     for one in OPTIONS:
@@ -146,7 +179,7 @@ def presets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
         rows = [(preset.name, preset.sentence, preset.made_for) for preset in PRESETS.values()]
         if as_json:
             names = ("name", "sentence", "made_for")
-            typer.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2))
+            print(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2))
         else:
             _print_table(("preset", "", "made for"), rows)
 
@@ -188,7 +221,7 @@ def export(
                 request, output and expand_user(output), on_stage, lambda check: status.update(check.picture), overwrite
             )
         _print_verification(metadata)
-        typer.echo(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 @app.command()
@@ -212,7 +245,7 @@ def layers(model: Annotated[str, typer.Option(help="v3 or inception-resnet-v2.")
         ]
         _print_table(("layer", "channels", "stride", "parameters up to this layer"), rows)
         for name, members in backbone.layer_sets.items():
-            typer.echo(f"layer set {name}: {','.join(members)}")
+            print(f"layer set {name}: {','.join(members)}")
 
 
 @app.command()
@@ -233,7 +266,7 @@ def info(
                 raise typer.BadParameter("--output writes one bundle: name the bundle")
             rows = list_bundles()
             if as_json:
-                typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+                print(json.dumps([asdict(row) for row in rows], indent=2))
             else:
                 _print_table(("bundle", "layers", "objective", "weights", "size"), [row.row() for row in rows])
             return
@@ -242,10 +275,10 @@ def info(
             _write_bundle(loaded, expand_user(output), overwrite)
         if as_json:
             facts = {"path": str(loaded.path), "sha256": loaded.sha256, **asdict(loaded.metadata)}
-            typer.echo(json.dumps(facts, indent=2))
+            print(json.dumps(facts, indent=2))
             return
         for key, value in _facts(loaded).items():
-            typer.echo(f"{key:<15}{value}")
+            print(f"{key:<15}{value}")
         _print_verification(loaded.metadata)
 
 
@@ -257,10 +290,10 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
         found = diagnose()
         if as_json:
-            typer.echo(json.dumps(found.facts(), indent=2))
+            print(json.dumps(found.facts(), indent=2))
         else:
             for line in found.lines():
-                typer.echo(line)
+                print(line)
         raise typer.Exit(1 if found.problems else 0)
 
 
@@ -291,7 +324,7 @@ def bench(
                 status.update(f"measuring {trial}")
                 results.append(trial.run_in_subprocess())
         if as_json:
-            typer.echo(json.dumps([result.facts() for result in results], indent=2))
+            print(json.dumps([result.facts() for result in results], indent=2))
         else:
             _print_table(HEADER, [result.row() for result in results])
         problems = [f"{result.trial}: {result.problem}" for result in results if result.problem]
@@ -313,7 +346,7 @@ def deploy(
         from onnxdream.runtime.deploy import deploy as deploy_bundle
 
         folder = deploy_bundle(choose_bundle(bundle), target, output and expand_user(output), overwrite)
-        typer.echo(f"{folder}: copy it to the device and run ./run.sh verify there")
+        print(f"{folder}: copy it to the device and run ./run.sh verify there")
 
 
 @app.command()
@@ -329,7 +362,7 @@ def verify(
 
         checks = verify_folder(expand_user(folder), provider, precision)
         if as_json:
-            typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
+            print(json.dumps([asdict(check) for check in checks], indent=2))
         else:
             _print_table(("check", "", "found"), [check.row() for check in checks])
         for check in checks:
@@ -379,6 +412,8 @@ def _one_line_failures() -> Iterator[None]:
     try:
         yield
     except (OnnxdreamError, ImportError) as error:
+        if received():
+            raise KeyboardInterrupt from error
         _log_error(str(error))
         raise typer.Exit(getattr(error, "exit_code", 1)) from None
 
@@ -435,11 +470,15 @@ def _write_bundle(bundle: Bundle, output: Path, overwrite: bool) -> None:
 
 
 def _log(line: str) -> None:
-    typer.echo(line, err=True)
+    print(line, file=sys.stderr)
+
+
+def _log_nothing(line: str) -> None:
+    """Stands in for `_log` where only errors are shown."""
 
 
 def _log_error(line: str) -> None:
-    typer.echo(f"error: {line}", err=True)
+    print(f"error: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

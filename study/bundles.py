@@ -100,4 +100,4 @@ def _export(spec: BundleSpec, log: Callable[[str], None]) -> None:
     if process.returncode:
         lines = [line for line in process.stderr.splitlines() if line.strip()] or ["it printed no message"]
         errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        raise ExportFailedError(f"exporting {spec.long_name} failed: {(errors or lines)[-1]}")
+        raise ExportFailedError(spec.long_name, (errors or lines)[-1])

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..runtime.ascent.ascent import Step
 from ..runtime.dream.checkpoint import Checkpoint, read_checkpoint
 from ..runtime.dream.job import dream_and_save
 from ..runtime.dream.record import Record
@@ -63,14 +61,14 @@ class Cell:
             return None
         return checkpoint if key_of(checkpoint) == self.key else None
 
-    def run(self, log: Callable[[str], None], on_step: Callable[[Step], bool | None]) -> Record:
+    def run(self, callbacks: Callbacks) -> Record:
         """Dreams the picture, or resumes an interrupted dream of it. Raises DreamError and BundleError."""
         checkpoint = self.checkpoint()
         # The checkpoint's settings name the threads and tiles of the first run, so that the result is bit-identical.
         job = replace(self.job, settings=checkpoint.settings) if checkpoint else self.job
         if checkpoint:
-            log(f"{self.name}: resuming after {checkpoint.state.number} steps")
-        dreamed, _ = dream_and_save(job, self.source, Callbacks(log, on_step), checkpoint)
+            callbacks.log(f"{self.name}: resuming after {checkpoint.state.number} steps")
+        dreamed, _ = dream_and_save(job, self.source, callbacks, checkpoint)
         return dreamed.record
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..models.files import expand_user
+from ..models.interrupts import exit_code
 
 _EXAMPLES = Path(__file__).parents[1] / "examples"
 _REPORT_EXTRA = ("matplotlib", "jinja2")
@@ -15,6 +20,7 @@ _REPORT_EXTRA = ("matplotlib", "jinja2")
 app = typer.Typer(
     help="Repeat the paper's experiment: dream pictures with several bundles, compare losses, write a report.",
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -22,7 +28,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def main(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        print(context.get_help())
         raise typer.Exit(2)
 
 
@@ -32,7 +38,9 @@ def _option(text: str, *names: str) -> Any:
 
 @app.command()
 def paper(
-    images: Annotated[str, _option("Pictures, separated by commas: bears.jpg,penguins.jpg.")],
+    images: Annotated[
+        list[str], _option("Pictures, separated by commas: bears.jpg,penguins.jpg. May be given several times.")
+    ],
     weights: Annotated[
         str, _option("auto (default), imagenet, builtin, random, or a file for each backbone: v3=FILE,irv2=FILE.")
     ] = "auto",
@@ -56,8 +64,7 @@ def paper(
 
     names = ("steps", "max_size", "step_size", "gradient_norm", "normalization", "clip", "provider", "threads")
     given = {name: value for name, value in locals().items() if name in names and value is not None}
-    pictures = tuple(expand_user(part.strip()) for part in images.split(",") if part.strip())
-    _run(paper_grid(pictures, weights, objective, given), output)
+    _run(paper_grid(_pictures(images), weights, objective, given), output)
 
 
 @app.command()
@@ -84,8 +91,15 @@ def figures(
     _require_report_extra()
     from .figures import write_figures
 
+    _ignore_missing_glyphs()
     for path in write_figures(summary, results):
-        typer.echo(path)
+        print(path)
+
+
+def _pictures(texts: Sequence[str]) -> tuple[Path, ...]:
+    """The pictures that texts name: each the name of a file, which may contain commas, or several between commas."""
+    parts = [part for text in texts for part in ([text] if os.path.exists(expand_user(text)) else text.split(","))]
+    return tuple(expand_user(part.strip()) for part in parts if part.strip())
 
 
 def _run(grid: Any, output: Path) -> None:
@@ -99,11 +113,17 @@ def _run(grid: Any, output: Path) -> None:
     else:
         from .report import write_report
 
+        _ignore_missing_glyphs()
         write_report(result.summary, folder)
-        typer.echo(folder.report)
+        print(folder.report)
     if result.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(exit_code(result.interrupted))
     raise typer.Exit(1 if result.failed else 0)
+
+
+def _ignore_missing_glyphs() -> None:
+    """Silences matplotlib's warning of characters that its fonts lack; a browser shows them in the report anyway."""
+    warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
 
 
 def _missing_report_extra() -> list[str]:
@@ -119,8 +139,8 @@ def _require_report_extra() -> None:
 
 
 def _log(line: str) -> None:
-    typer.echo(line, err=True)
+    print(line, file=sys.stderr)
 
 
 def _log_error(line: str) -> None:
-    typer.echo(f"error: {line}", err=True)
+    print(f"error: {line}", file=sys.stderr)

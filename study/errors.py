@@ -16,7 +16,11 @@ class MissingBundleError(StudyError, FileNotFoundError):
 
 
 class ExportFailedError(StudyError, RuntimeError):
-    """The command `export` failed; the message contains its own error message."""
+    """The command `export` failed for a bundle; `reason` is its own error message."""
+
+    def __init__(self, bundle: str, reason: str) -> None:
+        super().__init__(f"exporting {bundle} failed: {reason}")
+        self.reason = reason
 
 
 class ResultsError(StudyError, OSError):

@@ -54,11 +54,3 @@ def _time_step(cell: Cell) -> float:
     steps = [later - earlier for earlier, later in pairwise(times)]
     last = steps[_TRIAL_STEPS - 1 :: _TRIAL_STEPS]
     return sum(last) / len(last)
-
-
-def format_duration(seconds: float) -> str:
-    """Returns a duration in units that suit its length: `45 s`, `12 min` or `2 h 5 min`."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

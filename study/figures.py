@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
+import numpy as np
+from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
+from ..runtime.dream.plot import installed_cjk_fonts, with_gaps
 from ..runtime.image.files import read_picture
 from .folder import Folder
 from .losses import LossHistory, read_losses
@@ -40,6 +43,7 @@ class Style:
         names = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
         return {
             **dict.fromkeys(names, self.ink),
+            "font.family": [*rcParams["font.family"], *installed_cjk_fonts()],
             "font.size": 9,
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -57,11 +61,10 @@ def draw_losses(losses: LossHistory, title: str, style: Style = PRINT) -> Figure
     """Draws the weighted sum and each layer's loss over the steps."""
     with rc_context(style.parameters):
         figure, axes = _plot(title)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.plot(losses.totals, color=style.ink, linewidth=1.8, label="total")
+        _curve(axes, losses, losses.totals, color=style.ink, linewidth=1.8, label="total")
         for number, layer in enumerate(losses.layers if len(losses.layers) > 1 else ()):
-            axes.plot(losses.by_layer[:, number], linewidth=1.2, label=layer, **_line(number))
-        axes.set(xlabel="step", ylabel="loss")
+            _curve(axes, losses, losses.by_layer[:, number], linewidth=1.2, label=layer, **_line(number))
+        _label_steps(axes, losses.starts, style)
         _legend(figure, columns=2)
         return figure
 
@@ -73,7 +76,8 @@ def draw_as_paper(losses: LossHistory, title: str, style: Style = PRINT) -> Figu
         figure, axes = _plot(title)
         axes.plot(range(len(points)), [step for step, _ in points], marker="o", **_line(0))
         axes.set_xticks(range(len(points)), [f"{loss:.4f}" for _, loss in points])
-        axes.set(xlabel="loss", ylabel="No. of steps", ylim=(0, 1.2 * max(1, len(losses.totals) - 1)))
+        octave = " of the last octave" if len(losses.starts) > 1 else ""
+        axes.set(xlabel=f"loss{octave}", ylabel="No. of steps", ylim=(0, 1.2 * max(1, len(losses.totals) - 1)))
         return figure
 
 
@@ -81,10 +85,9 @@ def draw_comparison(curves: Mapping[str, LossHistory], title: str, style: Style 
     """Draws the weighted sums of several cells over the steps; `curves` maps a bundle's name to its losses."""
     with rc_context(style.parameters):
         figure, axes = _plot(title, _COLUMN[1] + 0.17 * len(curves))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for number, (name, losses) in enumerate(curves.items()):
-            axes.plot(losses.totals, linewidth=1.6, label=name, **_line(number))
-        axes.set(xlabel="step", ylabel="loss")
+            _curve(axes, losses, losses.totals, linewidth=1.6, label=name, **_line(number))
+        _label_steps(axes, tuple(sorted({start for losses in curves.values() for start in losses.starts})), style)
         _legend(figure, columns=1)
         return figure
 
@@ -180,6 +183,19 @@ def _plot(title: str, height: float = _COLUMN[1]) -> tuple[Figure, Axes]:
     axes.margins(x=0.02)
     axes.grid()
     return figure, axes
+
+
+def _curve(axes: Axes, losses: LossHistory, values: NDArray[np.float64], **style: Any) -> None:
+    """Draws losses, float64 [steps + 1], over the steps; the curve is interrupted where an octave begins."""
+    steps = np.arange(len(values), dtype=np.float64)
+    axes.plot(with_gaps(steps, losses.starts), with_gaps(values, losses.starts), **style)
+
+
+def _label_steps(axes: Axes, starts: Sequence[int], style: Style) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for start in starts[1:]:
+        axes.axvline(start, color=style.ink, linestyle=":", linewidth=0.8)
+    axes.set(xlabel="step (dotted: an octave begins)" if len(starts) > 1 else "step", ylabel="loss")
 
 
 def _legend(figure: Figure, columns: int) -> None:

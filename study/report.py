@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from ..models.arrays import Pixels
 from ..models.backbones import UnknownBackboneError, find_backbone
 from ..models.contract import weights_title
+from ..runtime.dream.progress import format_duration
 from ..runtime.image.files import PictureError, encode_picture, read_picture, resize, shrink
 from .errors import ResultsError
-from .estimate import format_duration
 from .figures import PAGE, bundle_of, draw_as_paper, draw_comparison, draw_losses, page_svg
 from .folder import Folder
 from .losses import LossHistory, read_losses

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from ..models.backbones import UnknownBackboneError, find_backbone
 from ..models.errors import OnnxdreamError
+from ..models.interrupts import interruptible
 from ..runtime.ascent.ascent import Step
-from ..runtime.ascent.interrupts import interruptible
-from ..runtime.batch import gather_pictures
+from ..runtime.batch import Interrupted, describe_losses, gather_pictures
 from ..runtime.bundle.bundle import Bundle
 from ..runtime.bundle.sessions import Sessions
-from ..runtime.dream.progress import DreamProgress
+from ..runtime.dream.progress import DreamProgress, format_duration
 from ..runtime.dream.record import Record
-from ..runtime.dream.writer import Job
+from ..runtime.dream.writer import Callbacks, Job
 from ..runtime.errors import ProviderError
 from ..runtime.image.source import Source
 from ..runtime.settings.config import execution_of, settings_changes
@@ -24,8 +24,8 @@ from ..runtime.settings.presets import PRESETS, find_preset, settings_for_bundle
 from ..runtime.settings.settings import Settings
 from .bundles import get_bundle
 from .cells import Cell
-from .errors import GridError
-from .estimate import estimate, format_duration
+from .errors import ExportFailedError, GridError
+from .estimate import estimate
 from .folder import Folder
 from .grid import BundleSpec, Grid
 from .inputs import copy_input
@@ -45,10 +45,10 @@ class Reporter:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The numbers of a study that ended; `interrupted` is whether Ctrl-C ended it."""
+    """The numbers of a study that ended; `interrupted` is the number of the signal that ended it, or None."""
 
     summary: Summary
-    interrupted: bool
+    interrupted: int | None
 
     @property
     def failed(self) -> int:
@@ -89,23 +89,26 @@ class Study:
                     cell.job.sessions.forget()
             return StudyResult(self._summary(), interrupted())
 
-    def _prepare(self, interrupted: Callable[[], bool]) -> list[Cell]:
+    def _prepare(self, interrupted: Interrupted) -> list[Cell]:
         """Returns the cells whose bundle could be loaded, and fills `_rows` with the rows of all cells.
 
         The cells of one bundle follow each other, sorted by size, so that they share sessions.
         """
         cells: list[Cell] = []
+        reasons: dict[str, str] = {}  # each reason for a failure -> the first bundle that failed for it
         by_size = sorted(self._sources, key=lambda source: source.dreamed_size(self._settings.max_size))
         for spec, name in zip(self._grid.bundles, self._grid.bundle_names, strict=True):
-            bundle, problem = None, ""
+            bundle, problem, reason = None, "", ""
             try:
                 bundle = None if interrupted() else get_bundle(spec, self._reporter.log)
                 settings = self._fit_settings(bundle, name) if bundle else self._settings
             except OnnxdreamError as error:
                 problem = "" if interrupted() else str(error)
+                reason = error.reason if isinstance(error, ExportFailedError) else problem
                 bundle = None
             if problem:
-                self._reporter.log_error(problem)
+                same = reasons.setdefault(reason, name)
+                self._reporter.log_error(problem if same == name else f"{name}: the same problem as with {same}")
             for source in self._sources:
                 row = self._row(f"{name}-{source.path.stem}", spec, bundle, source, problem)
                 self._rows[row.cell] = row
@@ -143,16 +146,15 @@ class Study:
             line += f"; {len(open_cells)} to run, about {format_duration(estimate(open_cells))}"
         self._reporter.log(line)
 
-    def _run_cell(self, cell: Cell, number: str, interrupted: Callable[[], bool]) -> None:
-        settings = cell.job.settings
+    def _run_cell(self, cell: Cell, number: str, interrupted: Interrupted) -> None:
         try:
-            with DreamProgress(f"{number} {cell.name}", settings.steps * settings.octaves) as progress:
+            with DreamProgress(f"{number} {cell.name}", self._reporter.log) as progress:
 
                 def on_step(step: Step) -> bool:
                     progress.show(step)
-                    return interrupted()
+                    return bool(interrupted())
 
-                record = cell.run(self._reporter.log, on_step)
+                record = cell.run(Callbacks(progress.log, on_step, progress.start))
         except Exception as error:  # one failed cell must not end hours of other cells, whatever its error is
             expected = isinstance(error, OnnxdreamError)
             problem = str(error) if expected else f"{type(error).__name__}: {error}"
@@ -163,8 +165,7 @@ class Study:
             self._reporter.log(f"{cell.name}: stopped after {record.steps_done} steps; repeat the command to continue")
             return
         self._rows[cell.name] = self._finished_row(cell, record)
-        losses = f"loss {record.first_loss:.4g} → {record.last_loss:.4g}"
-        self._reporter.log(f"{number} {cell.name}: {losses} in {format_duration(record.seconds)}")
+        self._reporter.log(f"{number} {cell.name}: {describe_losses(record)} in {format_duration(record.seconds)}")
 
     def _row(self, cell: str, spec: BundleSpec, bundle: Bundle | None, source: Source, problem: str) -> Row:
         """Returns the row of a cell that has not been run."""

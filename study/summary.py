@@ -35,7 +35,7 @@ class Row:
     """The numbers of a cell: one picture dreamed with one bundle.
 
     `status` is done, failed (for the reason `problem`), or open, which means not run yet or stopped early. Losses are
-    the weighted sums before the first and after the last update. `width` and `height` are in pixels.
+    the weighted sums before the first and after the last update of the last octave. `width` and `height` are in pixels.
     """
 
     cell: str

@@ -87,7 +87,7 @@ def test_a_dream_writes_its_files_and_reports_them(run: Command, folder: Path) -
     lines = finished.err.splitlines()
     assert lines[0] == "model: tiny.onnx (tiny, low, mid, high; random weights)"
     assert "its weights are random" in lines[1]
-    assert lines[2] == "bears.png: 53×40 → 53×40"
+    assert lines[2:4] == ["provider: cpu", "bears.png: 53×40 → 53×40"]
     assert lines[-1].startswith("bears.png: loss ")
     assert lines[-1].endswith(f" s, saved as {folder / 'bears-dream.png'}")
     assert np.any(load(folder / "bears-dream.png") != noise(40, 53))
@@ -112,7 +112,7 @@ def test_the_options_reach_the_dream(run: Command, folder: Path) -> None:
     } | {name: settings[name] for name in settings.keys() - NAMED_HERE}
     assert load(folder / "bears-dream.png").shape == (40, 53, 3)
     with (folder / "bears-dream-losses.csv").open(newline="") as file:
-        rows = [[float(number) for number in row[1:]] for row in list(csv.reader(file))[1:]]
+        rows = [[float(number) for number in row[2:]] for row in list(csv.reader(file))[1:]]
     assert [total for total, *_ in rows] == pytest.approx(
         [low - 0.5 * high for _, low, _, high in rows], rel=1e-5, abs=1e-6
     )

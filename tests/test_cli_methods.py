@@ -111,11 +111,24 @@ def test_steps_are_counted_across_octaves(run: Command) -> None:
     finished.succeeds()
     assert "bears.png: 80×60 → 80×60, octaves 40×30, 57×42, 80×60" in finished.err
     with Path("bears-dream-losses.csv").open() as file:
-        assert [row["step"] for row in csv.DictReader(file)] == [str(number) for number in range(10)]
+        steps = [(row["step"], row["octave"], row["total"]) for row in csv.DictReader(file)]
+    assert [step[:2] for step in steps] == list(zip("0123456789", "1112223333", strict=True))
+    first, last = (float(steps[number][2]) for number in (6, 9))
+    assert f"bears.png: loss of the last octave {first:.4g} → {last:.4g} in " in finished.err
+    record = json.loads(Path("bears-dream.json").read_text())
+    assert [octave["start"] for octave in record["octaves"]] == [0, 3, 6]
     names = {path.name for path in Path().glob("bears-dream-step*")}
     assert names == {f"bears-dream-step000{number}.png" for number in (2, 5, 9)}
     sizes = {load(Path(f"bears-dream-step000{number}.png")).shape for number in (2, 5, 9)}
     assert sizes == {(60, 80, 3)}
+
+
+def test_fewer_octaves_than_asked_for_are_reported_and_counted(run: Command) -> None:
+    finished = run("dream", "bears.png", "--octaves", "9", "--verbose", *SHORT)
+    finished.succeeds()
+    assert "80×60 (6 of the 9 octaves asked for: the others would have the same size)" in finished.err
+    assert json.loads(Path("bears-dream.json").read_text())["steps_done"] == 18
+    assert "bears.png: octave 6: 80×60, loss" in finished.err
 
 
 def test_the_black_half_of_a_mask_keeps_the_picture_bit_for_bit(run: Command) -> None:

@@ -31,12 +31,12 @@ _PLATEAU_GAIN = 1e-3
 class State:
     """Everything that an ascent needs in order to continue from between two steps.
 
-    `number` counts the updates of the run, `octave` the octaves from 0, `octave_step` the updates of this octave, and
-    `octave_start` is `number` at its beginning. `slots` are the arrays that the optimizer keeps, each of the image's
-    shape. `history` holds the losses before every update and, after an evaluation, those of the image itself.
-    `only_evaluation_left` says that all updates are done and the final evaluation remains. `colours` is the colour
-    matrix, float32 [3, 3], the same during the whole run; None without one. During a run, only the state that a step's
-    `fetch_state` returns is up to date.
+    `number` counts the updates of the run, `octave` the octaves from 0, `octave_step` the updates of this octave.
+    `octave_starts` are the values of `number` at the beginning of each octave so far. `slots` are the arrays that the
+    optimizer keeps, each of the image's shape. `history` holds the losses before every update and, after an evaluation,
+    those of the image itself. `only_evaluation_left` says that all updates are done and the final evaluation remains.
+    `colours` is the colour matrix, float32 [3, 3], the same during the whole run; None without one. During a run, only
+    the state that a step's `fetch_state` returns is up to date.
     """
 
     image: Image = field(repr=False)
@@ -44,7 +44,7 @@ class State:
     number: int = 0
     octave: int = 0
     octave_step: int = 0
-    octave_start: int = 0
+    octave_starts: list[int] = field(default_factory=lambda: [0])
     only_evaluation_left: bool = False
     history: list[Losses] = field(default_factory=list, repr=False)
     colours: Floats | None = field(default=None, repr=False)
@@ -299,7 +299,7 @@ class Ascent:
         highest, window = self._settings.max_loss, self._settings.plateau
         if highest is None and window is None:
             return False
-        totals = [float(losses @ self.layer_weights) for losses in self.state.history[self.state.octave_start :]]
+        totals = [float(losses @ self.layer_weights) for losses in self.state.history[self.state.octave_starts[-1] :]]
         if highest is not None and totals[-1] > highest:
             return True
         if window is None or len(totals) <= window:
@@ -326,4 +326,4 @@ class Ascent:
         state.slots = new_slots(settings, state.image)
         state.octave += 1
         state.octave_step = 0
-        state.octave_start = state.number
+        state.octave_starts.append(state.number)

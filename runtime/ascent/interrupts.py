@@ -9,11 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C into a request to stop; yields a function that returns whether there was one.
-
-    A second Ctrl-C acts as usual.
-    """
+def _interruptible() -> Iterator[Callable[[], bool]]:
     stop_requested = False
 
     def on_signal(number: int, frame: object) -> None:
@@ -30,14 +26,15 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def interruptible_where_nothing_else_is() -> Iterator[Callable[[], bool]]:
-    """Acts as `interruptible` in a main thread in which Ctrl-C raises KeyboardInterrupt, Python's default.
+    """Turns the first Ctrl-C into a request to stop; yields a function that returns whether there was one.
 
-    Elsewhere, it leaves Ctrl-C to whatever handles it, such as a server or the command line: the function returns
-    False.
+    A second Ctrl-C acts as usual. This happens only in a main thread in which Ctrl-C raises KeyboardInterrupt, Python's
+    default. Elsewhere, Ctrl-C is left to whatever handles it, such as a server or the command line: the function
+    returns False.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        with interruptible() as interrupted:
+        with _interruptible() as interrupted:
             yield interrupted
     else:
         yield lambda: False

@@ -69,6 +69,10 @@ class Sessions:
             return False
         return builds_engine(model_for(self.bundle, machine), machine, _pinned(height, width))
 
+    def provider_options(self) -> dict[str, str]:
+        """Returns onnxruntime's options of the provider of the session that is kept."""
+        return self._session.provider_options() if self._session else {}
+
     def forget(self) -> None:
         """Closes the session that is kept, and so frees its memory."""
         self._session = self._key = None
@@ -130,6 +134,11 @@ class Session:
         (means,) = self._run([contract.CHANNEL_MEANS], self._feed(image, layer_weights))
         channel_means: Floats = means[0]
         return channel_means
+
+    def provider_options(self) -> dict[str, str]:
+        """Returns onnxruntime's options of the provider that computes."""
+        options: dict[str, str] = self._session.get_provider_options()[self._session.get_providers()[0]]
+        return options
 
     def _feed(self, image: Image, layer_weights: Floats) -> dict[str, Floats]:
         return {contract.IMAGE: image[None], contract.LAYER_WEIGHTS: layer_weights, **self._defaults}

@@ -23,6 +23,7 @@ _PACKAGE = Path(__file__).parents[2]
 # The files of the package; a test compares them with those that setuptools packs.
 _CONTENTS = (
     "__init__.py",
+    "__main__.py",
     "cli.py",
     "py.typed",
     "export/*.py",

@@ -22,7 +22,6 @@ _COUNTERS = {
     "number": ("number", int),
     "octave": ("octave", int),
     "octave_step": ("octave_step", int),
-    "octave_start": ("octave_start", int),
     "last": ("only_evaluation_left", bool),
 }
 
@@ -65,6 +64,7 @@ class Checkpoint:
             "seconds": self.seconds,
             "slots": len(self.state.slots),
             "colours": self.state.colours is not None,
+            "octave_starts": self.state.octave_starts,
             "counters": {key: getattr(self.state, name) for key, (name, _) in _COUNTERS.items()},
         }
         for name in _SOURCES:
@@ -98,6 +98,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 [file[slot] for slot in slots],
                 history=list(file["history"]),
                 colours=file["colours"] if colours else None,
+                octave_starts=list(decoded(tuple[int, ...], header["octave_starts"])),
                 **{_COUNTERS[key][0]: value for key, value in header["counters"].items()},
             )
         _require_consistent(state)
@@ -130,5 +131,9 @@ def _require_consistent(state: State) -> None:
     counters = all(type(getattr(state, name)) is kind for name, kind in _COUNTERS.values())
     matrix = state.colours
     is_matrix = matrix is None or (matrix.dtype == np.float32 and matrix.shape == (3, 3) and np.isfinite(matrix).all())
-    if not (same_shape and counters and is_matrix) or state.image.shape[0] != 3 or len(state.history) != state.number:
+    starts = state.octave_starts
+    are_starts = starts == sorted(set(starts)) and starts[0] == 0 and len(starts) == state.octave + 1
+    if not (same_shape and counters and is_matrix and are_starts and starts[-1] <= state.number):
+        raise ValueError("the parts of the checkpoint do not fit each other")
+    if state.image.shape[0] != 3 or len(state.history) != state.number:
         raise ValueError("the parts of the checkpoint do not fit each other")

@@ -59,6 +59,7 @@ def _dream_into(
     callbacks.log(f"{source.name}: {_describe_sizes(picture, preparation)}")
     if job.settings.tile_overlap != Settings().tile_overlap and len(preparation.tile_plan.tiles) == 1:
         callbacks.log(f"{source.name}: --tile-overlap has no effect without tiles")
+    callbacks.on_start(preparation)
     writer = Writer(job, picture, results, callbacks, files, preparation, checkpoint)
     with ExitStack() as stack:
         if job.film:
@@ -96,8 +97,11 @@ def _describe_sizes(picture: Picture, preparation: Preparation) -> str:
     line = f"{size} → {working_size}"
     if working_size.height > size.height:
         line += " (enlarged to the smallest size that the network accepts)"
-    if len(preparation.octaves) > 1:
-        line += f", octaves {', '.join(map(str, preparation.octaves))}"
+    octaves, asked_for = preparation.octaves, preparation.settings.octaves
+    if len(octaves) > 1:
+        line += f", octaves {', '.join(map(str, octaves))}"
+    if len(octaves) < asked_for:
+        line += f" ({len(octaves)} of the {asked_for} octaves asked for: the others would have the same size)"
     plan = preparation.tile_plan
     tiles = len(plan.tiles)
     return line + (f", {tiles} tiles of {plan.tile_size}" if tiles > 1 else "")

@@ -1,4 +1,4 @@
-"""The progress bar of a dream: steps, loss, rate and time left. Shown only on a terminal."""
+"""The progress of a dream: a bar on a terminal, otherwise a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -8,22 +8,31 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..ascent.ascent import Step
+from .run import Preparation
+from .writer import Log
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 # Showing a loss may mean fetching it from a GPU; nobody reads faster than this.
 _REFRESH_SECONDS = 0.1
+# Without a terminal, lines are kept in logs.
+_LINE_SECONDS = 10.0
 
 
 class DreamProgress:
-    """Shows the progress of one dream of a known number of steps; appears with the first gradient."""
+    """Shows the steps, the loss, the rate and the time left of one dream on standard error.
 
-    def __init__(self, name: str, steps: int) -> None:
-        self._name, self._steps = name, steps
-        self._is_shown = sys.stderr is not None and sys.stderr.isatty()  # a service may have no standard error
+    `log` is called with each line for the user. With `is_quiet` nothing is shown.
+    """
+
+    def __init__(self, name: str, log: Log, is_quiet: bool = False) -> None:
+        self._name, self._log, self._is_quiet = name, log, is_quiet
+        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()  # a service may have no standard error
+        self._octaves = self.steps = 0
         self._bar: Progress | None = None
-        self._next_refresh = 0.0
+        self._next_time = 0.0
+        self._latest: tuple[int, float] | None = None  # the step and the time of the latest line
 
     def __enter__(self) -> DreamProgress:
         return self
@@ -31,24 +40,66 @@ class DreamProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar:
-            self._bar.stop()
+        self._hide()
+
+    def log(self, line: str) -> None:
+        """Prints a line for the user; the next step shows the bar again."""
+        self._hide()
+        self._log(line)
+
+    def start(self, preparation: Preparation) -> None:
+        """Receives the run before its first step."""
+        self.steps, self._octaves = preparation.max_steps, len(preparation.octaves)
 
     def show(self, step: Step) -> None:
-        """Moves the bar to a step; redraws it at most ten times a second, and at the end."""
-        ended = step.number == self._steps
-        if not self._is_shown or (time.monotonic() < self._next_refresh and not ended):
+        """Moves the bar to a step, at most ten times a second and at the end, or logs a line."""
+        if self._is_quiet:
             return
-        self._next_refresh = time.monotonic() + _REFRESH_SECONDS
+        now = time.monotonic()
+        if self._is_terminal and (now >= self._next_time or step.number == self.steps):
+            self._next_time = now + _REFRESH_SECONDS
+            self._move_bar(step)
+        elif not self._is_terminal and self._latest is None:
+            self._latest = step.number, now
+        elif not self._is_terminal and self._latest and now >= self._latest[1] + _LINE_SECONDS:
+            self._log(self._line(step, now))
+            self._latest = step.number, now
+
+    def _move_bar(self, step: Step) -> None:
         if self._bar is None:
-            self._bar = _new_bar(self._name, self._steps, step.number)
+            self._bar = _new_bar(self._name, self.steps, step.number)
+        self._bar.start()
         (task,) = self._bar.tasks
         rate = f"{task.speed:.1f} steps/s" if task.speed else ""
         self._bar.update(task.id, completed=step.number, loss=f"{step.fetch_total():.4g}", rate=rate)
 
+    def _line(self, step: Step, now: float) -> str:
+        assert self._latest
+        number, before = self._latest
+        octave = f" (octave {step.octave + 1} of {self._octaves})" if self._octaves > 1 else ""
+        line = f"{self._name}: step {step.number} of {self.steps}{octave}, loss {step.fetch_total():.4g}"
+        if (
+            step.number == number
+        ):  # the first step of an octave may take long, and comes back after running out of memory
+            return line
+        rate = (step.number - number) / (now - before) if now > before else float("inf")
+        return f"{line}, {rate:.3g} steps/s, {format_duration((self.steps - step.number) / rate)} left"
+
+    def _hide(self) -> None:
+        if self._bar:
+            self._bar.stop()
+
+
+def format_duration(seconds: float) -> str:
+    """Returns a duration in units that suit its length: `45 s`, `12 min` or `2 h 5 min`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
 
 def _new_bar(name: str, steps: int, done: int) -> Progress:
-    """A running bar. Imports rich here: it is slow to import, and the first gradient need not wait for it."""
+    """A bar, not yet shown. Imports rich here: it is slow to import, and the first gradient need not wait for it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -61,7 +112,8 @@ def _new_bar(name: str, steps: int, done: int) -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
     bar.add_task(name, total=steps, completed=done, loss="…", rate="")
-    bar.start()
     return bar

@@ -31,11 +31,15 @@ class SourceFiles:
 
 @dataclass(frozen=True)
 class OctaveRecord:
-    """How one octave was computed: its size, the size of its tiles and the number of tiles."""
+    """How one octave was computed: its size, the size of its tiles and the number of tiles.
+
+    `start` is the number of updates before it: its losses are those after `start` updates and more.
+    """
 
     size: Size
     tile: Size
     tiles: int
+    start: int
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Record:
     """One run.
 
     `execution` is what the run actually used. `first_loss` and `last_loss` are the weighted sums of the losses before
-    the first and after the last update. `notices` state what did not go as planned. `ended` is finished, stopped (by
+    the first and after the last update of the last octave, since those of octaves of different sizes cannot be
+    compared. `notices` state what did not go as planned. `ended` is finished, stopped (by
     the user) or diverged. `files` are the names of the files that the run left, all in one folder. Raises DecodeError
     for a negative number.
     """
@@ -66,7 +71,9 @@ class Record:
     files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        sizes = [number for octave in self.octaves for number in (*octave.size, *octave.tile, octave.tiles)]
+        sizes = [
+            number for octave in self.octaves for number in (*octave.size, *octave.tile, octave.tiles, octave.start)
+        ]
         if any(number < 0 for number in (self.steps_done, *sizes)):
             raise DecodeError("a record has a negative number")
 
@@ -78,6 +85,7 @@ class Record:
         settings: Settings,
         execution: Execution,
         plans: list[TilePlan],
+        starts: list[int],
         notices: tuple[str, ...],
         losses: Floats,
         layer_weights: Floats,
@@ -86,7 +94,8 @@ class Record:
     ) -> Record:
         """The record of a run that has just ended.
 
-        `losses` is float32 [evaluations, layers], `layer_weights` float32 [layers]; `plans` are the octaves' tiles.
+        `losses` is float32 [evaluations, layers], `layer_weights` float32 [layers]; `plans` are the octaves' tiles and
+        `starts` the numbers of updates before each octave.
         """
         totals = losses @ layer_weights
         return cls(
@@ -94,9 +103,12 @@ class Record:
             layers=bundle.metadata.layer_names,
             settings=settings,
             execution=execution,
-            octaves=tuple(OctaveRecord(p.size, p.tile_size, len(p.tiles)) for p in plans),
+            octaves=tuple(
+                OctaveRecord(plan.size, plan.tile_size, len(plan.tiles), start)
+                for plan, start in zip(plans, starts, strict=True)
+            ),
             steps_done=len(losses) - 1,
-            first_loss=float(totals[0]),
+            first_loss=float(totals[starts[-1]]),
             last_loss=float(totals[-1]),
             ended=ended,
             notices=notices,

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import tempfile
+from bisect import bisect
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -200,16 +201,17 @@ class Results:
             raise OutputError(f"{error}; the dream is saved as {rescue_path}") from error
         return tuple(f"{self.picture.name}: {warning}" for warning in warnings)
 
-    def write_losses(self, layers: Sequence[str], losses: Floats, totals: Floats) -> None:
-        """Writes the losses as CSV: step, total, one column per layer; row n holds those after n updates.
+    def write_losses(self, layers: Sequence[str], losses: Floats, totals: Floats, starts: Sequence[int]) -> None:
+        """Writes the losses as CSV: step, octave from 1, total, one column per layer; row n follows n updates.
 
-        `losses` is float32 [updates + 1, layers], `totals` float32 [updates + 1]. Raises OutputError.
+        `losses` is float32 [updates + 1, layers], `totals` float32 [updates + 1]; `starts` are the rows at which the
+        octaves begin. Raises OutputError.
         """
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(["step", "total", *layers])
+        table.writerow(["step", "octave", "total", *layers])
         for step, (total, row) in enumerate(zip(totals, losses, strict=True)):
-            table.writerow([step, f"{total:.7g}", *(f"{loss:.7g}" for loss in row)])
+            table.writerow([step, bisect(starts, step), f"{total:.7g}", *(f"{loss:.7g}" for loss in row)])
         _write(self.losses, text.getvalue().encode())
 
     def write_plot(self, png: bytes) -> None:

@@ -36,7 +36,8 @@ _STATISTICS_SIZE = 512
 class Dream:
     """A finished run: its picture, its losses and its record.
 
-    `losses` is float32 [updates + 1, layers]; row n holds the layers' losses after n updates.
+    `losses` is float32 [updates + 1, layers]; row n holds the layers' losses after n updates. With several octaves,
+    the losses of each are those of pictures of another size: `record.octaves` states at which row each begins.
     """
 
     picture: Pixels
@@ -71,6 +72,11 @@ class Preparation:
         return self.ascent.processor.octaves
 
     @property
+    def max_steps(self) -> int:
+        """The number of updates in all octaves, which may be fewer where a loss or a plateau ends an octave."""
+        return self.settings.steps * len(self.octaves)
+
+    @property
     def tile_plan(self) -> TilePlan:
         """How the largest octave is cut into tiles."""
         return self.ascent.evaluator.tile_plan(self.octaves[-1])
@@ -103,11 +109,13 @@ class Preparation:
     def _dream(self, ended: StopReason, seconds: float) -> Dream:
         ascent, state = self.ascent, self.ascent.state
         losses = np.stack(state.history)
+        starts = [start for start in state.octave_starts if start < len(losses)]  # it may diverge as an octave begins
         record = Record.of_run(
             bundle=self.bundle,
             settings=self.settings,
             execution=self.execution,
-            plans=[ascent.evaluator.tile_plan(size) for size in self.octaves[: state.octave + 1]],
+            plans=[ascent.evaluator.tile_plan(size) for size in self.octaves[: len(starts)]],
+            starts=starts,
             notices=tuple(self.notices),
             losses=losses,
             layer_weights=ascent.layer_weights,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,8 @@ from .run import Dream, Preparation
 # A checkpoint is written every few seconds, or less often, so that writing takes at most a twentieth of the time.
 _CHECKPOINT_SECONDS = 5.0
 _CHECKPOINT_SHARE = 20
+
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,12 @@ class Callbacks:
     """Functions that are called during a job.
 
     `log` is called with each line for the user, `on_step` at every step; if it returns True, the dream ends and the
-    picture so far is saved.
+    picture so far is saved. `on_start` is called before the first step.
     """
 
-    log: Callable[[str], None]
+    log: Log
     on_step: Callable[[Step], bool | None]
+    on_start: Callable[[Preparation], None] = lambda preparation: None
 
 
 class Writer:
@@ -187,10 +190,11 @@ class Writer:
     def _write_documents(self, dream: Dream) -> None:
         layers = dream.record.layers
         totals = dream.losses @ np.array(self.job.settings.weights_of(layers), np.float32)
-        plot = self._draw_plot(dream, totals) if self.job.extras else None
+        starts = [octave.start for octave in dream.record.octaves]
+        plot = self._draw_plot(dream, totals, starts) if self.job.extras else None
         files = self.results.file_names(self._written_snapshots, plot is not None, self.job.extras)
         if self.job.extras:
-            self.results.write_losses(layers, dream.losses, totals)
+            self.results.write_losses(layers, dream.losses, totals, starts)
             self.results.write_record(replace(dream.record, files=files).to_json())
         if dream.record.ended == "finished":
             self.results.checkpoint.unlink(missing_ok=True)
@@ -198,17 +202,18 @@ class Writer:
         if plot is not None:
             self.results.write_plot(plot)
 
-    def _draw_plot(self, dream: Dream, totals: Floats) -> bytes | None:
+    def _draw_plot(self, dream: Dream, totals: Floats, starts: Sequence[int]) -> bytes | None:
         """The plot of the losses as a PNG file's bytes, or None after a line on why there is none.
 
-        `totals` is float32 [updates + 1], the weighted sums of the losses.
+        `totals` is float32 [updates + 1], the weighted sums of the losses, `starts` the rows at which octaves
+        begin.
         """
         if not can_plot():
             self.callbacks.log("no loss plot: install matplotlib (onnxdream[report]) to get one")
             return None
         title = f"{self.results.picture.stem}, {dream.record.bundle.name}"
         try:
-            return draw_losses(title, dream.record.layers, dream.losses, totals)
+            return draw_losses(title, dream.record.layers, dream.losses, totals, starts)
         except OSError:
             self.callbacks.log("no loss plot: matplotlib finds no folder to write to; set MPLCONFIGDIR to one")
             return None

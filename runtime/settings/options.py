@@ -105,6 +105,15 @@ _LAST = (
         ("--overwrite",),
         in_files=False,
     ),
+    Option("quiet", bool, "Print errors only.", "What to write", ("-q", "--quiet"), in_files=False),
+    Option(
+        "verbose",
+        bool,
+        "Print more: the layers, the threads, and each octave with the provider's options.",
+        "What to write",
+        ("-v", "--verbose"),
+        in_files=False,
+    ),
     Option("film", Path, "Also write a video of the steps to this .mp4 or .webm file.", "What to write"),
     Option(
         "every",

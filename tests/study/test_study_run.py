@@ -232,6 +232,59 @@ def test_ctrl_c_keeps_finished_cells_and_the_repeated_command_resumes(grid: Path
         assert losses[0] == losses[1]
 
 
+def test_octaves_are_kept_apart(grid: Path, tmp_path: Path) -> None:
+    for package in ("matplotlib", "jinja2"):
+        pytest.importorskip(package)
+    grid.write_text(grid.read_text().replace("max-size = 32", "octaves = 2"))
+    out = tmp_path / "study"
+    assert "tiny-bears: loss of the last octave " in run("run", grid, "--output", out)
+    row = rows_of(out)["tiny-bears"]
+    losses = read_losses(Folder(out).results("tiny-bears").losses)
+    assert losses.starts == (0, 3)
+    assert float(row["first_loss"]) == pytest.approx(losses.totals[3], rel=1e-5)
+    assert [step for step, _ in losses.paper_points()] == [3, 4, 5, 6]
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "before the first update and after the last of the last octave" in report
+    assert report.count("step (dotted: an octave begins)") == 2 * 2
+
+
+@pytest.mark.usefixtures("no_report")
+def test_pictures_with_commas_in_their_names_can_be_named(
+    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
+    monkeypatch.chdir(tmp_path)
+    for name in ("a,b.png", "c.png"):
+        (tmp_path / name).write_bytes((tmp_path / "bears.png").read_bytes())
+    options = ("--weights", "random", "--steps", 1, "--output", tmp_path / "study")
+    run("paper", "--images", "a,b.png", "--images", "bears.png, penguins.png", "--images", "c.png", *options, code=1)
+    assert {row["picture"] for row in rows_of(tmp_path / "study").values()} == {"a,b", "bears", "penguins", "c"}
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_reason_that_several_bundles_share_is_printed_once(
+    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ())
+    failing = [sys.executable, "-c", "import sys; sys.exit('error: there is no network')"]
+    monkeypatch.setattr(bundles, "module_command", lambda *words: failing)
+    output = run("paper", "--images", tmp_path / "bears.png", "--weights", "random", "--output", tmp_path / "s", code=1)
+    assert output.count("there is no network") == 1
+    assert output.count("the same problem as with v3-paper-low") == 4
+    assert all("there is no network" in row["problem"] for row in rows_of(tmp_path / "s").values())
+
+
+def test_names_in_another_script_cause_no_warnings(grid: Path, tmp_path: Path) -> None:
+    for package in ("matplotlib", "jinja2"):
+        pytest.importorskip(package)
+    (tmp_path / "bears.png").rename(tmp_path / "日本 🦁.png")
+    grid.write_text(grid.read_text().replace("bears.png", "日本 🦁.png"), encoding="utf-8")
+    for words in (("run", grid, "--output", tmp_path / "s"), ("figures", tmp_path / "s")):
+        finished = subprocess.run([*CLI, *map(str, words)], capture_output=True, text=True, check=True, timeout=200)
+        assert "Glyph" not in finished.stderr
+    assert "日本 🦁" in (tmp_path / "s" / "report.html").read_text(encoding="utf-8")
+
+
 class _Page(HTMLParser):
     """Collects the tags of a page with their attributes."""
 

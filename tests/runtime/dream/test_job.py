@@ -81,9 +81,9 @@ def test_the_losses_are_those_of_the_dream(job: Job, tmp_path: Path) -> None:
     finished, results = dream_file(weighted, save(tmp_path / "bears.png", noise(40, 53)), callbacks())
     with results.losses.open(newline="") as file:
         header, *rows = csv.reader(file)
-    assert header == ["step", "total", "low", "mid", "high"]
+    assert header == ["step", "octave", "total", "low", "mid", "high"]
     assert [int(row[0]) for row in rows] == [0, 1, 2, 3, 4, 5]
-    values = np.array([[float(number) for number in row[1:]] for row in rows])
+    values = np.array([[float(number) for number in row[2:]] for row in rows])
     np.testing.assert_allclose(values[:, 1:], finished.losses, rtol=1e-6)
     np.testing.assert_allclose(values[:, 0], 2 * finished.losses[:, 0] - finished.losses[:, 2], rtol=1e-5)
 
@@ -400,7 +400,7 @@ def test_one_bad_file_is_reported_and_the_rest_go_on(job: Job, tmp_path: Path) -
     pictures[1].write_bytes(pictures[1].read_bytes()[:200])
     lines: list[str] = []
     errors: list[str] = []
-    assert dream_all(job, sources(pictures), lines.append, errors.append) == (1, False)
+    assert dream_all(job, sources(pictures), lines.append, errors.append) == (1, None)
     assert len(errors) == 1
     assert "b.png" in errors[0]
     assert listing(tmp_path / "out") == names("a-dream", 2, 4, 5) | names("c-dream", 2, 4, 5)
@@ -424,18 +424,21 @@ def test_one_file_cannot_hold_several_dreams(change: dict[str, Path], job: Job, 
         dream_all(replace(job, **change), sources(pictures), pytest.fail, pytest.fail)  # type: ignore[arg-type]
 
 
-def test_ctrl_c_ends_the_current_picture_and_the_batch(job: Job, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
+def test_a_signal_ends_the_current_picture_and_the_batch(number: int, job: Job, tmp_path: Path) -> None:
     pictures = [save(tmp_path / f"{name}.png", noise(40, 53)) for name in "ab"]
     lines: list[str] = []
 
     def log(line: str) -> None:
         lines.append(line)
         if "→ 53×40" in line:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
+            if number != signal.SIGINT:
+                signal.raise_signal(number)  # `timeout` and a closing terminal send it twice
 
-    before = signal.getsignal(signal.SIGINT)
-    assert dream_all(job, sources(pictures), log, pytest.fail) == (0, True)
-    assert signal.getsignal(signal.SIGINT) is before
+    before = signal.getsignal(number)
+    assert dream_all(job, sources(pictures), log, pytest.fail) == (0, number)
+    assert signal.getsignal(number) is before
     assert listing(tmp_path / "out") == names("a-dream", 0) | {"a-dream.checkpoint"}
     assert any("stopped after 0 of 5 steps" in line for line in lines)
 

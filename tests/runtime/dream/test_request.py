@@ -138,7 +138,8 @@ def test_a_preset_alone_determines_its_bundle_and_its_layers(name: str) -> None:
     names = request.job.bundle.metadata.layer_names
     if not settings.channels:
         assert [bool(weight) for weight in settings.weights_of(names)] == [layer in preset.layers for layer in names]
-    assert request.lines[1:] == [f"preset: {name}. {preset.sentence}"]
+    provider = f"provider: {request.job.choice.machine.provider}"
+    assert request.lines[1:] == [provider, f"preset: {name}. {preset.sentence}"]
     assert request.hint is None
 
 

@@ -136,12 +136,12 @@ def test_a_name_too_long_for_any_of_the_files_is_refused_before_the_first_step(
 def test_losses_are_written_with_seven_digits(tmp_path: Path) -> None:
     results = Results(tmp_path / "bears-dream.png")
     losses = np.array([[0.5, 1.25], [1 / 3, 1e-9], [123456.7, -2.0]], np.float32)
-    results.write_losses(("low", "high"), losses, losses @ np.array([1, -1], np.float32))
+    results.write_losses(("low", "high"), losses, losses @ np.array([1, -1], np.float32), [0, 2])
     with results.losses.open(newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["step", "total", "low", "high"]
-    assert [row[0] for row in rows[1:]] == ["0", "1", "2"]
-    values = np.array([[float(number) for number in row[1:]] for row in rows[1:]], np.float32)
+    assert rows[0] == ["step", "octave", "total", "low", "high"]
+    assert [row[:2] for row in rows[1:]] == [["0", "1"], ["1", "1"], ["2", "2"]]
+    values = np.array([[float(number) for number in row[2:]] for row in rows[1:]], np.float32)
     np.testing.assert_allclose(values[:, 1:], losses, rtol=1e-6)
     np.testing.assert_allclose(values[:, 0], losses[:, 0] - losses[:, 1], rtol=1e-6)
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from pictures_fixture import TINY_BYTES, noise, save
 
+from onnxdream.models.interrupts import interruptible
 from onnxdream.runtime import Bundle, Dream, Execution, Sessions, Settings, Step, dream, prepare
-from onnxdream.runtime.ascent.interrupts import interruptible
 from onnxdream.runtime.errors import DreamError, SettingsError
 from onnxdream.runtime.image.source import noise_picture
 

@@ -53,7 +53,7 @@ class _OneLineErrors(TyperGroup):
             return 2
         except StreamError as error:
             _log_error(str(error))
-            return error.exit_code
+            return 1
         except (typer.Abort, KeyboardInterrupt):
             return exit_code(received())
         except Exception:

@@ -12,11 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
-from .errors import OnnxdreamError
 
-
-class StreamError(OnnxdreamError):
-    """Results cannot be written to standard output."""
+class StreamError(Exception):
+    """Results cannot be written to standard output. No command handles it as an error of its own."""
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def in_shell(line: str, *words: str, **environment: str) -> subprocess.Completed
         text=True,
         timeout=100,
         check=False,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONUNBUFFERED": "", **environment},  # as it is outside of containers
     )
 
 

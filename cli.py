@@ -274,7 +274,7 @@ def info(
         if output is not None:
             _write_bundle(loaded, expand_user(output), overwrite)
         if as_json:
-            facts = {"path": str(loaded.path), "sha256": loaded.sha256, **asdict(loaded.metadata)}
+            facts = {"path": str(loaded.path), "sha256": loaded.sha256, **json.loads(loaded.metadata.to_json())}
             print(json.dumps(facts, indent=2))
             return
         for key, value in _facts(loaded).items():

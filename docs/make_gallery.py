@@ -30,7 +30,7 @@ _MAX_SIDE = 640
 
 @dataclass(frozen=True)
 class Example:
-    """A picture of the gallery: its name, its caption, and the arguments of `python cli.py dream` that make it."""
+    """A picture of the gallery: its name, its caption, and the arguments of `onnxdream dream` that make it."""
 
     name: str
     text: str
@@ -186,7 +186,7 @@ def main(names: list[str]) -> None:
                 example.text,
                 "",
                 "```bash",
-                f"python cli.py dream {example.command}",
+                f"onnxdream dream {example.command}",
                 "```",
                 "",
             ]

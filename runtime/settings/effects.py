@@ -60,5 +60,5 @@ def doubtful_options(settings: Settings, options: Mapping[str, Any], named: Coll
     ]
     step = largest_value(settings.step_size)
     if step > _LARGE_STEP and settings.gradient_norm != "none":
-        lines.append(f"a step size of {step:g} leaves mere noise of most pictures: 0.003 is gentle, 0.02 is strong")
+        lines.append(f"a step size of {step:g} turns most pictures into noise: 0.003 is gentle, 0.02 is strong")
     return lines

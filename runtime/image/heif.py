@@ -9,7 +9,7 @@ AV1-ISOBMFF (`av1C`), ITU-T H.273 (the numbers of `nclx`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .tiff import DamagedContainerError, checked_slice
 
@@ -48,7 +48,7 @@ class Properties:
     height: int
     orientation: int
     bits: int
-    icc: bytes | None
+    icc: bytes | None = field(repr=False)
     colours: str | None
     is_cropped: bool
 

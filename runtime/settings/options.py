@@ -94,7 +94,8 @@ _LAST = (
         "recursive",
         bool,
         "Also dream the pictures in the folders inside folders.",
-        flags=("--recursive",),
+        "The picture",
+        ("--recursive",),
         in_files=False,
     ),
     Option(

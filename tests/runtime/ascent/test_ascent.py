@@ -200,12 +200,17 @@ def test_a_flat_picture_dreams_where_it_is_not_stretched() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_alpha_is_kept_and_does_not_matter_to_the_colours(dtype: type) -> None:
+def test_alpha_is_kept_and_hides_pixels_from_the_dream(dtype: type) -> None:
     picture = noise(40, 53, 4, dtype)
+    picture[..., 3] = np.iinfo(dtype).max
+    opaque = dream(picture, TINY, FEW).picture
+    np.testing.assert_array_equal(opaque[..., :3], dream(picture[..., :3], TINY, FEW).picture)
+    picture[:20, :, 3] = 0
     dreamed = dream(picture, TINY, FEW).picture
     assert dreamed.dtype == dtype
     np.testing.assert_array_equal(dreamed[..., 3], picture[..., 3])
-    np.testing.assert_array_equal(dreamed[..., :3], dream(picture[..., :3], TINY, FEW).picture)
+    np.testing.assert_array_equal(dreamed[:20], picture[:20])
+    assert (dreamed[20:] != picture[20:]).any()
 
 
 def test_alpha_shrinks_with_the_picture() -> None:

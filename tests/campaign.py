@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import io
 import itertools
 import json
@@ -126,7 +127,7 @@ def odd_record(record: dict[str, Any], dice: random.Random) -> str:
         if dice.random() < 0.3:
             del holder[last]
         else:
-            holder[last] = dice.choice(fuzz._ODD_VALUES)
+            holder[last] = copy.deepcopy(dice.choice(fuzz._ODD_VALUES))
     text = json.dumps(record)
     if dice.random() < 0.2:
         at = dice.randrange(len(text))

@@ -67,7 +67,7 @@ def test_every_command_has_a_short_option_for_its_help(words: tuple[str, ...], r
     short.succeeds()
     assert short.out == long.out
     assert "Usage: " in short.out
-    assert "..." not in short.out.split("\n\n")[0].replace("COMMAND [ARGS]...", "").replace("[IMAGE]...", "")
+    assert "...]..." not in short.out
 
 
 @pytest.mark.parametrize(("typed", "found"), [("dream --oct", "--octaves"), ("ver", "verify")])

@@ -45,6 +45,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:python cli\.py|onnxdream|dream|export|experiment) [^`<…|]*)`")
 SIDE = 100  # pixels of the longer side of an example picture
 
+each_page = pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES])
 of_a_checkout = pytest.mark.skipif(len(PAGES) < 5, reason="needs the documentation of a checkout")
 
 
@@ -135,7 +136,7 @@ def require_there(words: list[str], extras: set[str]) -> None:
 
 
 @of_a_checkout
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@each_page
 def test_the_commands_of_a_page_run_in_order(page: Path, run: Command, tmp_path: Path) -> None:
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
     for language, text in blocks(page):
@@ -157,7 +158,7 @@ def test_the_commands_of_a_page_run_in_order(page: Path, run: Command, tmp_path:
 
 
 @of_a_checkout
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@each_page
 def test_commands_within_sentences_fit(page: Path) -> None:
     prose = BLOCK.sub("", page.read_text(encoding="utf-8"))
     for text in INLINE.findall(prose):

@@ -17,8 +17,7 @@ from .dream.record import Record
 from .dream.results import is_picture_path
 from .dream.run import Preparation
 from .dream.writer import Callbacks, Job, Log
-from .errors import DreamError, SettingsError
-from .image.files import PictureError, PictureNotFoundError
+from .errors import DreamError, PictureError, PictureNotFoundError, SettingsError
 from .image.folders import find_pictures
 from .image.source import Source
 

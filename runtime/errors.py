@@ -35,3 +35,31 @@ class OutOfMemoryError(ComputationError, MemoryError):
 
 class OutputError(DreamError, OSError):
     """A result cannot be written to its output path."""
+
+
+class PictureError(DreamError):
+    """A picture cannot be read or encoded. The message is one line: what happened, to which file, what to do."""
+
+
+class PictureNotFoundError(PictureError, FileNotFoundError):
+    """There is no file of that name."""
+
+
+class PictureReadError(PictureError, OSError):
+    """The file exists but cannot be opened: it is a folder, access is denied, or the disk is broken."""
+
+
+class PictureFormatError(PictureError, ValueError):
+    """The file is not a picture, is damaged, or is in a format that is not read."""
+
+
+class PictureTooLargeError(PictureError, ValueError):
+    """The picture has more than `image.files.MAX_PIXELS` pixels, or its file more than 2 GB."""
+
+
+class NoPicturesError(PictureError, FileNotFoundError):
+    """The folder has no pictures."""
+
+
+class PictureWriteError(PictureError, OSError):
+    """The picture cannot be encoded in that format."""

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ..models.arrays import Pixels
-from ..runtime.image.files import PictureError, encode_picture, read_picture, shrink
+from ..runtime.errors import PictureError
+from ..runtime.image.files import read_picture
+from ..runtime.image.formats.codec import encode_picture
+from ..runtime.image.resizing import shrink
 from .errors import ResultsError
 from .folder import Folder
 from .summary import Input

@@ -15,7 +15,10 @@ from ..models.arrays import Pixels
 from ..models.backbones import UnknownBackboneError, find_backbone
 from ..models.contract import weights_title
 from ..runtime.dream.progress import format_duration
-from ..runtime.image.files import PictureError, encode_picture, read_picture, resize, shrink
+from ..runtime.errors import PictureError
+from ..runtime.image.files import read_picture
+from ..runtime.image.formats.codec import encode_picture
+from ..runtime.image.resizing import resize, shrink
 from .errors import ResultsError
 from .figures import PAGE, bundle_of, draw_as_paper, draw_comparison, draw_losses, page_svg
 from .folder import Folder

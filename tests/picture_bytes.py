@@ -1,9 +1,11 @@
-"""Builds picture files byte by byte, valid and hostile ones."""
+"""Pictures, and picture files built byte by byte, valid and hostile ones."""
 
 from __future__ import annotations
 
+import base64
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -11,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxdream.models.arrays import Pixels
-from onnxdream.runtime.image import formats
-from onnxdream.runtime.image.formats import read_container
+from onnxdream.runtime.image.formats.kinds import read_container, recognise
 
 HEIGHT, WIDTH = 17, 31
 PICTURE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 4), dtype=np.uint8)
@@ -22,6 +23,37 @@ PROFILE = bytes(16) + b"RGB " + bytes(range(256)) * 3
 GREY_PROFILE = PROFILE[:16] + b"GRAY" + PROFILE[20:]
 
 ByteOrder = Literal["little", "big"]
+
+# By EXIF orientation: from the pixels as stored to the upright picture.
+ORIENTATIONS: dict[int, Callable[[Pixels], Pixels]] = {
+    1: lambda pixels: pixels,
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: np.rot90(np.fliplr(pixels), 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(np.fliplr(pixels), -1),
+    8: lambda pixels: np.rot90(pixels, 1),
+}
+
+
+def blocks(channels: int = 3, dtype: type = np.uint8) -> Pixels:
+    """A picture of 40 by 24 pixels in blocks of 8 by 8, no two alike, which JPEG hardly changes."""
+    small = np.random.default_rng(7).integers(0, 256, (3, 5, channels), dtype=np.uint8)
+    pixels = small.repeat(8, axis=0).repeat(8, axis=1)
+    return pixels if dtype is np.uint8 else pixels.astype(np.uint16) * 257
+
+
+def bgr(pixels: Pixels) -> Pixels:
+    """The pixels with red and blue exchanged, as OpenCV encodes them."""
+    return np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])
+
+
+def stored(folder: Path, name: str, data: bytes) -> Path:
+    """The path of a new file with these bytes."""
+    path = folder / name
+    path.write_bytes(data)
+    return path
 
 
 def encoded(suffix: str, pixels: NDArray[np.uint8] = PICTURE[..., :3], *options: int) -> bytes:
@@ -38,7 +70,7 @@ def decoded(data: bytes) -> NDArray[np.uint8]:
     return pixels
 
 
-def tiff(shorts: Mapping[int, tuple[int, ...]], pixels: bytes = b"", byte_order: ByteOrder = "little") -> bytes:
+def tiff_tags(shorts: Mapping[int, tuple[int, ...]], pixels: bytes = b"", byte_order: ByteOrder = "little") -> bytes:
     """A TIFF structure of SHORT tags, followed by one strip of pixels if there are any."""
     values = {tag: b"".join(number.to_bytes(2, byte_order) for number in numbers) for tag, numbers in shorts.items()}
     if pixels:  # tags of type LONG: the offset and the length of the strip
@@ -63,7 +95,7 @@ def tiff_picture(pixels: Pixels, byte_order: ByteOrder = "little", **tags: int) 
     shorts = {256: (width,), 257: (height,), 258: (bits,) * channels, 259: (1,), 262: (2,), 277: (channels,)}
     shorts |= {278: (height,), 284: (1,), **{int(tag[1:]): (value,) for tag, value in tags.items()}}
     stored = pixels.astype(pixels.dtype.newbyteorder("<" if byte_order == "little" else ">"))
-    return tiff(shorts, stored.tobytes(), byte_order)
+    return tiff_tags(shorts, stored.tobytes(), byte_order)
 
 
 def gif(*blocks: bytes, width: int = WIDTH, height: int = HEIGHT) -> bytes:
@@ -133,7 +165,7 @@ def colour_exif(colour_space: int, interoperability: bytes = b"", byte_order: By
 
 def exif_block(orientation: int, byte_order: ByteOrder = "little") -> bytes:
     """An EXIF block with an orientation and nothing else."""
-    return tiff({274: (orientation,)}, byte_order=byte_order)
+    return tiff_tags({274: (orientation,)}, byte_order=byte_order)
 
 
 def jpeg_segment(marker: int, body: bytes) -> bytes:
@@ -171,10 +203,35 @@ def in_png(data: bytes, *chunks: bytes) -> bytes:
 
 def with_exif(data: bytes, block: bytes) -> bytes:
     """An encoded JPEG, PNG or WebP (one without VP8X) with an EXIF block added."""
-    kind = formats.recognise(data)
+    kind = recognise(data)
     if kind == "JPEG":
         return in_jpeg(data, jpeg_segment(0xE1, b"Exif\0\0" + block))
     if kind == "PNG":
         return in_png(data, png_chunk(b"eXIf", block))
     container = read_container(data)
     return webp(vp8x_chunk(0x08, container.width, container.height), data[12:], webp_chunk(b"EXIF", block))
+
+
+def png_by_hand(bits: int, colour: int, row: bytes, width: int, *chunks: bytes) -> bytes:
+    """A PNG file of one row of pixels."""
+    header = width.to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes((bits, colour, 0, 0, 0))
+    data = in_png(b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header), *chunks)
+    return data + png_chunk(b"IDAT", zlib.compress(b"\0" + row)) + png_chunk(b"IEND", b"")
+
+
+# A valid file of each kind that OpenCV writes.
+VALID = {
+    "JPEG": encoded(".jpg"),
+    "PNG": encoded(".png", PICTURE),
+    "lossy WebP": encoded(".webp", PICTURE[..., :3], cv2.IMWRITE_WEBP_QUALITY, 90),
+    "lossless WebP": encoded(".webp", PICTURE[..., :3], cv2.IMWRITE_WEBP_QUALITY, 101),
+    "WebP with alpha": encoded(".webp", PICTURE, cv2.IMWRITE_WEBP_QUALITY, 90),
+    "TIFF": encoded(".tif"),
+    "BMP": encoded(".bmp"),
+}
+
+CMYK_JPEG = base64.b64decode(  # 8 by 8 pixels of (220, 40, 90)
+    "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwAQCwwODAoQDg0OEhEQExgoGhgWFhgxIyUdKDozPTw5Mzg3QEhcTkBEV0U3OFBtUVdfYmdoZz5NcXlw"
+    "ZHhcZWdj/8AAFAgACAAIBEMRAE0RAFkRAEsRAP/EABYAAQEBAAAAAAAAAAAAAAAAAAYFB//EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAOBEMA"
+    "TQBZAEsAAD8AXCaY0B//2Q=="
+)

@@ -16,6 +16,7 @@ from make_tiny_bundle import TINY_PATH
 
 from onnxdream.models.arrays import Pixels, Size
 from onnxdream.models.contract import Layer, Memory, Metadata, Weights
+from onnxdream.runtime.image.formats.codec import encode_picture
 
 TINY_BYTES = TINY_PATH.read_bytes()
 
@@ -32,6 +33,22 @@ def noise(height: int, width: int, channels: int = 3, dtype: type = np.uint8, se
 def photograph(height: int, width: int) -> Pixels:
     """The rocket of the examples at a size in pixels, uint8 RGB."""
     return cv2.resize(load(Path(__file__).parents[1] / "examples" / "rocket.jpg"), (width, height))
+
+
+def encode_into(path: Path, pixels: Pixels, icc: bytes | None = None, note: str | None = None) -> tuple[str, ...]:
+    """Writes a picture, RGB[A], as a dream is written; returns the warnings."""
+    data, warnings = encode_picture(pixels, path.suffix, icc, note)
+    path.write_bytes(data)
+    return warnings
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *programs: str) -> None:
+    """Makes these the only programs that there are."""
+    folder.mkdir()
+    for program in programs:
+        (folder / program).write_bytes(b"#!/bin/sh\n")
+        (folder / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
 
 
 def save(path: Path, pixels: Pixels) -> Path:

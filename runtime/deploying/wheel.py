@@ -35,6 +35,7 @@ _CONTENTS = (
     "runtime/*.py",
     "runtime/*/*.py",
     "runtime/ascent/parts/*.py",
+    "runtime/image/formats/*.py",
     "runtime/deploying/templates/*.sh",
     "study/*.py",
     "study/templates/*.html",

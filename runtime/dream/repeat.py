@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle.choice import bundle_of
-from ..errors import RecordError
-from ..image.files import PictureError, read_note
+from ..errors import PictureError, RecordError
+from ..image.files import read_note
 from ..image.source import Source, SourceFile
 from ..settings.config import options_of
 from ..settings.settings import Execution, Settings, descriptions

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from ...models.arrays import Floats, Pixels
 from ...models.files import atomic_file, atomic_write, remove_leftovers
-from ..errors import OutputError, RecordError
-from ..image.files import WRITTEN_SUFFIXES, PictureWriteError, encode_picture
+from ..errors import OutputError, PictureWriteError, RecordError
+from ..image.formats.codec import WRITTEN_SUFFIXES, encode_picture
 from .checkpoint import Checkpoint, read_checkpoint
 from .record import read_record
 

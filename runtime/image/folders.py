@@ -10,8 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import formats
-from .files import WRITTEN_SUFFIXES, NoPicturesError, missing_reader, picture_errors
+from ..errors import NoPicturesError
+from .files import picture_errors
+from .formats import png
+from .formats.codec import WRITTEN_SUFFIXES
+from .formats.kinds import missing_reader
 
 Log = Callable[[str], None]
 
@@ -66,7 +69,7 @@ def is_result(path: Path) -> bool:
     whose checkpoint is next to it.
     """
     with suppress(OSError), path.open("rb") as file:
-        if formats.has_note(file.read(formats.NOTE_END)):
+        if png.has_note(file.read(png.NOTE_END)):
             return True
     stems = {path.stem, _RESULT_ENDING.sub("", path.stem)}
     return any(

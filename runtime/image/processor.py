@@ -14,8 +14,8 @@ from ...models.contract import Metadata
 from ..errors import SettingsError
 from ..settings.colours import imagenet_colours, own_colours, parse_colours
 from ..settings.settings import Settings
-from .files import resize, shrink
 from .octaves import octave_sizes, resized
+from .resizing import resize, shrink
 from .scaling import Scale
 
 # Limit in pixels for the longer side of a picture that is enlarged because it is too small for the network. One that

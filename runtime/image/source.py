@@ -11,8 +11,8 @@ import numpy as np
 from ...models.arrays import Size
 from ..settings.settings import Settings
 from .files import Picture, read_picture
-from .formats import read_container
-from .tiff import ContainerError
+from .formats.container import ContainerError
+from .formats.kinds import read_container
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ from onnxdream.models.errors import OnnxdreamError
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.onnx_file import read_model_file
 from onnxdream.runtime.bundle.sessions import Session
-from onnxdream.runtime.image.files import missing_reader, read_picture
-from onnxdream.runtime.image.tiff import HEIGHT, WIDTH, Directory
+from onnxdream.runtime.image.files import read_picture
+from onnxdream.runtime.image.formats.kinds import missing_reader
+from onnxdream.runtime.image.formats.tiff import HEIGHT, WIDTH, Directory
 from onnxdream.runtime.provider.machine import Machine
 
 # The limits of the whole process, in bytes and seconds: a damaged size must not use up memory or time.

@@ -18,7 +18,7 @@ from onnxdream.runtime.ascent.ascent import State
 from onnxdream.runtime.deploying.reference import Reference
 from onnxdream.runtime.dream.writer import Job
 from onnxdream.runtime.image.files import read_picture
-from onnxdream.runtime.image.formats import read_container
+from onnxdream.runtime.image.formats.kinds import read_container
 from onnxdream.runtime.image.processor import Mask
 
 BULKY = re.compile(r"\b(bytes|Buffer|NDArray|Floats|Image|Losses|Pixels|Positions|Tile)\b")

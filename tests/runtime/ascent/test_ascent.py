@@ -17,7 +17,7 @@ from onnxdream.runtime import Bundle, Execution, Settings, Step, dream, preset
 from onnxdream.runtime.bundle.sessions import Session, Sessions
 from onnxdream.runtime.dream.run import prepare
 from onnxdream.runtime.errors import DivergedError, DreamError, SettingsError
-from onnxdream.runtime.image.files import resize
+from onnxdream.runtime.image.resizing import resize
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.onnx_graph import message_class
 from onnxdream.runtime.settings.settings import GradientNorm, Normalization, OptimizerName

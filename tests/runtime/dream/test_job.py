@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from picture_bytes import GREY_PROFILE, PROFILE, exif_block, png_chunk, with_exif
-from pictures_fixture import TINY_BYTES, cliff_bytes, frames, listing, load, noise, save
+from pictures_fixture import TINY_BYTES, cliff_bytes, encode_into, frames, listing, load, noise, save
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream
 from onnxdream.runtime.batch import dream_all, gather_pictures
@@ -28,7 +28,7 @@ from onnxdream.runtime.dream.results import Results
 from onnxdream.runtime.dream.run import Dream
 from onnxdream.runtime.dream.writer import Callbacks, Job
 from onnxdream.runtime.errors import DivergedError, OutputError, SettingsError
-from onnxdream.runtime.image.files import read_note, read_picture, write_picture
+from onnxdream.runtime.image.files import read_note, read_picture
 from onnxdream.runtime.image.source import Source
 
 SETTINGS = Settings(steps=5, step_size=0.02, snapshots=(2, 4, 100), execution=Execution("cpu", 1))
@@ -130,7 +130,7 @@ def test_the_result_has_the_bit_depth_and_alpha_of_the_file(
 
 def test_a_colour_profile_is_carried_into_every_picture(job: Job, tmp_path: Path) -> None:
     path = tmp_path / "bears.png"
-    write_picture(path, noise(40, 53), icc=PROFILE)
+    encode_into(path, noise(40, 53), icc=PROFILE)
     _, results = dream_file(job, path, callbacks())
     assert read_picture(results.picture).icc == PROFILE
     assert read_picture(results.snapshot(4)).icc == PROFILE
@@ -161,7 +161,7 @@ def test_a_feature_that_the_format_cannot_store_is_reported_once(job: Job, tmp_p
 
 
 def test_a_warning_about_the_file_names_it_once(job: Job, tmp_path: Path) -> None:
-    write_picture(tmp_path / "bears.png", noise(40, 53), icc=GREY_PROFILE)
+    encode_into(tmp_path / "bears.png", noise(40, 53), icc=GREY_PROFILE)
     lines: list[str] = []
     dream_file(job, tmp_path / "bears.png", callbacks(lines))
     (warning,) = [line for line in lines if "profile" in line]
@@ -374,7 +374,7 @@ def test_a_picture_without_pixels_is_ordered_first(tmp_path: Path) -> None:
 
 def test_pictures_are_gathered_from_files_and_folders_each_once(tmp_path: Path) -> None:
     first, second = (save(tmp_path / f"{name}.png", noise(9, 9)) for name in "ab")
-    write_picture(tmp_path / "a-dream.png", noise(9, 9), note="{}")
+    encode_into(tmp_path / "a-dream.png", noise(9, 9), note="{}")
     errors: list[str] = []
     lines: list[str] = []
     given = [second, tmp_path, first, tmp_path / "c.png"]

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pictures_fixture import TINY_BYTES, noise, save
+from pictures_fixture import TINY_BYTES, encode_into, noise, save
 
 from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.bundle.choice import bundle_of
 from onnxdream.runtime.dream.record import Record, read_record
 from onnxdream.runtime.dream.repeat import find_file, find_source, load_record
 from onnxdream.runtime.errors import DreamError, RecordError
-from onnxdream.runtime.image.files import write_picture
 from onnxdream.runtime.image.source import SourceFile
 from onnxdream.runtime.provider.selection import choose_provider
 
@@ -167,7 +166,7 @@ def test_a_record_error_is_a_dream_error_and_a_value_error() -> None:
 def test_a_record_is_read_from_its_file_and_from_inside_a_picture(record: Record, tmp_path: Path) -> None:
     beside, inside = tmp_path / "bears-dream.json", tmp_path / "bears-dream.png"
     beside.write_text(record.to_json())
-    write_picture(inside, noise(20, 20), note=record.to_json(with_paths=False))
+    encode_into(inside, noise(20, 20), note=record.to_json(with_paths=False))
     assert load_record(beside) == record
     assert load_record(inside).settings == record.settings
 

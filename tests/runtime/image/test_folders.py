@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_bytes import encoded
+from picture_bytes import PROFILE, encoded
+from pictures_fixture import encode_into
 
-from onnxdream.runtime.image import files, folders
-from onnxdream.runtime.image.files import NoPicturesError, PictureNotFoundError, PictureReadError, write_picture
+from onnxdream.runtime.errors import NoPicturesError, PictureNotFoundError, PictureReadError
+from onnxdream.runtime.image import folders
 from onnxdream.runtime.image.folders import find_pictures, is_result, read_suffixes
+from onnxdream.runtime.image.formats.codec import WRITTEN_SUFFIXES
 
 RECORD = {"bundle": {}, "settings": {}}
 PIXELS = np.zeros((4, 4, 3), np.uint8)
@@ -40,7 +42,7 @@ def names_in(folder: Path, recursive: bool = False) -> tuple[list[str], list[str
 def write_dream(folder: Path, name: str, *others: str) -> None:
     """Writes files as a dream leaves them: a picture with a note, and a record that lists it and `others`."""
     fill(folder, *others)
-    write_picture(folder / name, PIXELS, note="{}")
+    encode_into(folder / name, PIXELS, note="{}")
     record = {**RECORD, "files": [name, *others]}
     (folder / name).with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
 
@@ -104,7 +106,7 @@ def test_a_record_that_is_a_pipe_or_too_large_is_not_read(tmp_path: Path) -> Non
 
 
 def test_a_note_is_recognised_only_in_a_png(tmp_path: Path) -> None:
-    write_picture(tmp_path / "noted.png", PIXELS, files.formats.zlib.compress(b"") * 40, note="{}")
+    encode_into(tmp_path / "noted.png", PIXELS, PROFILE, note="{}")
     assert is_result(tmp_path / "noted.png")
     (tmp_path / "plain.png").write_bytes(encoded(".png", PIXELS))
     (tmp_path / "short.png").write_bytes(encoded(".png", PIXELS)[:40])
@@ -166,10 +168,10 @@ def test_a_folder_without_pictures_and_a_missing_path_are_reported(tmp_path: Pat
 
 def test_a_name_that_is_not_utf_8_is_found(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
-    write_picture(tmp_path / f"{name}.png", PIXELS)
+    encode_into(tmp_path / f"{name}.png", PIXELS)
     write_dream(tmp_path, f"{name}-dream.png")
     assert names_in(tmp_path)[0] == [f"{name}.png"]
 
 
 def test_every_suffix_that_is_written_is_also_read() -> None:
-    assert set(files.WRITTEN_SUFFIXES) < set(read_suffixes())
+    assert set(WRITTEN_SUFFIXES) < set(read_suffixes())

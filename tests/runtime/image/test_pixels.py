@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from pictures_fixture import noise, save
 
-from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.image.files import PictureError, read_picture
+from onnxdream.runtime.errors import PictureError, SettingsError
+from onnxdream.runtime.image.files import read_picture
 from onnxdream.runtime.image.pixels import array_of, pixels_of
 
 GREY = noise(8, 9)[..., 0]

@@ -15,9 +15,9 @@ from onnxdream.models.contract import Metadata
 from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.image.files import resize
 from onnxdream.runtime.image.octaves import octave_sizes
 from onnxdream.runtime.image.processor import ImageProcessor, Mask
+from onnxdream.runtime.image.resizing import resize
 from onnxdream.runtime.settings.settings import Execution, Settings
 
 CPU = Execution("cpu", 1)

@@ -18,8 +18,9 @@ from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.image.files import read_picture, shrink
+from onnxdream.runtime.image.files import read_picture
 from onnxdream.runtime.image.processor import ImageProcessor
+from onnxdream.runtime.image.resizing import shrink
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings import colours as colours_module
 from onnxdream.runtime.settings.colours import (

@@ -1,8 +1,7 @@
-"""Reads what HEIF files, which are AVIF and HEIC, contain besides pixels: size, orientation, colours, bits.
+"""HEIF files, which are AVIF and HEIC.
 
 A file consists of boxes, each of a length, a name and a body. The box `meta` names the primary picture, lists
-properties, and states which of them each picture has. The files are untrusted: every offset is checked, every loop is
-bounded, and damage raises a DamagedContainerError. Sources: ISO/IEC 14496-12 (boxes), ISO/IEC 23008-12 (HEIF),
+properties, and states which of them each picture has. Sources: ISO/IEC 14496-12 (boxes), ISO/IEC 23008-12 (HEIF),
 AV1-ISOBMFF (`av1C`), ITU-T H.273 (the numbers of `nclx`).
 """
 
@@ -11,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .tiff import DamagedContainerError, checked_slice
+from .container import Container, DamagedContainerError, checked_slice, number_at, plausible_profile
 
 _MAX_BOXES = 2**16  # in one box, and pictures in one file
 # EXIF's orientation, 1 to 8, by the quarter turns against the clock of `irot`, and by the axis of a following `imir`:
@@ -36,7 +35,7 @@ _TRANSFERS = {16: "HDR (PQ)", 18: "HDR (HLG)"}
 
 
 @dataclass(frozen=True)
-class Properties:
+class _Properties:
     """The properties of a file's primary picture.
 
     `width` and `height` are in pixels, as stored, before `orientation` (as EXIF's, 1 to 8) turns them upright. `bits`
@@ -53,16 +52,42 @@ class Properties:
     is_cropped: bool
 
 
-def read_properties(data: bytes) -> Properties:
+def read_avif(data: bytes) -> Container:
+    """Reads an AVIF file up to its pixels. Raises DamagedContainerError."""
+    found = _read_properties(data)
+    return Container(
+        "AVIF",
+        found.width,
+        found.height,
+        data,
+        found.orientation,
+        plausible_profile(found.icc),
+        found.colours,
+        found.bits,
+        warnings=("it is read without its crop",) if found.is_cropped else (),
+    )
+
+
+def read_heic(data: bytes) -> Container:
+    """Reads a HEIC file up to its pixels. Raises DamagedContainerError."""
+    found = _read_properties(data)
+    size = found.width, found.height
+    if found.orientation > 4:  # libheif, which decodes it, turns it upright
+        size = found.height, found.width
+    icc = plausible_profile(found.icc)
+    return Container("HEIC", *size, data, icc=icc, colours=found.colours, bits=found.bits)
+
+
+def _read_properties(data: bytes) -> _Properties:
     """Reads the properties of an AVIF or HEIC file's primary picture. Raises DamagedContainerError."""
     found = _primary_properties(data)
     size = found.get(b"ispe", b"")
     turns, axis = found.get(b"irot", b"\0"), found.get(b"imir")
     profile = found.get(b"profile")
-    return Properties(
-        _number(size, 4, 4),
-        _number(size, 8, 4),
-        _ORIENTATIONS[_number(turns, 0, 1) & 3, None if axis is None else _number(axis, 0, 1) & 1],
+    return _Properties(
+        number_at(size, 4, 4),
+        number_at(size, 8, 4),
+        _ORIENTATIONS[number_at(turns, 0, 1) & 3, None if axis is None else number_at(axis, 0, 1) & 1],
         _bits(found),
         profile[4:] if profile else None,
         None if profile else _colours(found.get(b"colr", b"")),
@@ -72,8 +97,8 @@ def read_properties(data: bytes) -> Properties:
 
 def _bits(found: dict[bytes, bytes]) -> int:
     if b"pixi" in found:  # its version, the number of channels, and the bits of each
-        return _number(found[b"pixi"], 5, 1)
-    flags = _number(found[b"av1C"], 2, 1) if b"av1C" in found else 0
+        return number_at(found[b"pixi"], 5, 1)
+    flags = number_at(found[b"av1C"], 2, 1) if b"av1C" in found else 0
     return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
 
 
@@ -81,7 +106,7 @@ def _colours(body: bytes) -> str | None:
     """The name of the colours that a `colr` box states by numbers, if they are not sRGB's."""
     if body[:4] != b"nclx":
         return None
-    primaries, transfer = _number(body, 4, 2), _number(body, 6, 2)
+    primaries, transfer = number_at(body, 4, 2), number_at(body, 6, 2)
     return _TRANSFERS.get(transfer) or _PRIMARIES.get(primaries)
 
 
@@ -93,7 +118,7 @@ def _primary_properties(data: bytes) -> dict[bytes, bytes]:
     start, end = _find(data, 0, len(data), b"meta")
     start += 4  # its version
     primary_start, _ = _find(data, start, end, b"pitm")
-    primary = _number(data, primary_start + 4, 2 if data[primary_start] == 0 else 4)
+    primary = number_at(data, primary_start + 4, 2 if data[primary_start] == 0 else 4)
     container = _find(data, start, end, b"iprp")
     listed = list(_boxes(data, *_find(data, *container, b"ipco")))
     found: dict[bytes, bytes] = {}
@@ -111,15 +136,15 @@ def _primary_properties(data: bytes) -> dict[bytes, bytes]:
 def _associations(data: bytes, start: int, end: int, picture: int) -> list[int]:
     """The numbers, from 1, of the properties that an `ipma` box gives to a picture."""
     body = data[start:end]
-    id_size = 2 if _number(body, 0, 1) == 0 else 4
-    index_size = 2 if _number(body, 3, 1) & 1 else 1
+    id_size = 2 if number_at(body, 0, 1) == 0 else 4
+    index_size = 2 if number_at(body, 3, 1) & 1 else 1
     at = 8
-    for _ in range(min(_number(body, 4, 4), _MAX_BOXES)):
-        count = _number(body, at + id_size, 1)
+    for _ in range(min(number_at(body, 4, 4), _MAX_BOXES)):
+        count = number_at(body, at + id_size, 1)
         first = at + id_size + 1
-        if _number(body, at, id_size) == picture:  # the highest bit of each number says that it is essential
+        if number_at(body, at, id_size) == picture:  # the highest bit of each number says that it is essential
             mask = (1 << (8 * index_size - 1)) - 1
-            return [_number(body, first + i * index_size, index_size) & mask for i in range(count)]
+            return [number_at(body, first + i * index_size, index_size) & mask for i in range(count)]
         at = first + count * index_size
     raise DamagedContainerError
 
@@ -137,9 +162,9 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
     for _ in range(_MAX_BOXES):
         if start >= end:
             return
-        length, name, body = _number(data, start, 4), checked_slice(data, start + 4, 4), start + 8
+        length, name, body = number_at(data, start, 4), checked_slice(data, start + 4, 4), start + 8
         if length == 1:  # the length follows in 64 bits
-            length, body = _number(data, body, 8), body + 8
+            length, body = number_at(data, body, 8), body + 8
         elif length == 0:  # the box extends to the end
             length = end - start
         if not body <= start + length <= end:
@@ -147,7 +172,3 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
         yield name, body, start + length
         start += length
     raise DamagedContainerError("it has too many boxes")
-
-
-def _number(data: bytes, start: int, size: int) -> int:
-    return int.from_bytes(checked_slice(data, start, size), "big")

@@ -1,14 +1,15 @@
-"""Reads and changes the TIFF structure, a directory of tagged values, of which TIFF files and EXIF blocks consist.
+"""TIFF files and EXIF blocks, which both consist of directories of tagged values.
 
-Offsets and counts come from untrusted files: every read is checked, and damage raises a DamagedContainerError. Sources:
-Adobe's TIFF 6.0 specification, section 2 (structure) and appendix A (tags); ICC.1 and Adobe's DNG specification for
-their own tags.
+Sources: Adobe's TIFF 6.0 specification, section 2 (structure) and appendix A (tags); ICC.1 and Adobe's DNG
+specification for their own tags; Exif 2.3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
+
+from .container import Container, ContainerError, DamagedContainerError, checked_slice, plausible_profile
 
 WIDTH, HEIGHT, ORIENTATION, EXTRA_SAMPLES, ICC_PROFILE = 256, 257, 274, 338, 34675
 _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 254, 258, 262, 277
@@ -19,28 +20,72 @@ _BLACK_IS_ZERO, _RGB, _CMYK = 1, 2, 5
 _PHOTOMETRICS_READ = (0, _BLACK_IS_ZERO, _RGB, 3, _CMYK, 6)  # 0: white is zero, 3: palette, 6: YCbCr
 ASSOCIATED_ALPHA, STRAIGHT_ALPHA = 1, 2
 
+EXIF_HEADER = b"Exif\0\0"  # before the EXIF block in a JPEG, and in some WebPs
+
 BYTE, ASCII, SHORT, LONG, UNDEFINED = 1, 2, 3, 4, 7
 _TYPE_SIZES = {BYTE: 1, ASCII: 1, SHORT: 2, LONG: 4, UNDEFINED: 1}  # in bytes
 _MAX_VALUES = 64  # read of one tag; a hostile count would otherwise cause a long loop
 
 
-class ContainerError(ValueError):
-    """A picture file that is damaged, or of a format that is not read. The message is the reason alone."""
+def read(data: bytes) -> Container:
+    """Reads the first page of a TIFF file up to its pixels.
+
+    OpenCV would turn the picture and multiply 8-bit colours by alpha: two tags are set so that it does neither. Raises
+    DamagedContainerError, and ContainerError for a page that OpenCV misreads.
+    """
+    page = Directory(data)
+    page.require_readable()
+    return Container(
+        "TIFF",
+        page.number(WIDTH, 0),
+        page.number(HEIGHT, 0),
+        page.with_numbers({ORIENTATION: 1, EXTRA_SAMPLES: ASSOCIATED_ALPHA}),
+        **stated_by_exif(data, plausible_profile(page.content(ICC_PROFILE))),
+        premultiplied=page.number(EXTRA_SAMPLES, 0) == ASSOCIATED_ALPHA,
+        opaque=page.is_cmyk(),
+    )
 
 
-class DamagedContainerError(ContainerError):
-    """A file that ends too early or contradicts itself."""
-
-    def __init__(self, reason: str = "it is cut short or damaged") -> None:
-        super().__init__(reason)
+def with_icc(data: bytes, icc: bytes) -> bytes:
+    """Adds an ICC profile to a file's bytes."""
+    return Directory(data).with_contents({ICC_PROFILE: (UNDEFINED, icc)})
 
 
-def checked_slice(data: bytes, start: int, length: int) -> bytes:
-    """Exactly `length` bytes of `data` from `start`. Raises DamagedContainerError where there are fewer."""
-    content = data[start : start + length]
-    if start < 0 or len(content) != length:
-        raise DamagedContainerError
-    return content
+def with_straight_alpha(data: bytes) -> bytes:
+    """Declares the fourth channel of an RGBA TIFF file as alpha, which OpenCV omits."""
+    kind = STRAIGHT_ALPHA.to_bytes(2, "little" if data[:1] == b"I" else "big")
+    return Directory(data).with_contents({EXTRA_SAMPLES: (SHORT, kind)})
+
+
+def stated_by_exif(block: bytes, icc: bytes | None) -> Mapping[str, Any]:
+    """The orientation and the colours of a Container by an EXIF block (or a TIFF file) and an ICC profile."""
+    return {"orientation": orientation(block), "icc": icc, "colours": None if icc else colours(block)}
+
+
+def orientation(block: bytes) -> int:
+    """The orientation, 1 to 8, of an EXIF block or a TIFF file; 1 (upright) if it cannot be read."""
+    try:
+        value = Directory(block).number(ORIENTATION, 1)
+    except DamagedContainerError:
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def colours(block: bytes) -> str | None:
+    """The colours, if not sRGB's, that an EXIF block or a TIFF file states; None also if it cannot be read.
+
+    Cameras state Adobe RGB as "uncalibrated" with the interoperability index R03. Sources: Exif 2.3, DCF 2.0.
+    """
+    try:
+        start = Directory(block).number(_EXIF_DIRECTORY, 0)
+        exif = Directory(block, start) if start else None
+        if exif is None or exif.number(_COLOUR_SPACE, 1) != _UNCALIBRATED:
+            return None
+        start = exif.number(_INTEROPERABILITY_DIRECTORY, 0)
+        index = Directory(block, start).content(_INTEROPERABILITY) if start else None
+    except DamagedContainerError:
+        return None
+    return "Adobe RGB" if index and index.startswith(b"R03") else "uncalibrated"
 
 
 class Directory:
@@ -151,29 +196,3 @@ class Directory:
 
     def _bytes(self, number: int, size: int) -> bytes:
         return number.to_bytes(size, self.byte_order)
-
-
-def orientation(block: bytes) -> int:
-    """The orientation, 1 to 8, of an EXIF block or a TIFF file; 1 (upright) if it cannot be read."""
-    try:
-        value = Directory(block).number(ORIENTATION, 1)
-    except DamagedContainerError:
-        return 1
-    return value if 1 <= value <= 8 else 1
-
-
-def colours(block: bytes) -> str | None:
-    """The colours, if not sRGB's, that an EXIF block or a TIFF file states; None also if it cannot be read.
-
-    Cameras state Adobe RGB as "uncalibrated" with the interoperability index R03. Sources: Exif 2.3, DCF 2.0.
-    """
-    try:
-        start = Directory(block).number(_EXIF_DIRECTORY, 0)
-        exif = Directory(block, start) if start else None
-        if exif is None or exif.number(_COLOUR_SPACE, 1) != _UNCALIBRATED:
-            return None
-        start = exif.number(_INTEROPERABILITY_DIRECTORY, 0)
-        index = Directory(block, start).content(_INTEROPERABILITY) if start else None
-    except DamagedContainerError:
-        return None
-    return "Adobe RGB" if index and index.startswith(b"R03") else "uncalibrated"

@@ -9,25 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from picture_bytes import HEIGHT, PROFILE, WIDTH, box, heif, heif_size
+from picture_bytes import HEIGHT, ORIENTATIONS, PROFILE, WIDTH, box, heif, heif_size
 
 from onnxdream.models.arrays import Pixels
-from onnxdream.runtime.image import heif as heif_module
-from onnxdream.runtime.image.files import PictureError, PictureFormatError, missing_reader, read_picture
-from onnxdream.runtime.image.formats import DamagedContainerError, read_container
+from onnxdream.runtime.errors import PictureError, PictureFormatError
+from onnxdream.runtime.image.files import read_picture
+from onnxdream.runtime.image.formats.container import DamagedContainerError
+from onnxdream.runtime.image.formats.kinds import missing_reader, read_container
 
 needs_avif = pytest.mark.skipif(missing_reader("AVIF") is not None, reason="this OpenCV does not read AVIF")
-# From the pixels as stored to the upright picture, by EXIF orientation.
-UPRIGHT = {
-    1: lambda pixels: pixels,
-    2: np.fliplr,
-    3: lambda pixels: np.rot90(pixels, 2),
-    4: np.flipud,
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: np.rot90(pixels, -1),
-    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
-    8: lambda pixels: np.rot90(pixels, 1),
-}
 
 
 def blocks(channels: int = 3) -> Pixels:
@@ -55,7 +45,7 @@ def test_turns_and_mirrors_are_an_orientation(turns: int, axis: int | None) -> N
         expected = np.fliplr(expected) if axis else np.flipud(expected)
     container = read_container(turned(turns, axis))
     assert (container.width, container.height) == (WIDTH, HEIGHT)
-    np.testing.assert_array_equal(UPRIGHT[container.orientation](pixels), expected)
+    np.testing.assert_array_equal(ORIENTATIONS[container.orientation](pixels), expected)
 
 
 def test_a_heic_has_its_upright_size_since_its_decoder_turns_it() -> None:
@@ -132,7 +122,7 @@ def test_a_file_cut_short_is_refused_at_any_length() -> None:
     data = heif(heif_size(), colours(1, 13))
     for length in range(16, len(data)):
         with pytest.raises(DamagedContainerError):
-            heif_module.read_properties(data[:length])
+            read_container(data[:length])
 
 
 def avif(pixels: Pixels, depth: int = 8) -> bytes:
@@ -156,7 +146,7 @@ def test_an_avif_is_read_with_all_its_bits(tmp_path: Path, depth: int) -> None:
 
 
 @needs_avif
-@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_an_avif_is_turned_upright(tmp_path: Path, orientation: int) -> None:
     image = pytest.importorskip("PIL.Image")
     if not pytest.importorskip("PIL.features").check("avif"):
@@ -166,7 +156,7 @@ def test_an_avif_is_turned_upright(tmp_path: Path, orientation: int) -> None:
     path = tmp_path / "bears.avif"
     image.fromarray(blocks()).save(path, "AVIF", quality=100, exif=exif.tobytes(), icc_profile=PROFILE)
     picture = read_picture(path)
-    expected = UPRIGHT[orientation](blocks())
+    expected = ORIENTATIONS[orientation](blocks())
     assert picture.pixels.shape == expected.shape
     assert np.abs(picture.pixels.astype(int) - expected).mean() < 8
     assert picture.icc == PROFILE
@@ -190,7 +180,7 @@ def test_a_damaged_avif_ends_in_a_picture_or_a_picture_error(tmp_path: Path) -> 
             assert read_picture(path).pixels.shape[2] in (3, 4)
 
 
-@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "RGB;16"])
 def test_a_heic_is_read_where_pillow_heif_is_installed(tmp_path: Path, orientation: int, mode: str) -> None:
     pillow_heif = pytest.importorskip("pillow_heif")
@@ -208,7 +198,7 @@ def test_a_heic_is_read_where_pillow_heif_is_installed(tmp_path: Path, orientati
     path = tmp_path / "IMG_0001.HEIC"
     path.write_bytes(file.getvalue())
     picture = read_picture(path)
-    expected = UPRIGHT[orientation](pixels.repeat(3, axis=2) if mode == "L" else pixels)
+    expected = ORIENTATIONS[orientation](pixels.repeat(3, axis=2) if mode == "L" else pixels)
     scale = 257 if mode == "RGB;16" else 1
     assert picture.pixels.dtype == (np.uint16 if mode == "RGB;16" else np.uint8)
     assert picture.pixels.shape == expected.shape

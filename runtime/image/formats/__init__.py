@@ -1,0 +1,1 @@
+"""The formats of picture files, one module each, and the decoding and encoding of their pixels."""

@@ -72,8 +72,17 @@ class Description:
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
 
-def _setting(default: Any, kind: Kind, sentence: str, panel: Panel | None = None, *flags: str, **more: Any) -> Any:
-    return field(default=default, metadata={"description": Description(kind, default, sentence, panel, flags, **more)})
+def _setting(
+    default: Any,
+    kind: Kind,
+    sentence: str,
+    panel: Panel | None = None,
+    *flags: str,
+    is_hashed: bool = True,
+    **more: Any,
+) -> Any:
+    description = Description(kind, default, sentence, panel, flags, **more)
+    return field(default=default, hash=is_hashed, metadata={"description": description})
 
 
 def descriptions(settings: type[Settings] | type[Execution]) -> dict[str, Description]:
@@ -140,6 +149,7 @@ class Settings:
     `image/octaves.py`; `pyramid` shrinks bilinearly from octave to octave.
 
     NumPy's numbers and arrays are taken, and lists where tuples are meant; they are stored as plain Python values.
+    Settings can be compared and hashed.
     """
 
     steps: int = _setting(1000, IntRange(1, _MAX_STEPS), "Number of steps, the updates of the picture, in each octave.")
@@ -161,6 +171,7 @@ class Settings:
         "all other layers are left out.",
         _DREAM,
         default_text="1 for every layer",
+        is_hashed=False,  # a dict has no hash; equal settings have equal hashes without it, too
     )
     normalization: Normalization = _setting(
         "minmax",

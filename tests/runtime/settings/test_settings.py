@@ -213,6 +213,13 @@ def test_settings_do_not_change_once_made() -> None:
     assert settings.layer_weights == {"mixed0": 1.0}
 
 
+def test_equal_settings_are_one_key() -> None:
+    weighted = [Settings(layer_weights=weights) for weights in ({"mixed0": 1}, {"mixed0": 1.0}, {"mixed0": 2.0}, None)]
+    assert len(set(weighted)) == 3
+    assert hash(weighted[0]) == hash(weighted[1])
+    assert {weighted[2]: "found"}[replace(weighted[0], layer_weights={"mixed0": 2})] == "found"
+
+
 def test_without_layer_weights_every_layer_has_weight_one() -> None:
     assert Settings().weights_of(LAYERS) == [1.0, 1.0, 1.0]
 

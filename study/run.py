@@ -140,8 +140,7 @@ class Study:
         line += f", {done} already done" if done else ""
         if open_cells:
             with suppress(ProviderError):  # every cell will report it
-                if notice := open_cells[0].job.choice.notice:
-                    self._reporter.log(notice)
+                self._reporter.log(open_cells[0].job.provider_line)
             self._reporter.log("timing a few steps to estimate how long this takes")
             line += f"; {len(open_cells)} to run, about {format_duration(estimate(open_cells))}"
         self._reporter.log(line)

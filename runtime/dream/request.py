@@ -185,10 +185,8 @@ def _config_file(job: Job, options: Mapping[str, Any]) -> ConfigFile:
 
 def _introduction(job: Job) -> list[str]:
     """Lines for the user on the bundle and the provider of a job."""
-    provider, notice = job.choice.machine.provider, job.choice.notice
-    chosen = " (chosen by auto)" if job.settings.execution.provider == "auto" and provider != "cpu" else ""
-    lines = [*describe(job.bundle), notice or f"provider: {provider}{chosen}"]
+    lines = [*describe(job.bundle), job.provider_line]
     precision = job.bundle.metadata.precision
-    if provider == "cpu" and precision != "fp32":
+    if job.choice.machine.provider == "cpu" and precision != "fp32":
         lines.append(f"on the provider cpu, bundles of {precision} are slower than bundles of fp32")
     return lines

@@ -60,8 +60,15 @@ class Job:
 
     @cached_property
     def choice(self) -> ProviderChoice:
-        """The provider of all its pictures; the caller shows its notice once. Raises ProviderError."""
+        """The provider of all its pictures. Raises ProviderError."""
         return choose_provider(self.settings.execution)
+
+    @property
+    def provider_line(self) -> str:
+        """The line on the provider that a user sees once, before the first step. Raises ProviderError."""
+        provider = self.choice.machine.provider
+        chosen = " (chosen by auto)" if self.settings.execution.provider == "auto" and provider != "cpu" else ""
+        return self.choice.notice or f"provider: {provider}{chosen}"
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,9 @@ def test_a_grid_leaves_every_file_of_every_cell(grid: Path, tmp_path: Path) -> N
     assert "2 cells (each one picture dreamed with one bundle); 2 to run, about" in output
     assert "no report.html: install onnxdream[report]" in output
     rows = rows_of(out)
+    (provider,) = {row["provider"] for row in rows.values()}
+    assert [line for line in output.splitlines() if line.startswith("provider: ")] == [f"provider: {provider}"]
+    assert "provider: " not in run("run", grid, "--output", out), "nothing is computed any more"
     assert list(rows) == ["tiny-bears", "tiny-penguins"]
     for name, row in rows.items():
         cell = out / "cells" / name

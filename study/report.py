@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ def _context(summary: Summary, folder: Folder) -> dict[str, Any]:
         ],
         "inputs": [(entry, *_input_images(entry, folder)) for entry in summary.inputs],
         "claims": evaluate_claims(summary.rows, summary.is_imagenet) if summary.is_paper else [],
+        "failures": _failures(summary.rows),
         "comparisons": [
             (picture, _comparison(picture, done, curves)) for picture in dict.fromkeys(row.picture for row in done)
         ],
@@ -108,6 +110,15 @@ def _context(summary: Summary, folder: Folder) -> dict[str, Any]:
         "done": len(done),
         "seconds": sum(row.seconds for row in done),
     }
+
+
+def _failures(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """Returns the names of the cells that failed, by the reason, which many cells may share."""
+    cells: dict[str, list[str]] = {}
+    for row in rows:
+        if row.status == "failed":
+            cells.setdefault(row.problem, []).append(row.cell)
+    return cells
 
 
 def _view(row: Row, original: Path, losses: LossHistory, folder: Folder) -> CellView:

@@ -342,7 +342,10 @@ def test_the_papers_report_shows_claims_and_failures(tmp_path: Path, monkeypatch
     assert "cannot test the paper’s claims" in text
     assert "2.720845 – 5.536911" in text
     assert text.count('class="verdict undecided"') == 4
-    assert "onnxdream export --model v3 --layers paper-high --weights builtin" in text
+    assert text.count("<strong>2 cells</strong>: there is no bundle") == 4
+    assert text.count("onnxdream export --model v3 --layers paper-high --weights builtin") == 1
+    assert "inception-resnet-v2-paper-low-bears, inception-resnet-v2-paper-low-penguins" in text
+    assert [text.count(f'<a href="#failure-{n}">failed: reason {n}</a>') for n in (1, 2, 3, 4, 5)] == [2, 2, 2, 2, 0]
 
 
 @pytest.mark.usefixtures("no_report")

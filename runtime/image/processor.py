@@ -81,9 +81,9 @@ class ImageProcessor:
     """Converts one picture into images in the backbone's input range, at every octave's size, and back.
 
     `scale` is the map between pixel values and that range, `octaves` the sizes of all octaves, from the smallest. Alpha
-    is kept for the result; `mask` is the given mask times alpha, or None if every pixel is dreamed fully. `notices` are
-    lines for the user on a picture whose dream cannot be seen. Raises SettingsError for a picture too narrow
-    to dream.
+    is kept for the result, and pixels that it hides count neither for `scale` nor for the picture's own colours. `mask`
+    is the given mask times alpha, or None if every pixel is dreamed fully. `notices` are lines for the user on a
+    picture whose dream cannot be seen. Raises SettingsError for a picture too narrow to dream.
     """
 
     def __init__(self, picture: Pixels, bundle: Metadata, settings: Settings, mask: Mask | None = None) -> None:
@@ -92,9 +92,10 @@ class ImageProcessor:
         self.mask = Mask.of_visible(picture, mask)
         self._max_value = float(np.iinfo(picture.dtype).max)
         self._working_picture = _at_working_size(picture, settings.max_size, bundle.smallest_size)
-        self.scale = Scale.of(
-            self._working_picture[..., :3], self._max_value, settings.normalization, bundle.input_range
-        )
+        colours, visible = self._working_picture[..., :3], _visible(self._working_picture)
+        if visible is not None:
+            colours = colours[visible]
+        self.scale = Scale.of(colours, self._max_value, settings.normalization, bundle.input_range)
         self.octaves = octave_sizes(
             self.size, bundle.smallest_size, settings.octaves, settings.octaves_above, settings.octave_scale
         )
@@ -123,12 +124,12 @@ class ImageProcessor:
         `size` is the working size or that of an octave.
         """
         if size == self.size:
-            return self.scale.to_image(self._working_picture[..., :3])
+            return self._image(self._working_picture)
         if size > self.size and self._original.shape[:2] > self.size:  # the original has more detail
-            return self.scale.to_image(resize(self._original, size[1], size[0])[..., :3])
+            return self._image(resize(self._original, size[1], size[0]))
         if size < self.size and self._settings.interpolation == "pyramid":
             return resized(self.base(self.octaves[self.octaves.index(size) + 1]), size)
-        return resized(self.scale.to_image(self._working_picture[..., :3]), size, self._settings.interpolation)
+        return resized(self._image(self._working_picture), size, self._settings.interpolation)
 
     def colour_matrix(self) -> Floats | None:
         """The matrix that each pixel's gradient is multiplied by, float32 [3, 3]; None where `colours` has none."""
@@ -137,8 +138,10 @@ class ImageProcessor:
             return imagenet_colours()
         if colours.kind != "own":
             return None
-        # Noise has no colours of its own: those that it seems to have are chance.
-        return np.eye(3, dtype=np.float32) if self._settings.noise else own_colours(self.base(self.size), colours.share)
+        if self._settings.noise:  # has no colours of its own: those that it seems to have are chance
+            return np.eye(3, dtype=np.float32)
+        image, visible = self.base(self.size), _visible(self._working_picture)
+        return own_colours(image if visible is None else image[:, visible], colours.share)
 
     def quantized(self, image: Image) -> Image:
         """The image with only the 256 or 65536 levels of the picture's type, rounded down as TensorFlow's cast does."""
@@ -183,6 +186,14 @@ class ImageProcessor:
             lines.append("no pixel is both visible and inside the mask: the dream will change nothing")
         return tuple(lines)
 
+    def _image(self, picture: Pixels) -> Image:
+        """The image of a picture. Hidden pixels beyond the range of the visible ones become its nearest values."""
+        image = self.scale.to_image(picture[..., :3])
+        visible = _visible(picture)
+        if visible is not None:
+            np.clip(image, self.scale.low, self.scale.high, out=image, where=~visible)
+        return image
+
     def _source(self) -> Pixels:
         """The undreamed picture at the result's size."""
         if self._settings.full_size:
@@ -212,6 +223,14 @@ class ImageProcessor:
         """Keeps only the lightness of the dream: gives `result` the hue and chroma of `source`, in place."""
         shift = (result[..., :3] @ _LIGHTNESS - source[..., :3] @ _LIGHTNESS)[..., None]
         result[..., :3] = np.clip(np.rint(source[..., :3] + shift), 0, self._max_value)
+
+
+def _visible(picture: Pixels) -> NDArray[np.bool_] | None:
+    """Where a picture is visible, its alpha not 0: bool [height, width]; None if that is everywhere or nowhere."""
+    if picture.shape[2] == 3:
+        return None
+    visible: NDArray[np.bool_] = picture[..., 3] > 0
+    return None if visible.all() or not visible.any() else visible
 
 
 def _require_drawing(pixels: NDArray[Any]) -> None:

@@ -24,7 +24,7 @@ class Scale:
     def of(
         cls, pixels: NDArray[np.generic], max_value: float, normalization: Normalization, limits: tuple[float, float]
     ) -> Scale:
-        """The map for a picture, uint8 or uint16 [height, width, 3].
+        """The map for a picture or for some of its pixels, uint8 or uint16 [..., 3].
 
         `minmax` is eq. 1 of the paper over all pixels and channels; a picture of one value uses x_max - x_min = 1.
         `backbone` maps 0..`max_value`, whatever the picture contains. `limits` is the backbone's input range.

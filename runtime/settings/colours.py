@@ -64,10 +64,11 @@ def parse_colours(text: object) -> Colours:
     return colours
 
 
-def own_colours(image: Image, share: float) -> Floats:
+def own_colours(image: Floats, share: float) -> Floats:
     """Returns the colour matrix of an image, float32 [3, 3]: `share` of its covariance, and the rest of the identity.
 
-    The covariance is scaled to a trace of 3. An image of a single colour has no covariance and returns the identity.
+    `image` is an Image or some of its pixels, float32 [3, pixels]. The covariance is scaled to a trace of 3. An image
+    of a single colour has no covariance and returns the identity.
     """
     pixels = image.reshape(3, -1)
     identity = np.eye(3)

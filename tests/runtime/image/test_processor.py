@@ -18,6 +18,7 @@ from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.image.octaves import octave_sizes
 from onnxdream.runtime.image.processor import ImageProcessor, Mask
 from onnxdream.runtime.image.resizing import resize
+from onnxdream.runtime.settings.colours import own_colours
 from onnxdream.runtime.settings.settings import Execution, Settings
 
 CPU = Execution("cpu", 1)
@@ -351,6 +352,53 @@ def test_an_opaque_picture_with_alpha_dreams_as_one_without(tiny: Bundle) -> Non
     without = dream(np.ascontiguousarray(picture[..., :3]), tiny, settings)
     np.testing.assert_array_equal(result.picture[..., :3], without.picture)
     np.testing.assert_array_equal(result.losses, without.losses)
+
+
+def with_hidden(picture: Pixels, colour: tuple[int, int, int]) -> Pixels:
+    """The picture with this colour, given in 8 bits, wherever it is invisible."""
+    changed = picture.copy()
+    changed[picture[..., 3] == 0, :3] = np.array(colour) * (np.iinfo(picture.dtype).max // 255)
+    return changed
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("max_size", [None, 45])
+def test_hidden_pixels_count_neither_for_the_range_nor_for_own_colours(
+    metadata: Metadata, dtype: type, max_size: int | None
+) -> None:
+    settings = replace(PLAIN, normalization="minmax", colours="own", max_size=max_size)
+    size = (30, 45) if max_size else (60, 90)
+    garish = ImageProcessor(with_hidden(cut_out(dtype), (0, 255, 255)), metadata, settings)
+    pale = ImageProcessor(with_hidden(cut_out(dtype), (120, 125, 130)), metadata, settings)
+    assert garish.scale == pale.scale
+    np.testing.assert_array_equal(garish.colour_matrix(), pale.colour_matrix())  # type: ignore[arg-type]
+    base = pale.base(Size(*size))
+    visible = base[:, :, : size[1] * 2 // 3]
+    assert (visible.min(), visible.max()) == pytest.approx(metadata.input_range, abs=1e-5)
+    np.testing.assert_array_equal(pale.colour_matrix(), own_colours(visible, 1.0))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("choices", [{"max_size": 45}, {"max_size": 45, "octaves": 2, "octaves_above": 1}])
+def test_hidden_pixels_stay_within_the_network_s_range(metadata: Metadata, choices: dict[str, Any]) -> None:
+    settings = replace(PLAIN, normalization="minmax", **choices)
+    processor = ImageProcessor(with_hidden(cut_out(), (0, 255, 255)), metadata, settings)
+    assert processor.scale.x_min > 0
+    assert processor.scale.x_max < 255
+    for size in processor.octaves:
+        hidden = processor.base(size)[:, :, -size.width // 4 :]
+        assert metadata.input_range[0] <= hidden.min() < hidden.max() <= metadata.input_range[1]
+
+
+def test_a_picture_that_is_hidden_everywhere_is_read_as_if_it_were_visible(tiny: Bundle) -> None:
+    picture, settings = noise(40, 50, 4), replace(PLAIN, normalization="minmax", colours="own", steps=2, snapshots=())
+    picture[..., 3] = 0
+    processor = ImageProcessor(picture, tiny.metadata, settings)
+    opaque = ImageProcessor(np.ascontiguousarray(picture[..., :3]), tiny.metadata, settings)
+    assert processor.scale == opaque.scale
+    np.testing.assert_array_equal(processor.colour_matrix(), opaque.colour_matrix())  # type: ignore[arg-type]
+    lines: list[str] = []
+    np.testing.assert_array_equal(dream(picture, tiny, settings, log=lines.append).picture, picture)
+    assert any("will change nothing" in line for line in lines)
 
 
 # Dreams that nobody can see.

@@ -1,7 +1,7 @@
 """onnxdream: DeepDream on ONNX Runtime; the losses and their gradient are exported once as plain ONNX.
 
 from onnxdream import dream
-result = dream("bears.jpg", "v3-mid-l2", "feathers")
+result = dream("bears.jpg", "lite0", "creatures")
 """
 
 TYPE_CHECKING = False  # typing's constant, without the time that importing typing takes

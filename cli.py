@@ -26,7 +26,7 @@ from onnxdream.models.streams import StreamError, tolerant_streams
 
 if TYPE_CHECKING:
     from onnxdream.export.bundle import ExportRequest
-    from onnxdream.models.contract import Metadata
+    from onnxdream.models.contract import Layer, Metadata
     from onnxdream.runtime.bundle.bundle import Bundle
 
 _EXAMPLES = Path(__file__).parent / "examples"
@@ -164,7 +164,7 @@ def _dream_options() -> list[inspect.Parameter]:
 def dream() -> None:
     """Dream pictures by gradient ascent on the layers of a bundle.
 
-    Example: onnxdream dream photo.jpg --preset feathers
+    Example: onnxdream dream photo.jpg --preset creatures
 
     Defaults are those of the preset `paper`. Every option is also a key of a config file (--config).
     """
@@ -186,9 +186,10 @@ def presets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Option(help="v3 or inception-resnet-v2.")] = "v3",
+    model: Annotated[str, typer.Option(help="v3, inception-resnet-v2 or lite0.")] = "v3",
     layers: Annotated[
-        str | None, typer.Option(help="Layers, separated by commas, or the name of a layer set. \\[default: paper-low]")
+        str | None,
+        typer.Option(help="Layers, separated by commas, or a layer set. \\[default: paper-low or low]"),
     ] = None,
     weights: Annotated[str, typer.Option(help="auto, imagenet, builtin, random or a weight file.")] = "auto",
     objective: Annotated[str, typer.Option(help="mean or l2.")] = "mean",
@@ -225,7 +226,7 @@ def export(
 
 
 @app.command()
-def layers(model: Annotated[str, typer.Option(help="v3 or inception-resnet-v2.")] = "v3") -> None:
+def layers(model: Annotated[str, typer.Option(help="v3, inception-resnet-v2 or lite0.")] = "v3") -> None:
     """List the layers of a network that can be exported. Needs the extra `export`."""
     with _one_line_failures():
         from onnxdream.models.backbones import find_backbone
@@ -238,7 +239,7 @@ def layers(model: Annotated[str, typer.Option(help="v3 or inception-resnet-v2.")
             (
                 layer_info.layer.name,
                 str(layer_info.layer.channels),
-                str(layer_info.layer.stride),
+                "global" if layer_info.layer.is_global else str(layer_info.layer.stride),
                 f"{layer_info.parameters:,}",
             )
             for layer_info in list_layers(backbone)
@@ -256,12 +257,18 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write the bundle to this folder or .onnx file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of --output.")] = False,
+    classes: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="List the classes whose names contain this text.")
+    ] = None,
 ) -> None:
     """Show what a bundle contains, or list all bundles."""
     with _one_line_failures():
         from onnxdream.runtime.bundle.choice import choose_bundle, list_bundles
+        from onnxdream.runtime.bundle.classes import find_classes
 
         if bundle is None:
+            if classes is not None:
+                raise typer.BadParameter("--classes lists those of one bundle: name the bundle")
             if output is not None:
                 raise typer.BadParameter("--output writes one bundle: name the bundle")
             rows = list_bundles()
@@ -271,6 +278,10 @@ def info(
                 _print_table(("bundle", "layers", "objective", "weights", "size"), [row.row() for row in rows])
             return
         loaded = choose_bundle(bundle)
+        if classes is not None:
+            for number, names in find_classes(loaded.metadata, classes):
+                print(f"{number:>4}  {names}")
+            return
         if output is not None:
             _write_bundle(loaded, expand_user(output), overwrite)
         if as_json:
@@ -440,20 +451,25 @@ def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> No
 def _facts(bundle: Bundle) -> dict[str, str]:
     """The facts of a bundle as `info` prints them, by their labels."""
     facts = bundle.metadata
-    low, high = facts.input_range
     height, width = facts.smallest_size
     return {
         "path": str(bundle.path),
         "SHA-256": bundle.sha256,
         "backbone": facts.backbone,
-        "layers": ", ".join(f"{n.name} ({n.channels} channels, stride {n.stride})" for n in facts.layers),
+        "layers": ", ".join(_layer_in_words(layer) for layer in facts.layers),
         "objective": facts.objective,
-        "input": f"{facts.channel_order} from {low:g} to {high:g}, at least {width}x{height} pixels",
+        "input": f"RGB from -1 to 1, at least {width}x{height} pixels",
         "weights": f"{facts.weights.title}, SHA-256 {facts.weights.sha256}",
         "licence": facts.weights.licence,
+        **({"classes": f"{len(facts.class_names)} with names"} if facts.class_names else {}),
         "precision": f"{facts.precision}, opset {facts.opset}",
         "exporter": ", ".join(f"{package} {version}" for package, version in facts.exporter.items()),
     }
+
+
+def _layer_in_words(layer: Layer) -> str:
+    """A layer's name, channels and stride; a global layer sees the whole picture at once."""
+    return f"{layer.name} ({layer.channels} channels, {'global' if layer.is_global else f'stride {layer.stride}'})"
 
 
 def _write_bundle(bundle: Bundle, output: Path, overwrite: bool) -> None:

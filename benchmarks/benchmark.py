@@ -108,7 +108,7 @@ class Benchmark:
             log(f"making the bundle, the weights and the reference gradients of {row.title}")
             texts = ["{}x{}".format(*size) for size in sorted(sizes)]
             python = self.pythons[FIXTURES_ENVIRONMENT]
-            command = [python, FIXTURES, case.folder, row.backbone, row.layer_set, *texts]
+            command = [python, FIXTURES, case.folder, row.backbone, row.layer_set, row.objective, *texts]
             process = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
             if process.returncode:
                 error = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]

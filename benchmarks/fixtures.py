@@ -1,9 +1,9 @@
 """Makes the fixtures, the files that all systems are given: bundle, weights, picture and reference gradient.
 
-`python benchmarks/fixtures.py FOLDER BACKBONE LAYER_SET WIDTHxHEIGHT...` runs in the environment `tensorflow`. From one
-set of seeded random weights it makes the bundle, Keras's weight file, and the folded forward graph as a list of
-operators with an archive of kernels. For each size it makes an image and TensorFlow's gradient of the objective, which
-is the sum over the layers of the mean activation.
+`python benchmarks/fixtures.py FOLDER BACKBONE LAYER_SET OBJECTIVE WIDTHxHEIGHT...` runs in the environment
+`tensorflow`. From one set of seeded random weights it makes the bundle, Keras's weight file, and the folded forward
+graph as a list of operators with an archive of kernels. For each size it makes an image and TensorFlow's gradient of
+the sum of the layers' losses.
 """
 
 from __future__ import annotations
@@ -29,27 +29,32 @@ SEED = 0
 BUNDLE, WEIGHTS, FORWARD, KERNELS = "bundle.onnx", "keras.weights.h5", "forward.json", "forward.npz"
 
 
-def make(folder: Path, backbone: Backbone, layers: tuple[str, ...], sizes: list[WidthHeight]) -> None:
+def make(
+    folder: Path, backbone: Backbone, layers: tuple[str, ...], sizes: list[WidthHeight], objective: str = "mean"
+) -> None:
     """Makes the fixtures of a backbone's layers at some sizes, and writes them into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    data, _ = make_bundle(ExportRequest(backbone, layers, weights="random", seed=SEED))
+    data, _ = make_bundle(ExportRequest(backbone, layers, weights="random", seed=SEED, objective=objective))
     (folder / BUNDLE).write_bytes(data)
     model = load(backbone, "random", SEED).model
     model.save_weights(folder / WEIGHTS)
-    forward = fold(model).cut(layers)
+    forward = fold(model, backbone.preprocessing).cut(layers)
     np.savez(folder / KERNELS, **_arrays(forward))
+    reference = ReferenceModel(model, layers, objective, preprocessing=backbone.preprocessing)
     for size in sizes:
         case = Case(folder, size)
         picture = draw_picture(size)
-        image = to_image(picture, backbone.input_range)
+        image = to_image(picture)
         np.save(case.picture, picture)
         np.save(case.image, image)
-        np.save(case.gradient, reference_gradient(ReferenceModel(model, layers, "mean"), image))
+        np.save(case.gradient, reference_gradient(reference, image))
     facts = {
         "backbone": backbone.name,
         "builder": backbone.builder,
-        "range": backbone.input_range,
+        "include_top": backbone.include_top,
+        "preprocessing": [backbone.preprocessing.scale, backbone.preprocessing.offset],
         "layers": layers,
+        "objective": objective,
         "operators": [_operator_facts(op) for op in forward.operators],
         "gflop": {Case(folder, size).size_name: gflop(forward, size) for size in sizes},
     }
@@ -70,15 +75,14 @@ def draw_picture(size: WidthHeight) -> NDArray[np.uint8]:
     return np.rint(255 * (total - total.min()) / (total.max() - total.min())).astype(np.uint8)
 
 
-def to_image(picture: NDArray[np.uint8], input_range: tuple[float, float]) -> Image:
-    """Converts a picture, uint8 [height, width, 3], into an image in the backbone's input range."""
-    low, high = input_range
-    image = low + (high - low) * picture.transpose(2, 0, 1).astype(np.float32) / 255
+def to_image(picture: NDArray[np.uint8]) -> Image:
+    """Converts a picture, uint8 [height, width, 3], into an image, float32 [3, height, width] from -1 to 1."""
+    image = picture.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1
     return np.ascontiguousarray(image, np.float32)
 
 
 def reference_gradient(model: ReferenceModel, image: Image) -> Image:
-    """Returns the gradient of the sum of the layers' means, computed by GradientTape on the original Keras model."""
+    """Returns the gradient of the sum of the layers' losses, computed by GradientTape on the original Keras model."""
     _, gradients = model.losses_and_gradients(np.ascontiguousarray(image.transpose(1, 2, 0)))
     return np.ascontiguousarray(gradients.sum(axis=0).transpose(2, 0, 1).astype(np.float32))
 
@@ -108,7 +112,7 @@ def _operator_facts(op: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    target, name, layer_set, *texts = sys.argv[1:]
+    target, name, layer_set, objective, *texts = sys.argv[1:]
     chosen = find_backbone(name)
     wanted = [(int(width), int(height)) for width, height in (text.split("x") for text in texts)]
-    make(Path(target), chosen, chosen.layer_sets[layer_set], wanted)
+    make(Path(target), chosen, chosen.layer_sets[layer_set], wanted, objective)

@@ -1,8 +1,9 @@
 """The floor, a lower bound of the time of a step: only the convolutions, on onnxruntime's CPU provider.
 
-The model has every convolution of the folded forward graph, with its ReLU if it has one, and every convolution's
-gradient with respect to its input: for stride 1 a convolution with the flipped kernel, otherwise a transposed one. They
-are built from the forward graph and not from the bundle, so that changes of the bundle's graph do not move the floor.
+The model has every convolution of the folded forward graph, with its ReLU or ReLU6 if it has one, and every
+convolution's gradient with respect to its input: for stride 1 a convolution with the flipped kernel, otherwise a
+transposed one. They are built from the forward graph and not from the bundle, so that changes of the bundle's graph do
+not move the floor.
 
 The convolutions are independent nodes of one model, with inputs of their real shapes. onnxruntime's profile reports how
 long each kernel ran, in the blocked layout of the real graph and without the nodes that convert to it. No real graph
@@ -73,14 +74,14 @@ def build_model(operators: list[dict[str, Any]], arrays: dict[str, Floats], size
     `operators` and `arrays` are the contents of the fixtures `forward.json` and `forward.npz`.
     """
     graph = _GraphBuilder()
-    rectified = {op["inputs"][0] for op in operators if op["kind"] == "Relu"}
+    activations = {op["inputs"][0]: op["kind"] for op in operators if op["kind"] in ("Relu", "Relu6")}
     shapes = dict(_shapes(operators, arrays, size))
     for op in operators:
         if op["kind"] == "Convolution":
             kernel, bias = arrays[f"{op['name']}/kernel"], arrays[f"{op['name']}/bias"]
             x, y = shapes[op["inputs"][0]], shapes[op["name"]]
-            graph.forward(op, kernel, bias, x, relu=op["name"] in rectified)
-            graph.backward(op, kernel, y)
+            graph.forward(op, kernel, bias, x, activations.get(op["name"]))
+            graph.backward(op, kernel, x, y)
     return graph.model()
 
 
@@ -102,10 +103,10 @@ class _GraphBuilder:
         self.inputs: dict[Shape, str] = {}
         self.outputs: list[str] = []
 
-    def forward(self, op: dict[str, Any], kernel: Floats, bias: Floats, shape: Shape, relu: bool) -> None:
-        """Adds a convolution of an input of this shape.
+    def forward(self, op: dict[str, Any], kernel: Floats, bias: Floats, shape: Shape, activation: str | None) -> None:
+        """Adds a convolution of an input of this shape, with its activation.
 
-        `kernel` is [output channels, input channels, height, width], `bias` [output channels].
+        `kernel` is [output channels, input channels of a group, height, width], `bias` [output channels].
         """
         names = [
             self._input(shape),
@@ -113,22 +114,26 @@ class _GraphBuilder:
             self._weight(f"{op['name']}/bias", bias),
         ]
         output = f"{op['name']}/forward"
-        self._add("Conv", names, output, strides=op["strides"], pads=_pads(op))
-        if relu:
-            self._add("Relu", [output], f"{output}/relu")
-        self.outputs.append(f"{output}/relu" if relu else output)
+        self._add("Conv", names, output, strides=op["strides"], pads=_pads(op, shape), group=op["groups"])
+        if activation == "Relu":
+            self._add("Relu", [output], f"{output}/activation")
+        elif activation == "Relu6":
+            limits = [self._weight(f"{output}/{limit}", np.array(limit, np.float32)) for limit in (0, 6)]
+            self._add("Clip", [output, *limits], f"{output}/activation")
+        self.outputs.append(f"{output}/activation" if activation else output)
 
-    def backward(self, op: dict[str, Any], kernel: Floats, shape: Shape) -> None:
-        """Adds the gradient of a convolution whose output has this shape."""
-        output = f"{op['name']}/backward"
+    def backward(self, op: dict[str, Any], kernel: Floats, shape: Shape, output_shape: Shape) -> None:
+        """Adds the gradient of a convolution whose input and output have these shapes."""
+        name, pads, groups = f"{op['name']}/backward", _pads(op, shape), op["groups"]
+        dy = self._input(output_shape)
         if op["strides"] == [1, 1]:
-            flipped = np.ascontiguousarray(kernel[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
-            pads = [side - 1 - pad for side, pad in zip(kernel.shape[2:] * 2, _pads(op), strict=True)]
-            self._add("Conv", [self._input(shape), self._weight(f"{op['name']}/flipped", flipped)], output, pads=pads)
+            flipped = self._weight(f"{op['name']}/flipped", _flipped(kernel, groups))
+            pads = [side - 1 - pad for side, pad in zip(kernel.shape[2:] * 2, pads, strict=True)]
+            self._add("Conv", [dy, flipped], name, pads=pads, group=groups)
         else:
-            names = [self._input(shape), f"{op['name']}/kernel"]
-            self._add("ConvTranspose", names, output, strides=op["strides"])
-        self.outputs.append(output)
+            names = [dy, f"{op['name']}/kernel"]
+            self._add("ConvTranspose", names, name, strides=op["strides"], pads=pads, group=groups)
+        self.outputs.append(name)
 
     def model(self) -> onnx.ModelProto:
         inputs = [
@@ -162,15 +167,32 @@ def _shapes(
             channels = sum(shape[0] for shape in inputs)
         if op["kind"] == "Convolution":
             channels = arrays[f"{op['name']}/kernel"].shape[0]
-        if "window" in op and not op["same"]:
-            window, strides = op["window"], op["strides"]
-            height, width = (height - window[0]) // strides[0] + 1, (width - window[1]) // strides[1] + 1
+        if "window" in op:
+            axes = zip((height, width), op["window"], op["strides"], strict=True)
+            height, width = (
+                -(-side // stride) if op["same"] else (side - window) // stride + 1 for side, window, stride in axes
+            )
+        if op["kind"] == "GlobalMean":
+            height = width = 1
         shapes[op["name"]] = (channels, height, width)
         yield op["name"], shapes[op["name"]]
 
 
-def _pads(op: dict[str, Any]) -> list[int]:
-    return [(side - 1) // 2 if op["same"] else 0 for side in op["window"]] * 2
+def _pads(op: dict[str, Any], shape: Shape) -> list[int]:
+    """Returns ONNX's pads for an input of this shape; TensorFlow's SAME padding puts an odd zero behind it."""
+    if not op["same"]:
+        return [0] * 4
+    axes = zip(shape[1:], op["window"], op["strides"], strict=True)
+    totals = [max((-(-side // stride) - 1) * stride + window - side, 0) for side, window, stride in axes]
+    return [total // 2 for total in totals] + [total - total // 2 for total in totals]
+
+
+def _flipped(kernel: Floats, groups: int) -> Floats:
+    """Returns a kernel flipped vertically and horizontally, with each group's input and output channels swapped."""
+    outputs, inputs, height, width = kernel.shape
+    per_group = kernel[:, :, ::-1, ::-1].reshape(groups, outputs // groups, inputs, height, width)
+    swapped = per_group.swapaxes(1, 2).reshape(groups * inputs, outputs // groups, height, width)
+    return np.ascontiguousarray(swapped)
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:

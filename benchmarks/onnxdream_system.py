@@ -14,6 +14,7 @@ import onnxdream.cli  # noqa: F401 - the command `dream` imports it first, so a 
 from onnxdream.models.arrays import Image
 from onnxdream.runtime import Bundle, Execution
 from onnxdream.runtime.batch import dream_all  # noqa: F401 - likewise
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.dream.request import parse_request  # noqa: F401 - likewise
 from onnxdream.runtime.provider.selection import choose_provider
@@ -28,12 +29,12 @@ class OnnxDream:
         self._bundle = Bundle.load(case.folder / "bundle.onnx")
         self._picture = case.picture
         self._image: Image = np.load(case.image)
-        self._layer_weights = np.ones(len(self._bundle.metadata.layers), np.float32)
+        self._objective = Objective(np.ones(len(self._bundle.metadata.layers), np.float32))
         self._session = Session(self._bundle, *self._image.shape[1:], choose_provider(self._execution).machine)
 
     def gradient(self) -> Image:
-        """Returns the gradient of the sum of the layers' means at the case's image."""
-        _, gradient = self._session.evaluate(self._image, self._layer_weights)
+        """Returns the gradient of the sum of the layers' losses at the case's image."""
+        _, gradient = self._session.evaluate(self._image, self._objective)
         return gradient
 
     def step_seconds(self, count: int) -> list[float]:

@@ -30,14 +30,15 @@ class TensorFlow:
         facts = json.loads((case.folder / "forward.json").read_text())
         module, function = facts["builder"].split(":")
         builder = getattr(importlib.import_module(module), function)
-        model = builder(include_top=False, weights=None, input_shape=(None, None, 3))
+        model = builder(include_top=facts["include_top"], weights=None, input_shape=(None, None, 3))
         model.load_weights(case.folder / "keras.weights.h5")
         self._model = keras.Model(model.input, [model.get_layer(layer).output for layer in facts["layers"]])
-        self._input_range = tuple(facts["range"])
+        self._scale, self._offset = facts["preprocessing"]
+        self._objective: Any = tf.square if facts["objective"] == "l2" else tf.identity
         self._image: Any = tf.constant(np.load(case.image).transpose(1, 2, 0)[None])
 
     def gradient(self) -> Image:
-        """Returns the gradient of the sum of the layers' means at the case's image."""
+        """Returns the gradient of the sum of the layers' losses at the case's image."""
         _, gradient = self._loss_and_gradient(self._image)
         return np.ascontiguousarray(gradient.numpy()[0].transpose(2, 0, 1))
 
@@ -57,11 +58,12 @@ class TensorFlow:
     def _loss_and_gradient(self, image: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(image)
-            loss = tf.add_n([tf.reduce_mean(layer) for layer in self._model(image, training=False)])
+            layers = self._model(image * self._scale + self._offset, training=False)
+            loss = tf.add_n([tf.reduce_mean(self._objective(layer)) for layer in layers])
         return loss, tape.gradient(loss, image)
 
     @tf.function
     def _step(self, image: Any) -> Any:
         loss, gradient = self._loss_and_gradient(image)
         gradient /= tf.math.reduce_std(gradient) + 1e-8
-        return loss, tf.clip_by_value(image + STEP_SIZE * gradient, *self._input_range)
+        return loss, tf.clip_by_value(image + STEP_SIZE * gradient, -1.0, 1.0)

@@ -12,12 +12,13 @@ WidthHeight = tuple[int, int]
 
 @dataclass(frozen=True)
 class Row:
-    """A layer set of a backbone of `onnxdream.models.backbones`."""
+    """A layer set of a backbone of `onnxdream.models.backbones`; `objective` is mean or l2."""
 
     name: str
     title: str
     backbone: str
     layer_set: str
+    objective: str = "mean"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Case:
 
     @property
     def image(self) -> Path:
-        """The file of the picture as an image, float32 [3, height, width] in the backbone's input range."""
+        """The file of the picture as an image, float32 [3, height, width] from -1 to 1."""
         return self.folder / f"{self.size_name}-image.npy"
 
     @property
@@ -52,6 +53,8 @@ ROWS = (
     Row("v3-low", "Inception-v3, mixed0–2", "v3", "paper-low"),
     Row("v3-high", "Inception-v3, mixed6–8", "v3", "paper-high"),
     Row("irv2", "Inception-ResNet-v2, block35_2 and 4", "inception-resnet-v2", "paper-low"),
+    # The output of a block has no activation: the gradient of its mean would hardly depend on the picture.
+    Row("lite0", "EfficientNet-Lite0, blocks 03 and 05–10 (l2)", "lite0", "low", "l2"),
 )
 # In units of the input range. All systems start from the same image and apply the same update.
 STEP_SIZE = 0.003

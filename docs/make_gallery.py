@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "gallery"
 MASK = FOLDER / "mask.png"
 PHOTO = "examples/rocket.jpg"
+CAT = "examples/cat.jpg"
 _BRUSH = "--octaves 5 --octave-scale 1.3 --steps 12 --step-size 0.03:0.012 --blur 1.6:0.5 --jitter 16 --colours own"
 _MID = f"--model v3-mid-l2 --layers mixed3 {_BRUSH}"
 _MAX_SIDE = 640
@@ -41,12 +42,13 @@ class Example:
 class Sheet:
     """Pictures side by side, `columns` in a row.
 
-    `pictures` are pairs of a label and the arguments of `dream`; without arguments the photograph itself is shown.
+    `pictures` are pairs of a label and the arguments of `dream`; without arguments `photo` itself is shown.
     """
 
     name: str
     pictures: tuple[tuple[str, str], ...]
     columns: int
+    photo: str = PHOTO
 
 
 LOOKS = tuple(
@@ -128,8 +130,9 @@ METHODS = (
 SHEETS = (
     Sheet(
         "hero",
-        (("examples/rocket.jpg", ""), (f"--preset {DEFAULT_LOOK}", f"{PHOTO} --preset {DEFAULT_LOOK}")),
+        ((CAT, ""), (f"--preset {DEFAULT_LOOK}", f"{CAT} --preset {DEFAULT_LOOK}")),
         2,
+        CAT,
     ),
     Sheet(
         "colours",
@@ -155,9 +158,7 @@ SHEETS = (
         ),
         3,
     ),
-    Sheet(
-        "looks", tuple((f"--preset {look.name}", f"examples/penguins.jpg --preset {look.name}") for look in LOOKS), 3
-    ),
+    Sheet("looks", tuple((f"--preset {look.name}", f"{CAT} --preset {look.name}") for look in LOOKS), 4),
 )
 
 
@@ -205,7 +206,7 @@ def _dream(command: str) -> Any:
 
 def _compose(sheet: Sheet) -> Any:
     """Returns the sheet's pictures in rows, each with its label below, uint8 [height, width, 3] BGR."""
-    pictures = [_dream(command) if command else cv2.imread(str(ROOT / PHOTO)) for _, command in sheet.pictures]
+    pictures = [_dream(command) if command else cv2.imread(str(ROOT / sheet.photo)) for _, command in sheet.pictures]
     width = 1200 // sheet.columns
     height = round(pictures[0].shape[0] * width / pictures[0].shape[1])
     tiles = []

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 
 def build(backbone: Backbone, weights: str | None = None) -> Any:
-    """Builds the stock Keras model, channels last and without its classifier, for images of any size.
+    """Builds the stock Keras model, channels last, for images of any size; with its classifier if the row says so.
 
     `weights` is passed to the Keras application: "imagenet", or None for Keras's own initialisation. Layers get the
     automatic names of a fresh Keras session.
@@ -31,4 +31,4 @@ def build(backbone: Backbone, weights: str | None = None) -> Any:
     keras.config.set_dtype_policy("float32")
     module, function = backbone.builder.split(":")
     builder = getattr(importlib.import_module(module), function)
-    return builder(include_top=False, weights=weights, input_shape=(None, None, 3))
+    return builder(include_top=backbone.include_top, weights=weights, input_shape=(None, None, 3))

@@ -31,7 +31,7 @@ def weight_rules(forward: Forward, loaded: LoadedModel) -> tuple[WeightRule, ...
     """Returns the rules that compute the weights of an exported graph's convolutions from a weight file."""
     assert loaded.block_of is not None
     return tuple(
-        WeightRule(op.name, loaded.block_of[op.origin.layer], op.origin.epsilon, op.origin.scale)
+        WeightRule(op.name, loaded.block_of[op.origin.layer], op.origin.epsilon, op.origin.scale, op.groups > 1)
         for op in forward.operators
         if isinstance(op, Convolution)
     )
@@ -57,10 +57,10 @@ def rebuild(built_in: BuiltIn) -> Recipe:
     request = export_request(built_in)
     bundle, metadata = make_bundle(request, print)
     loaded = load(request.backbone, "builtin", 0)
-    forward = rewritten(fold(loaded.model).cut(request.layers), request.layers)
+    forward = rewritten(fold(loaded.model, request.backbone.preprocessing).cut(request.layers), request.layers)
     model, graph_at = strip_weights(bundle, forward)
-    assert request.backbone.built_in_weights
-    rules, weights = weight_rules(forward, loaded), assembly.FOLDER / request.backbone.built_in_weights
+    assert request.backbone.built_in
+    rules, weights = weight_rules(forward, loaded), assembly.FOLDER / request.backbone.built_in.file
     assembled = assemble(model, graph_at, rules, WeightFile(weights.read_bytes()))
     recipe = Recipe(weights.name, metadata.weights.sha256, hashlib.sha256(assembled.whole).hexdigest(), graph_at, rules)
     atomic_write(built_in.path.with_suffix(".graph"), zlib.compress(model, 9))

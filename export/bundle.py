@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from ..models import contract
+from ..models import assembly, contract
 from ..models.arrays import Size
 from ..models.backbones import Backbone
 from ..models.contract import OPSET, Check, Layer, Metadata
@@ -100,9 +100,8 @@ def _make(
     on_stage("comparing with TensorFlow")
     checks = verify(
         {form: bytes(model.SerializeToString()) for form, model in _models_to_verify(models, request).items()},
-        ReferenceModel(loaded.model, request.layers, request.objective, request.border),
+        ReferenceModel(loaded.model, request.layers, request.objective, request.border, request.backbone.preprocessing),
         metadata.smallest_size[0],
-        request.backbone.input_range,
         on_check,
         request.precision,
     )
@@ -149,7 +148,7 @@ def _bundle_name(request: ExportRequest, weights: contract.Weights) -> str:
 
 def list_layers(backbone: Backbone) -> list[LayerInfo]:
     """Returns all layers that can be exported, first to last."""
-    forward = fold(build(backbone))
+    forward = fold(build(backbone), backbone.preprocessing)
     return [LayerInfo(_layer(forward, name), forward.cut((name,)).parameters) for name in forward.layers]
 
 
@@ -187,10 +186,11 @@ def _require_layers(layers: tuple[str, ...]) -> None:
 
 def _load(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[LoadedModel, Forward]:
     """Loads the stock model with its weights; returns it and the part of its folded graph that the layers need."""
-    if request.weights in ("auto", "imagenet"):
+    download = request.backbone.imagenet
+    if download and request.weights in ("auto", "imagenet"):
         fold(build(request.backbone)).cut(request.layers)  # refuses an unknown layer before a download, not after
-    if request.weights != "auto":
-        return _load_from(request, request.weights)
+    if request.weights != "auto" or not download:
+        return _load_from(request, "builtin" if request.weights == "auto" else request.weights)
     try:
         return _load_from(request, "imagenet")
     except WeightsError as missing:
@@ -199,7 +199,7 @@ def _load(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[Load
         except WeightsError:
             raise missing from None
         on_stage(
-            f"{request.backbone.imagenet_file} is not in Keras's cache and cannot be downloaded: "
+            f"{download.file} is not in Keras's cache and cannot be downloaded: "
             "using the built-in copy of these weights, in 8 bits"
         )
         return found
@@ -207,7 +207,7 @@ def _load(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[Load
 
 def _load_from(request: ExportRequest, source: str) -> tuple[LoadedModel, Forward]:
     loaded = load(request.backbone, source, request.seed)
-    forward = fold(loaded.model).cut(request.layers)
+    forward = fold(loaded.model, request.backbone.preprocessing).cut(request.layers)
     _require_initialised(forward, loaded, request.backbone)
     return loaded, forward
 
@@ -218,9 +218,9 @@ def _require_initialised(forward: Forward, loaded: LoadedModel, backbone: Backbo
         return
     needed = [op.origin.layer for op in forward.operators if isinstance(op, Convolution)]
     missing = [layer for layer in needed if layer not in loaded.block_of]
-    if missing and loaded.weights.source == contract.IMAGENET_8BIT:
+    if missing and backbone.built_in and loaded.weights.source == backbone.built_in.source:
         raise WeightsError(
-            f"the built-in weights of {backbone.title} end with {backbone.built_in_end}: "
+            f"the built-in weights of {backbone.title} end with {backbone.built_in.end}: "
             "choose layers up to there, or --weights imagenet"
         )
     if missing:
@@ -242,7 +242,7 @@ def _require_border(forward: Forward, request: ExportRequest) -> None:
 
 
 def _layer(forward: Forward, name: str) -> Layer:
-    return Layer(name, forward.channels[name], forward.stride(name))
+    return Layer(name, forward.channels[name], forward.stride(name), forward.is_global(name))
 
 
 def _metadata(request: ExportRequest, forward: Forward, weights: contract.Weights) -> Metadata:
@@ -251,8 +251,6 @@ def _metadata(request: ExportRequest, forward: Forward, weights: contract.Weight
         backbone=request.backbone.name,
         layers=tuple(_layer(forward, name) for name in request.layers),
         objective=request.objective,
-        input_range=request.backbone.input_range,
-        channel_order="RGB",
         smallest_size=Size(side, side),
         weights=weights,
         precision=request.precision,
@@ -261,7 +259,15 @@ def _metadata(request: ExportRequest, forward: Forward, weights: contract.Weight
         verification=(),
         border=request.border,
         memory=estimate(forward.parameters),
+        class_names=_class_names(request),
     )
+
+
+def _class_names(request: ExportRequest) -> tuple[str, ...]:
+    """Returns the names of a backbone's classes, for a bundle with their scores."""
+    if contract.LOGITS not in request.layers or request.backbone.class_names is None:
+        return ()
+    return tuple((assembly.FOLDER / request.backbone.class_names).read_text(encoding="utf-8").splitlines())
 
 
 def _version(package: str) -> str:

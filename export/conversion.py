@@ -21,7 +21,7 @@ from ..models.contract import IR_VERSION, OPSET
 from .errors import ExportError
 from .forms.handlers import FORMS, PORTABLE, Form, handlers
 from .forward import IMAGE, Convolution, Forward
-from .objectives import OBJECTIVES, ChannelMeans
+from .objectives import OBJECTIVES, ChannelMeans, position_window
 from .operators import bias_name, kernel_name
 from .precision import FP32, Precision
 from .rewriting import rewritten
@@ -57,8 +57,7 @@ def convert(
         _refuse_unconverted(model)
         _store_weights(model.graph, weights)
         _declare(model.graph, len(layers), sum(channels))
-        default = np.concatenate([np.full(count, 1 / count, np.float32) for count in channels])
-        model.graph.initializer.append(numpy_helper.from_array(default, contract.CHANNEL_WEIGHTS))
+        model.graph.initializer.extend(_defaults(channels))
         models[form.NAME] = helper.make_model(
             model.graph,
             producer_name="onnxdream",
@@ -126,13 +125,13 @@ def _function(
     precision: Precision,
     names: list[str],
 ) -> Any:
-    """Returns the function (image, layer_weights, channel_weights, weights …) -> the outputs of the contract.
+    """Returns the function (image, layer_weights, channel_weights, position, weights …) -> the contract's outputs.
 
     `names` are the names of the weights, in the order of the arguments.
     """
     channels = [forward.channels[layer] for layer in layers]
 
-    def outputs(image: Any, layer_weights: Any, channel_weights: Any, *arrays: Any) -> dict[str, Any]:
+    def outputs(image: Any, layer_weights: Any, channel_weights: Any, position: Any, *arrays: Any) -> dict[str, Any]:
         weights = dict(zip(names, arrays, strict=True))
         with tf.GradientTape() as image_tape:
             image_tape.watch(image)
@@ -142,8 +141,12 @@ def _function(
             activations = [tf.cast(nodes[layer], tf.float32) for layer in layers]
         with tf.GradientTape() as layer_tape:
             layer_tape.watch(activations)
-            means = [channel_means(activation, border) for activation in activations]
-        per_layer = tf.split(channel_weights, channels) if len(layers) > 1 else [channel_weights]
+            windows = [
+                None if forward.is_global(layer) else position_window(tf.gather(position, i), activation)
+                for i, (layer, activation) in enumerate(zip(layers, activations, strict=True))
+            ]
+            means = [channel_means(a, window, border) for a, window in zip(activations, windows, strict=True)]
+        per_layer = tf.split(channel_weights, channels, axis=1) if len(layers) > 1 else [channel_weights]
         losses = [tf.reduce_sum(m * w, axis=1) for m, w in zip(means, per_layer, strict=True)]
         mean_gradients = [
             tf.ones_like(m) * (layer_weights[i] * w) for i, (m, w) in enumerate(zip(means, per_layer, strict=True))
@@ -163,8 +166,19 @@ def _signature(channels: int, layers: int, weights: dict[str, Weights]) -> list[
     return [
         tf.TensorSpec([None, 3, None, None], tf.float32, contract.IMAGE),
         tf.TensorSpec([layers], tf.float32, contract.LAYER_WEIGHTS),
-        tf.TensorSpec([channels], tf.float32, contract.CHANNEL_WEIGHTS),
+        tf.TensorSpec([None, channels], tf.float32, contract.CHANNEL_WEIGHTS),
+        tf.TensorSpec([layers, 3], tf.float32, contract.POSITION),
         *(tf.TensorSpec(array.shape, array.dtype, name) for name, array in weights.items()),
+    ]
+
+
+def _defaults(channels: list[int]) -> list[onnx.TensorProto]:
+    """Returns the default values of the inputs that have one; `channels` are those of each layer."""
+    plain = np.concatenate([np.full(count, 1 / count, np.float32) for count in channels])[None]
+    everywhere = np.tile(np.array(contract.EVERYWHERE, np.float32), (len(channels), 1))
+    return [
+        numpy_helper.from_array(plain, contract.CHANNEL_WEIGHTS),
+        numpy_helper.from_array(everywhere, contract.POSITION),
     ]
 
 
@@ -190,7 +204,8 @@ def _declare(graph: onnx.GraphProto, layers: int, channels: int) -> None:
     inputs: dict[str, list[str | int]] = {
         contract.IMAGE: picture,
         contract.LAYER_WEIGHTS: [layers],
-        contract.CHANNEL_WEIGHTS: [channels],
+        contract.CHANNEL_WEIGHTS: [contract.WEIGHTS_BATCH, channels],
+        contract.POSITION: [layers, 3],
     }
     outputs: dict[str, list[str | int]] = {
         contract.LOSSES: [contract.BATCH, layers],

@@ -1,7 +1,8 @@
 """The folded forward graph: a Keras backbone as a short list of plain operators.
 
 Every BatchNormalization is folded into the convolution before it, and the scale of a residual into the convolution that
-computes it. Only convolutions, ReLUs, poolings, concatenations and sums remain.
+computes it. A dense layer on the picture's mean becomes a 1x1 convolution. Only convolutions, ReLUs, poolings,
+concatenations, sums and means remain.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.arrays import Floats, Size
+from ..models.backbones import UNCHANGED, Preprocessing
+from ..models.contract import LOGITS
 from .errors import UnknownLayerError, UnsupportedLayerError
 
 IMAGE = "image"
@@ -30,6 +33,14 @@ class Operator:
     def size(self, size: Size) -> Size:
         """Returns the size of the output for an input of that size."""
         return size
+
+
+@dataclass(frozen=True)
+class Scale(Operator):
+    """The network's preprocessing: image * scale + offset."""
+
+    scale: float
+    offset: float
 
 
 @dataclass(frozen=True)
@@ -68,11 +79,15 @@ class Origin:
 
 @dataclass(frozen=True)
 class Convolution(WindowOperator):
-    """A convolution with bias. `kernel` is float32 HWIO, `bias` float32 [O]."""
+    """A convolution with bias. `kernel` is float32 HWIO, `bias` float32 [O].
+
+    Each of `groups` equal groups of output channels reads one group of input channels, which are the kernel's I.
+    """
 
     kernel: Floats
     bias: Floats
     origin: Origin
+    groups: int = 1
 
     @property
     def parameters(self) -> int:
@@ -93,6 +108,11 @@ class Relu(Operator):
     """max(x, 0); `masks` is whether its own gradient is masked, instead of that of a `ReluMask` behind it."""
 
     masks: bool = True
+
+
+@dataclass(frozen=True)
+class Relu6(Operator):
+    """min(max(x, 0), 6)."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +141,20 @@ class Sum(Operator):
 
 
 @dataclass(frozen=True)
+class Identity(Operator):
+    """The input: a name for a layer whose own node was folded away, such as a normalization."""
+
+
+@dataclass(frozen=True)
+class GlobalMean(Operator):
+    """The mean of each channel over the whole picture, as one pixel."""
+
+    def size(self, size: Size) -> Size:
+        """Returns the size of a single pixel."""
+        return Size(1, 1) if min(size) >= 1 else size
+
+
+@dataclass(frozen=True)
 class Forward:
     """A folded backbone.
 
@@ -134,8 +168,8 @@ class Forward:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The names of the available layers, first to last: all nodes except convolutions."""
-        return tuple(op.name for op in self.operators if not isinstance(op, Convolution))
+        """The names of the available layers, first to last: all nodes except convolutions and the preprocessing."""
+        return tuple(op.name for op in self.operators if not isinstance(op, Convolution | Scale))
 
     @property
     def parameters(self) -> int:
@@ -181,6 +215,14 @@ class Forward:
             strides[op.name] = strides[op.inputs[0]] * step
         return strides[layer]
 
+    def is_global(self, layer: str) -> bool:
+        """Whether a layer lies behind an operation on the whole picture."""
+        found: set[str] = set()
+        for op in self.operators:
+            if isinstance(op, GlobalMean) or found & set(op.inputs):
+                found.add(op.name)
+        return layer in found
+
     def _require_layer(self, layer: str) -> None:
         if layer in self.layers:
             return
@@ -188,6 +230,10 @@ class Forward:
             behind = self._available_behind(self.folded[layer])
             advice = f"choose {behind}, the activation behind it" if behind else "choose a layer before it"
             raise UnknownLayerError(f"{layer} is folded away in the export: {advice}")
+        if layer == LOGITS:
+            raise UnknownLayerError(
+                f"there is no layer {LOGITS}: this network is exported without its classifier; lite0 has one"
+            )
         near = difflib.get_close_matches(layer, self.layers, n=3, cutoff=0.4)
         hint = f"similar names are {', '.join(near)}" if near else "no name is similar"
         raise UnknownLayerError(f"unknown layer {layer!r}: {hint}; the command `layers` lists all")
@@ -202,9 +248,9 @@ class Forward:
         return None
 
 
-def fold(model: Any) -> Forward:
-    """Folds a Keras functional model into a forward graph. Raises UnsupportedLayerError."""
-    folding = _Folding(Counter(name for layer in model.operations for name in _input_names(layer)))
+def fold(model: Any, preprocessing: Preprocessing = UNCHANGED) -> Forward:
+    """Folds a Keras functional model, behind its preprocessing, into a forward graph. Raises UnsupportedLayerError."""
+    folding = _Folding(Counter(name for layer in model.operations for name in _input_names(layer)), preprocessing)
     for layer in model.operations:
         folding.add(layer)
     return Forward(tuple(folding.operators.values()), folding.channels, folding.folded)
@@ -213,8 +259,9 @@ def fold(model: Any) -> Forward:
 class _Folding:
     """Visits the layers of a Keras model in order and collects the operators that they fold into."""
 
-    def __init__(self, consumers: Counter[str]) -> None:
+    def __init__(self, consumers: Counter[str], preprocessing: Preprocessing) -> None:
         self.consumers = consumers  # Keras layer -> the number of inputs that read it
+        self.preprocessing = preprocessing
         self.operators: dict[str, Operator] = {}
         self.channels: dict[str, int] = {IMAGE: 3}
         self.node_of: dict[str, str] = {}  # Keras layer -> the node that holds its output
@@ -245,22 +292,37 @@ class _Folding:
         return op
 
     def _InputLayer(self, layer: Any) -> str:  # noqa: N802 - named after Keras's class, like the methods below
-        return IMAGE
+        if self.preprocessing == UNCHANGED:
+            return IMAGE
+        return self._put(Scale("preprocessing", (IMAGE,), self.preprocessing.scale, self.preprocessing.offset), 3)
 
     def _Conv2D(self, layer: Any, x: str) -> str:  # noqa: N802
-        if layer.groups != 1 or tuple(layer.dilation_rate) != (1, 1):
-            raise _unsupported(layer, "is grouped or dilated")
-        kernel = np.asarray(layer.kernel, np.float32)
-        bias = np.asarray(layer.bias, np.float32) if layer.use_bias else np.zeros(kernel.shape[3], np.float32)
-        activated = _activation(layer) == "relu"
-        name = f"{layer.name}_convolution" if activated else layer.name
-        if layer.padding == "same" and (tuple(layer.strides) != (1, 1) or any(k % 2 == 0 for k in kernel.shape[:2])):
-            raise _unsupported(layer, "pads an even kernel or a strided one")
-        window = {"window": kernel.shape[:2], "strides": tuple(layer.strides), "same": layer.padding == "same"}
-        convolution = Convolution(name, (x,), **window, kernel=kernel, bias=bias, origin=Origin(layer.name))
-        self._put(convolution, kernel.shape[3])
-        if activated:
-            return self._put(Relu(layer.name, (name,)), kernel.shape[3])
+        return self._convolution(layer, x, np.asarray(layer.kernel, np.float32), layer.groups)
+
+    def _DepthwiseConv2D(self, layer: Any, x: str) -> str:  # noqa: N802
+        kernel = np.asarray(layer.kernel, np.float32)  # [height, width, channels, multiplier]
+        return self._convolution(layer, x, kernel.reshape(*kernel.shape[:2], 1, -1), kernel.shape[2])
+
+    def _Dense(self, layer: Any, x: str) -> str:  # noqa: N802
+        if not isinstance(self.operators.get(x), GlobalMean):
+            raise _unsupported(layer, "is a Dense that does not follow the mean over the picture")
+        kernel = np.asarray(layer.kernel, np.float32)[None, None]
+        return self._convolution(layer, x, kernel, 1)
+
+    def _convolution(self, layer: Any, x: str, kernel: Floats, groups: int) -> str:
+        """Adds a layer that is a convolution, with its activation. `kernel` is HWIO."""
+        if tuple(getattr(layer, "dilation_rate", (1, 1))) != (1, 1):
+            raise _unsupported(layer, "is dilated")
+        channels = kernel.shape[3]
+        bias = np.asarray(layer.bias, np.float32) if layer.use_bias else np.zeros(channels, np.float32)
+        activation = _ACTIVATIONS[_activation(layer)]
+        name = f"{layer.name}_convolution" if activation else layer.name
+        strides, same = tuple(getattr(layer, "strides", (1, 1))), getattr(layer, "padding", "valid") == "same"
+        window: dict[str, Any] = {"window": kernel.shape[:2], "strides": strides, "same": same}
+        origin = Origin(layer.name)
+        self._put(Convolution(name, (x,), **window, kernel=kernel, bias=bias, origin=origin, groups=groups), channels)
+        if activation:
+            return self._put(activation(layer.name, (name,)), channels)
         self.folded[layer.name] = name
         return name
 
@@ -277,15 +339,23 @@ class _Folding:
         return x
 
     def _Activation(self, layer: Any, x: str) -> str:  # noqa: N802
-        if _activation(layer) == "linear":
+        activation = _ACTIVATIONS[_activation(layer)]
+        if activation is None:
             self.folded[layer.name] = x
             return x
-        return self._put(Relu(layer.name, (x,)), self.channels[x])
+        return self._put(activation(layer.name, (x,)), self.channels[x])
 
     def _ReLU(self, layer: Any, x: str) -> str:  # noqa: N802
-        if layer.max_value is not None or layer.negative_slope or layer.threshold:
-            raise _unsupported(layer, "is not a plain ReLU")
-        return self._put(Relu(layer.name, (x,)), self.channels[x])
+        if layer.max_value not in (None, 6) or layer.negative_slope or layer.threshold:
+            raise _unsupported(layer, "is neither a plain ReLU nor a ReLU6")
+        activation = Relu if layer.max_value is None else Relu6
+        return self._put(activation(layer.name, (x,)), self.channels[x])
+
+    def _Identity(self, layer: Any, x: str) -> str:  # noqa: N802
+        return self._put(Identity(layer.name, (x,)), self.channels[x])
+
+    def _GlobalAveragePooling2D(self, layer: Any, x: str) -> str:  # noqa: N802
+        return self._put(GlobalMean(layer.name, (x,)), self.channels[x])
 
     def _MaxPooling2D(self, layer: Any, x: str) -> str:  # noqa: N802
         if layer.padding != "valid":
@@ -325,10 +395,13 @@ def _input_names(layer: Any) -> list[str]:
     return [tensor._keras_history.operation.name for tensor in layer._inbound_nodes[0].input_tensors]
 
 
+_ACTIVATIONS: dict[str, type[Operator] | None] = {"relu": Relu, "relu6": Relu6, "linear": None}
+
+
 def _activation(layer: Any) -> str:
-    """Returns relu or linear. Raises UnsupportedLayerError for other activations."""
+    """Returns the name of an activation in `_ACTIVATIONS`. Raises UnsupportedLayerError for others."""
     name: str = layer.activation.__name__
-    if name not in ("relu", "linear"):
+    if name not in _ACTIVATIONS:
         raise _unsupported(layer, f"has the activation {name}")
     return name
 

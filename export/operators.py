@@ -13,7 +13,20 @@ from typing import Any
 
 import tensorflow as tf
 
-from .forward import AveragePool, Concat, Convolution, MaxPool, Operator, Relu, ReluMask, Sum
+from .forward import (
+    AveragePool,
+    Concat,
+    Convolution,
+    GlobalMean,
+    Identity,
+    MaxPool,
+    Operator,
+    Relu,
+    Relu6,
+    ReluMask,
+    Scale,
+    Sum,
+)
 
 Tensor = Any
 
@@ -26,6 +39,17 @@ def evaluate(op: Operator, inputs: list[Tensor], weights: dict[str, Tensor]) -> 
     tensors of this type.
     """
     raise NotImplementedError(type(op).__name__)
+
+
+@evaluate.register
+def _(op: Scale, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    scale, offset = (tf.constant(value, inputs[0].dtype) for value in (op.scale, op.offset))
+
+    @tf.custom_gradient
+    def scaled(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return x * scale + offset, lambda dy: dy * scale
+
+    return scaled(inputs[0])
 
 
 @evaluate.register
@@ -60,6 +84,16 @@ def _(op: Relu, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
         return y, lambda dy: tf.raw_ops.ReluGrad(gradients=dy, features=y) if op.masks else dy
 
     return relu(inputs[0])
+
+
+@evaluate.register
+def _(op: Relu6, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    @tf.custom_gradient
+    def relu6(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        y = tf.nn.relu6(x)
+        return y, lambda dy: tf.raw_ops.Relu6Grad(gradients=dy, features=y)
+
+    return relu6(inputs[0])
 
 
 @evaluate.register
@@ -135,6 +169,24 @@ def _(op: Sum, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
         return tf.add_n(xs), lambda dy: [dy] * len(xs)
 
     return total(*inputs)
+
+
+@evaluate.register
+def _(op: Identity, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    return inputs[0]
+
+
+@evaluate.register
+def _(op: GlobalMean, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    @tf.custom_gradient
+    def mean(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def gradient(dy: Tensor) -> Tensor:
+            pixels = tf.cast(tf.reduce_prod(tf.shape(x)[2:]), x.dtype)
+            return tf.broadcast_to(dy / pixels, tf.shape(x))
+
+        return tf.reduce_mean(x, axis=[2, 3], keepdims=True), gradient
+
+    return mean(inputs[0])
 
 
 def kernel_name(op: Convolution) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..models.arrays import Floats
+from ..models.backbones import UNCHANGED, Preprocessing
 
 # Picture [height, width, 3] -> the sum of its losses and the gradient of the sum [height, width, 3].
 LossAndGradient = Callable[[Floats], tuple[float, Floats]]
@@ -20,7 +21,7 @@ LossAndGradient = Callable[[Floats], tuple[float, Floats]]
 
 @dataclass(frozen=True)
 class ReferenceModel:
-    """A stock Keras model with losses of its layers; pictures are float32 NHWC in the backbone's input range.
+    """A stock Keras model with losses of its layers; pictures are float32 NHWC from -1 to 1.
 
     `objective` is mean or l2. `border` is the number of rows and columns at each edge of a layer that its loss ignores.
     """
@@ -29,24 +30,35 @@ class ReferenceModel:
     layers: tuple[str, ...]
     objective: str
     border: int = 0
+    preprocessing: Preprocessing = UNCHANGED
 
     @cached_property
     def _layers_model(self) -> Any:
         return keras.Model(self.model.input, [self.model.get_layer(layer).output for layer in self.layers])
 
+    def _activations(self, image: Any) -> list[Any]:
+        """Returns the layers' activations for images, NHWC."""
+        activations = self._layers_model(image * self.preprocessing.scale + self.preprocessing.offset, training=False)
+        return activations if isinstance(activations, list) else [activations]
+
     def losses_and_gradients(
-        self, picture: Floats, channel_weights: list[Floats] | None = None
+        self,
+        picture: Floats,
+        channel_weights: list[Floats] | None = None,
+        positions: Sequence[tuple[float, float, float]] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Computes the losses of a picture [height, width, 3] and their gradients with TensorFlow.
 
         `channel_weights` holds for each layer the weights of its channels' means, [channels]; without them, a loss is
-        the layer's mean. Returns float64 [layers] and float64 [layers, height, width, 3].
+        the layer's mean. `positions` holds y, x and radius of each layer's window; without them, all neurons count
+        alike. Returns float64 [layers] and float64 [layers, height, width, 3].
         """
         image = tf.constant(picture[None])
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(image)
-            activations = self._layers_model(image, training=False)
-            activations = activations if isinstance(activations, list) else [activations]
+            activations = self._activations(image)
+            if positions:
+                activations = [_windowed(a, p, self.objective) for a, p in zip(activations, positions, strict=True)]
             weights: list[Any] = [None] * len(activations) if channel_weights is None else [*channel_weights]
             losses = [self._loss(a, w) for a, w in zip(activations, weights, strict=True)]
         gradients = [tape.gradient(loss, image).numpy()[0] for loss in losses]
@@ -60,9 +72,7 @@ class ReferenceModel:
         def compiled(image: Any) -> tuple[Any, Any]:
             with tf.GradientTape() as tape:
                 tape.watch(image)
-                activations = self._layers_model(image, training=False)
-                activations = activations if isinstance(activations, list) else [activations]
-                total = tf.add_n([self._loss(activation, None) for activation in activations])
+                total = tf.add_n([self._loss(activation, None) for activation in self._activations(image)])
             return total, tape.gradient(total, image)
 
         def evaluate(picture: Floats) -> tuple[float, Floats]:
@@ -77,3 +87,21 @@ class ReferenceModel:
         if channel_weights is not None:
             inside = inside * channel_weights * values.shape[-1]
         return tf.reduce_sum(inside) / tf.cast(tf.size(values), tf.float32)
+
+
+def _windowed(activation: Any, position: tuple[float, float, float], objective: str) -> Any:
+    """Returns activations, NHWC, weighted so that their objective is that of the Gaussian window at a position.
+
+    Computed in float64 on the whole grid, not axis by axis. A layer without pixels has no position.
+    """
+    if activation.shape.rank != 4 or tuple(activation.shape[1:3]) == (1, 1):
+        return activation
+    height, width = activation.shape[1:3]
+    y, x, radius = position
+    down = np.arange(height)[:, None] + 0.5 - y * height
+    right = np.arange(width)[None, :] + 0.5 - x * width
+    squares = (down**2 + right**2) / (radius * min(height, width)) ** 2
+    window = np.exp((squares.min() - squares) / 2)
+    window /= window.mean()
+    factor = np.sqrt(window) if objective == "l2" else window
+    return activation * factor[None, :, :, None].astype(np.float32)

@@ -34,6 +34,12 @@ class LoadedModel:
     block_of: Mapping[str, str] | None = None
 
 
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_WEIGHTED = (*_CONVOLUTIONS, keras.layers.BatchNormalization)
+# The parts of a `WeightFile`'s block that hold the variables of a BatchNormalization.
+_PARTS = {"gamma": "gamma", "beta": "beta", "moving_mean": "mean", "moving_variance": "variance"}
+
+
 def load(backbone: Backbone, source: str, seed: int) -> LoadedModel:
     """Builds a backbone's stock model with weights from `source`: imagenet, builtin, random or the path of a file.
 
@@ -64,29 +70,33 @@ def load(backbone: Backbone, source: str, seed: int) -> LoadedModel:
 
 
 def _built_in(backbone: Backbone) -> LoadedModel:
-    if backbone.built_in_weights is None:
+    built_in = backbone.built_in
+    if built_in is None:
         raise WeightsError(f"{backbone.title} has no built-in weights: choose --weights imagenet")
-    path = assembly.FOLDER / backbone.built_in_weights
+    path = assembly.FOLDER / built_in.file
     model = build(backbone)
     block_of = _fill_from_npz(model, path)
-    weights = contract.Weights(contract.IMAGENET_8BIT, _sha256(path), backbone.built_in_licence)
+    weights = contract.Weights(built_in.source, _sha256(path), built_in.licence)
     return LoadedModel(model, weights, block_of)
 
 
 def _imagenet(backbone: Backbone) -> LoadedModel:
+    download = backbone.imagenet
+    if download is None:
+        raise WeightsError(f"Keras has no weights of {backbone.title}: choose --weights builtin")
     folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
     try:
         model = build(backbone, "imagenet")
     except Exception as error:  # Keras wraps network, disk and hash failures in bare Exceptions
-        builtin = f" or builtin (layers up to {backbone.built_in_end})" if backbone.built_in_weights else ""
+        builtin = f" or builtin (layers up to {backbone.built_in.end})" if backbone.built_in else ""
         raise WeightsError(
-            f"cannot get the ImageNet weights {backbone.imagenet_file} ({_first_line(error)}): "
-            f"download {backbone.imagenet_url} elsewhere and put it in {folder}, or give --weights a file of your "
+            f"cannot get the ImageNet weights {download.file} ({_first_line(error)}): "
+            f"download {download.url} elsewhere and put it in {folder}, or give --weights a file of your "
             f"own (.h5, .keras, .npz), random{builtin}"
         ) from error
     # The file is in Keras's cache by now; this returns its path.
-    file = keras.utils.get_file(backbone.imagenet_file, backbone.imagenet_url, cache_subdir="models")
-    return LoadedModel(model, contract.Weights("imagenet", _sha256(Path(file)), backbone.imagenet_licence))
+    file = keras.utils.get_file(download.file, download.url, cache_subdir="models")
+    return LoadedModel(model, contract.Weights("imagenet", _sha256(Path(file)), download.licence))
 
 
 def _random(backbone: Backbone, seed: int) -> LoadedModel:
@@ -96,20 +106,21 @@ def _random(backbone: Backbone, seed: int) -> LoadedModel:
     rng = np.random.default_rng(seed)
     digest = hashlib.sha256()
     for layer in model.operations:
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.BatchNormalization):
-            arrays = [_random_array(rng, variable) for variable in layer.weights]
+        if isinstance(layer, _WEIGHTED):
+            is_depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            arrays = [_random_array(rng, variable, is_depthwise) for variable in layer.weights]
             layer.set_weights(arrays)
             for array in arrays:
                 digest.update(array.tobytes())
     return LoadedModel(model, contract.Weights("random", digest.hexdigest(), "none: drawn from a seed"))
 
 
-def _random_array(rng: np.random.Generator, variable: Any) -> Floats:
-    """Draws the values of a Keras variable, float32 in its shape; kernels are HWIO."""
+def _random_array(rng: np.random.Generator, variable: Any, is_depthwise: bool) -> Floats:
+    """Draws the values of a Keras variable, float32 in its shape; kernels are HWIO, and HWC1 if depthwise."""
     shape = tuple(variable.shape)
     noise = rng.standard_normal(shape, np.float32)
     if variable.name == "kernel":
-        noise *= np.float32(np.sqrt(2 / np.prod(shape[:-1])))
+        noise *= np.float32(np.sqrt(2 / np.prod(shape[:2] if is_depthwise else shape[:-1])))
     elif variable.name in ("moving_variance", "gamma"):
         noise = np.float32(1) + np.float32(0.2) * np.tanh(noise)
     else:
@@ -118,9 +129,10 @@ def _random_array(rng: np.random.Generator, variable: Any) -> Floats:
 
 
 def _fill_from_npz(model: Any, path: Path) -> dict[str, str]:
-    """Fills the first convolutions and their normalizations from a `WeightFile`, and returns convolution -> block.
+    """Fills convolutions and their normalizations from a `WeightFile`, and returns convolution -> block.
 
-    The blocks are numbered `00`, `01` … in the order in which Keras creates the convolutions. Raises WeightsError.
+    The blocks are numbered `00`, `01` … in the order in which Keras creates the convolutions, for the first of them,
+    or named after all convolutions, with a slash in place of the first underscore. Raises WeightsError.
     """
     try:
         weights = WeightFile(path.read_bytes())
@@ -129,22 +141,24 @@ def _fill_from_npz(model: Any, path: Path) -> dict[str, str]:
         raise WeightsError(
             f"weights {path.name} cannot be read ({_first_line(error)}): is the file complete?"
         ) from error
-    layers = list(_automatic_layers(model))
+    layers = list(_automatic_layers(model) or _named_layers(model))
     if not 0 < len(known) <= len(layers):
         raise WeightsError(f"weights {path.name} hold {len(known)} kernels, the backbone takes 1 to {len(layers)}")
     block_of = {}
-    for number, (convolution, normalization) in enumerate(layers[: len(known)]):
-        block = f"{number:02d}"
+    for block, convolution, normalization in layers[: len(known)]:
+        parts = [_PARTS[variable.name] for variable in normalization.weights] if normalization else []
         try:
-            arrays = [weights.kernel(block), *(_vector(weights, block, part) for part in ("beta", "mean", "variance"))]
+            arrays = [weights.kernel(block), *([_vector(weights, block, "bias")] if convolution.use_bias else [])]
+            vectors = [_vector(weights, block, part) for part in parts]
         except KeyError as error:
             raise WeightsError(f"weights {path.name} lack {error.args[0]}: see models/builtin/README.md") from None
         except Exception as error:  # a member of the archive is damaged
             raise WeightsError(
                 f"weights {path.name} cannot be read ({_first_line(error)}): is the file complete?"
             ) from error
-        _set_weights(convolution, arrays[:1], path)
-        _set_weights(normalization, arrays[1:], path)
+        _set_weights(convolution, arrays, path)
+        if normalization:
+            _set_weights(normalization, vectors, path)
         block_of[convolution.name] = block
     return block_of
 
@@ -157,12 +171,28 @@ def _vector(weights: WeightFile, block: str, part: str) -> Floats:
     return found
 
 
-def _automatic_layers(model: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields the convolutions with automatic names, each with the layer behind it, in the order of their creation."""
-    followers = {node.name: layer for layer in model.operations for node in _producers(layer)}
+def _automatic_layers(model: Any) -> list[tuple[str, Any, Any]]:
+    """Returns the convolutions with automatic names, in the order of their creation.
+
+    Each comes with the name of its block and with the normalization behind it.
+    """
     automatic = [layer for layer in model.operations if layer.name.rstrip("0123456789") in ("conv2d", "conv2d_")]
-    for layer in sorted(automatic, key=lambda layer: int(layer.name[len("conv2d_") :] or 0)):
-        yield layer, followers[layer.name]
+    automatic.sort(key=lambda layer: int(layer.name[len("conv2d_") :] or 0))
+    behind = _normalizations(model)
+    return [(f"{number:02d}", layer, behind.get(layer.name)) for number, layer in enumerate(automatic)]
+
+
+def _named_layers(model: Any) -> list[tuple[str, Any, Any]]:
+    """Returns all convolutions and dense layers like `_automatic_layers`, with blocks named after the layers."""
+    behind = _normalizations(model)
+    weighted = [layer for layer in model.operations if isinstance(layer, _CONVOLUTIONS)]
+    return [(layer.name.replace("_", "/", 1), layer, behind.get(layer.name)) for layer in weighted]
+
+
+def _normalizations(model: Any) -> dict[str, Any]:
+    """Maps layers to the normalizations that read them."""
+    found = [layer for layer in model.operations if isinstance(layer, keras.layers.BatchNormalization)]
+    return {node.name: layer for layer in found for node in _producers(layer)}
 
 
 def _producers(layer: Any) -> list[Any]:
@@ -188,9 +218,10 @@ def _load_h5(model: Any, path: Path, backbone: Backbone) -> None:
     try:
         model.load_weights(path)
     except Exception as error:  # Keras and h5py raise various exceptions for a wrong, truncated or foreign file
+        classifier = "with" if backbone.include_top else "without"
         raise WeightsError(
             f"weights {path.name} do not fit {backbone.title} ({_first_line(error)}): "
-            "give a weight file of the network without its classifier (include_top=False)"
+            f"give a weight file of the network {classifier} its classifier (include_top={backbone.include_top})"
         ) from error
 
 
@@ -200,7 +231,8 @@ def _copy_from_model(model: Any, path: Path) -> None:
         saved = keras.models.load_model(path, compile=False)
     except Exception as error:  # as in _load_h5
         raise WeightsError(f"{path.name} cannot be loaded ({_first_line(error)}): is it a Keras model?") from error
-    ours, theirs = (list(_weighted_layers(m)) for m in (model, saved))
+    ours = list(_weighted_layers(model, _WEIGHTED))
+    theirs = list(_weighted_layers(saved, tuple(map(type, ours))))  # without a head that this backbone lacks
     if len(ours) != len(theirs):
         raise WeightsError(
             f"{path.name} holds {len(theirs)} convolutions and normalizations, the backbone {len(ours)}: "
@@ -210,12 +242,12 @@ def _copy_from_model(model: Any, path: Path) -> None:
         _set_weights(layer, other.get_weights(), path)
 
 
-def _weighted_layers(model: Any) -> Iterator[Any]:
-    """Yields convolutions and normalizations in the order of the layers, including those of nested models."""
+def _weighted_layers(model: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
+    """Yields the layers of some kinds in the order of the layers, including those of nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _weighted_layers(layer)
-        elif isinstance(layer, keras.layers.Conv2D | keras.layers.BatchNormalization):
+            yield from _weighted_layers(layer, kinds)
+        elif isinstance(layer, kinds):
             yield layer
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 # float32 of any shape; the docstring states it.
 Floats = NDArray[np.float32]
-# float32 [3, height, width]: RGB planes in the backbone's input range (`Metadata.input_range`).
+# float32 [3, height, width]: RGB planes in the range -1 to 1 (`contract.INPUT_RANGE`).
 Image = NDArray[np.float32]
 # float32 [layers]: the objective of each layer, unweighted.
 Losses = NDArray[np.float32]

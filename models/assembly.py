@@ -58,6 +58,8 @@ BUILT_IN: tuple[BuiltIn, ...] = (
     BuiltIn("v3-low", "v3", _MIXED[:3], "mean"),
     BuiltIn("v3-mid", "v3", _MIXED, "mean"),
     BuiltIn("v3-mid-l2", "v3", _MIXED, "l2"),
+    BuiltIn("lite0", "lite0", tuple(f"block{number:02d}" for number in (3, 5, 6, 7, 8, 9, 10)), "l2"),
+    BuiltIn("lite0-high", "lite0", ("block12", "block13"), "l2"),
 )
 # The bundle that is used if none is named and none was exported.
 DEFAULT = BUILT_IN[0]
@@ -67,14 +69,16 @@ DEFAULT = BUILT_IN[0]
 class WeightRule:
     """How the kernel and the bias of a convolution are computed from a block of a weight file.
 
-    The kernel is dequantised and transposed from HWIO to OIHW. If there is an `epsilon`, the BatchNormalization behind
-    the convolution is folded into kernel and bias. Both are multiplied by `scale`.
+    The kernel is dequantised and transposed from HWIO to OIHW; a `depthwise` one has an I of 1. If there is an
+    `epsilon`, the BatchNormalization behind the convolution is folded into kernel and bias. Both are multiplied by
+    `scale`.
     """
 
     convolution: str
     block: str
     epsilon: float | None = None
     scale: float = 1.0
+    depthwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ class WeightFile:
 
     | key | type | shape | meaning |
     |---|---|---|---|
-    | `BLOCK/kernel` | uint8, float16 or float32 | height, width, in, out | the convolution's kernel |
+    | `BLOCK/kernel` | uint8, float16 or float32 | height, width, in, out | the convolution's kernel; in, out if dense |
     | `BLOCK/kernel_scale`, `BLOCK/kernel_least` | float32 | – | for a uint8 kernel: value = kernel · scale + least |
     | `BLOCK/bias` | float32 | out | the convolution's bias; optional |
     | `BLOCK/gamma`, `beta`, `mean`, `variance` | float32 | out | the BatchNormalization behind it; gamma is optional |
@@ -193,9 +197,18 @@ class WeightFile:
         kernel: Floats = self._arrays[f"{block}/kernel"]
         return self._dequantised(block, kernel) if kernel.dtype == np.uint8 else kernel.astype(np.float32)
 
-    def kernel_oihw(self, block: str) -> Floats:
-        """Returns the kernel of a block, float32 OIHW and contiguous. Raises KeyError."""
-        kernel = np.ascontiguousarray(self._arrays[f"{block}/kernel"].transpose(3, 2, 0, 1))
+    def kernel_oihw(self, block: str, depthwise: bool = False) -> Floats:
+        """Returns the kernel of a block, float32 OIHW and contiguous. Raises KeyError.
+
+        A depthwise kernel is stored as height, width, channels, outputs of a channel; a dense one, IO, is that of a 1x1
+        convolution.
+        """
+        stored = self._arrays[f"{block}/kernel"]
+        if stored.ndim == 2:
+            stored = stored[None, None]
+        elif depthwise:
+            stored = stored.reshape(*stored.shape[:2], 1, -1)
+        kernel = np.ascontiguousarray(stored.transpose(3, 2, 0, 1))
         return self._dequantised(block, kernel) if kernel.dtype == np.uint8 else kernel.astype(np.float32)
 
     def vector(self, block: str, part: str) -> Floats | None:
@@ -216,7 +229,7 @@ class WeightFile:
 
 def folded_weights(weights: WeightFile, rule: WeightRule) -> tuple[Floats, Floats]:
     """Computes the kernel, float32 OIHW, and the bias, float32 [O], that a rule describes. Raises KeyError."""
-    kernel = weights.kernel_oihw(rule.block)
+    kernel = weights.kernel_oihw(rule.block, rule.depthwise)
     bias = weights.vector(rule.block, "bias")
     if bias is None:
         bias = np.zeros(len(kernel), np.float32)

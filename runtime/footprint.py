@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .bundle.bundle import Bundle
+from .bundle.objective import Objective
 from .bundle.sessions import Session
 from .provider.machine import Machine, usable_threads
 
@@ -29,7 +30,7 @@ def footprint(path: str, side: int) -> dict[str, int]:
     session = Session(bundle, side, side, Machine("cpu", usable_threads()))
     image = np.zeros((3, side, side), np.float32)
     for _ in range(2):
-        session.evaluate(image, np.ones(len(bundle.metadata.layers), np.float32))
+        session.evaluate(image, Objective(np.ones(len(bundle.metadata.layers), np.float32)))
     return {"before": before, "after": peak_bytes()}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..models import library
 from ..models.backbones import Backbone
 from ..models.child import module_command
-from ..models.contract import IMAGENET_8BIT, BundleError, Metadata
+from ..models.contract import BundleError, Metadata
 from ..runtime.bundle.bundle import Bundle
 from .errors import ExportFailedError, MissingBundleError
 from .grid import NAMED_WEIGHTS, BundleSpec
@@ -29,9 +29,10 @@ def get_bundle(spec: BundleSpec, log: Callable[[str], None]) -> Bundle:
     backbone = spec.backbone
     if backbone is None:
         return Bundle.load(library.find_bundle(spec.model))
-    if spec.weights == "auto":
+    if spec.weights == "auto" and backbone.imagenet:
         return _imagenet_or_built_in(spec, backbone, log)
-    return _find_or_export(spec, backbone, log)
+    weights = "builtin" if spec.weights == "auto" else spec.weights
+    return _find_or_export(replace(spec, weights=weights), backbone, log)
 
 
 def _imagenet_or_built_in(spec: BundleSpec, backbone: Backbone, log: Callable[[str], None]) -> Bundle:
@@ -63,7 +64,7 @@ def _find_matching(spec: BundleSpec, backbone: Backbone) -> Bundle | None:
     """
     weights = None if spec.weights in NAMED_WEIGHTS else Path(spec.weights)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None
-    source = IMAGENET_8BIT if spec.weights == "builtin" else spec.weights
+    source = backbone.built_in.source if spec.weights == "builtin" and backbone.built_in else spec.weights
 
     def matches(metadata: Metadata) -> bool:
         same = (metadata.backbone, metadata.layer_names) == (backbone.name, spec.layer_names(backbone))

@@ -48,7 +48,7 @@ def paper(
     steps: Annotated[int | None, _option("Gradient ascent steps (default: the paper's 1000).")] = None,
     max_size: Annotated[int | None, _option("Maximum longer side in pixels (default: 512; 0: original size).")] = None,
     step_size: Annotated[
-        str | None, _option("Step size in units of the backbone's input range; or first:last, as in 0.03:0.012.")
+        str | None, _option("Step size in units of the range -1 to 1; or first:last, as in 0.03:0.012.")
     ] = None,
     gradient_norm: Annotated[
         str | None, _option("Divide the gradient by its std (default), l2, mean-abs, or none.")

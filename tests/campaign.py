@@ -77,6 +77,7 @@ RIGHT = {
     "seed": "9",
     "layers": "low,mid",
     "channels": "low:0,-1",
+    "classes": "0",
     "pick": "strongest:2",
     "plateau": "1",
     "max_loss": "0.5",

@@ -14,8 +14,8 @@ import cv2
 import numpy
 import onnxruntime
 import pytest
-from make_tiny_bundle import TINY_PATH
-from tiny import LAYERS, TINY
+from make_tiny_bundle import TINY_LITE_PATH, TINY_PATH
+from tiny import LAYERS, TINY, TINY_LITE
 
 from onnxdream.models.backbones import Backbone, find_backbone
 
@@ -81,6 +81,12 @@ def tiny_path() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_lite_path() -> Path:
+    """The path of the committed tiny lite bundle, whose layer logits sees the whole picture and has class names."""
+    return TINY_LITE_PATH
+
+
+@pytest.fixture(scope="session")
 def tiny_bundle(tiny_backbone: Backbone) -> bytes:
     """The bytes of a freshly exported tiny bundle, with random weights of seed 0; skips the test without TensorFlow."""
     pytest.importorskip("tensorflow")
@@ -99,9 +105,10 @@ def tiny_bundle_path(tiny_bundle: bytes, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def reference(tiny_backbone: Backbone) -> Callable[[str], Any]:
+def reference() -> Callable[[str], Any]:
     """Returns reference Keras models with random weights of seed 0, each built once: `reference("v3").model`."""
     pytest.importorskip("tensorflow")
     from onnxdream.export.weights import load
 
-    return cache(lambda name: load(tiny_backbone if name == "tiny" else find_backbone(name), "random", 0))
+    tiny = {backbone.name: backbone for backbone in (TINY, TINY_LITE)}
+    return cache(lambda name: load(tiny.get(name) or find_backbone(name), "random", 0))

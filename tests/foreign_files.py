@@ -11,13 +11,14 @@ from pictures_fixture import (
     CHANNEL,
     CHANNEL_MEANS,
     CHANNEL_WEIGHTS,
-    DEFAULT_WEIGHT,
+    DEFAULTS,
     GRADIENT,
     IMAGE,
     LAYER_WEIGHTS,
     LOSSES,
     MEAN,
     PLANES,
+    POSITION,
     TINY_BYTES,
     bundle_bytes,
     constant,
@@ -144,12 +145,18 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
         altered(lambda m: entry(m, lambda d: d.update(layers="mixed0"))),
         "layers is not a list",
     ),
-    "a reversed range": (altered(lambda m: entry(m, lambda d: d.update(input_range=[1, -1]))), "input_range is out"),
+    "a former contract": (
+        altered(lambda m: entry(m, lambda d: d.update(input_range=[-1, 1], channel_order="RGB"))),
+        "export it again with onnxdream export --model tiny --layers low,mid,high --weights random",
+    ),
     "an empty size": (
         altered(lambda m: entry(m, lambda d: d.update(smallest_size=[0, 9]))),
         "smallest_size is out",
     ),
-    "other channels": (altered(lambda m: entry(m, lambda d: d.update(channel_order="BGR"))), "'BGR'"),
+    "names of other classes": (
+        altered(lambda m: entry(m, lambda d: d.update(class_names=["crane"]))),
+        "class_names is out",
+    ),
     "newer contract": (altered(lambda m: entry(m, lambda d: d.update(schema="1.1"))), "update onnxdream"),
     "older contract": (altered(lambda m: entry(m, lambda d: d.update(schema="0.9"))), "export the bundle again"),
     "a contract without a version": (altered(lambda m: entry(m, lambda d: d.update(schema="new"))), "not a version"),
@@ -177,17 +184,29 @@ GRADIENT_NODE = node("Mul", "image layer_weights", "gradient")
 # Files with our metadata and plain operators whose inputs or outputs break the contract.
 BROKEN = {
     "no gradient": bundle_bytes(MEAN, outputs=[LOSSES, CHANNEL_MEANS]),
-    "no layer weights": bundle_bytes([*MEAN, node("Neg", "image", "gradient")], inputs=[IMAGE, CHANNEL_WEIGHTS]),
-    "no channel weights": bundle_bytes([*MEAN, GRADIENT_NODE], inputs=[IMAGE, LAYER_WEIGHTS]),
-    "channel weights without a default": bundle_bytes([*MEAN, GRADIENT_NODE], constants=[]),
+    "no layer weights": bundle_bytes(
+        [*MEAN, node("Neg", "image", "gradient")], inputs=[IMAGE, CHANNEL_WEIGHTS, POSITION]
+    ),
+    "no channel weights": bundle_bytes([*MEAN, GRADIENT_NODE], inputs=[IMAGE, LAYER_WEIGHTS, POSITION]),
+    "no position": bundle_bytes([*MEAN, GRADIENT_NODE], inputs=[IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS]),
+    "channel weights without a batch": bundle_bytes(
+        [*MEAN, GRADIENT_NODE],
+        inputs=[IMAGE, LAYER_WEIGHTS, value("channel_weights", 1), POSITION],
+        constants=[constant("channel_weights", 1), DEFAULTS[1]],
+    ),
+    "a position without a radius": bundle_bytes(
+        [*MEAN, GRADIENT_NODE],
+        inputs=[IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS, value("position", 1, 2)],
+        constants=[DEFAULTS[0], constant("position", [[0.5, 0.5]])],
+    ),
     "no channel means": bundle_bytes([*MEAN, GRADIENT_NODE], outputs=[LOSSES, GRADIENT]),
     "an unknown input": bundle_bytes(
-        [*MEAN, GRADIENT_NODE], inputs=[IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS, value("guide", 1)]
+        [*MEAN, GRADIENT_NODE], inputs=[IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS, POSITION, value("guide", 1)]
     ),
     "an unknown input with a default": bundle_bytes(
         [*MEAN, node("Mul", "image guide", "guided"), node("Mul", "guided layer_weights", "gradient")],
-        inputs=[IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS, value("guide", 1)],
-        constants=[DEFAULT_WEIGHT, constant("guide", 1)],
+        inputs=[IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS, POSITION, value("guide", 1)],
+        constants=[*DEFAULTS, constant("guide", 1)],
     ),
     "an unknown output": bundle_bytes(
         [*MEAN, GRADIENT_NODE, node("Neg", "image", "more")],
@@ -199,7 +218,7 @@ BROKEN = {
             node("Identity", "gradient", "layer_weights"),
             node("Mul", "losses channel_weights", "channel_means"),
         ],
-        inputs=[LOSSES, GRADIENT, CHANNEL_WEIGHTS],
+        inputs=[LOSSES, GRADIENT, CHANNEL_WEIGHTS, POSITION],
         outputs=[value("image", "batch", 1), value("layer_weights", "batch", 3, "height", "width"), CHANNEL_MEANS],
     ),
     "weights for other layers": bundle_bytes([*MEAN, GRADIENT_NODE], metadata=facts(layers=2).to_json()),

@@ -12,13 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from make_tiny_bundle import TINY_PATH
+from make_tiny_bundle import TINY_LITE_PATH, TINY_PATH
 
 from onnxdream.models.arrays import Pixels, Size
-from onnxdream.models.contract import Layer, Memory, Metadata, Weights
+from onnxdream.models.contract import EVERYWHERE, Layer, Memory, Metadata, Weights
 from onnxdream.runtime.image.formats.codec import encode_picture
 
-TINY_BYTES = TINY_PATH.read_bytes()
+TINY_BYTES, TINY_LITE_BYTES = TINY_PATH.read_bytes(), TINY_LITE_PATH.read_bytes()
 
 
 def noise(height: int, width: int, channels: int = 3, dtype: type = np.uint8, seed: int = 0) -> Pixels:
@@ -109,9 +109,11 @@ def integers(name: str, *values: int) -> bytes:
     return message((1, name), *((8, value) for value in values), (20, 7))
 
 
-def constant(name: str, value: float) -> bytes:
-    """An initializer, float32 [1]."""
-    return message((1, 1), (2, 1), (8, name), (9, np.float32(value).tobytes()))
+def constant(name: str, value: float | Sequence[Sequence[float]]) -> bytes:
+    """An initializer, float32 [1] or two-dimensional."""
+    array = np.array(value, np.float32)
+    dimensions = [(1, side) for side in array.shape or (1,)]
+    return message(*dimensions, (2, 1), (8, name), (9, array.tobytes()))
 
 
 def value(name: str, *shape: int | str, kind: int = 1) -> bytes:
@@ -122,8 +124,9 @@ def value(name: str, *shape: int | str, kind: int = 1) -> bytes:
 
 IMAGE = value("image", "batch", 3, "height", "width")
 LAYER_WEIGHTS = value("layer_weights", 1)
-CHANNEL_WEIGHTS = value("channel_weights", 1)
-DEFAULT_WEIGHT = constant("channel_weights", 1)
+CHANNEL_WEIGHTS = value("channel_weights", "weights_batch", 1)
+POSITION = value("position", 1, 3)
+DEFAULTS = constant("channel_weights", [[1]]), constant("position", [EVERYWHERE])
 LOSSES = value("losses", "batch", 1)
 GRADIENT = value("gradient", "batch", 3, "height", "width")
 CHANNEL_MEANS = value("channel_means", "batch", 1)
@@ -139,8 +142,6 @@ def facts(layers: int = 1) -> Metadata:
         backbone="hand",
         layers=tuple(Layer(f"layer{number}", 1, 1) for number in range(layers)),
         objective="mean",
-        input_range=(-1.0, 1.0),
-        channel_order="RGB",
         smallest_size=Size(1, 1),
         weights=Weights("random", "", ""),
         precision="fp32",
@@ -154,9 +155,9 @@ def facts(layers: int = 1) -> Metadata:
 
 def bundle_bytes(
     nodes: Sequence[bytes],
-    inputs: Sequence[bytes] = (IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS),
+    inputs: Sequence[bytes] = (IMAGE, LAYER_WEIGHTS, CHANNEL_WEIGHTS, POSITION),
     outputs: Sequence[bytes] = (LOSSES, GRADIENT, CHANNEL_MEANS),
-    constants: Sequence[bytes] = (DEFAULT_WEIGHT,),
+    constants: Sequence[bytes] = DEFAULTS,
     metadata: str | None = None,
     ir_version: int = 8,
     opset: int = 17,
@@ -176,7 +177,7 @@ def cliff_bytes(height: float) -> bytes:
         node("Sqrt", "difference", "root"),
         node("Mul", "root layer_weights", "gradient"),
     )
-    return bundle_bytes(nodes, constants=[DEFAULT_WEIGHT, constant("height_of_cliff", height)])
+    return bundle_bytes(nodes, constants=[*DEFAULTS, constant("height_of_cliff", height)])
 
 
 # The command line, in this process and in another one.

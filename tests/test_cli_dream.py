@@ -427,7 +427,7 @@ def test_an_invalid_number_is_refused(option: str, value: str, run: Command, fol
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--preset", "draft", "unknown preset 'draft': choose one of feathers, "),
+        ("--preset", "draft", "unknown preset 'draft': choose one of creatures, "),
         ("--normalization", "max", "normalization must be one of minmax, backbone, not 'max'"),
         ("--gradient-norm", "l1", "gradient norm must be one of std, l2, mean-abs, none, not 'l1'"),
         ("--provider", "gpu", "provider must be one of auto, cpu, cuda, tensorrt, openvino, not 'gpu'"),

@@ -8,9 +8,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from foreign_files import FOREIGN
-from pictures_fixture import TINY_BYTES, Command, Finished, bundle_bytes, facts, in_this_process, listing, noise, save
+from make_tiny_bundle import TINY_LITE_PATH
+from pictures_fixture import (
+    TINY_BYTES,
+    Command,
+    Finished,
+    bundle_bytes,
+    facts,
+    in_this_process,
+    listing,
+    load,
+    noise,
+    save,
+)
 
 from onnxdream.models.assembly import BUILT_IN
 from onnxdream.runtime import PRESETS, Bundle
@@ -244,3 +257,25 @@ def test_a_runtime_without_its_extra_names_the_extras(module: str, command: str,
     extras = "onnxdream[cpu], onnxdream[gpu], onnxdream[tensorrt], onnxdream[openvino]"
     finished.refuses(f"dreaming needs {module}: install one of {extras}")
     assert listing(tmp_path) == ({"bears.png"} if picture else set())
+
+
+def test_info_lists_the_classes_whose_names_contain_a_text(run: Command) -> None:
+    listed = run("info", TINY_LITE_PATH, "--classes", "cat")
+    listed.succeeds()
+    assert listed.out.splitlines() == ["   0  tabby, tabby cat", "   1  tiger cat"]
+    shown = run("info", TINY_LITE_PATH).out
+    assert "logits (7 channels, global)" in shown
+    assert "7 with names" in shown
+    refused = run("info", "v3-low", "--classes", "cat")
+    refused.refuses("has no classes")
+    run("info", "--classes", "cat").refuses("name the bundle")
+
+
+def test_a_dream_of_a_class_is_recorded_and_repeated(run: Command) -> None:
+    save(Path("bears.png"), noise(60, 70))
+    run("dream", "bears.png", "--model", TINY_LITE_PATH, "--classes", "castle,-tiger cat", "--steps", "2").succeeds()
+    run("dream", "--repeat", "bears-dream.json").succeeds()
+    run("dream", "--repeat", "bears-dream.json", "--channels", "low:1").succeeds()
+    first, again, other = (load(Path(f"bears-dream{number}.png")) for number in ("", "-2", "-3"))
+    np.testing.assert_array_equal(again, first)
+    assert (other != first).any()

@@ -1,24 +1,35 @@
-"""A backbone with few channels that contains every kind of operator of the two real ones."""
+"""Two backbones with few channels that contain every kind of operator of the real ones."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from onnxdream.models.backbones import Backbone
+from onnxdream.models.backbones import Backbone, Download, Preprocessing
 
 LAYERS = ("low", "mid", "high")
+LITE_LAYERS = ("low", "mid", "high", "logits")
 
 TINY = Backbone(
     name="tiny",
     aliases=("tiny-net",),
     title="Tiny net",
     builder="tiny:build",  # pytest puts this folder on the path, and so does a script in it
-    input_range=(-1.0, 1.0),
     layer_sets=MappingProxyType({"all": LAYERS, "paper-low": ("low", "mid")}),
     default_set="paper-low",
-    imagenet_url="http://127.0.0.1:9/tiny_weights_notop.h5",
-    imagenet_licence="none",
+    imagenet=Download("http://127.0.0.1:9/tiny_weights_notop.h5", "none"),
+)
+TINY_LITE = Backbone(
+    name="tiny-lite",
+    aliases=(),
+    title="Tiny lite net",
+    builder="tiny:build_lite",
+    layer_sets=MappingProxyType({"all": LITE_LAYERS}),
+    default_set="all",
+    preprocessing=Preprocessing(0.9, 0.05),
+    include_top=True,
+    class_names=str(Path(__file__).parent / "data" / "tiny-classes.txt"),
 )
 
 
@@ -37,8 +48,41 @@ def build(include_top: bool, weights: str | None, input_shape: tuple[int | None,
         x = keras.layers.Dense(5, activation="softmax", name="predictions")(x)
     model = keras.Model(image, x, name="tiny")
     if weights is not None:
-        model.load_weights(keras.utils.get_file(TINY.imagenet_file, TINY.imagenet_url, cache_subdir="models"))
+        model.load_weights(keras.utils.get_file(TINY.imagenet.file, TINY.imagenet.url, cache_subdir="models"))
     return model
+
+
+def build_lite(include_top: bool, weights: str | None, input_shape: tuple[int | None, ...]) -> Any:
+    """Builds the Keras model of inverted residuals; the layers low, mid and high have strides 4, 8 and 16."""
+    import keras
+    from keras import layers
+
+    image = keras.Input(input_shape)
+    x = layers.ReLU(6)(_normalized(layers.Conv2D(6, 3, 2, "same", use_bias=False)(image)))
+    x = layers.Identity(name="low")(_inverted(x, 5, kernel=3, stride=2))
+    x = layers.Add(name="mid_sum")([x, _inverted(x, 5, kernel=5, stride=1)])
+    x = layers.Identity(name="mid")(_inverted(x, 6, kernel=5, stride=2))
+    # A window that is smaller than the stride, and two outputs for each channel.
+    x = layers.DepthwiseConv2D(1, 2, "same", depth_multiplier=2, activation="relu6", name="high")(x)
+    if include_top:
+        x = layers.GlobalAveragePooling2D(name="mean")(x)
+        x = layers.Identity(name="logits")(layers.Dense(7, name="classifier")(x))
+    return keras.Model(image, x, name="tiny_lite")
+
+
+def _inverted(x: Any, channels: int, kernel: int, stride: int) -> Any:
+    """An inverted residual without its sum, as in EfficientNet-Lite."""
+    from keras import layers
+
+    x = layers.ReLU(6)(_normalized(layers.Conv2D(12, 1, use_bias=False)(x)))
+    x = layers.ReLU(6)(_normalized(layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False)(x)))
+    return _normalized(layers.Conv2D(channels, 1, use_bias=False)(x))
+
+
+def _normalized(x: Any) -> Any:
+    from keras import layers
+
+    return layers.BatchNormalization(epsilon=0.001)(x)
 
 
 def _low(x: Any) -> Any:

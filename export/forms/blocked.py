@@ -15,25 +15,35 @@ from typing import Any
 from ...models.contract import BLOCKED
 from . import portable
 from .nodes import Nodes, WindowAttributes
+from .phases import STRIDE, phases_of
 from .polyphase import DepthwiseSpec, MaxPoolGradient, PoolAxis, Terms, depthwise
 
 NAME = BLOCKED
 # onnxruntime's DepthToSpace takes longer than its ConvTranspose.
 SUBPIXEL_GRADIENT = False
+PHASES = True
 
 # onnxruntime computes up to four blocks of 16 channels in one pass over the image, and distributes passes to threads.
 _BLOCK_CHANNELS, _PASS_BLOCKS = 16, 4
 # Scales differences of activations until Tanh or Clip turns any difference that matters into 1. It is a power of two,
 # so scaling is exact, and small enough that no activation that an image can cause overflows.
 _AMPLIFY = 2.0**100
+# Scales the smallest difference from 3 of a smaller number above 1.
+_AMPLIFY_DISTANCE = 2.0**30
 # Scales the smallest normal number above 1.
 _AMPLIFY_SMALLEST = 2.0**127
 
 
 def convolution(nodes: Nodes, x: str, kernel: str, channels: int, **attributes: Any) -> str:
     """Adds a convolution with an OIHW kernel and `channels` outputs, in two parts if threads share those evenly."""
+    phases = phases_of(nodes, x)
+    if phases and attributes["kernel_shape"] == [1, 1] and channels < nodes.channels(x):
+        return phases.mapped(
+            channels, lambda part, _: portable.convolution(nodes, part, kernel, channels, **attributes)
+        ).interleaved(nodes)
     first = _first_part(channels)
-    if first == channels or attributes["kernel_shape"] == [1, 1]:  # a 1x1 convolution is too short to gain from it
+    # A 1x1 or a depthwise convolution is too short to gain from it.
+    if first == channels or attributes["kernel_shape"] == [1, 1] or attributes["group"] > 1:
         return portable.convolution(nodes, x, kernel, channels, **attributes)
     cuts, axis = pairwise([0, first, channels]), nodes.integers(0)
     parts = [nodes.add("Slice", kernel, nodes.integers(start), nodes.integers(end), axis) for start, end in cuts]
@@ -44,6 +54,35 @@ def relu_gradient(nodes: Nodes, dy: str, y: str) -> str:
     """Adds the gradient of a ReLU with the output y, which is never negative: dy where y > 0, else 0."""
     mask = _clip_to_unit(nodes, depthwise(nodes, y, nodes.channels(y), DepthwiseSpec((_AMPLIFY_SMALLEST,))))
     return nodes.add("Mul", nodes.unexpanded(dy), mask)
+
+
+def relu6_gradient(nodes: Nodes, dy: str, y: str) -> str:
+    """Adds the gradient of a ReLU6 with the output y, which is from 0 to 6: dy where 0 < y < 6, else 0."""
+    if phases := phases_of(nodes, dy):
+        return phases.mapped(
+            phases.channels, lambda part, number: nodes.add("Mul", part, _relu6_mask(nodes, y, *_pick(number)))
+        ).interleaved(nodes)
+    return nodes.add("Mul", nodes.unexpanded(dy), _relu6_mask(nodes, y))
+
+
+def _relu6_mask(nodes: Nodes, y: str, *picks: DepthwiseSpec) -> str:
+    """Adds 1 where 0 < y < 6, else 0, for outputs y of a ReLU6; `picks` pick some pixels of y.
+
+    y lies inside where its distance from 3 is below 3. LeakyRelu, which is fused with the convolution before it,
+    computes the distance. An output below 2^-23 counts as 0: the convolution that computed it has a larger error.
+    """
+    channels = nodes.channels(y)
+    distance = nodes.add("LeakyRelu", depthwise(nodes, y, channels, *picks, bias=-3.0), alpha=-1.0)
+    inside = depthwise(nodes, distance, channels, DepthwiseSpec((-_AMPLIFY_DISTANCE,)), bias=3 * _AMPLIFY_DISTANCE)
+    return _clip_to_unit(nodes, inside)
+
+
+def _pick(number: int) -> list[DepthwiseSpec]:
+    """Returns the convolution that picks the pixels of phase `number`, along the rows' and the columns' axis."""
+    return [
+        DepthwiseSpec(tuple(float(at == phase) for at in range(STRIDE)), STRIDE, same=True)
+        for phase in divmod(number, STRIDE)
+    ]
 
 
 def add_n(nodes: Nodes, terms: Sequence[str]) -> str:

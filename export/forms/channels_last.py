@@ -9,15 +9,26 @@ from __future__ import annotations
 from ...models.contract import CHANNELS_LAST
 from .nodes import Nodes, WindowAttributes
 from .polyphase import DepthwiseSpec, MaxPoolGradient, PoolAxis, Terms
-from .portable import SUBPIXEL_GRADIENT, add_n, channel_means, convolution, relu_gradient, split_gradient
+from .portable import (
+    PHASES,
+    SUBPIXEL_GRADIENT,
+    add_n,
+    channel_means,
+    convolution,
+    relu6_gradient,
+    relu_gradient,
+    split_gradient,
+)
 
 __all__ = [
     "NAME",
+    "PHASES",
     "SUBPIXEL_GRADIENT",
     "add_n",
     "channel_means",
     "convolution",
     "max_pool_gradient",
+    "relu6_gradient",
     "relu_gradient",
 ]
 

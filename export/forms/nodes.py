@@ -14,10 +14,15 @@ Node = Any
 
 
 class Nodes:
-    """Adds nodes to tf2onnx's graph. Tensors are passed by name; methods that add a node return its output."""
+    """Adds nodes to tf2onnx's graph. Tensors are passed by name; methods that add a node return its output.
 
-    def __init__(self, ctx: Context) -> None:
+    `phases` remembers the phases that tensors are interleaved from (`phases.Phases`), by the tensors' names. It is
+    shared by all handlers of one conversion.
+    """
+
+    def __init__(self, ctx: Context, phases: dict[str, Any]) -> None:
         self.ctx = ctx
+        self.phases = phases
 
     def add(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         """Adds a node with one output."""
@@ -33,10 +38,16 @@ class Nodes:
 
     def unexpanded(self, x: str) -> str:
         """Returns the input of the Expand that x is the output of, for an operator that broadcasts; otherwise x."""
+        node = self.ctx.get_node_by_output(self.source(x))
+        return str(node.input[0]) if node and node.type == "Expand" else x
+
+    def source(self, x: str) -> str:
+        """Returns the tensor that x is, behind any number of Identity nodes."""
         node = self.ctx.get_node_by_output(x)
         while node and node.type == "Identity":
-            node = self.ctx.get_node_by_output(node.input[0])
-        return str(node.input[0]) if node and node.type == "Expand" else x
+            x = node.input[0]
+            node = self.ctx.get_node_by_output(x)
+        return x
 
     def replace(self, node: Node, op_type: str, *inputs: str, **attributes: Any) -> None:
         """Replaces a TensorFlow node by an ONNX node; the output's name, shape and type stay."""
@@ -86,13 +97,36 @@ class Nodes:
 
 
 class WindowAttributes:
-    """The kernel size, strides and ONNX pads of a convolution or pooling node, in pixels; the padding is symmetric.
+    """The kernel size, strides and padding of a convolution or pooling node, in pixels.
 
-    `kernel` and `strides` are [vertical, horizontal], `pads` [top, left, bottom, right].
+    `kernel` and `strides` are [vertical, horizontal]. `same` is whether the padding is TensorFlow's SAME, which pads
+    with one more pixel at the bottom and at the right where it pads with an odd number of pixels.
     """
 
     def __init__(self, kernel: Sequence[int], node: Node) -> None:
         self.kernel: list[int] = list(kernel)
         self.strides: list[int] = list(node.get_attr_value("strides"))[2:]
-        same = node.get_attr_value("padding") in (b"SAME", "SAME")
-        self.pads = [(k - 1) // 2 if same else 0 for k in self.kernel] * 2
+        self.same = node.get_attr_value("padding") in (b"SAME", "SAME")
+
+    @property
+    def is_strided(self) -> bool:
+        """Whether there are windows at some pixels only."""
+        return self.strides != [1, 1]
+
+    @property
+    def leaves_gaps(self) -> bool:
+        """Whether there are pixels between the windows, in none of them."""
+        return any(side < stride for side, stride in zip(self.kernel, self.strides, strict=True))
+
+    @property
+    def pads(self) -> list[int]:
+        """ONNX's pads [top, left, bottom, right]; with a stride, SAME pads depend on the size of the image."""
+        assert not (self.same and self.is_strided)
+        totals = [k - 1 if self.same else 0 for k in self.kernel]
+        return [total // 2 for total in totals] + [total - total // 2 for total in totals]
+
+    @property
+    def onnx(self) -> dict[str, Any]:
+        """The attributes of an ONNX node."""
+        padding = {"auto_pad": "SAME_UPPER"} if self.same and self.is_strided else {"pads": self.pads}
+        return {"kernel_shape": self.kernel, "strides": self.strides, **padding}

@@ -9,6 +9,7 @@ instead, and copy slowly with a step. The phases are interleaved at the end.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +20,16 @@ from .portable import window_overhang
 
 @dataclass(frozen=True)
 class DepthwiseSpec:
-    """A depthwise convolution along one axis: its weights, its stride, and how many zeros pad the input at each end."""
+    """A depthwise convolution along one axis: its weights, its stride, and how many zeros pad the input at each end.
+
+    With `same`, the padding is TensorFlow's SAME instead.
+    """
 
     weights: tuple[float, ...] = (1.0,)
     stride: int = 1
     pad_before: int = 0
     pad_after: int = 0
+    same: bool = False
 
 
 def depthwise(
@@ -33,19 +38,60 @@ def depthwise(
     channels: int,
     vertical: DepthwiseSpec = DepthwiseSpec(),
     horizontal: DepthwiseSpec = DepthwiseSpec(),
+    *,
+    bias: float = 0.0,
 ) -> str:
-    """Adds a convolution of each channel of x, NCHW, with the same separable kernel."""
+    """Adds a convolution of each channel of x, NCHW, with the same separable kernel and bias."""
     kernel = np.outer(vertical.weights, horizontal.weights)
     single = nodes.add("Reshape", nodes.numbers(kernel.ravel().tolist()), nodes.integers(1, 1, *kernel.shape))
+    pads = [vertical.pad_before, horizontal.pad_before, vertical.pad_after, horizontal.pad_after]
     return nodes.add(
         "Conv",
         x,
         nodes.add("Expand", single, nodes.integers(channels, 1, 1, 1)),
+        *([nodes.add("Expand", nodes.number(bias), nodes.integers(channels))] if bias else []),
         group=channels,
         kernel_shape=list(kernel.shape),
         strides=[vertical.stride, horizontal.stride],
-        pads=[vertical.pad_before, horizontal.pad_before, vertical.pad_after, horizontal.pad_after],
+        **({"auto_pad": "SAME_UPPER"} if vertical.same else {"pads": pads}),
     )
+
+
+def interleaved_pixels(
+    nodes: Nodes, phases: Sequence[str], channels: int, strides: Sequence[int], firsts: str, size: str, width: str
+) -> str:
+    """Adds an image, NCHW, from its phases, ordered by the row's and then by the column's phase.
+
+    The image's first pixel has the position `firsts`, int64 [2], and `size` is its height and width, int64 [2]. The
+    element q of phase p has the position q * stride + p, and a row of a phase has `width` elements, int64 [1]. With the
+    channels last, a pixel is contiguous and is copied as a whole.
+    """
+    joined = nodes.add("Concat", *phases, axis=1) if len(phases) > 1 else phases[0]
+    last = nodes.add("Transpose", joined, perm=[0, 2, 3, 1])
+    pixels = nodes.add("Reshape", last, nodes.integers(0, -1, channels))
+    count = nodes.integers(len(phases))
+    row = nodes.add("Mul", width, count)
+    rows, columns = (
+        _gather_indices(nodes, firsts, size, axis, strides[axis], element_step, phase_step)
+        for axis, element_step, phase_step in ((0, row, nodes.integer(strides[1])), (1, count, nodes.integer(1)))
+    )
+    indices = nodes.add("Add", nodes.add("Unsqueeze", rows, nodes.integers(1)), columns)
+    return nodes.add("Transpose", nodes.add("Gather", pixels, indices, axis=1), perm=[0, 3, 1, 2])
+
+
+def _gather_indices(
+    nodes: Nodes, firsts: str, size: str, axis: int, stride: int, element_step: str, phase_step: str
+) -> str:
+    """Adds the index of each pixel along an axis in an array of phases, int64 [length].
+
+    The index grows by `element_step` from one element of a phase to the next and by `phase_step` from one phase to the
+    next.
+    """
+    first, length = (nodes.add("Gather", of_axes, nodes.integer(axis)) for of_axes in (firsts, size))
+    pixels = nodes.add("Range", first, nodes.add("Add", first, length), nodes.integer(1))
+    elements = nodes.add("Div", pixels, nodes.integer(stride))
+    phases = nodes.add("Mod", pixels, nodes.integer(stride))
+    return nodes.add("Add", nodes.add("Mul", elements, element_step), nodes.add("Mul", phases, phase_step))
 
 
 @dataclass(frozen=True)
@@ -73,18 +119,6 @@ class PoolAxis:
         """Returns the convolution that combines pixels number `tap`, `tap` + 1 … of each window of the input."""
         span = self.overhang * self.stride
         return DepthwiseSpec(weights, self.stride, span - tap, span + tap + len(weights) - self.window)
-
-    def gather_indices(self, nodes: Nodes, length: str, element_step: str, phase_step: str) -> str:
-        """Adds the index of each pixel along the axis in an array of phases, int64 [length].
-
-        The index grows by `element_step` from one element of a phase to the next and by `phase_step` from one phase to
-        the next.
-        """
-        pixels = nodes.add("Range", nodes.integer(0), length, nodes.integer(1))
-        quotients = nodes.add("Div", pixels, nodes.integer(self.stride))
-        elements = nodes.add("Add", quotients, nodes.integer(self.overhang))
-        phases = nodes.add("Mod", pixels, nodes.integer(self.stride))
-        return nodes.add("Add", nodes.add("Mul", elements, element_step), nodes.add("Mul", phases, phase_step))
 
 
 # Tensors and their factors, to be added up.
@@ -141,18 +175,10 @@ class MaxPoolGradient(ABC):
         return self.filtered(x, axis, DepthwiseSpec((factor, *[0.0] * shift), pad_before=shift), DepthwiseSpec())
 
     def _interleaved(self, phases: list[str], x: str) -> str:
-        """Interleaves the phases, ordered by the row's and then by the column's phase, to the shape of x.
-
-        With the channels last, a pixel is contiguous and is copied as a whole.
-        """
-        nodes = self.nodes
-        joined = nodes.add("Concat", *phases, axis=1) if len(phases) > 1 else phases[0]
-        last = nodes.add("Transpose", joined, perm=[0, 2, 3, 1])
-        pixels = nodes.add("Reshape", last, nodes.integers(0, -1, self.channels))
-        size, count = nodes.add("Shape", x), nodes.integers(len(phases))
-        height, width = (nodes.add("Gather", size, nodes.integer(axis)) for axis in (2, 3))
-        row = nodes.add("Mul", nodes.length(joined, 3), count)
-        rows = self._down.gather_indices(nodes, height, row, nodes.integer(self._right.stride))
-        columns = self._right.gather_indices(nodes, width, count, nodes.integer(1))
-        indices = nodes.add("Add", nodes.add("Unsqueeze", rows, nodes.integers(1)), columns)
-        return nodes.add("Transpose", nodes.add("Gather", pixels, indices, axis=1), perm=[0, 3, 1, 2])
+        """Interleaves the phases, ordered by the row's and then by the column's phase, to the shape of x."""
+        axes = (self._down, self._right)
+        firsts = self.nodes.integers(*(axis.overhang * axis.stride for axis in axes))
+        size = self.nodes.add("Slice", self.nodes.add("Shape", x), self.nodes.integers(2), self.nodes.integers(4))
+        return interleaved_pixels(
+            self.nodes, phases, [axis.stride for axis in axes], firsts, size, self.nodes.length(phases[0], 3)
+        )

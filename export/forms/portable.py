@@ -13,6 +13,8 @@ from .nodes import Nodes, WindowAttributes
 NAME = "portable"
 # Whether the gradient of a strided convolution with few channels is a convolution and DepthToSpace.
 SUBPIXEL_GRADIENT = True
+# Whether the gradient of a strided depthwise convolution is computed in phases instead of by ConvTranspose.
+PHASES = False
 
 
 def convolution(nodes: Nodes, x: str, kernel: str, channels: int, **attributes: Any) -> str:
@@ -24,6 +26,14 @@ def relu_gradient(nodes: Nodes, dy: str, y: str) -> str:
     """Adds the gradient of a ReLU with the output y, which is never negative: dy where y > 0, else 0."""
     zero = nodes.zero(y)
     return nodes.add("Where", nodes.add("Greater", y, zero), nodes.unexpanded(dy), zero)
+
+
+def relu6_gradient(nodes: Nodes, dy: str, y: str) -> str:
+    """Adds the gradient of a ReLU6 with the output y, which is from 0 to 6: dy where 0 < y < 6, else 0."""
+    zero = nodes.zero(y)
+    six = nodes.cast_like(y, nodes.number(6))
+    inside = nodes.add("And", nodes.add("Greater", y, zero), nodes.add("Less", y, six))
+    return nodes.add("Where", inside, nodes.unexpanded(dy), zero)
 
 
 def add_n(nodes: Nodes, terms: Sequence[str]) -> str:

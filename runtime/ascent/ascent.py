@@ -88,9 +88,9 @@ class Step:
 class Ascent:
     """One run through the octaves of a picture, from the smallest octave or from the state of an earlier run.
 
-    `layer_weights` are float32 [layers]; `limits` are the lowest and the highest value of an image, in the backbone's
-    input range. During the run, a stepper holds the octave's image and slots; `state` is up to date when the run has
-    ended. Raises RecordError for a state of another ascent.
+    `layer_weights` are float32 [layers]; `limits` are the lowest and the highest value of an image. During the run, a
+    stepper holds the octave's image and slots; `state` is up to date when the run has ended. Raises RecordError for a
+    state of another ascent.
     """
 
     def __init__(

@@ -9,9 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from ...models import contract
-from ...models.arrays import Floats, Image, Losses, Size, size_of
+from ...models.arrays import Image, Losses, Size, size_of
+from ...models.contract import Metadata
+from ..bundle.objective import Objective
 from ..bundle.sessions import Session, Sessions
-from ..errors import OutOfMemoryError
+from ..errors import OutOfMemoryError, SettingsError
 from ..provider.budget import Cost, default_budget, tile_shape
 from ..provider.machine import Machine
 from ..provider.tensors import BoundSession, Device, Tensor
@@ -27,11 +29,11 @@ _MIN_TILE = 128
 class Evaluator:
     """Computes the losses of an image of any size, and the gradient of their weighted sum.
 
-    `layer_weights` are float32 [layers]; `channel_weights`, float32 [channels of all layers], replace the bundle's own
-    unless None. An image that does not fit into the memory budget is cut into tiles: their gradients are blended, and
-    its losses are the area-weighted mean of theirs. If memory still runs out, the tiles are halved and the run
-    continues. `largest_size` is the size of the run's largest image. `execution` states what the run really uses:
-    provider, threads and the pixels of a tile. Raises MemoryBudgetError.
+    An image that does not fit into the memory budget is cut into tiles: their gradients are blended, and its losses are
+    the area-weighted mean of theirs. If memory still runs out, the tiles are halved and the run continues. A position,
+    and a layer that sees the whole picture, need an image as a whole. `largest_size` is the size of the run's largest
+    image. `execution` states what the run really uses: provider, threads and the pixels of a tile. Raises
+    MemoryBudgetError, and SettingsError for an image that must be whole and cannot be.
     """
 
     def __init__(
@@ -39,26 +41,26 @@ class Evaluator:
         sessions: Sessions,
         settings: Settings,
         machine: Machine,
-        layer_weights: Floats,
+        objective: Objective,
         largest_size: Size,
-        channel_weights: Floats | None = None,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._sessions = sessions
         self._bundle = sessions.bundle
         self._settings = settings
         self.machine = machine
-        self._layer_weights = layer_weights
-        self._channel_weights = channel_weights
+        self._objective = objective
         self._log = log
         self._plans: dict[Size, TilePlan] = {}
         self.execution = replace(settings.execution, provider=machine.provider, threads=machine.threads)
+        self._whole_reason = _reason_to_be_whole(objective, self._bundle.metadata, settings)
         self._set_tile_pixels(settings.execution.tile_pixels or self._affordable_pixels(largest_size))
+        self.tile_plan(largest_size)
 
     @property
     def layer_count(self) -> int:
         """The number of losses."""
-        return len(self._layer_weights)
+        return len(self._objective.layer_weights)
 
     def tile_plan(self, size: Size) -> TilePlan:
         """Returns how an image of this size is cut into tiles."""
@@ -81,8 +83,7 @@ class Evaluator:
 
     def is_whole(self, size: Size) -> bool:
         """Whether an image of this size is computed as a whole, without tiles."""
-        tile_plan = self.tile_plan(size)
-        return len(tile_plan.tiles) == 1 and tile_plan.tile_size == size
+        return _is_whole(self.tile_plan(size), size)
 
     def bind(self, image: Tensor, losses: Tensor, gradient: Tensor) -> BoundSession:
         """Returns the same computation for an untiled image that stays in the device's memory.
@@ -97,24 +98,22 @@ class Evaluator:
 
     @cached_property
     def _weights(self) -> dict[str, Tensor]:
-        """The layer weights and the channel weights, if any, in the device's memory, by the names of their inputs."""
+        """The inputs of the objective in the device's memory, by their names."""
         device = Device(self.machine)
-        weights = {contract.LAYER_WEIGHTS: self._layer_weights, contract.CHANNEL_WEIGHTS: self._channel_weights}
-        return {name: device.tensor(values) for name, values in weights.items() if values is not None}
+        return {name: device.tensor(values) for name, values in self._objective.inputs.items()}
 
     def _evaluate(self, image: Image, tile_plan: TilePlan) -> tuple[Losses, Image]:
         session = self._session(tile_plan.tile_size)
         if self.is_whole(size_of(image)):
-            return session.evaluate(image, self._layer_weights, self._channel_weights)
+            return session.evaluate(image, self._objective)
         gradient = np.zeros_like(image)
-        losses = np.zeros(len(self._layer_weights), np.float64)
+        losses = np.zeros(len(self._objective.layer_weights), np.float64)
         covered = sum(tile.area for tile in tile_plan)
         share = np.float32(tile_plan.tile_size.pixels / covered)
         for tile in tile_plan:
             rows, columns = tile.window
-            tile_losses, tile_gradient = session.evaluate(
-                np.ascontiguousarray(image[:, rows, columns]), self._layer_weights, self._channel_weights
-            )
+            tile_image = np.ascontiguousarray(image[:, rows, columns])
+            tile_losses, tile_gradient = session.evaluate(tile_image, self._objective)
             losses += tile_losses * (tile.area / covered)
             tile_gradient *= tile.row_weights[:, None]
             tile_gradient *= tile.column_weights * share
@@ -127,6 +126,15 @@ class Evaluator:
         return self._sessions.get(*size, self.machine)
 
     def _new_plan(self, size: Size) -> TilePlan:
+        tile_plan = self._cut(size)
+        if self._whole_reason and not _is_whole(tile_plan, size):
+            raise SettingsError(
+                f"{self._whole_reason}, but {size} pixels are computed in tiles of {tile_plan.tile_size}: give more "
+                "--memory or a smaller --max-size" + _TILES_ADVICE[self._objective.positions is None]
+            )
+        return tile_plan
+
+    def _cut(self, size: Size) -> TilePlan:
         if self._settings.tiling == "tutorial":
             return tutorial_tiles(size, _TUTORIAL_TILE)
         min_side = max(self._bundle.metadata.smallest_size)
@@ -156,11 +164,29 @@ class Evaluator:
         be smaller."""
         tile = self.tile_plan(size).tile_size
         min_side = max(_MIN_TILE, *self._bundle.metadata.smallest_size)
-        if self._settings.tiling == "tutorial" or tile.pixels // 2 < min_side**2:
+        if self._settings.tiling == "tutorial" or self._whole_reason or tile.pixels // 2 < min_side**2:
             raise error
         self._set_tile_pixels(tile.pixels // 2)
         self._sessions.forget()
         self._log(f"memory ran out with tiles of {tile}: continuing with half that area")
+
+
+# What else to advise where an image must be whole: for a position, and for a global layer.
+_TILES_ADVICE = ("", ", or --global-tiles, which scores each tile as a picture of its own")
+
+
+def _is_whole(tile_plan: TilePlan, size: Size) -> bool:
+    return len(tile_plan.tiles) == 1 and tile_plan.tile_size == size
+
+
+def _reason_to_be_whole(objective: Objective, bundle: Metadata, settings: Settings) -> str | None:
+    """The reason why an image must not be cut into tiles, if there is one."""
+    if objective.positions is not None:
+        return "a position is a place in the whole picture"
+    for layer, weight in zip(bundle.layers, objective.layer_weights, strict=True):
+        if layer.is_global and weight and not settings.global_tiles:
+            return f"layer {layer.name} sees the whole picture at once"
+    return None
 
 
 def _picture_bytes_per_pixel(settings: Settings) -> float:

@@ -45,7 +45,7 @@ class Update:
 
     The direction is the gradient after all other parts: it is smoothed, multiplied by the colour matrix and divided by
     its norm, the gradients of the regularisers are subtracted, and the optimizer accumulates it. `limits` are the
-    lowest and the highest value of an image, in the backbone's input range; `colours` is the colour matrix,
+    lowest and the highest value of an image; `colours` is the colour matrix,
     float32 [3, 3], or None without one.
     """
 

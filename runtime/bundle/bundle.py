@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -91,11 +91,6 @@ class Bundle:
         return digest.hexdigest()
 
     @property
-    def export_command(self) -> str:
-        """The command that exports a bundle of the same backbone and layers."""
-        return f"onnxdream export --model {self.metadata.backbone} --layers {','.join(self.metadata.layer_names)}"
-
-    @property
     def precision(self) -> Precision:
         """The default precision of a run with this bundle. Raises BundleFormatError where it is unknown."""
         for known in ("fp32", "fp16", "mixed"):
@@ -109,8 +104,7 @@ class Bundle:
         if own != needed:
             raise SettingsError(
                 f"{self.name} is a bundle in {own}, but a run in {precision} needs one in {needed}: "
-                f"choose --precision {own}, or export one: "
-                f"{self.export_command}{'' if needed == 'fp32' else f' --precision {needed}'}"
+                f"choose --precision {own}, or export one: {replace(self.metadata, precision=needed).export_command}"
             )
 
 

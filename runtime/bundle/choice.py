@@ -72,7 +72,7 @@ def _bundle_for_preset(preset: Preset, precision: Precision) -> Bundle:
     for bundle in (*_exported_bundles(), *map(Bundle.load, library.built_in_bundles())):
         if bundle.metadata.precision == precision and preset.is_made_for(bundle.metadata):
             return bundle
-    command = preset.export_command + ("" if precision == "fp32" else f" --precision {precision}")
+    command = preset.export_command(precision)
     raise SettingsError(f"no bundle fits preset {preset.name}: make one with {command}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,41 +54,29 @@ def read_model_file(data: bytes) -> ModelFile:
     return ModelFile({entry.key: entry.value for entry in model.metadata_props})
 
 
-def in_form(source: bytes | Assembled, form: str) -> bytes:
-    """Returns the ONNX file with its graph in another form, as `contract` describes; unchanged if it has no such form.
+def model_to_open(source: bytes | Assembled, form: str | None, required: Collection[str]) -> bytes:
+    """Returns the ONNX file with its graph in a form, as `contract` describes: the portable one for None.
 
-    Raises BundleFormatError.
+    Inputs in `required` lose their default values, so that they must be fed. Where the file lacks the form, its graph
+    stays portable. Raises BundleFormatError.
     """
     model = _parsed(source.without_weights if isinstance(source, Assembled) else source)
     entries = {entry.key: entry.value for entry in model.metadata_props}
-    if form_key(form) not in entries:
-        return source.whole if isinstance(source, Assembled) else source
     result = message_class("Model")(ir_version=model.ir_version, opset_import=model.opset_import)
-    _parse(result.graph, _decompressed(entries[form_key(form)]))
-    _require_safe(result.graph)
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    if form is None or form_key(form) not in entries:
+        result.graph.CopyFrom(model.graph)
+    else:
+        _parse(result.graph, _decompressed(entries[form_key(form)]))
+        _require_safe(result.graph)
+        if isinstance(source, Assembled):
+            _leave_out(result.graph, source.names)
+        _fill_in(result.graph, {tensor.name: tensor for tensor in model.graph.initializer})
+    _keep(result.graph, lambda tensor: tensor.name not in required)
     if not isinstance(source, Assembled):
-        _fill_in(result.graph, weights)
         return bytes(result.SerializeToString())
-    _leave_out(result.graph, source.names)
-    _fill_in(result.graph, weights)
     graph = result.graph.SerializeToString()
     result.ClearField("graph")
     return source.with_graph(result.SerializeToString(), graph)
-
-
-def without_default(data: bytes, name: str) -> bytes:
-    """Returns the ONNX file without an input's default value, an initializer; the input must then always be fed.
-
-    Raises BundleFormatError.
-    """
-    model = _parsed(data)
-    kept = [tensor for tensor in model.graph.initializer if tensor.name != name]
-    if len(kept) == len(model.graph.initializer):
-        return data
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-    return bytes(model.SerializeToString())
 
 
 def _parsed(data: bytes) -> Any:
@@ -128,9 +116,14 @@ def _fill_in(graph: Any, weights: Mapping[str, Any]) -> None:
 
 def _leave_out(graph: Any, names: Collection[str]) -> None:
     """Removes the initializers that are only named in the graph, and whose weights are stored beside it."""
-    kept = [tensor for tensor in graph.initializer if tensor.data_type != UNDEFINED or tensor.name not in names]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    _keep(graph, lambda tensor: tensor.data_type != UNDEFINED or tensor.name not in names)
+
+
+def _keep(graph: Any, is_kept: Callable[[Any], bool]) -> None:
+    """Removes the initializers that a function does not keep; the others are not copied."""
+    for index in reversed(range(len(graph.initializer))):
+        if not is_kept(graph.initializer[index]):
+            del graph.initializer[index]
 
 
 def _require_safe(graph: Any) -> None:

@@ -25,18 +25,22 @@ from ..provider.session import (
 from ..provider.tensors import BoundSession, Tensor
 from ..settings.settings import ProviderName
 from .bundle import Bundle
-from .channel_weights import plain_weights
-from .onnx_file import in_form, without_default
+from .objective import Objective, default_inputs
+from .onnx_file import model_to_open
 
 # The number of dimensions of each input and output.
 _RANKS = {
     contract.IMAGE: 4,
     contract.LAYER_WEIGHTS: 1,
-    contract.CHANNEL_WEIGHTS: 1,
+    contract.CHANNEL_WEIGHTS: 2,
+    contract.POSITION: 2,
     contract.LOSSES: 2,
     contract.GRADIENT: 4,
     contract.CHANNEL_MEANS: 2,
 }
+# The inputs with a default value. They are always fed: some providers compile a default into the graph and ignore any
+# other value, and onnxruntime does not fix the dimensions of inputs that have one.
+_OPTIONAL = {contract.CHANNEL_WEIGHTS, contract.POSITION}
 # The words of onnxruntime for an output whose shape differs from the memory bound to it.
 _SHAPE_MISMATCH = re.compile(r"dimensions for output|shape.*mismatch", re.IGNORECASE)
 
@@ -97,25 +101,18 @@ class Session:
                 f"{bundle.name}: onnxruntime cannot load it ({first_line(error)}): {advice}"
             ) from error
         self._name = bundle.name
-        required = _inputs_without_defaults(machine)
-        _require_contract(self._session, bundle, required)
+        _require_contract(self._session, bundle)
         # The values of inputs that have lost their defaults, fed unless the caller feeds others.
-        self._defaults = {name: plain_weights(bundle.metadata.layers) for name in required}
+        self._defaults = default_inputs(bundle.metadata.layers)
         self._bound_defaults = {name: Tensor.on_host(values) for name, values in self._defaults.items()}
 
-    def evaluate(
-        self, image: Image, layer_weights: Floats, channel_weights: Floats | None = None
-    ) -> tuple[Losses, Image]:
+    def evaluate(self, image: Image, objective: Objective) -> tuple[Losses, Image]:
         """Returns an image's losses, and the gradient of their weighted sum, which has the shape of the image.
 
-        `layer_weights` are float32 [layers] and `channel_weights` float32 [channels], None for the bundle's default.
         Raises ComputationError, and BundleFormatError where the outputs break the contract.
         """
-        feed = self._feed(image, layer_weights)
-        if channel_weights is not None:
-            feed[contract.CHANNEL_WEIGHTS] = channel_weights
-        losses, gradient = self._run([contract.LOSSES, contract.GRADIENT], feed)
-        if losses.shape != (1, *layer_weights.shape) or gradient.shape != (1, *image.shape):
+        losses, gradient = self._run([contract.LOSSES, contract.GRADIENT], self._feed(image, objective))
+        if losses.shape != (1, *objective.layer_weights.shape) or gradient.shape != (1, *image.shape):
             raise self._contract_error()
         return losses[0], gradient[0]
 
@@ -126,12 +123,12 @@ class Session:
         """
         return BoundSession(self._session, {**self._bound_defaults, **inputs}, outputs, self._error_for)
 
-    def channel_means(self, image: Image, layer_weights: Floats) -> Floats:
+    def channel_means(self, image: Image, objective: Objective) -> Floats:
         """Returns an image's mean objective of every channel, float32 [channels], one layer after another.
 
-        `layer_weights` are float32 [layers]. Raises ComputationError and BundleFormatError.
+        Raises ComputationError and BundleFormatError.
         """
-        (means,) = self._run([contract.CHANNEL_MEANS], self._feed(image, layer_weights))
+        (means,) = self._run([contract.CHANNEL_MEANS], self._feed(image, objective))
         channel_means: Floats = means[0]
         return channel_means
 
@@ -140,8 +137,8 @@ class Session:
         options: dict[str, str] = self._session.get_provider_options()[self._session.get_providers()[0]]
         return options
 
-    def _feed(self, image: Image, layer_weights: Floats) -> dict[str, Floats]:
-        return {contract.IMAGE: image[None], contract.LAYER_WEIGHTS: layer_weights, **self._defaults}
+    def _feed(self, image: Image, objective: Objective) -> dict[str, Floats]:
+        return {contract.IMAGE: image[None], **self._defaults, **objective.inputs}
 
     def _contract_error(self) -> BundleFormatError:
         return BundleFormatError(f"{self._name}: the shapes of its outputs break the contract: export it again")
@@ -161,8 +158,7 @@ def model_for(bundle: Bundle, machine: Machine) -> bytes:
     """Returns the bundle's ONNX file in the form that suits the machine's provider. Raises BundleFormatError."""
     card = PROVIDERS[machine.provider]
     is_faster = not card.processors or platform.machine() in card.processors
-    model = in_form(bundle.source, card.form) if card.form and is_faster else bundle.data
-    return without_default(model, contract.CHANNEL_WEIGHTS) if card.folds_defaults else model
+    return model_to_open(bundle.source, card.form if is_faster else None, _OPTIONAL)
 
 
 def kernel_counts(bundle: Bundle, height: int, width: int, machine: Machine) -> dict[ProviderName, int]:
@@ -174,31 +170,26 @@ def kernel_counts(bundle: Bundle, height: int, width: int, machine: Machine) -> 
 
 
 def _pinned(height: int, width: int) -> dict[str, int]:
-    return {contract.BATCH: 1, contract.HEIGHT: height, contract.WIDTH: width}
+    return {contract.BATCH: 1, contract.WEIGHTS_BATCH: 1, contract.HEIGHT: height, contract.WIDTH: width}
 
 
-def _inputs_without_defaults(machine: Machine) -> set[str]:
-    """Returns the inputs whose default values `model_for` removes from the model."""
-    return {contract.CHANNEL_WEIGHTS} if PROVIDERS[machine.provider].folds_defaults else set()
-
-
-def _require_contract(session: Any, bundle: Bundle, required: set[str]) -> None:
+def _require_contract(session: Any, bundle: Bundle) -> None:
     """Raises BundleFormatError unless a session has exactly the contract's inputs and outputs, types and ranks.
 
-    More inputs are refused because nothing would feed them; `required` are the inputs that have lost their defaults.
+    More inputs are refused because nothing would feed them.
     """
     layers, channels = len(bundle.metadata.layers), sum(layer.channels for layer in bundle.metadata.layers)
     inputs = {value.name: value for value in session.get_inputs()}
-    defaults = {value.name: value for value in session.get_overridable_initializers()}
     outputs = {value.name: value for value in session.get_outputs()}
-    tensors = {**inputs, **defaults, **outputs}
+    tensors = {**inputs, **outputs}
     is_sound = (
-        set(inputs) == {contract.IMAGE, contract.LAYER_WEIGHTS} | required
-        and set(defaults) == {contract.CHANNEL_WEIGHTS} - required
+        set(inputs) == {contract.IMAGE, contract.LAYER_WEIGHTS} | _OPTIONAL
+        and not session.get_overridable_initializers()
         and set(outputs) == {contract.LOSSES, contract.GRADIENT, contract.CHANNEL_MEANS}
         and all(value.type == "tensor(float)" and len(value.shape) == _RANKS[name] for name, value in tensors.items())
         and tensors[contract.LAYER_WEIGHTS].shape == [layers]
-        and tensors[contract.CHANNEL_WEIGHTS].shape == [channels]
+        and tensors[contract.CHANNEL_WEIGHTS].shape[1:] == [channels]
+        and tensors[contract.POSITION].shape == [layers, 3]
     )
     if not is_sound:
         raise BundleFormatError(f"{bundle.name}: its inputs and outputs break the contract: export it again")

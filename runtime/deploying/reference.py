@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models import contract
 from ...models.arrays import Image, Losses, Size
 from ...models.decoding import decoded
 from ..bundle.bundle import Bundle
+from ..bundle.objective import Objective
 from ..bundle.sessions import Session
 from ..image.scaling import Scale
 from ..provider.machine import Machine, usable_threads
@@ -132,10 +134,10 @@ class _Facts:
 
 def _evaluate(bundle: Bundle, picture: NDArray[np.uint8], machine: Machine) -> tuple[Losses, Image]:
     """Returns the losses and the gradient of a picture, uint8 [height, width, 3], on a machine."""
-    image = Scale.of(picture, 255.0, "backbone", bundle.metadata.input_range).to_image(picture)
+    image = Scale.of(picture, 255.0, "backbone", contract.INPUT_RANGE).to_image(picture)
     height, width = picture.shape[:2]
     weights = np.ones(len(bundle.metadata.layers), np.float32)
-    return Session(bundle, height, width, machine).evaluate(image, weights)
+    return Session(bundle, height, width, machine).evaluate(image, Objective(weights))
 
 
 def _test_picture(height: int, width: int) -> NDArray[np.uint8]:

@@ -32,6 +32,7 @@ _CONTENTS = (
     "models/builtin/*.graph",
     "models/builtin/*.json",
     "models/builtin/*.npz",
+    "models/builtin/*.txt",
     "runtime/*.py",
     "runtime/*/*.py",
     "runtime/ascent/parts/*.py",

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ...models.contract import LOGITS
 from ...models.files import expand_user
 from ...models.library import bundle_paths
 from ..bundle.bundle import Bundle
 from ..bundle.channel_weights import chosen_channels, parse_channels
 from ..bundle.choice import bundle_of, choose_bundle, describe
+from ..bundle.classes import class_channels
+from ..bundle.positions import chosen_positions, parse_positions
 from ..errors import SettingsError
 from ..image.source import Source
 from ..settings.config import ConfigFile, execution_of, options_of, overridden, read_config, settings_changes
@@ -125,13 +128,16 @@ def _hint(options: Mapping[str, Any], preset: Preset | None, settings: Settings)
 
 def _named_layers(changes: Mapping[str, Any]) -> set[str]:
     """The layers that changed settings name. Raises SettingsError."""
-    named = Settings(**{name: changes[name] for name in ("layer_weights", "channels") if name in changes})
-    return {*(named.layer_weights or ()), *parse_channels(named.channels)}
+    named = Settings(**{name: changes[name] for name in ("layer_weights", "channels", "classes") if name in changes})
+    return {*(named.layer_weights or ()), *parse_channels(named.channels), *([LOGITS] if named.classes else ())}
 
 
 def _require_known_layers(settings: Settings, bundle: Bundle) -> None:
-    """Raises SettingsError for layers and channels that the bundle does not have."""
+    """Raises SettingsError for layers, channels, classes and positions that the bundle does not have."""
+    if settings.classes:
+        class_channels(bundle.metadata, settings.classes)
     channels = parse_channels(settings.channels)
+    chosen_positions(bundle.metadata.layers, parse_positions(settings.position))
     settings.weights_of(bundle.metadata.layer_names)
     chosen_channels(bundle.metadata.layers, channels)
 

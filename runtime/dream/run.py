@@ -10,12 +10,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...models.arrays import Floats, Losses, Pixels, Size
+from ...models.contract import INPUT_RANGE, Metadata
 from ..ascent.ascent import Ascent, State, Step, StopReason
 from ..ascent.evaluator import Evaluator
 from ..ascent.interrupts import interruptible_where_nothing_else_is
 from ..ascent.tiles import TilePlan
 from ..bundle.bundle import Bundle
-from ..bundle.channel_weights import chosen_channels, guided_channels, parse_channels, parse_pick, picked_channels
+from ..bundle.channel_weights import (
+    Channels,
+    chosen_channels,
+    guided_channels,
+    parse_channels,
+    parse_pick,
+    picked_channels,
+)
+from ..bundle.classes import class_channels
+from ..bundle.objective import Objective
+from ..bundle.positions import chosen_positions, parse_positions
 from ..bundle.sessions import Sessions
 from ..errors import SettingsError
 from ..image.pixels import PictureLike, array_of, pixels_of
@@ -155,6 +166,7 @@ def prepare(
     guide_pixels = None if guide is None else pixels_of(guide, "guide", log)
     region = None if mask is None else Mask.of(array_of(mask, "mask", log), pixels, settings.feather)
     metadata = bundle.metadata
+    chosen = _chosen_channels(metadata, settings, guide is not None)
     layer_weights = np.array(settings.weights_of(metadata.layer_names), np.float32)
     processor = ImageProcessor(pixels, metadata, settings, region)
     bundle.require_precision(settings.execution.precision)
@@ -171,10 +183,15 @@ def prepare(
     for line in processor.notices:
         notice(line)
     sessions = sessions or Sessions(bundle)
-    channel_weights = _channel_weights(pixels, guide_pixels, sessions, settings, choice.machine, layer_weights)
+    if chosen:
+        channel_weights: Floats | None = chosen_channels(metadata.layers, chosen)
+    else:
+        channel_weights = _channel_weights(pixels, guide_pixels, sessions, settings, choice.machine, layer_weights)
     largest = processor.largest_octave
-    evaluator = Evaluator(sessions, settings, choice.machine, layer_weights, largest, channel_weights, notice)
-    ascent = Ascent(processor, evaluator, settings, layer_weights, metadata.input_range, processor.mask, state)
+    positions = chosen_positions(metadata.layers, parse_positions(settings.position))
+    objective = Objective(layer_weights, channel_weights, positions)
+    evaluator = Evaluator(sessions, settings, choice.machine, objective, largest, notice)
+    ascent = Ascent(processor, evaluator, settings, layer_weights, INPUT_RANGE, processor.mask, state)
     return Preparation(bundle, settings, ascent, notices)
 
 
@@ -228,6 +245,14 @@ def _pixels(given: PictureLike | None, settings: Settings, log: Callable[[str], 
     return pixels_of(given, "picture", log)  # type: ignore[arg-type]  # which explains None
 
 
+def _chosen_channels(metadata: Metadata, settings: Settings, has_guide: bool) -> Channels:
+    """The channels that the settings name, as channels or classes, if any. Raises SettingsError."""
+    for name in ("channels", "classes", "pick"):
+        if has_guide and getattr(settings, name):
+            raise SettingsError(f"{name} and a guide contradict each other: give one of them")
+    return class_channels(metadata, settings.classes) if settings.classes else parse_channels(settings.channels)
+
+
 def _channel_weights(
     picture: Pixels,
     guide: Pixels | None,
@@ -236,18 +261,14 @@ def _channel_weights(
     machine: Machine,
     layer_weights: Floats,
 ) -> Floats | None:
-    """The weights of the bundle's channels by the settings or the guide, float32 [channels of all layers].
+    """The weights of the bundle's channels by `pick` or the guide, float32 [channels of all layers].
 
     None leaves them all equal. `layer_weights` is float32 [layers]. Raises SettingsError.
     """
     metadata = sessions.bundle.metadata
     layers = metadata.layers
-    if guide is None and not settings.channels and not settings.pick:
+    if guide is None and not settings.pick:
         return None
-    if settings.channels:
-        if guide is not None:
-            raise SettingsError("channels and a guide contradict each other: give one of them")
-        return chosen_channels(layers, parse_channels(settings.channels))
 
     def channel_means(pixels: Pixels) -> Floats:
         """The mean objective of each channel for a small version of a picture, float32 [channels of all layers]."""
@@ -256,11 +277,9 @@ def _channel_weights(
         )
         processor = ImageProcessor(pixels, metadata, small)
         session = sessions.get(*processor.size, machine)
-        return session.channel_means(processor.base(processor.size), layer_weights)
+        return session.channel_means(processor.base(processor.size), Objective(layer_weights))
 
     if settings.pick:
-        if guide is not None:
-            raise SettingsError("pick and a guide contradict each other: give one of them")
         return picked_channels(layers, layer_weights, channel_means(picture), parse_pick(settings.pick))
     assert guide is not None
     _require_size(guide, metadata.smallest_size)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.arrays import Floats, Image, Pixels, Size, size_of
-from ...models.contract import Metadata
+from ...models.contract import INPUT_RANGE, Metadata
 from ..errors import SettingsError
 from ..settings.colours import imagenet_colours, own_colours, parse_colours
 from ..settings.settings import Settings
@@ -78,7 +78,7 @@ class Mask:
 
 
 class ImageProcessor:
-    """Converts one picture into images in the backbone's input range, at every octave's size, and back.
+    """Converts one picture into images from -1 to 1, at every octave's size, and back.
 
     `scale` is the map between pixel values and that range, `octaves` the sizes of all octaves, from the smallest. Alpha
     is kept for the result, and pixels that it hides count neither for `scale` nor for the picture's own colours. `mask`
@@ -95,7 +95,7 @@ class ImageProcessor:
         colours, visible = self._working_picture[..., :3], _visible(self._working_picture)
         if visible is not None:
             colours = colours[visible]
-        self.scale = Scale.of(colours, self._max_value, settings.normalization, bundle.input_range)
+        self.scale = Scale.of(colours, self._max_value, settings.normalization, INPUT_RANGE)
         self.octaves = octave_sizes(
             self.size, bundle.smallest_size, settings.octaves, settings.octaves_above, settings.octave_scale
         )

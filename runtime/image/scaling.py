@@ -1,4 +1,4 @@
-"""The linear map between a picture's pixel values and the backbone's input range."""
+"""The linear map between a picture's pixel values and an image's range."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..settings.settings import Normalization
 
 @dataclass(frozen=True)
 class Scale:
-    """A linear map from the pixel values `x_min`..`x_max` to the backbone's input range `low`..`high`."""
+    """A linear map from the pixel values `x_min`..`x_max` to an image's range `low`..`high`."""
 
     x_min: float
     x_max: float
@@ -27,7 +27,7 @@ class Scale:
         """The map for a picture or for some of its pixels, uint8 or uint16 [..., 3].
 
         `minmax` is eq. 1 of the paper over all pixels and channels; a picture of one value uses x_max - x_min = 1.
-        `backbone` maps 0..`max_value`, whatever the picture contains. `limits` is the backbone's input range.
+        `backbone` maps 0..`max_value`, whatever the picture contains. `limits` is the range of images.
         """
         if normalization == "backbone":
             return cls(0.0, max_value, *limits)
@@ -36,7 +36,7 @@ class Scale:
 
     @property
     def slope(self) -> float:
-        """Units of the backbone's input range per pixel value."""
+        """Units of an image per pixel value."""
         return (self.high - self.low) / (self.x_max - self.x_min)
 
     def to_image(self, pixels: NDArray[np.generic]) -> Image:

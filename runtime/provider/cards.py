@@ -31,8 +31,7 @@ class Provider:
     `session_providers` returns the providers that a session is opened with, for a model, a machine and the sizes of the
     model's symbolic dimensions. `device` is the memory that its tensors lie in. `form` is the form of a bundle's graph
     that it runs fastest (None: the portable form), on `processors` as `platform.machine` names them (empty: on all).
-    A provider with `folds_defaults` compiles an input's default value into the graph as a constant, and would ignore
-    any other value. A provider with `optimizes` optimizes graphs itself: onnxruntime leaves them unchanged for it.
+    A provider with `optimizes` optimizes graphs itself: onnxruntime leaves them unchanged for it.
     `auto` tries the providers that have an `auto_rank`, the lowest first. `libraries` are shared libraries that pip may
     have installed where the linker does not search; {cuda} is replaced by CUDA's major version. `known_issues`
     recognises known issues in the text of a failure.
@@ -45,7 +44,6 @@ class Provider:
     device: DeviceName = "cpu"
     form: str | None = None
     processors: tuple[str, ...] = ()
-    folds_defaults: bool = False
     optimizes: bool = False
     auto_rank: int | None = None
     libraries: tuple[str, ...] = ()
@@ -109,7 +107,6 @@ _ALL = (
         install="install onnxdream[tensorrt] on a machine with an NVIDIA GPU",
         session_providers=_tensorrt_providers,
         device="cuda",
-        folds_defaults=True,
         libraries=(*_CUDA_LIBRARIES, "libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10"),
         known_issues=nvidia_issues,
     ),
@@ -120,7 +117,6 @@ _ALL = (
         session_providers=_openvino_providers,
         form=contract.CHANNELS_LAST,
         auto_rank=2,
-        folds_defaults=True,
         optimizes=True,
     ),
 )

@@ -35,11 +35,12 @@ _PATH_KEYS = tuple(option.name for option in OPTIONS if option.in_files and opti
 _TEXT_KEYS = ("preset", "model", *_PATH_KEYS)
 # Each option replaces these options of a config file or a record, which choose what to dream in another way.
 _REPLACED: Mapping[str, set[str]] = {
-    "layers": {"layer_weights", "channels"},
-    "layer_weights": {"layers", "channels"},
-    "channels": {"layers", "layer_weights", "pick", "guide"},
-    "pick": {"channels", "guide"},
-    "guide": {"channels", "pick"},
+    "layers": {"layer_weights", "channels", "classes", "position"},
+    "layer_weights": {"layers", "channels", "classes", "position"},
+    "channels": {"layers", "layer_weights", "pick", "guide", "classes", "position"},
+    "classes": {"layers", "layer_weights", "channels", "pick", "guide", "position"},
+    "pick": {"channels", "guide", "classes"},
+    "guide": {"channels", "pick", "classes"},
 }
 
 

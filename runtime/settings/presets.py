@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...models.contract import Metadata
+from ...models.assembly import BUILT_IN
+from ...models.contract import Metadata, export_command
 from ..errors import SettingsError
-from .settings import Settings, require_known
+from .settings import Precision, Settings, require_known
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,15 @@ class Preset:
         return f"Inception-v3, {', '.join(self.layers)}" + (f" ({self.objective})" if self.objective != "mean" else "")
 
     @property
-    def export_command(self) -> str:
-        """The command that exports a bundle for the preset."""
-        options = [f"--layers {','.join(self.layers)}"]
-        options += [f"--objective {self.objective}"] if self.objective != "mean" else []
-        options += [f"--border {self.border}"] if self.border else []
-        return f"onnxdream export --model v3 {' '.join(options)}"
+    def backbone(self) -> str:
+        """The backbone that has the preset's layers: that of its built-in bundle, and Inception-v3 for the classics."""
+        return next((built_in.backbone for built_in in BUILT_IN if built_in.name == self.bundle), "v3")
+
+    def export_command(self, precision: Precision = "fp32") -> str:
+        """Returns the command that exports a bundle for the preset in a precision."""
+        return export_command(
+            self.backbone, self.layers, objective=self.objective, border=self.border, precision=precision
+        )
 
     def is_made_for(self, bundle: Metadata) -> bool:
         """Whether a bundle has the preset's layers, objective and border."""
@@ -57,9 +61,9 @@ class Preset:
         """
         require_known(changes)
         objective: dict[str, Any] = {"layer_weights": self.settings.layer_weights or dict.fromkeys(self.layers, 1.0)}
-        if changes.get("channels"):
+        if changes.get("channels") or changes.get("classes"):
             objective["layer_weights"] = None
-        if "layer_weights" in changes or changes.get("pick"):
+        if "layer_weights" in changes or changes.get("pick") or changes.get("classes"):
             objective["channels"] = ()
         return replace(self.settings, **{**objective, **changes})
 
@@ -130,7 +134,7 @@ _CLASSICS = (
     ),
 )
 # The look that is recommended to newcomers.
-DEFAULT_LOOK = "feathers"
+DEFAULT_LOOK = "creatures"
 _BASE_LOOK = Settings(
     steps=12,
     step_size=(0.03, 0.012),
@@ -142,8 +146,103 @@ _BASE_LOOK = Settings(
     snapshots=(),
 )
 _CHANNEL_LOOK = replace(_BASE_LOOK, octave_scale=1.4)
+_LITE0, _LITE0_HIGH = "lite0", "lite0-high"
 _MID, _MID_L2 = "v3-mid", "v3-mid-l2"
 _LOOKS = (
+    Preset(
+        "creatures",
+        "Furry creatures with bright eyes grow out of everything.",
+        replace(_BASE_LOOK, octaves=6, steps=11, step_size=(0.035, 0.012)),
+        ("block09", "block10"),
+        "l2",
+        bundle=_LITE0,
+    ),
+    Preset(
+        "fur",
+        "Soft fur and animals' faces appear, and smooth places stay calm.",
+        replace(_BASE_LOOK, octaves=6, steps=10, blur=(1.6, 0.4), layer_weights={"block10": 1.0, "block03": -1.0}),
+        ("block10", "block03"),
+        "l2",
+        bundle=_LITE0,
+    ),
+    Preset(
+        "neon",
+        "Creatures glow in colours of their own, like a peacock's tail.",
+        replace(_BASE_LOOK, octaves=6, steps=11, step_size=(0.04, 0.02), blur=(2.0, 0.7), colours="free"),
+        ("block09", "block10"),
+        "l2",
+        bundle=_LITE0,
+    ),
+    Preset(
+        "leopards",
+        "Animals become leopards, and faces and feathers fill the sky.",
+        replace(_BASE_LOOK, step_size=(0.035, 0.015)),
+        ("block12",),
+        "l2",
+        bundle=_LITE0_HIGH,
+    ),
+    Preset(
+        "arches",
+        "Vaults and pointed arches fill the sky, and animals get a wild cat's coat.",
+        replace(
+            _BASE_LOOK,
+            octaves=6,
+            steps=11,
+            step_size=(0.035, 0.015),
+            layer_weights={"block13": 1.0, "block12": -0.5},
+        ),
+        ("block13", "block12"),
+        "l2",
+        bundle=_LITE0_HIGH,
+    ),
+    Preset(
+        "towers",
+        "Towers with rows of windows grow upright through the picture, among round clouds.",
+        replace(_CHANNEL_LOOK, channels=("block08:18", "block10:18")),
+        ("block08", "block10"),
+        "l2",
+        bundle=_LITE0,
+    ),
+    Preset(
+        "snakes",
+        "Thick, scaly bodies with dark spots wind through the picture.",
+        replace(_CHANNEL_LOOK, channels=("block08:66", "block10:66")),
+        ("block08", "block10"),
+        "l2",
+        bundle=_LITE0,
+    ),
+    Preset(
+        "facets",
+        "Everything breaks into sharp-edged facets, like cut stone or crumpled foil.",
+        replace(_BASE_LOOK, layer_weights={"block03": 1.0, "block06": -0.7}),
+        ("block03", "block06"),
+        "l2",
+        bundle=_LITE0,
+    ),
+    Preset(
+        "woodcut",
+        "Bold lines and hatching turn the picture into a woodcut.",
+        _BASE_LOOK,
+        ("block03",),
+        "l2",
+        bundle=_LITE0,
+    ),
+    Preset(
+        "braids",
+        "Ropes, braids and ladders follow every contour.",
+        _BASE_LOOK,
+        ("block05",),
+        "l2",
+        bundle=_LITE0,
+    ),
+    Preset(
+        "beads",
+        "Rows of beads and rings of holes cover every surface.",
+        replace(_BASE_LOOK, layer_weights={"block07": 1.0, "block05": -0.4}),
+        ("block07", "block05"),
+        "l2",
+        bundle=_LITE0,
+    ),
     Preset(
         "feathers",
         "Plumes and long fur flow over everything.",
@@ -264,11 +363,12 @@ def settings_for_bundle(
         return replace(PRESETS["paper"].settings, **changes), None
     settings = chosen.with_changes(changes)
     missing = [layer for layer in chosen.layers if layer not in bundle.layer_names]
-    if missing and not (changes.get("layer_weights") or changes.get("channels")):
+    if missing and not any(changes.get(name) for name in ("layer_weights", "channels", "classes")):
         raise SettingsError(
             f"preset {chosen.name} maximises {', '.join(chosen.layers)}, and the bundle has no {missing[0]}: "
             f"leave out --model, or choose --layers from {', '.join(bundle.layer_names)}"
         )
     if (bundle.objective, bundle.border) == (chosen.objective, chosen.border):
         return settings, None
-    return settings, f"preset {chosen.name} is made for another objective: export a bundle with {chosen.export_command}"
+    command = chosen.export_command()
+    return settings, f"preset {chosen.name} is made for another objective: export a bundle with {command}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from ...models.contract import LOGITS
 from ..errors import SettingsError
 from .kinds import (
     Bytes,
@@ -142,9 +143,10 @@ class Execution:
 class Settings:
     """The settings of a dream; the defaults are those of the preset `paper`. Raises SettingsError.
 
-    `step_size` is in units of the backbone's input range. It and `blur` may be pairs, which change linearly from an
+    `step_size` is in units of the range -1 to 1. It and `blur` may be pairs, which change linearly from an
     octave's first step to its last. `layer_weights` None maximises all layers with weight 1. `channels` are texts
-    (`mixed2:12,-40`), and so is `pick` (`strongest:5`). `max_loss` and `plateau` (a number of steps without a gain of
+    (`mixed2:12,-40`), and so are `position` (`mixed4:0.5,0.25,0.1`), `pick` (`strongest:5`) and
+    `classes` (`207,castle`). `max_loss` and `plateau` (a number of steps without a gain of
     0.1 %) end an octave early. `max_size` None leaves the picture in its size. For `detail` and `interpolation` see
     `image/octaves.py`; `pyramid` shrinks bilinearly from octave to octave.
 
@@ -217,6 +219,15 @@ class Settings:
         _DREAM,
         default_text="all",
     )
+    classes: str | None = _setting(
+        None,
+        OrNone(Text()),
+        'Maximise the scores of these classes, by number or name, as in 207,castle or "golden retriever,-281"; a minus '
+        "sign minimises a class. Needs a bundle with the layer logits, which is then the only one unless --layers "
+        "names others.",
+        _DREAM,
+        default_text="none",
+    )
     pick: str | None = _setting(
         None,
         OrNone(Text()),
@@ -224,6 +235,15 @@ class Settings:
         "weakest:5.",
         _DREAM,
         default_text="all",
+    )
+    position: tuple[str, ...] = _setting(
+        (),
+        ListOf(Text()),
+        "Maximise only what a layer sees around a place, as in mixed4:0.5,0.25,0.1: y, x and a radius as parts of the "
+        "picture; without the radius, the nearest neuron alone. --jitter moves the picture below it. Repeat the option "
+        "for other layers.",
+        _DREAM,
+        default_text="the whole picture",
     )
     max_loss: float | None = _setting(
         None,
@@ -326,6 +346,14 @@ class Settings:
         _SCALES,
         has_option=False,
     )
+    global_tiles: bool = _setting(
+        False,
+        Flag(),
+        "Compute layers that see the whole picture, such as logits, in tiles too where the memory asks for it: "
+        "each tile then counts as a picture of its own.",
+        _MACHINE,
+        "--global-tiles",
+    )
     tile_overlap: int = _setting(
         64,
         IntRange(0, 4096),
@@ -357,16 +385,17 @@ class Settings:
             raise SettingsError(
                 f"octaves above ({self.octaves_above}) must be fewer than octaves ({self.octaves}), which count them"
             )
-        if self.channels and self.pick:
-            raise SettingsError("channels and pick contradict each other: give one of them")
+        chosen = [name for name in ("channels", "classes", "pick") if getattr(self, name)]
+        if len(chosen) > 1:
+            raise SettingsError(f"{chosen[0]} and {chosen[1]} contradict each other: give one of them")
 
     def weights_of(self, layers: tuple[str, ...]) -> list[float]:
         """Returns the weight of each layer of a bundle. A layer that is not named has weight 0.
 
-        If channels are chosen but no layers, the layers of the channels have weight 1. Raises SettingsError for unknown
-        layers, for channels of a layer without weight, and if all weights are 0.
+        If channels or classes are chosen but no layers, the layers of the channels have weight 1. Raises SettingsError
+        for unknown layers, for channels of a layer without weight, and if all weights are 0.
         """
-        of_channels = [text.partition(":")[0] for text in self.channels]
+        of_channels = [text.partition(":")[0] for text in self.channels] + ([LOGITS] if self.classes else [])
         named = self.layer_weights
         if named is None and of_channels:
             named = dict.fromkeys(of_channels, 1.0)

@@ -16,7 +16,7 @@ import pytest
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
 import onnx
-from tiny import LAYERS, TINY
+from tiny import LAYERS, LITE_LAYERS, TINY, TINY_LITE
 
 from onnxdream.export import bundle as stage
 from onnxdream.export.builtin import export_request, strip_weights, weight_rules
@@ -29,17 +29,20 @@ from onnxdream.models.assembly import (
     BUILT_IN,
     FOLDER,
     BuiltIn,
+    Recipe,
     WeightFile,
     WeightRule,
     assemble,
     folded_weights,
     load_built_in,
 )
-from onnxdream.models.backbones import find_backbone
+from onnxdream.models.backbones import Backbone, find_backbone
 from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, Metadata, form_key
 
 STALE = "the built-in bundles are out of date: rebuild them with `python -m onnxdream.export.builtin`"
 WEIGHTS = FOLDER / "v3-imagenet-mixed5.npz"
+# The number of convolutions of each built-in bundle.
+CONVOLUTIONS = {"v3-low": 26, "v3-mid": 50, "v3-mid-l2": 50, "lite0": 33, "lite0-high": 42}
 
 
 @cache
@@ -70,11 +73,25 @@ def metadata_of(bundle: bytes) -> Metadata:
 @each
 def test_the_metadata_describes_layers_weights_and_memory(built_in: BuiltIn) -> None:
     facts = metadata_of(committed(built_in))
-    assert (facts.backbone, facts.layer_names, facts.objective) == ("v3", built_in.layers, built_in.objective)
-    assert (facts.weights.source, facts.weights.title) == ("imagenet-8bit", "ImageNet (8-bit)")
-    assert facts.weights.sha256 == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
-    assert "Infinite Red" in facts.weights.licence
+    weights = find_backbone(built_in.backbone).built_in
+    assert weights
+    assert (facts.backbone, facts.layer_names) == (built_in.backbone, built_in.layers)
+    assert (facts.objective, facts.border, facts.class_names) == (built_in.objective, 0, ())
+    assert (facts.weights.source, facts.weights.licence) == (weights.source, weights.licence)
+    assert facts.weights.sha256 == hashlib.sha256((FOLDER / weights.file).read_bytes()).hexdigest()
     assert 100 < facts.memory.per_pixel < 10_000
+
+
+def test_the_titles_of_the_weights_tell_8_bits_from_16() -> None:
+    titles = {built_in.backbone: metadata_of(committed(built_in)).weights.title for built_in in BUILT_IN}
+    assert titles == {"v3": "ImageNet (8-bit)", "lite0": "ImageNet"}
+
+
+def test_depthwise_convolutions_have_rules_of_their_own() -> None:
+    recipe = Recipe.from_json((FOLDER / "lite0-high.json").read_text(encoding="utf-8"))
+    depthwise = {rule.block for rule in recipe.rules if rule.depthwise}
+    assert depthwise == {f"block{number:02d}/depthwise" for number in range(14)}
+    assert {rule.convolution for rule in recipe.rules if rule.depthwise} == {b.replace("/", "_") for b in depthwise}
 
 
 @each
@@ -92,7 +109,7 @@ def test_the_weights_equal_those_of_a_fresh_export_bit_for_bit(built_in: BuiltIn
     )
     # The other initializers are constants, which tf2onnx names by numbers.
     named = [name for name in expected if name.endswith(("/kernel", "/bias"))]
-    assert len(named) == (52 if built_in.name == "v3-low" else 100), "a kernel and a bias of each convolution"
+    assert len(named) == 2 * CONVOLUTIONS[built_in.name], "a kernel and a bias of each convolution"
     for name in named:
         assert np.array_equal(found[name], expected[name]), f"{name}: {STALE}"
         assert found[name].dtype == np.float32
@@ -118,7 +135,7 @@ def test_the_outputs_equal_those_of_a_fresh_export(built_in: BuiltIn) -> None:
         for bundle in (committed(built_in), fresh(built_in))
     ]
     side = max(metadata_of(committed(built_in)).smallest_size)
-    weights = np.array([1.0, -0.5, 2.0, 0.5, 1.0, -1.0][: len(built_in.layers)], np.float32)
+    weights = np.array([1.0, -0.5, 2.0, 0.5, 1.0, -1.0, 0.7][: len(built_in.layers)], np.float32)
     for height, width in ((side, side), (81, 97), (97, 80)):
         feed = {"image": rng.uniform(-1, 1, (2, 3, height, width)).astype(np.float32), "layer_weights": weights}
         for found, wanted in zip(*(session.run(None, feed) for session in sessions), strict=True):
@@ -133,15 +150,23 @@ def numbered(layers: Iterator[str]) -> dict[str, str]:
     return {layer: f"{number:02d}" for number, layer in enumerate(layers)}
 
 
-def test_an_assembled_network_equals_the_exported_one() -> None:
-    request = ExportRequest(TINY, LAYERS, weights="random")
-    loaded = load(TINY, "random", 0)
-    forward = rewritten(fold(loaded.model).cut(LAYERS), LAYERS)
+@pytest.mark.parametrize(
+    ("backbone", "layers", "epsilons", "scales"),
+    [(TINY, LAYERS, {True, False}, {1.0, 0.17}), (TINY_LITE, LITE_LAYERS, {True, False}, {1.0})],
+    ids=["tiny", "tiny-lite"],
+)
+def test_an_assembled_network_equals_the_exported_one(
+    backbone: Backbone, layers: tuple[str, ...], epsilons: set[bool], scales: set[float]
+) -> None:
+    request = ExportRequest(backbone, layers, weights="random")
+    loaded = load(backbone, "random", 0)
+    forward = rewritten(fold(loaded.model, backbone.preprocessing).cut(layers), layers)
     blocks = numbered(op.origin.layer for op in forward.operators if isinstance(op, Convolution))
     weights = WeightFile(saved(loaded, blocks))
     rules = weight_rules(forward, replace(loaded, block_of=blocks))
-    assert {rule.epsilon is None for rule in rules} == {True, False}
-    assert {rule.scale for rule in rules} == {1.0, 0.17}
+    assert {rule.epsilon is None for rule in rules} == epsilons
+    assert {rule.scale for rule in rules} == scales
+    assert any(rule.depthwise for rule in rules) == (backbone is TINY_LITE)
     for op, rule in zip((op for op in forward.operators if isinstance(op, Convolution)), rules, strict=True):
         kernel, bias = folded_weights(weights, rule)
         np.testing.assert_array_equal(kernel, op.kernel.transpose(3, 2, 0, 1))

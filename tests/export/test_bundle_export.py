@@ -22,10 +22,10 @@ from tiny import LAYERS, TINY
 from onnxdream.export import bundle as bundle_module
 from onnxdream.export.bundle import ExportRequest, export_bundle, make_bundle
 from onnxdream.export.errors import ExportError, UnknownLayerError, VerificationError
-from onnxdream.export.verification import CHANNELS, MIXED_SIGNS
+from onnxdream.export.verification import CHANNELS, MIXED_SIGNS, POSITIONS
 from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, OPSET, Check, Layer, Metadata, form_key
 from onnxdream.models.library import BundleOutputError
-from onnxdream.runtime.bundle.onnx_file import in_form
+from onnxdream.runtime.bundle.onnx_file import model_to_open
 
 FORMS = (BLOCKED, CHANNELS_LAST)
 RANDOM = ExportRequest(TINY, LAYERS, weights="random")
@@ -45,8 +45,6 @@ def test_the_metadata_in_the_file_is_the_metadata_returned() -> None:
     assert metadata.backbone == "tiny"
     assert metadata.layers == (Layer("high", 8, 8), Layer("low", 14, 2))
     assert metadata.objective == "l2"
-    assert metadata.input_range == (-1.0, 1.0)
-    assert metadata.channel_order == "RGB"
     assert metadata.smallest_size == (19, 19)
     assert metadata.weights.source == "random"
     assert metadata.precision == "fp32"
@@ -63,7 +61,7 @@ def test_callbacks_receive_stages_and_checks() -> None:
     assert len(stages) == 4
     assert "Tiny net" in stages[0]
     assert tuple(checks) == metadata.verification
-    assert {check.climbed for check in checks} == {"low", MIXED_SIGNS, CHANNELS}
+    assert {check.climbed for check in checks} == {"low", MIXED_SIGNS, CHANNELS, POSITIONS}
 
 
 def test_losses_have_the_order_in_which_the_layers_were_named(tiny_bundle: bytes) -> None:
@@ -186,7 +184,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pa
 
 def kinds_of(bundle: bytes) -> list[Counter[str]]:
     """Counts the operators of each form; their order depends on tf2onnx."""
-    models = (onnx.load_from_string(data) for data in (bundle, *(in_form(bundle, form) for form in FORMS)))
+    models = (onnx.load_from_string(data) for data in (bundle, *(model_to_open(bundle, form, ()) for form in FORMS)))
     return [Counter(node.op_type for node in model.graph.node) for model in models]
 
 

@@ -16,7 +16,7 @@ tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
 import keras
 import onnx
-from tiny import LAYERS
+from tiny import LAYERS, LITE_LAYERS, TINY_LITE
 
 from onnxdream.export import conversion
 from onnxdream.export.conversion import convert
@@ -25,6 +25,7 @@ from onnxdream.export.rewriting import rewritten
 from onnxdream.export.weights import LoadedModel
 from onnxdream.models import contract
 from onnxdream.models.arrays import Floats, Losses
+from onnxdream.models.backbones import UNCHANGED, Preprocessing, find_backbone
 from onnxdream.models.contract import IR_VERSION, OPSET
 
 LoadReference = Callable[[str], LoadedModel]
@@ -38,23 +39,32 @@ SIZES = {"smallest": (19, 19), "odd": (45, 45), "even": (48, 48), "wide": (34, 6
 class Converted:
     """A converted model in onnxruntime and the stock model that it was converted from; pictures are float32 NHWC."""
 
-    def __init__(self, model: Any, layers: tuple[str, ...], objective: str) -> None:
+    def __init__(
+        self, model: Any, layers: tuple[str, ...], objective: str, preprocessing: Preprocessing = UNCHANGED
+    ) -> None:
         self.objective = objective
+        self.preprocessing = preprocessing
         self.reference = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
-        self.onnx = convert(fold(model).cut(layers), layers, objective)
+        self.onnx = convert(fold(model, preprocessing).cut(layers), layers, objective)
         self.sessions = {
             form: ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
             for form, model in self.onnx.items()
         }
 
-    def run(self, pictures: Floats, weights: tuple[float, ...], form: str) -> tuple[Floats, Floats]:
-        """Computes losses [batch, layers] and the gradient, NHWC, with onnxruntime."""
+    def run(self, pictures: Floats, weights: tuple[float, ...], form: str, **inputs: Floats) -> tuple[Floats, Floats]:
+        """Computes losses [batch, layers] and the gradient, NHWC, with onnxruntime; `inputs` have defaults."""
         feed = {
             contract.IMAGE: np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)),
             contract.LAYER_WEIGHTS: np.array(weights, np.float32),
+            **inputs,
         }
         losses, gradient = self.sessions[form].run([contract.LOSSES, contract.GRADIENT], feed)
         return losses, gradient.transpose(0, 2, 3, 1)
+
+    def activations(self, image: Any) -> list[Any]:
+        """Computes the layers' activations of pictures with TensorFlow."""
+        found = self.reference(image * self.preprocessing.scale + self.preprocessing.offset, training=False)
+        return found if isinstance(found, list) else [found]
 
     def tape(self, pictures: Floats, weights: tuple[float, ...]) -> tuple[Floats, Floats]:
         """Computes losses [batch, layers] and the gradient, NHWC, with TensorFlow, one picture at a time."""
@@ -65,9 +75,7 @@ class Converted:
         """Computes the losses and the gradient of a picture [height, width, 3]."""
         image = tf.Variable(picture[None])
         with tf.GradientTape() as tape:
-            activations = self.reference(image, training=False)
-            activations = activations if isinstance(activations, list) else [activations]
-            squared = [tf.square(a) if self.objective == "l2" else a for a in activations]
+            squared = [tf.square(a) if self.objective == "l2" else a for a in self.activations(image)]
             losses = tf.stack([tf.reduce_mean(a) for a in squared])
             total = tf.reduce_sum(losses * tf.constant(weights, tf.float32))
         return losses.numpy(), tape.gradient(total, image).numpy()[0]
@@ -76,6 +84,12 @@ class Converted:
 @pytest.fixture(scope="session")
 def tiny(reference: LoadReference) -> Callable[[str], Converted]:
     return cache(lambda objective: Converted(reference("tiny").model, LAYERS, objective))
+
+
+@pytest.fixture(scope="session")
+def lite(reference: LoadReference) -> Callable[[str], Converted]:
+    model = reference("tiny-lite").model
+    return cache(lambda objective: Converted(model, LITE_LAYERS, objective, TINY_LITE.preprocessing))
 
 
 def test_the_weights_are_copied_once_for_all_forms(reference: LoadReference, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +138,20 @@ def test_the_gradient_is_tensorflows(
 
 @every_form
 @pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (33, 50), (49, 35), (64, 47)])
+@pytest.mark.parametrize("weights", [(1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (1, -0.7, 1.6, -0.3)])
+def test_the_gradient_of_inverted_residuals_is_tensorflows(
+    form: str, lite: Callable[[str], Converted], objective: str, size: tuple[int, int], weights: tuple[float, ...]
+) -> None:
+    pictures = noise(2, *size, 3)
+    losses, gradient = lite(objective).run(pictures, weights, form)
+    expected_losses, expected = lite(objective).tape(pictures, weights)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(gradient, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+
+
+@every_form
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_picture_in_a_batch_gives_the_same_results_as_alone(
     form: str, tiny: Callable[[str], Converted], objective: str
 ) -> None:
@@ -159,6 +187,111 @@ def test_the_gradient_agrees_with_finite_differences_of_the_losses(
         )
         difference = float((up - down).astype(np.float64) @ layer_weights) / (2 * step)
         assert difference == pytest.approx(float(np.sum(gradient * direction, dtype=np.float64)), rel=0.02)
+
+
+# Channel weights and positions
+
+
+def channels_of(converted: Converted) -> list[int]:
+    """The number of channels of each layer."""
+    return [output.shape[-1] for output in converted.reference.outputs]
+
+
+@every_form
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_default_channel_weights_and_positions_change_no_bit(
+    form: str, objective: str, tiny: Callable[[str], Converted], lite: Callable[[str], Converted]
+) -> None:
+    for network in (tiny(objective), lite(objective)):
+        channels = channels_of(network)
+        defaults = {
+            contract.CHANNEL_WEIGHTS: np.concatenate([np.full(n, 1 / n, np.float32) for n in channels])[None],
+            contract.POSITION: np.tile(np.array(contract.EVERYWHERE, np.float32), (len(channels), 1)),
+        }
+        pictures, weights = noise(2, 43, 58, 3), (1, -0.7, 1.6, -0.3)[: len(channels)]
+        plain = network.run(pictures, weights, form)
+        for given in ({name: value} for name, value in defaults.items()):
+            for found, expected in zip(network.run(pictures, weights, form, **given), plain, strict=True):
+                np.testing.assert_array_equal(found, expected)
+
+
+@every_form
+def test_pictures_in_a_batch_have_channel_weights_of_their_own(form: str, tiny: Callable[[str], Converted]) -> None:
+    network, pictures = tiny("mean"), noise(3, 41, 52, 3)
+    rows = np.random.default_rng(5).uniform(-1, 1, (3, sum(channels_of(network)))).astype(np.float32)
+    rows[1] = 0
+    losses, gradient = network.run(pictures, LAYER_WEIGHTS["mixed"], form, channel_weights=rows)
+    for i in range(3):
+        alone_losses, alone = network.run(
+            pictures[i : i + 1], LAYER_WEIGHTS["mixed"], form, channel_weights=rows[i : i + 1]
+        )
+        np.testing.assert_allclose(losses[i], alone_losses[0], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(gradient[i], alone[0], atol=1e-4 * np.abs(alone).max(), rtol=0)
+    assert not losses[1].any()
+    assert not gradient[1].any()
+    assert gradient[2].any()
+
+
+POSITIONS = [(0.1, 0.9), (0.52, 0.31), (0.0, 1.0)]
+
+
+@every_form
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("channel", [None, 3])
+def test_without_a_radius_the_loss_is_that_of_the_nearest_neuron(
+    form: str, objective: str, position: tuple[float, float], channel: int | None, tiny: Callable[[str], Converted]
+) -> None:
+    """Compares with Keras's activation of the neuron, of one of its channels or their mean, and with its gradient."""
+    network, weights = tiny(objective), np.array(LAYER_WEIGHTS["mixed"], np.float32)
+    picture = tf.Variable(noise(1, 61, 74, 3))
+    with tf.GradientTape() as tape:
+        neurons = [neuron_at(activation, position) for activation in network.activations(picture)]
+        values = [neuron if channel is None else neuron[channel : channel + 1] for neuron in neurons]
+        losses = tf.stack([tf.reduce_mean(tf.square(v) if objective == "l2" else v) for v in values])
+        total = tf.reduce_sum(losses * weights)
+    inputs = {"position": np.tile(np.array([*position, 0], np.float32), (3, 1))}
+    if channel is not None:
+        inputs["channel_weights"] = np.concatenate([np.eye(1, n, channel, np.float32) for n in channels_of(network)], 1)
+    found, gradient = network.run(picture.numpy(), LAYER_WEIGHTS["mixed"], form, **inputs)
+    np.testing.assert_allclose(found[0], losses.numpy(), rtol=1e-4, atol=1e-5)
+    expected = tape.gradient(total, picture).numpy()
+    np.testing.assert_allclose(gradient, expected, atol=1e-4 * np.abs(expected).max() + 1e-9, rtol=0)
+
+
+def neuron_at(activation: Any, position: tuple[float, float]) -> Any:
+    """The channels of the neuron of a layer, NHWC, whose centre is nearest to a position."""
+    row, column = (
+        min(int(part * length), length - 1) for part, length in zip(position, activation.shape[1:3], strict=True)
+    )
+    return activation[0, row, column]
+
+
+@every_form
+def test_a_position_matters_the_less_the_larger_its_radius(form: str, tiny: Callable[[str], Converted]) -> None:
+    network, pictures = tiny("mean"), noise(1, 61, 74, 3)
+    plain, _ = network.run(pictures, LAYER_WEIGHTS["mixed"], form)
+    distances = []
+    for radius in (0.05, 0.5, 5, 50):
+        position = np.tile(np.array([0.2, 0.8, radius], np.float32), (3, 1))
+        found, _ = network.run(pictures, LAYER_WEIGHTS["mixed"], form, position=position)
+        distances.append(float(np.abs(found - plain).max()))
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 1e-5 < distances[0]
+
+
+@every_form
+def test_layers_have_positions_of_their_own_and_global_layers_have_none(
+    form: str, lite: Callable[[str], Converted]
+) -> None:
+    network, pictures, weights = lite("mean"), noise(1, 61, 74, 3), (0, 0, 0, 1)
+    plain, gradient = network.run(pictures, weights, form)
+    position = np.tile(np.array(contract.EVERYWHERE, np.float32), (4, 1))
+    position[[1, 3]] = 0.1, 0.2, 0.1
+    found, other = network.run(pictures, weights, form, position=position)
+    np.testing.assert_array_equal(found[:, [0, 2, 3]], plain[:, [0, 2, 3]])
+    assert abs(float(found[0, 1] - plain[0, 1])) > 1e-3
+    np.testing.assert_array_equal(other, gradient)
 
 
 def _stripes(period: int) -> Floats:
@@ -220,6 +353,27 @@ OPERATORS: dict[str, Callable[[Any], Any]] = {
     "convolution 5x3 same": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, (5, 3), padding="same")(x)),
     "convolution of 80 channels": lambda x: LA.ReLU(name="end")(LA.Conv2D(2, 3)(LA.ReLU()(LA.Conv2D(80, 3)(x)))),
     "two convolutions": lambda x: LA.ReLU(name="end")(LA.Conv2D(2, 3)(LA.Conv2D(4, 3, padding="same")(x))),
+    "convolution 3/2 same": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, 3, 2, "same")(x)),
+    "convolution 1/2 same": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, 1, 2, "same")(x)),
+    "convolution 4x2/3 same": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, (4, 2), 3, "same")(x)),
+    "convolution 2x4 same": lambda x: LA.ReLU(name="end")(LA.Conv2D(4, (2, 4), padding="same")(x)),
+    "depthwise 3": lambda x: LA.ReLU(name="end")(LA.DepthwiseConv2D(3)(x)),
+    "depthwise 5 same": lambda x: LA.ReLU(name="end")(LA.DepthwiseConv2D(5, padding="same")(x)),
+    "depthwise 5/2 same": lambda x: LA.ReLU(name="end")(LA.DepthwiseConv2D(5, 2, "same")(x)),
+    "depthwise 3/2 of 8 channels": lambda x: LA.ReLU(name="end")(
+        LA.DepthwiseConv2D(3, 2, "same")(LA.ReLU()(LA.Conv2D(8, 1)(x)))
+    ),
+    "depthwise 3 with 2 outputs": lambda x: LA.ReLU(name="end")(LA.DepthwiseConv2D(3, depth_multiplier=2)(x)),
+    "depthwise 1/2 with 2 outputs": lambda x: LA.ReLU(name="end")(
+        LA.DepthwiseConv2D(1, 2, "same", depth_multiplier=2)(x)
+    ),
+    "groups": lambda x: LA.ReLU(name="end")(LA.Conv2D(6, 3, groups=3)(x)),
+    "groups of 2 channels": lambda x: LA.ReLU(name="end")(
+        LA.Conv2D(6, 3, 2, "same", groups=2)(LA.ReLU()(LA.Conv2D(4, 1)(x)))
+    ),
+    "relu6": lambda x: LA.ReLU(6, name="end")(LA.Conv2D(4, 3, kernel_initializer="ones")(x)),
+    "mean of all": lambda x: LA.GlobalAveragePooling2D(name="end")(x),
+    "dense": lambda x: LA.Identity(name="end")(LA.Dense(3)(LA.GlobalAveragePooling2D()(x))),
 }
 
 
@@ -276,13 +430,15 @@ def test_a_picture_smaller_than_a_window_with_same_padding(form: str, kind: str,
         ("v3", ("mixed10", "mixed8"), "l2"),
         ("inception-resnet-v2", ("block35_2_mixed", "block35_4_mixed"), "mean"),
         ("inception-resnet-v2", ("conv_7b_ac",), "mean"),
+        ("lite0", ("block03", "block10"), "l2"),
+        ("lite0", ("block15", "logits"), "mean"),
     ],
 )
 def test_the_real_backbones_gradients_are_tensorflows(
     net: str, layers: tuple[str, ...], objective: str, reference: LoadReference
 ) -> None:
     """In one of the pictures, rounding may decide a pooling's maximum or a ReLU's sign."""
-    converted = Converted(reference(net).model, layers, objective)
+    converted = Converted(reference(net).model, layers, objective, find_backbone(net).preprocessing)
     side = max(fold(reference(net).model).cut(layers).smallest_size(), 75)
     weights = (1.0, -0.7, 0.4)[: len(layers)]
     cosines: dict[str, list[float]] = {form: [] for form in FORMS}
@@ -314,18 +470,29 @@ def test_the_model_is_plain_onnx_with_the_contracts_shapes(form: str, tiny: Call
     assert shapes == {
         "image": picture,
         "layer_weights": [3],
-        "channel_weights": [42],
+        "channel_weights": ["weights_batch", 42],
+        "position": [3, 3],
         "losses": ["batch", 3],
         "gradient": picture,
         "channel_means": ["batch", 42],
     }
     assert {t.elem_type for t in values.values()} == {onnx.TensorProto.FLOAT}
-    assert [v.name for v in model.graph.input] == ["image", "layer_weights", "channel_weights"]
+    assert [v.name for v in model.graph.input] == ["image", "layer_weights", "channel_weights", "position"]
     assert [v.name for v in model.graph.output] == ["losses", "gradient", "channel_means"]
 
 
+DEFAULTS = {"channel_weights", "position"}
+
+
 @pytest.mark.parametrize(
-    ("net", "layers"), [("tiny", ("low",)), ("tiny", LAYERS), ("v3", ("mixed0", "mixed1", "mixed2"))]
+    ("net", "layers"),
+    [
+        ("tiny", ("low",)),
+        ("tiny", LAYERS),
+        ("tiny-lite", LITE_LAYERS),
+        ("v3", ("mixed0", "mixed1", "mixed2")),
+        ("lite0", ("block10", "logits")),
+    ],
 )
 def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...], reference: LoadReference) -> None:
     forward = fold(reference(net).model).cut(layers)
@@ -335,19 +502,15 @@ def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...],
     floats = [
         t
         for t in model.graph.initializer
-        if t.data_type == onnx.TensorProto.FLOAT and t.dims and t.name != "channel_weights"
+        if t.data_type == onnx.TensorProto.FLOAT and t.dims and t.name not in DEFAULTS
     ]
     convolutions = [op.name for op in rewritten(forward, layers).operators if isinstance(op, Convolution)]
     assert sorted(t.name for t in floats) == sorted(f"{n}/{part}" for n in convolutions for part in ("kernel", "bias"))
     assert sum(len(onnx.numpy_helper.to_array(t).tobytes()) for t in floats) == 4 * forward.parameters
     constants = [a.t for node in model.graph.node if node.op_type == "Constant" for a in node.attribute]
-    others = [
-        t
-        for t in (*model.graph.initializer, *constants)
-        if t.name not in {f.name for f in floats} | {"channel_weights"}
-    ]
+    others = [t for t in (*model.graph.initializer, *constants) if t.name not in {f.name for f in floats} | DEFAULTS]
     assert max(onnx.numpy_helper.to_array(t).size for t in others) <= 8
-    if net == "v3":
+    if net in ("v3", "lite0"):
         assert len(model.SerializeToString()) <= 1.1 * 4 * forward.parameters
 
 

@@ -13,7 +13,7 @@ import pytest
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
 import keras
-from tiny import LAYERS
+from tiny import LAYERS, TINY, TINY_LITE
 
 from onnxdream.export.backbone import build
 from onnxdream.export.bundle import ExportRequest, list_layers, make_bundle
@@ -24,17 +24,23 @@ from onnxdream.export.forward import (
     Concat,
     Convolution,
     Forward,
+    GlobalMean,
+    Identity,
     MaxPool,
     Relu,
+    Relu6,
+    Scale,
     Sum,
     fold,
 )
 from onnxdream.export.weights import LoadedModel
-from onnxdream.models.arrays import Floats
+from onnxdream.models.arrays import Floats, Size
 from onnxdream.models.backbones import BACKBONES, Backbone, find_backbone
 
-NETWORKS = ["tiny", "v3", "inception-resnet-v2"]
+NETWORKS = ["tiny", "tiny-lite", "v3", "inception-resnet-v2", "lite0"]
 LoadReference = Callable[[str], LoadedModel]
+LA = keras.layers
+CONVOLUTIONS = (LA.Conv2D, LA.DepthwiseConv2D, LA.Dense)
 
 
 def run_folded(forward: Forward, pictures: Floats) -> dict[str, Floats]:
@@ -43,20 +49,49 @@ def run_folded(forward: Forward, pictures: Floats) -> dict[str, Floats]:
     for op in forward.operators:
         xs = [nodes[name] for name in op.inputs]
         match op:
+            case Scale():
+                y = xs[0] * op.scale + op.offset
             case Convolution():
-                y = tf.nn.conv2d(xs[0], op.kernel, op.strides, op.padding) + op.bias
+                y = convolution(op, xs[0]) + op.bias
             case MaxPool():
                 y = tf.nn.max_pool2d(xs[0], op.window, op.strides, op.padding)
             case AveragePool():
                 y = tf.nn.avg_pool2d(xs[0], op.window, op.strides, op.padding)
             case Relu():
                 y = tf.nn.relu(xs[0])
+            case Relu6():
+                y = tf.nn.relu6(xs[0])
+            case GlobalMean():
+                y = tf.reduce_mean(xs[0], axis=[1, 2], keepdims=True)
+            case Identity():
+                y = xs[0]
             case Concat():
                 y = tf.concat(xs, 3)
             case Sum():
                 y = tf.add_n(xs)
         nodes[op.name] = y
     return {name: np.asarray(node) for name, node in nodes.items()}
+
+
+def convolution(op: Convolution, x: Any) -> Any:
+    """Computes a convolution without its bias, each group on its own, or all at once where each has one channel."""
+    if op.groups > 1 and op.kernel.shape[2] == 1:
+        kernel = op.kernel.reshape(*op.kernel.shape[:2], op.groups, -1)
+        return tf.nn.depthwise_conv2d(x, kernel, [1, *op.strides, 1], op.padding)
+    parts = zip(tf.split(x, op.groups, axis=3), np.split(op.kernel, op.groups, axis=3), strict=True)
+    return tf.concat([tf.nn.conv2d(part, kernel, op.strides, op.padding) for part, kernel in parts], axis=3)
+
+
+def card_of(net: str) -> Backbone:
+    """The row of the table, or of tiny.py, for a network."""
+    tiny = {backbone.name: backbone for backbone in (TINY, TINY_LITE)}
+    return tiny.get(net) or find_backbone(net)
+
+
+def preprocessed(net: str, pictures: Floats) -> Floats:
+    """Pictures from -1 to 1 as the stock model takes them."""
+    preprocessing = card_of(net).preprocessing
+    return pictures * np.float32(preprocessing.scale) + np.float32(preprocessing.offset)
 
 
 def noise(height: int, width: int) -> Floats:
@@ -69,22 +104,53 @@ def sub_model(model: Any, layer: str) -> Any:
     return keras.Model(model.input, model.get_layer(layer).output)
 
 
-@pytest.mark.parametrize("net", NETWORKS)
-def test_every_available_layer_has_the_stock_models_activation(net: str, reference: LoadReference) -> None:
-    model = reference(net).model
-    forward = fold(model)
-    pictures = noise(80, 93)
+def assert_folded(net: str, model: Any, size: tuple[int, int]) -> None:
+    """Compares all layers of a folded network with those of the stock model, on noise."""
+    forward = fold(model, card_of(net).preprocessing)
+    pictures = noise(*size)
     found = run_folded(forward, pictures)
     names = forward.layers
-    expected = keras.Model(model.input, [model.get_layer(name).output for name in names])(pictures, training=False)
+    stock = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    expected = stock(preprocessed(net, pictures), training=False)
     errors = {
         name: float(np.linalg.norm(found[name] - np.asarray(e)) / np.linalg.norm(e))
         for name, e in zip(names, expected, strict=True)
     }
     assert max(errors.values()) < 2e-5, max(errors, key=errors.__getitem__)
-    assert all(forward.channels[name] == e.shape[3] for name, e in zip(names, expected, strict=True))
-    sizes = forward.sizes((80, 93))
-    assert all(sizes[name] == e.shape[1:3] for name, e in zip(names, expected, strict=True))
+    assert all(forward.channels[name] == e.shape[-1] for name, e in zip(names, expected, strict=True))
+    sizes = forward.sizes(Size(*size))
+    assert all(
+        sizes[name] == (e.shape[1:3] if len(e.shape) == 4 else (1, 1)) for name, e in zip(names, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize("net", NETWORKS)
+def test_every_available_layer_has_the_stock_models_activation(net: str, reference: LoadReference) -> None:
+    assert_folded(net, reference(net).model, (80, 93))
+
+
+@pytest.mark.parametrize("size", [(65, 68), (66, 67), (67, 65), (68, 66)])
+def test_same_padding_is_keras_s_at_every_remainder_of_the_strides(
+    size: tuple[int, int], reference: LoadReference
+) -> None:
+    assert_folded("lite0", reference("lite0").model, size)
+
+
+def test_the_preprocessing_is_not_a_layer(reference: LoadReference) -> None:
+    forward = fold(reference("tiny-lite").model, TINY_LITE.preprocessing)
+    assert isinstance(forward.operators[0], Scale)
+    assert forward.operators[0].name not in forward.layers
+    assert not any(isinstance(op, Scale) for op in fold(reference("tiny").model, TINY.preprocessing).operators)
+
+
+@pytest.mark.parametrize(
+    ("net", "layers"), [("tiny-lite", {"mean", "logits"}), ("lite0", {"mean", "logits"}), ("tiny", set())]
+)
+def test_layers_behind_the_mean_over_the_picture_are_global(
+    net: str, layers: set[str], reference: LoadReference
+) -> None:
+    forward = fold(reference(net).model, card_of(net).preprocessing)
+    assert {layer for layer in forward.layers if forward.is_global(layer)} == layers
 
 
 @pytest.mark.parametrize("net", NETWORKS)
@@ -92,7 +158,7 @@ def test_no_normalization_or_scale_is_left(net: str, reference: LoadReference) -
     model = reference(net).model
     forward = fold(model)
     convolutions = [op.name for op in forward.operators if isinstance(op, Convolution)]
-    assert len(convolutions) == sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
+    assert len(convolutions) == sum(isinstance(layer, CONVOLUTIONS) for layer in model.layers)
     normalizations = {la.name for la in model.layers if isinstance(la, keras.layers.BatchNormalization)}
     assert normalizations
     assert normalizations <= set(forward.folded)
@@ -101,17 +167,36 @@ def test_no_normalization_or_scale_is_left(net: str, reference: LoadReference) -
 
 @pytest.mark.parametrize(
     ("net", "layer"),
-    [("tiny", "low"), ("tiny", "mid"), ("tiny", "high"), ("v3", "mixed2"), ("inception-resnet-v2", "block35_4_mixed")],
+    [
+        ("tiny", "low"),
+        ("tiny", "mid"),
+        ("tiny", "high"),
+        ("tiny-lite", "high"),
+        ("tiny-lite", "logits"),
+        ("v3", "mixed2"),
+        ("inception-resnet-v2", "block35_4_mixed"),
+        ("lite0", "block10"),
+    ],
 )
 def test_the_cut_keeps_exactly_the_convolutions_that_keras_needs(
     net: str, layer: str, reference: LoadReference
 ) -> None:
     model = reference(net).model
     cut = fold(model).cut((layer,))
-    needed = [la for la in sub_model(model, layer).layers if isinstance(la, keras.layers.Conv2D)]
+    needed = [la for la in sub_model(model, layer).layers if isinstance(la, CONVOLUTIONS)]
     convolutions = [op for op in cut.operators if isinstance(op, Convolution)]
     assert {op.name.removesuffix("_convolution") for op in convolutions} == {la.name for la in needed}
-    assert cut.parameters == sum(int(np.prod(la.kernel.shape)) + la.filters for la in needed)
+    assert cut.parameters == sum(int(np.prod(la.kernel.shape)) + la.output.shape[-1] for la in needed)
+
+
+def test_lite0_has_the_published_number_of_parameters(reference: LoadReference) -> None:
+    """4.7 million, of which 0.72 million up to block 10; folded, a normalization of four vectors is a bias."""
+    model = reference("lite0").model
+    forward = fold(model)
+    assert model.count_params() == 4_694_024
+    normalized = sum(la.gamma.shape[0] for la in model.layers if isinstance(la, LA.BatchNormalization))
+    assert forward.parameters == model.count_params() - 3 * normalized
+    assert forward.cut(("block10",)).parameters == pytest.approx(0.72e6, rel=0.05)
 
 
 def test_the_order_of_the_layers_does_not_change_the_cut(reference: LoadReference) -> None:
@@ -203,23 +288,23 @@ def test_a_folded_layer_with_nothing_behind_it_is_refused() -> None:
         fold(model).cut(("last",))
 
 
-LA = keras.layers
 UNSUPPORTED: dict[str, Callable[[Any], Any]] = {
-    "depthwise": lambda x: LA.DepthwiseConv2D(3, name="culprit")(x),
     "separable": lambda x: LA.SeparableConv2D(4, 3, name="culprit")(x),
     "transposed": lambda x: LA.Conv2DTranspose(4, 3, name="culprit")(x),
-    "grouped": lambda x: LA.Conv2D(6, 3, groups=3, name="culprit")(x),
     "dilated": lambda x: LA.Conv2D(4, 3, dilation_rate=2, name="culprit")(x),
-    "strided same": lambda x: LA.Conv2D(4, 3, 2, "same", name="culprit")(x),
-    "even same": lambda x: LA.Conv2D(4, 2, 1, "same", name="culprit")(x),
+    "dilated depthwise": lambda x: LA.DepthwiseConv2D(3, dilation_rate=2, name="culprit")(x),
     "gelu": lambda x: LA.Conv2D(4, 3, activation="gelu", name="culprit")(x),
-    "relu6": lambda x: LA.Activation("relu6", name="culprit")(x),
-    "capped relu": lambda x: LA.ReLU(max_value=6, name="culprit")(x),
+    "relu capped elsewhere": lambda x: LA.ReLU(max_value=5, name="culprit")(x),
+    "relu with a threshold": lambda x: LA.ReLU(6, threshold=0.5, name="culprit")(x),
     "leaky relu": lambda x: LA.LeakyReLU(name="culprit")(x),
     "same maximum": lambda x: LA.MaxPooling2D(3, 2, "same", name="culprit")(x),
     "valid mean": lambda x: LA.AveragePooling2D(3, 1, "valid", name="culprit")(x),
     "strided mean": lambda x: LA.AveragePooling2D(2, 2, "same", name="culprit")(x),
-    "global mean": lambda x: LA.GlobalAveragePooling2D(name="culprit")(x),
+    "global maximum": lambda x: LA.GlobalMaxPooling2D(name="culprit")(x),
+    "dense of each pixel": lambda x: LA.Dense(4, name="culprit")(x),
+    "dense of all pixels": lambda x: LA.Dense(4)(LA.Flatten(name="culprit")(x)),
+    "second dense": lambda x: LA.Dense(4, name="culprit")(LA.Dense(4)(LA.GlobalAveragePooling2D()(x))),
+    "softmax": lambda x: LA.Dense(4, activation="softmax", name="culprit")(LA.GlobalAveragePooling2D()(x)),
     "zero padding": lambda x: LA.ZeroPadding2D(name="culprit")(x),
     "normalized picture": lambda x: LA.BatchNormalization(name="culprit")(x),
     "normalized concat": lambda x: LA.BatchNormalization(name="culprit")(LA.Concatenate()([x, x])),
@@ -240,6 +325,41 @@ def test_a_layer_that_cannot_be_exported_is_refused_by_name(kind: str) -> None:
         fold(keras.Model(image, UNSUPPORTED[kind](image)))
 
 
+SUPPORTED: dict[str, Callable[[Any], Any]] = {
+    "depthwise": lambda x: LA.DepthwiseConv2D(3)(x),
+    "depthwise same": lambda x: LA.DepthwiseConv2D((3, 5), padding="same")(x),
+    "strided depthwise": lambda x: LA.DepthwiseConv2D(5, 2, "same")(x),
+    "depthwise of several outputs": lambda x: LA.DepthwiseConv2D(3, 2, "same", depth_multiplier=4)(x),
+    "grouped": lambda x: LA.Conv2D(6, 3, 2, "same", groups=3)(x),
+    "strided same": lambda x: LA.Conv2D(4, 3, 2, "same")(x),
+    "wide stride": lambda x: LA.Conv2D(4, 1, 3, "same")(x),
+    "even same": lambda x: LA.Conv2D(4, (2, 4), 1, "same")(x),
+    "even strided same": lambda x: LA.Conv2D(4, 4, 3, "same")(x),
+    "relu6": lambda x: LA.Activation("relu6")(LA.Conv2D(4, 1)(x)),
+    "capped relu": lambda x: LA.ReLU(max_value=6)(LA.Conv2D(4, 1)(x)),
+    "own relu6": lambda x: LA.Conv2D(4, 1, activation="relu6")(x),
+    "identity": lambda x: LA.Identity()(x),
+    "global mean": lambda x: LA.GlobalAveragePooling2D()(x),
+    "dense": lambda x: LA.Dense(5)(LA.GlobalAveragePooling2D()(x)),
+    "normalized depthwise": lambda x: LA.BatchNormalization()(LA.DepthwiseConv2D(3, depth_multiplier=2)(x)),
+}
+
+
+@pytest.mark.parametrize("size", [(12, 13), (15, 14)])
+@pytest.mark.parametrize("kind", SUPPORTED)
+def test_an_operator_is_folded_as_keras_computes_it(kind: str, size: tuple[int, int]) -> None:
+    """The pixels range up to 40, so that a ReLU6 is reached from both sides."""
+    image = keras.Input((None, None, 3))
+    keras.utils.set_random_seed(3)
+    model = keras.Model(image, LA.Identity(name="end")(SUPPORTED[kind](image)))
+    model.set_weights([np.random.default_rng(4).uniform(0.2, 1, weight.shape) for weight in model.weights])
+    pictures = 40 * noise(*size)
+    expected = np.asarray(model(pictures, training=False))
+    found = run_folded(fold(model), pictures)["end"]
+    assert np.abs(expected).max() > 1
+    np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_a_normalization_is_refused_if_others_read_its_convolution() -> None:
     image = keras.Input((None, None, 3))
     x = LA.Conv2D(4, 3)(image)
@@ -255,6 +375,13 @@ def test_layers_have_the_names_of_a_fresh_session(net: str, reference: LoadRefer
     names = [layer.name for layer in build(backbone).layers]
     assert names == [layer.name for layer in reference(net).model.layers]
     assert {"conv2d", "conv2d_1", "activation"} <= set(names)
+
+
+def test_the_classifier_is_a_part_of_lite0_alone(reference: LoadReference) -> None:
+    assert [card.name for card in BACKBONES if card.include_top] == ["lite0"]
+    layers = fold(reference("lite0").model).layers
+    assert layers[-1] == "logits"
+    assert not any("logits" in fold(reference(net).model).layers for net in ("v3", "inception-resnet-v2"))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.name)

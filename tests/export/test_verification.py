@@ -12,11 +12,11 @@ tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
 import onnx
 from onnx import helper, numpy_helper
-from tiny import LAYERS, TINY
+from tiny import LAYERS
 
 from onnxdream.export import verification
 from onnxdream.export.errors import VerificationError
-from onnxdream.export.verification import CHANNELS, MIXED_SIGNS, ReferenceModel, verify
+from onnxdream.export.verification import CHANNELS, MIXED_SIGNS, POSITIONS, ReferenceModel, verify
 from onnxdream.export.weights import LoadedModel
 from onnxdream.models.contract import Check
 
@@ -41,7 +41,7 @@ def verify_tiny(reference: Callable[[str], LoadedModel]) -> Callable[..., tuple[
         on_check: Callable[[Check], None] = lambda check: None,
     ) -> tuple[Check, ...]:
         forms, model = {"portable": graph.SerializeToString()}, reference("tiny").model
-        return verify(forms, ReferenceModel(model, layers, objective), SMALLEST, TINY.input_range, on_check)
+        return verify(forms, ReferenceModel(model, layers, objective), SMALLEST, on_check)
 
     return verify_graph
 
@@ -148,7 +148,22 @@ def swap_losses(graph: onnx.ModelProto) -> None:
     node.input[0], node.input[1] = node.input[1], node.input[0]
 
 
+def ignore(name: str) -> Change:
+    """Computes with the default value of an input, whatever is fed."""
+
+    def corrupt(graph: onnx.ModelProto) -> None:
+        (default,) = [tensor for tensor in graph.graph.initializer if tensor.name == name]
+        array = numpy_helper.to_array(default)
+        graph.graph.node.insert(0, constant("always_default", array, array.dtype.type))
+        for node in graph.graph.node:
+            node.input[:] = ["always_default" if read == name else read for read in node.input]
+
+    return corrupt
+
+
 CORRUPTIONS: dict[str, Change] = {
+    "positions that are ignored": ignore("position"),
+    "channel weights that are ignored": ignore("channel_weights"),
     "one weight of the first kernel": change_weight("conv2d/kernel", one_element(1.1)),
     "one weight of a deep kernel": change_weight("mid_conv/kernel", one_element(1.1)),
     "one bias": change_weight("mid_conv/bias", one_element(1.1)),
@@ -184,7 +199,8 @@ def test_the_right_graph_passes_on_every_kind_of_picture(
     assert any(w != h for w, h in sizes)
     assert {picture.rsplit(" ", 1)[0] for picture in pictures} == {"noise", "flat", "half flat"}
     for picture in pictures:
-        assert [check.climbed for check in checks if check.picture == picture] == [*LAYERS, MIXED_SIGNS, CHANNELS]
+        climbed = [check.climbed for check in checks if check.picture == picture]
+        assert climbed == [*LAYERS, MIXED_SIGNS, CHANNELS, POSITIONS]
     assert all(check.cosine > 0.9999 and abs(check.norm_ratio - 1) < 1e-3 for check in checks)
     assert max(check.loss_error for check in checks) < 1e-4
 
@@ -205,7 +221,7 @@ def test_a_corrupted_form_is_refused_even_if_another_is_right(
     give_gradient_twice(graph)
     for forms in ({"portable": right, "other": graph.SerializeToString()}, {"portable": graph.SerializeToString()}):
         with pytest.raises(VerificationError, match="disagrees"):
-            verify(forms, ReferenceModel(reference("tiny").model, LAYERS, "mean"), SMALLEST, TINY.input_range)
+            verify(forms, ReferenceModel(reference("tiny").model, LAYERS, "mean"), SMALLEST)
 
 
 def test_a_graph_of_another_objective_is_refused(
@@ -239,9 +255,9 @@ def test_an_unlucky_picture_is_replaced_by_another(
     graph: onnx.ModelProto, verify_tiny: Callable[..., tuple[Check, ...]]
 ) -> None:
     """Like a picture in which the two largest values of a pooling are so close that rounding decides between them."""
-    unlucky = next(iter(verification._test_pictures(SMALLEST, TINY.input_range))).draw()[0, 0, 0]
+    unlucky = next(iter(verification._test_pictures(SMALLEST))).draw()[0, 0, 0]
     scale_gradient(1.5, where_the_first_value_is(unlucky))(graph)
-    assert len(verify_tiny(graph)) == 30
+    assert len(verify_tiny(graph)) == 36
 
 
 @pytest.mark.parametrize(

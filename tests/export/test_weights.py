@@ -33,6 +33,8 @@ pytestmark = [
 ]
 
 LoadReference = Callable[[str], LoadedModel]
+assert TINY.imagenet
+FILE = TINY.imagenet.file
 Arrays = dict[str, np.ndarray]
 
 
@@ -105,6 +107,71 @@ def test_layers_deeper_than_the_built_in_weights_are_refused() -> None:
     one_line(error)
 
 
+def test_the_built_in_weights_fill_all_of_lite0() -> None:
+    """Blocks are named after the layers, with a slash in place of the first underscore."""
+    path = FOLDER / "efficientnet-lite0-imagenet.npz"
+    loaded = load(find_backbone("lite0"), "builtin", 0)
+    assert loaded.weights.source == "imagenet"
+    assert loaded.weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert "ML Illustrated" in loaded.weights.licence
+    assert loaded.block_of is not None
+    assert {"stem": "stem", "block07_depthwise": "block07/depthwise"}.items() <= loaded.block_of.items()
+    weighted = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+    assert set(loaded.block_of) == {layer.name for layer in loaded.model.layers if isinstance(layer, weighted)}
+    file = np.load(path)
+    assert set(file.files) == {
+        f"{block}/{part}" for layer, block in loaded.block_of.items() for part in parts_of(layer)
+    }
+    for layer, block in loaded.block_of.items():
+        kernel = loaded.model.get_layer(layer).get_weights()[0]
+        np.testing.assert_array_equal(kernel, file[f"{block}/kernel"].astype(np.float32))
+        if layer == "classifier":
+            np.testing.assert_array_equal(loaded.model.get_layer(layer).get_weights()[1], file["classifier/bias"])
+            continue
+        normalization = loaded.model.get_layer(f"{layer}_normalization")
+        expected = [file[f"{block}/{part}"] for part in parts_of(layer)[1:]]
+        for a, b in zip(normalization.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def parts_of(layer: str) -> tuple[str, ...]:
+    """The arrays of a layer of EfficientNet-Lite0 and of the normalization behind it, in Keras's order."""
+    return ("kernel", "bias") if layer == "classifier" else ("kernel", "gamma", "beta", "mean", "variance")
+
+
+def test_a_backbone_that_keras_has_no_file_of_is_exported_with_its_built_in_weights() -> None:
+    backbone = find_backbone("lite0")
+    _, metadata = make_bundle(ExportRequest(backbone, ("block00",)))
+    assert metadata.weights == load(backbone, "builtin", 0).weights
+    with pytest.raises(WeightsError, match="no weights of EfficientNet-Lite0: choose --weights builtin") as error:
+        make_bundle(ExportRequest(backbone, ("block00",), weights="imagenet"))
+    one_line(error)
+
+
+def test_a_users_npz_fills_the_first_layers_of_a_network_with_named_layers(tmp_path: Path) -> None:
+    backbone, path = find_backbone("lite0"), tmp_path / "own.npz"
+    with np.load(FOLDER / "efficientnet-lite0-imagenet.npz") as file:
+        stem = {name: file[name] for name in file.files if name.startswith("stem/")}
+    np.savez(path, **stem)
+    loaded = load(backbone, str(path), 0)
+    assert loaded.block_of == {"stem": "stem"}
+    np.testing.assert_array_equal(loaded.model.get_layer("stem").get_weights()[0], stem["stem/kernel"])
+    with pytest.raises(WeightsError, match=r"own\.npz end before block00_depthwise"):
+        make_bundle(ExportRequest(backbone, ("block00",), weights=str(path)))
+    np.savez(path, **{name.replace("stem", "head"): array for name, array in stem.items()})
+    with pytest.raises(WeightsError, match="lack stem/kernel") as error:
+        load(backbone, str(path), 0)
+    one_line(error)
+
+
+def test_random_weights_keep_activations_from_vanishing_in_depthwise_layers(reference: LoadReference) -> None:
+    model = reference("lite0").model
+    layers = keras.Model(model.input, [model.get_layer(f"block{number:02d}").output for number in (3, 9, 15)])
+    pictures = np.random.default_rng(0).uniform(-1, 1, (1, 96, 96, 3)).astype(np.float32)
+    for activation in layers(pictures, training=False):
+        assert 0.1 < float(np.std(activation)) < 100
+
+
 def test_built_in_weights_of_a_backbone_without_any_are_refused() -> None:
     with pytest.raises(WeightsError, match="Tiny net has no built-in weights: choose --weights imagenet") as error:
         load(TINY, "builtin", 0)
@@ -154,7 +221,7 @@ WRONG_NPZ: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
             "01/kernel": np.ones((3, 3, 6, 8), np.float32),
             **{f"01/{part}": np.ones(8, np.float32) for part in ("beta", "mean", "variance")},
         },
-        "do not fit: batch_normalization_1",
+        "lack 01/gamma",
     ),
 }
 
@@ -352,9 +419,10 @@ def offline(script: str, keras_home: Path, *arguments: str) -> list[str]:
 def test_unavailable_imagenet_weights_are_refused_with_the_alternatives(tmp_path: Path) -> None:
     line = fetch("v3", tmp_path)
     backbone = find_backbone("v3")
-    assert line.startswith(f"refused: cannot get the ImageNet weights {backbone.imagenet_file} (")
+    assert backbone.imagenet
+    assert line.startswith(f"refused: cannot get the ImageNet weights {backbone.imagenet.file} (")
     for part in (
-        backbone.imagenet_url,
+        backbone.imagenet.url,
         str(tmp_path / "models"),
         ".h5, .keras, .npz",
         "random or builtin (layers up to mixed5)",
@@ -365,7 +433,7 @@ def test_unavailable_imagenet_weights_are_refused_with_the_alternatives(tmp_path
 
 def test_imagenet_weights_in_keras_folder_are_used(trained: Any, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
-    file = tmp_path / "models" / TINY.imagenet_file
+    file = tmp_path / "models" / FILE
     save_legacy_weights(trained, file)
     line = fetch("tiny", tmp_path).split()
     assert line[:3] == ["loaded:", "imagenet", hashlib.sha256(file.read_bytes()).hexdigest()]
@@ -376,21 +444,22 @@ def test_without_a_network_the_built_in_weights_are_used_if_deep_enough(tmp_path
     lines = offline(AUTO, tmp_path, "v3", "mixed0", "mixed0,mixed6", "mixed99")
     stages = [line for line in lines if line.startswith("stage: ") and "8 bits" in line]
     backbone = find_backbone("v3")
+    assert backbone.imagenet
     announced = (
-        f"stage: {backbone.imagenet_file} is not in Keras's cache and cannot be downloaded: using the built-in copy"
+        f"stage: {backbone.imagenet.file} is not in Keras's cache and cannot be downloaded: using the built-in copy"
     )
     assert len(stages) == 1
     assert stages[0].startswith(announced)
     made, deeper, unknown = (line for line in lines if line.startswith(("made: ", "refused: ")))
     assert made.startswith("made: imagenet-8bit 495b5a5a")
-    assert deeper.startswith(f"refused: cannot get the ImageNet weights {backbone.imagenet_file} (")
+    assert deeper.startswith(f"refused: cannot get the ImageNet weights {backbone.imagenet.file} (")
     assert deeper.endswith("or builtin (layers up to mixed5)")
     assert unknown.startswith("refused: unknown layer 'mixed99'")
 
 
 def test_keras_s_own_file_takes_precedence_over_the_built_in_weights(trained: Any, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
-    file = tmp_path / "models" / TINY.imagenet_file
+    file = tmp_path / "models" / FILE
     save_legacy_weights(trained, file)
     made = offline(AUTO, tmp_path, "tiny", "low")[-1]
     assert made == f"made: imagenet {hashlib.sha256(file.read_bytes()).hexdigest()}"
@@ -401,8 +470,9 @@ def test_keras_s_own_file_takes_precedence_over_the_built_in_weights(trained: An
 def test_imagenet_weights_export(name: str) -> None:
     backbone: Backbone = find_backbone(name)
     folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
-    if not (folder / backbone.imagenet_file).is_file():
-        pytest.skip(f"{backbone.imagenet_file} is not in {folder}")
+    assert backbone.imagenet
+    if not (folder / backbone.imagenet.file).is_file():
+        pytest.skip(f"{backbone.imagenet.file} is not in {folder}")
     _, metadata = make_bundle(ExportRequest(backbone, backbone.layer_sets["paper-low"]))
     assert metadata.weights.source == "imagenet"
     assert all(check.cosine > 0.99 for check in metadata.verification)

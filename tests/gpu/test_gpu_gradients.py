@@ -12,6 +12,7 @@ from onnxdream.models import contract
 from onnxdream.models.arrays import Floats
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.channel_weights import plain_weights
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session, kernel_counts
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.session import open_session
@@ -21,6 +22,11 @@ CPU = Machine("cpu", 4)
 # two values are nearly equal, as in a dark sky, so the losses measure the precision better than the cosine does. On an
 # H200 the losses differed by at most 4e-7 (fp32) and 4e-5 (others); the cosines were at least 0.99984 and 0.986.
 BOUNDS = {"fp32": (2e-6, 0.999), "fp16": (2e-4, 0.97), "mixed": (2e-4, 0.97)}
+
+
+def all_layers(bundle: Bundle) -> Objective:
+    """Returns the sum of all layers."""
+    return Objective(np.ones(len(bundle.metadata.layers), np.float32))
 
 
 def picture(height: int, width: int) -> Floats:
@@ -36,13 +42,13 @@ def cosine(one: Floats, other: Floats) -> float:
 
 @pytest.mark.parametrize("size", [(384, 512), (301, 223), (96, 80)])
 def test_losses_and_gradients_agree_with_the_cpu(bundle: Bundle, cuda: Machine, size: tuple[int, int]) -> None:
-    image, ones = picture(*size), np.ones(len(bundle.metadata.layers), np.float32)
+    image, objective = picture(*size), all_layers(bundle)
     machine = replace(cuda, precision=bundle.precision)
-    losses, gradient = Session(bundle, *size, machine).evaluate(image, ones)
+    losses, gradient = Session(bundle, *size, machine).evaluate(image, objective)
     # The GPU's graph on the CPU, not the variant of the graph that is made for CPUs.
     sizes = {contract.BATCH: 1, contract.HEIGHT: size[0], contract.WIDTH: size[1]}
     reference = open_session(bundle.data, CPU, sizes)
-    feed = {contract.IMAGE: image[None], contract.LAYER_WEIGHTS: ones}
+    feed = {contract.IMAGE: image[None], **objective.inputs}
     expected_losses, expected = (found[0] for found in reference.run([contract.LOSSES, contract.GRADIENT], feed))
     max_error, min_cosine = BOUNDS[bundle.precision]
     error = float(np.abs(losses / expected_losses - 1).max())
@@ -53,27 +59,37 @@ def test_losses_and_gradients_agree_with_the_cpu(bundle: Bundle, cuda: Machine, 
     assert ratio == pytest.approx(1, abs=1 - min_cosine)
 
 
-def test_channels_are_weighted_on_the_gpu(bundle: Bundle, cuda: Machine) -> None:
-    size, ones = (96, 80), np.ones(len(bundle.metadata.layers), np.float32)
-    session = Session(bundle, *size, replace(cuda, precision=bundle.precision))
-    image, weights = picture(*size), plain_weights(bundle.metadata.layers)
-    weights[::2] = 0
-    losses, gradient = session.evaluate(image, ones, weights)
-    expected_losses, expected = Session(bundle, *size, replace(CPU, precision=bundle.precision)).evaluate(
-        image, ones, weights
+def assert_as_on_the_cpu(bundle: Bundle, cuda: Machine, objective: Objective) -> None:
+    """Compares the losses and the gradient of an objective on a GPU with those on the CPU."""
+    size = 96, 80
+    (losses, gradient), (expected_losses, expected) = (
+        Session(bundle, *size, replace(machine, precision=bundle.precision)).evaluate(picture(*size), objective)
+        for machine in (cuda, CPU)
     )
     np.testing.assert_allclose(losses, expected_losses, rtol=10 * BOUNDS[bundle.precision][0])
     assert cosine(gradient, expected) > BOUNDS[bundle.precision][1]
 
 
+def test_channels_are_weighted_on_the_gpu(bundle: Bundle, cuda: Machine) -> None:
+    weights = plain_weights(bundle.metadata.layers)
+    weights[::2] = 0
+    assert_as_on_the_cpu(bundle, cuda, replace(all_layers(bundle), channel_weights=weights))
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.2])
+def test_neurons_are_weighted_by_their_position_on_the_gpu(bundle: Bundle, cuda: Machine, radius: float) -> None:
+    positions = np.tile(np.array([0.6, 0.3, radius], np.float32), (len(bundle.metadata.layers), 1))
+    assert_as_on_the_cpu(bundle, cuda, replace(all_layers(bundle), positions=positions))
+
+
 def test_fp32_is_fp32(cuda: Machine) -> None:
     """TF32 keeps only 10 bits of each factor; its losses differ ten times as much from the CPU's as those of fp32."""
     bundle, size = Bundle.built_in(), (384, 512)
-    image, ones = picture(*size), np.ones(len(bundle.metadata.layers), np.float32)
-    expected, _ = Session(bundle, *size, CPU).evaluate(image, ones)
+    image, objective = picture(*size), all_layers(bundle)
+    expected, _ = Session(bundle, *size, CPU).evaluate(image, objective)
     errors = {}
     for precision in ("fp32", "fp16"):  # fp16 permits TF32 in the convolutions of an fp32 bundle
-        losses, _ = Session(bundle, *size, replace(cuda, precision=precision)).evaluate(image, ones)  # type: ignore[arg-type]
+        losses, _ = Session(bundle, *size, replace(cuda, precision=precision)).evaluate(image, objective)  # type: ignore[arg-type]
         errors[precision] = float(np.abs(losses / expected - 1).max())
     print(f"\nlargest error of a loss: {errors}")
     assert errors["fp32"] < BOUNDS["fp32"][0]
@@ -84,9 +100,10 @@ def test_every_kernel_runs_on_the_gpu(bundle: Bundle, cuda: Machine) -> None:
 
 
 def test_a_size_has_the_same_losses_after_another_size(cuda: Machine) -> None:
-    bundle, ones = Bundle.built_in(), np.ones(3, np.float32)
+    bundle = Bundle.built_in()
     found = [
-        Session(bundle, *size, cuda).evaluate(picture(*size), ones)[0] for size in ((96, 80), (200, 304), (96, 80))
+        Session(bundle, *size, cuda).evaluate(picture(*size), all_layers(bundle))[0]
+        for size in ((96, 80), (200, 304), (96, 80))
     ]
     np.testing.assert_array_equal(found[0], found[2])
     assert (found[0] != found[1]).all()

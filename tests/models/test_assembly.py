@@ -65,13 +65,16 @@ def test_a_built_in_bundle_and_its_file_give_providers_the_same_graph(built_in: 
 
 
 def test_the_built_in_bundles_are_small() -> None:
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 5e6
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 14e6
 
 
 def test_a_recipe_survives_a_round_trip_through_json() -> None:
-    recipe = Recipe(
-        "w.npz", "a", "b", 7, (WeightRule("conv", "00", 0.001), WeightRule("residual", "named", scale=0.17))
+    rules = (
+        WeightRule("conv", "00", 0.001),
+        WeightRule("residual", "named", scale=0.17),
+        WeightRule("d", "1", 1.0, 1, True),
     )
+    recipe = Recipe("w.npz", "a", "b", 7, rules)
     assert Recipe.from_json(recipe.to_json()) == recipe
 
 
@@ -104,6 +107,45 @@ def test_a_kernel_without_a_normalization_is_only_transposed() -> None:
     folded, bias = folded_weights(weight_file(kernel=kernel), WeightRule("conv", "00"))
     np.testing.assert_array_equal(folded, kernel.astype(np.float32).transpose(3, 2, 0, 1))
     np.testing.assert_array_equal(bias, np.zeros(5, np.float32))
+
+
+def test_a_depthwise_kernel_has_an_output_for_each_channel() -> None:
+    """Stored as HWC1; each output channel reads the input channel of the same number. Folded as any other kernel."""
+    rng = np.random.default_rng(2)
+    kernel = rng.standard_normal((3, 5, 4, 1)).astype(np.float16)
+    mean, variance = rng.standard_normal(4).astype(np.float32), rng.uniform(0.1, 2, 4).astype(np.float32)
+    gamma, beta = rng.standard_normal(4).astype(np.float32), rng.standard_normal(4).astype(np.float32)
+    weights = weight_file(kernel=kernel, gamma=gamma, beta=beta, mean=mean, variance=variance)
+    folded, bias = folded_weights(weights, WeightRule("conv", "00", epsilon=0.001, depthwise=True))
+    assert (folded.shape, folded.dtype, folded.flags.c_contiguous) == ((4, 1, 3, 5), np.float32, True)
+    factor = gamma / np.sqrt(variance.astype(np.float64) + 0.001)
+    for channel in range(4):
+        np.testing.assert_allclose(folded[channel, 0], kernel[..., channel, 0] * factor[channel], rtol=1e-6)
+    np.testing.assert_allclose(bias, beta - mean * factor, rtol=1e-6)
+
+
+def test_a_depthwise_kernel_may_have_several_outputs_for_each_channel() -> None:
+    kernel = np.random.default_rng(4).standard_normal((3, 3, 4, 2)).astype(np.float32)
+    folded, _ = folded_weights(weight_file(kernel=kernel), WeightRule("conv", "00", depthwise=True))
+    assert folded.shape == (8, 1, 3, 3)
+    np.testing.assert_array_equal(folded[5, 0], kernel[:, :, 2, 1])
+
+
+def test_a_dense_kernel_is_that_of_a_1x1_convolution() -> None:
+    rng = np.random.default_rng(3)
+    kernel, bias = rng.standard_normal((5, 4)).astype(np.float16), rng.standard_normal(4).astype(np.float32)
+    weights = weight_file(kernel=kernel, bias=bias)
+    assert weights.kernel("00").shape == (5, 4)
+    found, found_bias = folded_weights(weights, WeightRule("conv", "00"))
+    assert found.shape == (4, 5, 1, 1)
+    np.testing.assert_array_equal(found[:, :, 0, 0], kernel.T.astype(np.float32))
+    np.testing.assert_array_equal(found_bias, bias)
+
+
+def test_blocks_have_the_order_of_the_file() -> None:
+    file = io.BytesIO()
+    np.savez(file, **{f"{name}/kernel": np.zeros(1) for name in ("stem", "block00/expand", "head")})
+    assert WeightFile(file.getvalue()).blocks == ("stem", "block00/expand", "head")
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**21 - 1, 2**21, 2**35])

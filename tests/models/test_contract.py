@@ -22,14 +22,13 @@ from onnxdream.models.contract import (
     Memory,
     Metadata,
     Weights,
+    export_command,
 )
 
 METADATA = Metadata(
     backbone="tiny",
-    layers=(Layer("low", 14, 2), Layer("hôhe", 8, 8)),
+    layers=(Layer("low", 14, 2), Layer("hôhe", 8, 8), Layer("logits", 2, 8, is_global=True)),
     objective="mean",
-    input_range=(-1.0, 1.0),
-    channel_order="RGB",
     smallest_size=Size(19, 21),
     weights=Weights("birds.keras", "0" * 64, "CC-BY 4.0"),
     precision="fp32",
@@ -38,6 +37,7 @@ METADATA = Metadata(
     verification=(Check("noise 19x19", "low", 1.5e-7, 0.999999, 1.00001), Check("flat", "mixed signs", 0.0, 1, 1)),
     border=2,
     memory=Memory(2.5e7, 1700.0),
+    class_names=("crane", "great white heron, Ardea occidentalis"),
 )
 
 
@@ -68,7 +68,8 @@ def with_value(at: tuple[str | int, ...], change: Callable[[Any], Any]) -> str:
 
 
 PATHS = list(paths(json.loads(METADATA.to_json())))
-KEYS = [p for p in PATHS if isinstance(p[-1], str) and p[0] != "exporter"] + [("exporter",)]
+OPTIONAL = ("is_global", "class_names")
+KEYS = [p for p in PATHS if isinstance(p[-1], str) and p[0] != "exporter" and p[-1] not in OPTIONAL] + [("exporter",)]
 WRONG: dict[str, object] = {
     "null": None,
     "true": True,
@@ -88,7 +89,7 @@ WRONG: dict[str, object] = {
 
 def test_metadata_survives_a_round_trip_through_json() -> None:
     assert Metadata.from_json(METADATA.to_json()) == METADATA
-    assert METADATA.layer_names == ("low", "hôhe")
+    assert METADATA.layer_names == ("low", "hôhe", "logits")
     assert document()["schema"] == "{}.{}".format(*SCHEMA)
     assert set(document()) == {"schema", *asdict(METADATA)}
 
@@ -105,8 +106,15 @@ def test_a_missing_key_is_named(at: tuple[str | int, ...]) -> None:
         Metadata.from_json(json.dumps(data))
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize("at", PATHS, ids=str)
+def of_a_wrong_type() -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yields the path of every value with a name in `WRONG`."""
+    for at in PATHS:
+        for name, value in WRONG.items():
+            if not (at[-1] == "is_global" and isinstance(value, bool)):
+                yield at, name
+
+
+@pytest.mark.parametrize(("at", "wrong"), list(of_a_wrong_type()), ids=str)
 def test_a_value_of_a_wrong_type_is_refused(at: tuple[str | int, ...], wrong: str) -> None:
     with pytest.raises(BundleError) as error:
         Metadata.from_json(with_value(at, lambda _: WRONG[wrong]))
@@ -126,13 +134,6 @@ def test_a_value_of_a_wrong_type_is_refused(at: tuple[str | int, ...], wrong: st
         (("layers", 0, "stride"), -2),
         (("layers", 0, "stride"), 0),
         (("layers", 1, "name"), "low"),
-        (("input_range",), [-1.0]),
-        (("input_range",), [-1.0, 0.0, 1.0]),
-        (("input_range",), [1.0, -1.0]),
-        (("input_range",), [1.0, 1.0]),
-        (("input_range",), [-1e300, 1e300]),
-        (("input_range",), ["-1", "1"]),
-        (("channel_order",), "BGR"),
         (("smallest_size",), [19]),
         (("smallest_size",), [19, 0]),
         (("smallest_size",), [19, 10**9]),
@@ -143,6 +144,10 @@ def test_a_value_of_a_wrong_type_is_refused(at: tuple[str | int, ...], wrong: st
         (("exporter",), {"on\nnx": "1"}),
         (("verification", 0, "cosine"), "1"),
         (("weights",), "random"),
+        (("class_names",), ["crane"]),
+        (("class_names",), ["crane", 2]),
+        (("layers", 2, "name"), "scores"),  # class names without the layer that they belong to
+        (("layers", 2, "is_global"), 1),
     ],
 )
 def test_a_value_out_of_bounds_is_refused(at: tuple[str | int, ...], value: object) -> None:
@@ -151,8 +156,74 @@ def test_a_value_out_of_bounds_is_refused(at: tuple[str | int, ...], value: obje
 
 
 def test_whole_numbers_are_accepted_as_floats() -> None:
-    text = with_value(("input_range",), lambda _: [0, 255])
-    assert Metadata.from_json(text).input_range == (0.0, 255.0)
+    text = with_value(("memory",), lambda _: {"fixed": 7, "per_pixel": 255})
+    assert Metadata.from_json(text).memory == Memory(7.0, 255.0)
+
+
+def test_a_layer_sees_a_part_of_the_picture_and_has_no_class_names_unless_the_metadata_says_so() -> None:
+    data = document()
+    del data["layers"][2]["is_global"], data["class_names"]
+    metadata = Metadata.from_json(json.dumps(data))
+    assert not any(layer.is_global for layer in metadata.layers)
+    assert metadata.class_names == ()
+
+
+# Bundles of the former contract
+
+
+def former(**changes: object) -> str:
+    """The metadata as it was while each network had an input range of its own."""
+    data = document() | {"input_range": [-1.0, 1.0], "channel_order": "RGB"}
+    del data["class_names"]
+    data["layers"] = [{"name": name, "channels": 8, "stride": 2} for name in ("mixed4", "mixed5")]
+    data |= {"backbone": "v3", "border": 0, "weights": {"source": "imagenet-8bit", "sha256": "", "licence": ""}}
+    return json.dumps({**data, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        ({}, ""),
+        ({"objective": "l2", "border": 2}, " --objective l2 --border 2"),
+        ({"precision": "fp16"}, " --precision fp16"),
+        ({"weights": {"source": "random", "sha256": "", "licence": ""}}, " --weights random"),
+        ({"weights": {"source": "my birds.keras", "sha256": "", "licence": ""}}, " --weights 'my birds.keras'"),
+    ],
+)
+def test_a_bundle_of_the_former_contract_is_refused_with_the_command_that_exports_it_again(
+    changes: dict[str, object], options: str
+) -> None:
+    command = f"onnxdream export --model v3 --layers mixed4,mixed5{options}"
+    for text in (former(**changes), former(**changes, channel_order="BGR")):
+        with pytest.raises(BundleVersionError) as error:
+            Metadata.from_json(text)
+        assert str(error.value) == f"it was made by an earlier onnxdream: export it again with {command}"
+    missing = json.loads(former(**changes))
+    del missing["channel_order"]
+    with pytest.raises(BundleVersionError, match="export it again with"):
+        Metadata.from_json(json.dumps(missing))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"backbone": 3}, {"layers": []}, {"layers": "mixed4"}, {"border": "2"}, {"border": -2}, {"weights": None}],
+    ids=str,
+)
+def test_a_damaged_bundle_of_the_former_contract_is_refused_without_a_command(changes: dict[str, object]) -> None:
+    with pytest.raises(BundleVersionError, match=r"^it was made by an earlier onnxdream: export the bundle again$"):
+        Metadata.from_json(former(**changes))
+
+
+def test_a_bundle_of_the_former_contract_with_control_characters_is_damaged() -> None:
+    with pytest.raises(BundleFormatError, match="control characters"):
+        Metadata.from_json(former(backbone="v3\x1b[31m"))
+
+
+def test_the_command_that_exports_a_bundle_leaves_out_defaults() -> None:
+    assert export_command("v3", ("mixed0", "mixed1")) == "onnxdream export --model v3 --layers mixed0,mixed1"
+    assert METADATA.export_command.startswith(
+        "onnxdream export --model tiny --layers 'low,hôhe,logits' --weights birds"
+    )
 
 
 @pytest.mark.parametrize(
@@ -206,7 +277,7 @@ def test_text_that_is_not_metadata_is_refused(text: str) -> None:
 @pytest.mark.parametrize("depth", range(50, 1001, 50))
 def test_deep_nesting_anywhere_raises_a_bundle_error(depth: int) -> None:
     nest = "[" * depth + "]" * depth
-    for at in (("exporter", "onnx"), ("layers", 0, "name"), ("input_range",), ("weights",)):
+    for at in (("exporter", "onnx"), ("layers", 0, "name"), ("class_names",), ("weights",)):
         text = with_value(at, lambda _: "NEST").replace('"NEST"', nest)
         with pytest.raises(BundleError):
             Metadata.from_json(text)

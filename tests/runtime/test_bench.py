@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
+import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pictures_fixture import Command, in_this_process
-from tiny import LAYERS, TINY
+from tiny import LAYERS, LITE_LAYERS, TINY, TINY_LITE
 
 from onnxdream.models.arrays import Image, Size
 from onnxdream.runtime import Bundle, Settings, dream
@@ -221,35 +225,73 @@ def test_a_ratio_compares_systems_within_a_round(part: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that the benchmark makes for the tiny net."""
+def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Returns a folder with the files that the benchmark makes for the tiny net or the tiny lite net."""
     pytest.importorskip("tensorflow")
-    folder = tmp_path_factory.mktemp("fixtures")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(FOLDER))
-        importlib.import_module("fixtures").make(folder, TINY, LAYERS, [SIZE])
-    return folder
+    networks = {"tiny": (TINY, LAYERS, "mean"), "lite": (TINY_LITE, LITE_LAYERS, "l2")}
+
+    @cache
+    def make(network: str) -> Path:
+        folder = tmp_path_factory.mktemp("fixtures")
+        backbone, layers, objective = networks[network]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(str(FOLDER))
+            importlib.import_module("fixtures").make(folder, backbone, layers, [SIZE], objective)
+        return folder
+
+    return make
 
 
 @pytest.fixture
-def case(fixtures: Path, tmp_path: Path, part: Any) -> Any:
-    """A case of the tiny net, whose reference gradient a test may change."""
-    for file in fixtures.iterdir():
+def case(request: pytest.FixtureRequest, fixtures: Callable[[str], Path], tmp_path: Path, part: Any) -> Any:
+    """A case of the tiny net, or of the network that the test names, whose reference gradient a test may change."""
+    for file in fixtures(getattr(request, "param", "tiny")).iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return part("rows").Case(tmp_path, SIZE)
 
 
+of_both_networks = pytest.mark.parametrize("case", ["tiny", "lite"], indirect=True)
+
+PEER = """
+import sys
+from pathlib import Path
+import numpy as np
+from rows import Case
+module, name = sys.argv[1].split(":")
+case = Case(Path(sys.argv[2]), (int(sys.argv[3]), int(sys.argv[4])))
+np.save(sys.argv[5], getattr(__import__(module), name)(case, 1).gradient())
+"""
+
+
 @of_a_checkout
+@of_both_networks
+@pytest.mark.parametrize(
+    ("package", "peer"), [("tensorflow", "peer_tensorflow:TensorFlow"), ("torch", "peer_pytorch:PyTorch")]
+)
+def test_a_peer_computes_the_reference_gradient(package: str, peer: str, case: Any, tmp_path: Path) -> None:
+    """In a process of its own, since TensorFlow takes a number of threads only before anything else."""
+    pytest.importorskip(package)
+    found, folders = tmp_path / "found.npy", [FOLDER, Path(__file__).parents[1]]
+    path = os.pathsep.join([*map(str, folders), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", PEER, peer, case.folder, *SIZE, found]
+    subprocess.run([*map(str, command)], env={**os.environ, "PYTHONPATH": path}, timeout=200, check=True)
+    expected = np.load(case.gradient)
+    np.testing.assert_allclose(np.load(found), expected, atol=1e-4 * float(np.abs(expected).max()))
+
+
+@of_a_checkout
+@of_both_networks
 def test_the_floor_has_every_convolution_forward_and_backward(case: Any, part: Any) -> None:
     floor, facts = part("floor"), json.loads((case.folder / "forward.json").read_text())
     with np.load(case.folder / "forward.npz") as arrays:
         model = floor.build_model(facts["operators"], dict(arrays), SIZE)
     convolutions = [op for op in facts["operators"] if op["kind"] == "Convolution"]
-    relus = {op["inputs"][0] for op in facts["operators"] if op["kind"] == "Relu"}
+    activated = {op["inputs"][0] for op in facts["operators"] if op["kind"] in ("Relu", "Relu6")}
     made = {output.name for output in model.graph.output}
     for op in convolutions:
         forward = f"{op['name']}/forward"
-        assert {f"{forward}/relu" if op["name"] in relus else forward, f"{op['name']}/backward"} <= made
+        output = f"{forward}/activation" if op["name"] in activated else forward
+        assert {output, f"{op['name']}/backward"} <= made
     assert len(made) == 2 * len(convolutions)
     kinds = [node.op_type for node in model.graph.node]
     strided = sum(op["strides"] != [1, 1] for op in convolutions)
@@ -258,6 +300,7 @@ def test_the_floor_has_every_convolution_forward_and_backward(case: Any, part: A
 
 
 @of_a_checkout
+@of_both_networks
 def test_the_floor_computes_on_the_real_sizes(case: Any, part: Any) -> None:
     """The multiplications and additions of its model, counted from its outputs' shapes, are those of the network."""
     import onnxruntime as ort
@@ -271,6 +314,13 @@ def test_the_floor_computes_on_the_real_sizes(case: Any, part: Any) -> None:
     names = [output.name for output in session.get_outputs()]
     shapes = {name: array.shape for name, array in zip(names, session.run(names, feed), strict=True)}
     forward = {name.split("/")[0]: shape for name, shape in shapes.items() if "/forward" in name}
+    inputs = {
+        node.output[0].split("/")[0]: node.input[0] for node in model.graph.node if node.output[0].endswith("/forward")
+    }
+    for name, read in inputs.items():  # the gradient has the shape of the input, but for pixels that no window covers
+        behind = [a - b for a, b in zip(feed[read].shape, shapes[f"{name}/backward"], strict=True)]
+        assert behind[:2] == [0, 0]
+        assert 0 <= min(behind) <= max(behind) <= 1
     operations = sum(4 * kernels[f"{name}/kernel"] * shape[2] * shape[3] for name, shape in forward.items())
     assert operations / 1e9 == pytest.approx(facts["gflop"][case.size_name])
     assert len(forward) == len(kernels)

@@ -28,6 +28,7 @@ from pictures_fixture import TINY_BYTES, message, noise
 from onnxdream.models.contract import METADATA_KEY, Metadata
 from onnxdream.models.errors import OnnxdreamError
 from onnxdream.runtime import Bundle
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.onnx_file import read_model_file
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.image.files import read_picture
@@ -188,7 +189,7 @@ def compute(data: bytes) -> None:
     if max(height, width) <= 64:
         session = Session(bundle, max(height, 24), max(width, 32), Machine("cpu", 1))
         image = np.zeros((3, max(height, 24), max(width, 32)), np.float32)
-        session.evaluate(image, np.ones(len(bundle.metadata.layers), np.float32))
+        session.evaluate(image, Objective(np.ones(len(bundle.metadata.layers), np.float32)))
 
 
 def read_pixels(data: bytes) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxdream.models.backbones import UnknownBackboneError, find_backbone
+from onnxdream.models.backbones import BACKBONES, UnknownBackboneError, find_backbone
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.study.errors import GridError
 from onnxdream.study.grid import BundleSpec, Grid, paper_grid, parse_weights, read_grid
@@ -41,10 +41,10 @@ def test_the_papers_grid_is_its_five_sets() -> None:
     assert {spec.weights for spec in grid.bundles} == {"imagenet"}
 
 
-def test_weights_are_chosen_for_both_backbones_or_for_each() -> None:
-    assert parse_weights("random") == {"v3": "random", "inception-resnet-v2": "random"}
+def test_weights_are_chosen_for_all_backbones_or_for_each() -> None:
+    assert parse_weights("random") == {backbone.name: "random" for backbone in BACKBONES}
     chosen = parse_weights("irv2=weights/my.h5, v3=builtin")
-    assert chosen == {"v3": "builtin", "inception-resnet-v2": str(Path("weights/my.h5"))}
+    assert chosen == {"v3": "builtin", "inception-resnet-v2": str(Path("weights/my.h5")), "lite0": "auto"}
     assert parse_weights("v3=random")["inception-resnet-v2"] == "auto"
 
 

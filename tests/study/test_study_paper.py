@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxdream.models.backbones import BACKBONES
+from onnxdream.models.backbones import find_backbone
 from onnxdream.study.inputs import colourfulness
-from onnxdream.study.paper import PAPER_LOSSES, Claim, evaluate_claims, paper_losses, paper_picture
+from onnxdream.study.paper import IRV2, PAPER_LOSSES, V3, Claim, evaluate_claims, paper_losses, paper_picture
 from onnxdream.study.summary import Row
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -122,9 +122,9 @@ def test_colourfulness_of_known_pictures() -> None:
 def imagenet_claims(tmp_path_factory: pytest.TempPathFactory) -> list[Claim]:
     """The claims after a run of the whole grid with ImageNet weights, which takes an hour or more on a CPU."""
     folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
-    for backbone in BACKBONES:
-        if not (folder / backbone.imagenet_file).is_file():
-            pytest.skip(f"{backbone.imagenet_file} is not in {folder}")
+    for download in (find_backbone(name).imagenet for name in (V3, IRV2)):
+        if not download or not (folder / download.file).is_file():
+            pytest.skip(f"{download and download.file} is not in {folder}")
     output = tmp_path_factory.mktemp("paper-study")
     images = f"{EXAMPLES / 'bears.jpg'},{EXAMPLES / 'penguins.jpg'}"
     command = [sys.executable, "-m", "onnxdream.cli", "experiment", "paper", "--images", images, "--output", output]

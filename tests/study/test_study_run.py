@@ -369,6 +369,20 @@ def test_without_a_network_and_tensorflow_the_papers_low_cells_use_the_built_in_
     assert "onnxdream export --model v3 --layers paper-high --weights imagenet" in output
 
 
+@pytest.mark.usefixtures("no_report")
+def test_a_backbone_without_a_file_of_keras_has_its_built_in_weights(
+    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
+    lite = 'model = "lite0"\nlayers = "low"\nobjective = "l2"'
+    text = grid.read_text()
+    grid.write_text("\n".join(lite if "model =" in line else line for line in text.splitlines()))
+    run("run", grid, "--output", tmp_path / "study")
+    rows = rows_of(tmp_path / "study")
+    assert {row["status"] for row in rows.values()} == {"done"}
+    assert {row["weights"] for row in rows.values()} == {"imagenet"}
+
+
 def test_figures_are_drawn_in_print_quality(grid: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")

@@ -9,7 +9,7 @@ from ....models.arrays import Floats, Image, Size
 from ...settings.settings import Settings
 from ..graph_builder import ImageGraph
 
-# The lowest and the highest value of an image, in the backbone's input range.
+# The lowest and the highest value of an image.
 Limits = tuple[float, float]
 # Returns the values of some graph inputs at an update of an octave, counted from 1.
 ValuesAt = Callable[[int], Sequence[Floats]]

@@ -11,7 +11,7 @@ from ....models.arrays import Image
 from ...settings.settings import Settings
 from .part import Part, UpdateContext, UpdateGraph
 
-# Keeps the gradient of the total variation finite on flat areas; in squared units of the backbone's input range.
+# Keeps the gradient of the total variation finite on flat areas; in squared units of the range -1 to 1.
 _EPSILON = 1e-6
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pictures_fixture import TINY_BYTES, cliff_bytes, noise
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream, preset
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session, Sessions
 from onnxdream.runtime.dream.run import prepare
 from onnxdream.runtime.errors import DivergedError, DreamError, SettingsError
@@ -115,10 +116,10 @@ def test_row_n_holds_the_losses_of_the_picture_after_n_updates() -> None:
     assert [step.number for step in steps] == [0, 1, 2, 3, 4, 5, 6]
     assert dreamed.losses.shape == (7, 3)
     session = Session(TINY, 40, 53, Machine("cpu", 1))
-    weights = np.ones(3, np.float32)
+    objective = Objective(np.ones(3, np.float32))
     for step, row, image in zip(steps, dreamed.losses, images, strict=True):
         np.testing.assert_array_equal(step.fetch_losses(), row)
-        np.testing.assert_array_equal(session.evaluate(image, weights)[0], row)
+        np.testing.assert_array_equal(session.evaluate(image, objective)[0], row)
         assert step.fetch_total() == pytest.approx(2 * row[0] - row[2], rel=1e-5)
         assert step.size == (40, 53)
     np.testing.assert_array_equal(pictures[-1], dreamed.picture)

@@ -15,6 +15,7 @@ from onnxdream.models.arrays import Floats, Size
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime.ascent.evaluator import Evaluator
 from onnxdream.runtime.bundle.bundle import Bundle
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session, Sessions
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.errors import OutOfMemoryError
@@ -23,7 +24,7 @@ from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings.settings import Execution, Settings
 
 MACHINE = Machine("cpu", 1)
-WEIGHTS = np.array([1.0, -0.5, 2.0], np.float32)
+OBJECTIVE = Objective(np.array([1.0, -0.5, 2.0], np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,10 @@ def settings(tile_pixels: int | None, overlap: int = 32) -> Settings:
     return Settings(tile_overlap=overlap, execution=Execution("cpu", 1, tile_pixels=tile_pixels))
 
 
-def evaluator(bundle: Bundle, chosen: Settings, largest: tuple[int, int], channels: Floats | None = None) -> Evaluator:
-    return Evaluator(Sessions(bundle), chosen, MACHINE, WEIGHTS, Size(*largest), channels)
+def evaluator(
+    bundle: Bundle, chosen: Settings, largest: tuple[int, int], objective: Objective = OBJECTIVE
+) -> Evaluator:
+    return Evaluator(Sessions(bundle), chosen, MACHINE, objective, Size(*largest))
 
 
 def cosine(one: Floats, other: Floats) -> float:
@@ -52,8 +55,9 @@ def cosine(one: Floats, other: Floats) -> float:
 def test_an_image_that_fits_is_evaluated_as_by_a_session(tiny: Bundle, with_channels: bool) -> None:
     picture = image(96, 80)
     channels = np.random.default_rng(2).random(42).astype(np.float32) if with_channels else None
-    found = evaluator(tiny, settings(96 * 80), (96, 80), channels).evaluate(picture)
-    expected = Session(tiny, 96, 80, Machine("cpu", 1)).evaluate(picture, WEIGHTS, channels)
+    objective = replace(OBJECTIVE, channel_weights=channels)
+    found = evaluator(tiny, settings(96 * 80), (96, 80), objective).evaluate(picture)
+    expected = Session(tiny, 96, 80, Machine("cpu", 1)).evaluate(picture, objective)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -68,10 +72,10 @@ def test_the_losses_are_the_area_weighted_mean_of_the_tiles(tiny: Bundle, size: 
     expected = np.zeros(3)
     for tile in tile_plan:
         rows, columns = tile.window
-        found, _ = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), WEIGHTS)
+        found, _ = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), OBJECTIVE)
         expected += found * np.outer(tile.row_weights, tile.column_weights).sum() / (size[0] * size[1])
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
-    whole, _ = Session(tiny, *size, Machine("cpu", 1)).evaluate(picture, WEIGHTS)
+    whole, _ = Session(tiny, *size, Machine("cpu", 1)).evaluate(picture, OBJECTIVE)
     np.testing.assert_allclose(losses, whole, rtol=0.05)
 
 
@@ -84,7 +88,7 @@ def test_the_gradient_is_blended_from_the_tiles_at_the_scale_of_the_whole_pictur
     expected = np.zeros((3, *size))
     for tile in tile_plan:
         rows, columns = tile.window
-        _, tile_gradient = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), WEIGHTS)
+        _, tile_gradient = session.evaluate(np.ascontiguousarray(picture[:, rows, columns]), OBJECTIVE)
         share = tile_plan.tile_size[0] * tile_plan.tile_size[1] / (size[0] * size[1])
         expected[:, rows, columns] += tile_gradient * np.outer(tile.row_weights, tile.column_weights) * share
     np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-9)
@@ -162,9 +166,7 @@ class LimitedSessions(Sessions):
 
 def test_out_of_memory_halves_the_tiles_and_is_reported(tiny: Bundle) -> None:
     lines: list[str] = []
-    found = Evaluator(
-        LimitedSessions(tiny, 40_000), settings(10**6), MACHINE, WEIGHTS, Size(300, 400), None, lines.append
-    )
+    found = Evaluator(LimitedSessions(tiny, 40_000), settings(10**6), MACHINE, OBJECTIVE, Size(300, 400), lines.append)
     losses, gradient = found.evaluate(image(300, 400))
     assert len(lines) == 2  # 120 000 pixels, then at most 60 000, then at most 30 000
     assert lines[0] == "memory ran out with tiles of 400×300: continuing with half that area"
@@ -177,7 +179,7 @@ def test_out_of_memory_halves_the_tiles_and_is_reported(tiny: Bundle) -> None:
 
 def test_at_the_smallest_tile_the_error_is_raised(tiny: Bundle) -> None:
     lines: list[str] = []
-    found = Evaluator(LimitedSessions(tiny, 100), settings(10**6), MACHINE, WEIGHTS, Size(300, 400), None, lines.append)
+    found = Evaluator(LimitedSessions(tiny, 100), settings(10**6), MACHINE, OBJECTIVE, Size(300, 400), lines.append)
     with pytest.raises(OutOfMemoryError, match="no memory for"):
         found.evaluate(image(300, 400))
     assert len(lines) == 2
@@ -204,7 +206,7 @@ def test_a_dream_continues_and_its_record_has_the_notice(tiny: Bundle) -> None:
 def test_the_tutorial_s_tiles_are_not_halved(tiny: Bundle) -> None:
     lines: list[str] = []
     chosen = replace(settings(None), tiling="tutorial")
-    found = Evaluator(LimitedSessions(tiny, 40_000), chosen, MACHINE, WEIGHTS, Size(300, 400), None, lines.append)
+    found = Evaluator(LimitedSessions(tiny, 40_000), chosen, MACHINE, OBJECTIVE, Size(300, 400), lines.append)
     with pytest.raises(OutOfMemoryError, match="no memory for 120000 pixels"):
         found.evaluate(image(300, 400))
     assert not lines
@@ -219,7 +221,7 @@ class EngineSessions(Sessions):
 
 def test_building_an_engine_is_reported_once(tiny: Bundle) -> None:
     lines: list[str] = []
-    evaluator = Evaluator(EngineSessions(tiny), settings(None), MACHINE, WEIGHTS, Size(96, 80), log=lines.append)
+    evaluator = Evaluator(EngineSessions(tiny), settings(None), MACHINE, OBJECTIVE, Size(96, 80), lines.append)
     for _ in range(3):
         evaluator.evaluate(image(96, 80))
     assert lines == ["building the TensorRT engine for 80×96: the first time, this takes minutes"]

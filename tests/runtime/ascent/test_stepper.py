@@ -17,6 +17,7 @@ from onnxdream.runtime.ascent.ascent import Ascent, State
 from onnxdream.runtime.ascent.evaluator import Evaluator
 from onnxdream.runtime.ascent.stepper import DeviceStepper, HostStepper, StepConfig, Stepper
 from onnxdream.runtime.ascent.update_graph import GraphUpdate
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Sessions
 from onnxdream.runtime.errors import DivergedError, OutOfMemoryError
 from onnxdream.runtime.image.processor import ImageProcessor, Mask
@@ -63,10 +64,10 @@ def test_both_steppers_dream_alike(method: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_kind_of_stepper_follows_from_the_tiles() -> None:
-    weights = np.ones(3, np.float32)
+    objective = Objective(np.ones(3, np.float32))
     for pixels, kind in ((200 * 150, DeviceStepper), (100 * 100, HostStepper)):
         settings = replace(FEW, execution=replace(FEW.execution, tile_pixels=pixels))
-        evaluator = Evaluator(Sessions(TINY), settings, Machine("cpu", 1), weights, Size(150, 200))
+        evaluator = Evaluator(Sessions(TINY), settings, Machine("cpu", 1), objective, Size(150, 200))
         stepper = ascent_module.new_stepper(
             StepConfig(evaluator, settings, (-1.0, 1.0)), np.zeros((3, 150, 200), np.float32), []
         )
@@ -75,7 +76,7 @@ def test_the_kind_of_stepper_follows_from_the_tiles() -> None:
 
 def both_kinds(settings: Settings) -> list[Stepper]:
     image = np.random.default_rng(0).uniform(-1, 1, (3, 40, 53)).astype(np.float32)
-    evaluator = Evaluator(Sessions(TINY), settings, Machine("cpu", 1), np.ones(3, np.float32), Size(40, 53))
+    evaluator = Evaluator(Sessions(TINY), settings, Machine("cpu", 1), Objective(np.ones(3, np.float32)), Size(40, 53))
     step_config = StepConfig(evaluator, settings, (-1.0, 1.0), np.ones((40, 53), np.float32))
     slots = [np.zeros_like(image)]
     return [kind(step_config, image.copy(), [slot.copy() for slot in slots]) for kind in (DeviceStepper, HostStepper)]
@@ -351,7 +352,7 @@ def test_no_step_is_lost_when_memory_runs_out_in_an_update(monkeypatch: pytest.M
 
 def test_a_mask_is_resized_for_each_octave() -> None:
     processor = ImageProcessor(PICTURE, TINY.metadata, replace(FEW, octaves=2))
-    evaluator = Evaluator(Sessions(TINY), FEW, Machine("cpu", 1), np.ones(3, np.float32), Size(46, 53))
+    evaluator = Evaluator(Sessions(TINY), FEW, Machine("cpu", 1), Objective(np.ones(3, np.float32)), Size(46, 53))
     mask = Mask(np.ones((46, 53), np.float32))
     ascent = Ascent(processor, evaluator, FEW, np.ones(3, np.float32), (-1.0, 1.0), mask)
     for size in processor.octaves:

@@ -13,6 +13,7 @@ from onnxdream.models.arrays import Floats, Size
 from onnxdream.runtime.ascent.evaluator import Evaluator
 from onnxdream.runtime.ascent.tiles import Tile, TilePlan, blended_tiles, tutorial_tiles
 from onnxdream.runtime.bundle.bundle import Bundle
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Sessions
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.image.processor import ImageProcessor
@@ -142,8 +143,8 @@ MIN_SEAM, MAX_SEAM = 1 / 1.1, 1.1
 def gradient_and_plan(bundle: Bundle) -> tuple[Floats, TilePlan]:
     """Returns the gradient of the first step, and the tiles."""
     processor = ImageProcessor(PICTURE, bundle.metadata, SETTINGS)
-    weights = np.array(SETTINGS.weights_of(bundle.metadata.layer_names), np.float32)
-    evaluator = Evaluator(Sessions(bundle), SETTINGS, Machine("cpu", 2), weights, processor.size)
+    objective = Objective(np.array(SETTINGS.weights_of(bundle.metadata.layer_names), np.float32))
+    evaluator = Evaluator(Sessions(bundle), SETTINGS, Machine("cpu", 2), objective, processor.size)
     _, gradient = evaluator.evaluate(processor.base(processor.size))
     return gradient, evaluator.tile_plan(processor.size)
 

@@ -22,13 +22,15 @@ from pictures_fixture import (
 from onnxdream.models.arrays import Image
 from onnxdream.models.contract import BundleError, BundleFormatError, BundleNotFoundError
 from onnxdream.runtime import Bundle, dream
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session, Sessions, kernel_counts
 from onnxdream.runtime.errors import ComputationError, SettingsError
 from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings.settings import Precision, Settings
 
-WEIGHTS = np.array([1.0, -0.5, 2.0], np.float32)
+OBJECTIVE = Objective(np.array([1.0, -0.5, 2.0], np.float32))
+ONE = Objective(np.ones(1, np.float32))
 
 
 def noise_image(height: int, width: int, seed: int = 0) -> Image:
@@ -58,9 +60,9 @@ def test_bytes_and_a_string_are_loaded_like_a_path(tiny_path: Path) -> None:
 
 def test_a_session_computes_what_the_file_computes() -> None:
     image = noise_image(33, 46)
-    losses, gradient = session_of(TINY_BYTES, 33, 46).evaluate(image, WEIGHTS)
+    losses, gradient = session_of(TINY_BYTES, 33, 46).evaluate(image, OBJECTIVE)
     plain = ort.InferenceSession(TINY_BYTES, providers=["CPUExecutionProvider"])
-    expected = plain.run(["losses", "gradient"], {"image": image[None], "layer_weights": WEIGHTS})
+    expected = plain.run(["losses", "gradient"], {"image": image[None], "layer_weights": OBJECTIVE.layer_weights})
     np.testing.assert_allclose(losses, expected[0][0], rtol=1e-5)
     np.testing.assert_allclose(gradient, expected[1][0], atol=1e-6 * np.abs(expected[1]).max())
 
@@ -68,10 +70,12 @@ def test_a_session_computes_what_the_file_computes() -> None:
 def test_the_gradient_is_that_of_the_weighted_losses() -> None:
     session = session_of(TINY_BYTES, 32, 40)
     image = noise_image(32, 40)
-    _, gradient = session.evaluate(image, WEIGHTS)
+    _, gradient = session.evaluate(image, OBJECTIVE)
     direction = gradient / np.abs(gradient).max()
     step = np.float32(2e-3)
-    ahead, behind = (session.evaluate(image + sign * step * direction, WEIGHTS)[0] @ WEIGHTS for sign in (1, -1))
+    ahead, behind = (
+        session.evaluate(image + sign * step * direction, OBJECTIVE)[0] @ OBJECTIVE.layer_weights for sign in (1, -1)
+    )
     assert (ahead - behind) / (2 * step) == pytest.approx(float((gradient * direction).sum()), rel=0.02)
 
 
@@ -88,7 +92,7 @@ def test_a_session_is_kept_for_its_size_and_only_one_is_alive() -> None:
 
 def test_a_session_is_pinned_to_its_size() -> None:
     with pytest.raises(ComputationError, match="cannot compute"):
-        session_of(TINY_BYTES, 32, 40).evaluate(noise_image(33, 40), WEIGHTS)
+        session_of(TINY_BYTES, 32, 40).evaluate(noise_image(33, 40), OBJECTIVE)
 
 
 def bundle_in(precision: str) -> Bundle:
@@ -138,15 +142,16 @@ def test_on_the_cpu_every_kernel_of_a_gradient_is_the_cpu_s() -> None:
     PROVIDERS["openvino"].ort_name not in ort.get_available_providers(),
     reason="needs a provider that folds default inputs into the graph: OpenVINO",
 )
-def test_a_provider_that_folds_default_inputs_still_uses_the_channel_weights_it_is_fed() -> None:
-    bundle, image = Bundle.load(TINY_BYTES), noise_image(40, 48)
+def test_a_provider_that_folds_default_inputs_still_uses_those_that_it_is_fed() -> None:
+    bundle, image, layers = Bundle.load(TINY_BYTES), noise_image(40, 48), OBJECTIVE.layer_weights
     channels = np.random.default_rng(3).uniform(-1, 1, sum(layer.channels for layer in bundle.metadata.layers))
-    for weights in (None, channels.astype(np.float32)):
-        expected = Session(bundle, 40, 48, Machine("cpu", 1)).evaluate(image, WEIGHTS, weights)
-        found = Session(bundle, 40, 48, Machine("openvino", 1)).evaluate(image, WEIGHTS, weights)
+    positions = np.array([[0.2, 0.3, 0.1], [0.7, 0.5, 0.2], [0.4, 0.9, 0.0]], np.float32)
+    for objective in (OBJECTIVE, Objective(layers, channels.astype(np.float32)), Objective(layers, None, positions)):
+        expected = Session(bundle, 40, 48, Machine("cpu", 1)).evaluate(image, objective)
+        found = Session(bundle, 40, 48, Machine("openvino", 1)).evaluate(image, objective)
         for one, two in zip(expected, found, strict=True):
             np.testing.assert_allclose(two, one, atol=1e-5 * np.abs(one).max())
-    means = [Session(bundle, 40, 48, Machine(name, 1)).channel_means(image, WEIGHTS) for name in ("cpu", "openvino")]
+    means = [Session(bundle, 40, 48, Machine(name, 1)).channel_means(image, OBJECTIVE) for name in ("cpu", "openvino")]
     np.testing.assert_allclose(means[1], means[0], atol=1e-5)
 
 
@@ -200,7 +205,7 @@ def test_a_refusal_names_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_file_that_breaks_the_contract_is_refused(name: str) -> None:
     with pytest.raises(BundleFormatError) as refused:
-        session_of(BROKEN[name]).evaluate(noise_image(4, 5), np.ones(1, np.float32))
+        session_of(BROKEN[name]).evaluate(noise_image(4, 5), ONE)
     assert "\n" not in str(refused.value)
     assert "export it again" in str(refused.value)
 
@@ -214,7 +219,7 @@ def test_a_step_that_onnxruntime_cannot_compute_is_reported_in_one_line() -> Non
     ]
     broken = session_of(bundle_bytes(nodes))
     with pytest.raises(ComputationError) as refused:
-        broken.evaluate(noise_image(4, 5), np.ones(1, np.float32))
+        broken.evaluate(noise_image(4, 5), ONE)
     assert "\n" not in str(refused.value)
     assert "--max-size" in str(refused.value)
 

@@ -21,6 +21,7 @@ from onnxdream.runtime.bundle.channel_weights import (
     picked_channels,
     plain_weights,
 )
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.errors import SettingsError
@@ -145,7 +146,7 @@ def means_of(bundle: Bundle, settings: Settings, pixels: Pixels = PICTURE) -> li
     """The channel means of a picture before it is dreamed, float32 [channels of the layer] for each layer."""
     processor = ImageProcessor(pixels, bundle.metadata, settings)
     session = Session(bundle, *processor.size, Machine("cpu", 1))
-    found = session.channel_means(processor.base(processor.size), np.ones(3, np.float32))
+    found = session.channel_means(processor.base(processor.size), Objective(np.ones(3, np.float32)))
     return np.split(found, np.cumsum([layer.channels for layer in bundle.metadata.layers])[:-1])
 
 
@@ -169,7 +170,7 @@ def test_only_the_chosen_channels_are_maximised(tiny: Bundle) -> None:
     weights = chosen_channels(tiny.metadata.layers, parse_channels(settings.channels))
     session, image = Session(tiny, *processor.size, Machine("cpu", 1)), processor.base(processor.size)
     for _ in range(3):
-        _, gradient = session.evaluate(image, array(1, 0, 0), weights)
+        _, gradient = session.evaluate(image, Objective(array(1, 0, 0), weights))
         image = np.clip(image + np.float32(settings.step_size) * gradient / (gradient.std() + 1e-8), -1, 1)
     np.testing.assert_allclose(alone.picture, processor.postprocess(image), atol=1)
 
@@ -211,7 +212,9 @@ def test_the_losses_of_a_guided_dream_are_weighted_by_the_guide_s_surplus(tiny: 
 def test_plain_channel_weights_change_nothing(tiny: Bundle) -> None:
     image, ones = np.random.default_rng(0).uniform(-1, 1, (3, 40, 40)).astype(np.float32), np.ones(3, np.float32)
     session = Session(tiny, 40, 40, Machine("cpu", 1))
-    plain, explicit = session.evaluate(image, ones), session.evaluate(image, ones, plain_weights(tiny.metadata.layers))
+    plain, explicit = (
+        session.evaluate(image, Objective(ones, weights)) for weights in (None, plain_weights(tiny.metadata.layers))
+    )
     for one, other in zip(plain, explicit, strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pictures_fixture import TINY_BYTES, bundle_bytes, facts
 
-from onnxdream.models.assembly import DEFAULT
+from onnxdream.models.assembly import BUILT_IN, DEFAULT
 from onnxdream.models.contract import BundleFormatError, BundleNotFoundError, Layer, Metadata, Weights
 from onnxdream.runtime import PRESETS, Bundle
 from onnxdream.runtime.bundle.choice import choose_bundle, describe, list_bundles
@@ -152,7 +152,7 @@ def test_the_list_shows_all_bundles_the_newest_first_and_their_problems(library:
     put(library, "new", age=1, source="imagenet")
     (library / "broken.onnx").write_bytes(b"")
     rows = {row.name: row for row in list_bundles()}
-    assert list(rows) == ["v3-low", "v3-mid", "v3-mid-l2", "broken", "new", "old"]
+    assert list(rows) == [*(built_in.name for built_in in BUILT_IN), "broken", "new", "old"]
     expected = ("v3-low", "mixed0, mixed1, mixed2", "mean", "ImageNet (8-bit)", "4.0 MB")
     assert rows["v3-low"].row() == expected
     assert rows["new"].weights == "ImageNet"

@@ -14,6 +14,7 @@ import pytest
 from foreign_files import FOREIGN, altered, external, nested
 from pictures_fixture import MEAN, TINY_BYTES, bundle_bytes, facts, node
 
+from onnxdream.models.assembly import Assembled
 from onnxdream.models.contract import (
     BLOCKED,
     CHANNELS_LAST,
@@ -23,7 +24,7 @@ from onnxdream.models.contract import (
     form_key,
 )
 from onnxdream.runtime import Bundle
-from onnxdream.runtime.bundle.onnx_file import in_form, read_model_file, without_default
+from onnxdream.runtime.bundle.onnx_file import model_to_open, read_model_file
 from onnxdream.runtime.provider.onnx_graph import message_class
 
 
@@ -118,7 +119,7 @@ def gradients(model: bytes, picture: Any) -> Any:
 @pytest.mark.parametrize("form", [BLOCKED, CHANNELS_LAST])
 @pytest.mark.parametrize("size", [(19, 19), (40, 53), (67, 32)])
 def test_the_forms_of_a_bundle_compute_the_same(size: tuple[int, int], form: str) -> None:
-    other = in_form(TINY_BYTES, form)
+    other = model_to_open(TINY_BYTES, form, ())
     assert other != TINY_BYTES
     picture = np.random.default_rng(2).uniform(-1, 1, (1, 3, *size)).astype(np.float32)
     picture[..., size[1] // 2 :] = 0.25  # ties
@@ -130,15 +131,20 @@ def test_the_forms_of_a_bundle_compute_the_same(size: tuple[int, int], form: str
 def test_the_weights_of_a_form_are_those_of_the_file() -> None:
     model, blocked = (message_class("Model")() for _ in range(2))
     model.ParseFromString(TINY_BYTES)
-    blocked.ParseFromString(in_form(TINY_BYTES, BLOCKED))
+    blocked.ParseFromString(model_to_open(TINY_BYTES, BLOCKED, ()))
     kept = {tensor.name: tensor for tensor in blocked.graph.initializer}
     kernels = [tensor for tensor in model.graph.initializer if tensor.name.endswith("/kernel")]
     assert kernels
     assert all(kept[tensor.name] == tensor for tensor in kernels)
 
 
-def test_without_the_form_asked_for_the_file_is_returned_unchanged() -> None:
-    assert in_form(TINY_BYTES, "another") == TINY_BYTES
+def test_without_the_form_asked_for_the_graph_stays_portable() -> None:
+    models = [message_class("Model")() for _ in range(3)]
+    for model, data in zip(
+        models, (TINY_BYTES, *(model_to_open(TINY_BYTES, form, ()) for form in (None, "another"))), strict=True
+    ):
+        model.ParseFromString(data)
+    assert models[0].graph == models[1].graph == models[2].graph
 
 
 BROKEN_FORMS: dict[str, tuple[bytes, str]] = {
@@ -157,7 +163,7 @@ BROKEN_FORMS: dict[str, tuple[bytes, str]] = {
 def test_a_form_that_is_broken_or_unsafe_is_refused(name: str) -> None:
     data, reason = BROKEN_FORMS[name]
     with pytest.raises(BundleFormatError, match=reason):
-        in_form(data, BLOCKED)
+        model_to_open(data, BLOCKED, ())
 
 
 def inputs(model: bytes) -> tuple[set[str], set[str]]:
@@ -168,28 +174,31 @@ def inputs(model: bytes) -> tuple[set[str], set[str]]:
     }
 
 
-@pytest.mark.parametrize("model", [TINY_BYTES, Bundle.built_in().data], ids=["tiny", "embedded"])
-def test_an_input_without_its_default_must_be_fed(model: bytes) -> None:
-    assert inputs(model) == ({"image", "layer_weights"}, {"channel_weights"})
-    assert inputs(without_default(model, "channel_weights")) == ({"image", "layer_weights", "channel_weights"}, set())
+DEFAULTS = {"channel_weights", "position"}
 
 
-def test_without_the_default_the_model_computes_the_same() -> None:
+@pytest.mark.parametrize("source", [TINY_BYTES, Bundle.built_in().source], ids=["a file", "assembled"])
+@pytest.mark.parametrize("form", [None, BLOCKED])
+def test_an_input_without_its_default_must_be_fed(source: bytes | Assembled, form: str | None) -> None:
+    assert inputs(model_to_open(source, form, ())) == ({"image", "layer_weights"}, DEFAULTS)
+    one = model_to_open(source, form, {"position"})
+    assert inputs(one) == ({"image", "layer_weights", "position"}, {"channel_weights"})
+    assert inputs(model_to_open(source, form, DEFAULTS)) == ({"image", "layer_weights"} | DEFAULTS, set())
+
+
+def test_without_the_defaults_the_model_computes_the_same() -> None:
     before = ort.InferenceSession(TINY_BYTES, providers=["CPUExecutionProvider"])
-    after = ort.InferenceSession(without_default(TINY_BYTES, "channel_weights"), providers=["CPUExecutionProvider"])
+    after = ort.InferenceSession(model_to_open(TINY_BYTES, None, DEFAULTS), providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 32, 40)).astype(np.float32)
     feed = {"image": image, "layer_weights": np.ones(3, np.float32)}
-    (channels,) = (value.shape for value in before.get_overridable_initializers())
-    weights = np.random.default_rng(1).uniform(-1, 1, channels).astype(np.float32)
-    for one, two in zip(
-        before.run(None, {**feed, "channel_weights": weights}),
-        after.run(None, {**feed, "channel_weights": weights}),
-        strict=True,
-    ):
+    for value in before.get_overridable_initializers():
+        shape = [1 if isinstance(side, str) else side for side in value.shape]
+        feed[value.name] = np.random.default_rng(1).uniform(0, 1, shape).astype(np.float32)
+    assert feed.keys() == {"image", "layer_weights"} | DEFAULTS
+    for one, two in zip(before.run(None, feed), after.run(None, feed), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
 def test_removing_a_default_changes_nothing_else() -> None:
-    assert without_default(TINY_BYTES, "no such input") == TINY_BYTES
-    lost = len(TINY_BYTES) - len(without_default(TINY_BYTES, "channel_weights"))
-    assert 0 < lost < 500
+    whole, without = (len(model_to_open(TINY_BYTES, None, names)) for names in ((), DEFAULTS))
+    assert 0 < whole - without < 500

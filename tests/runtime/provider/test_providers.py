@@ -14,6 +14,7 @@ from pictures_fixture import TINY_BYTES
 
 from onnxdream.models.arrays import Losses
 from onnxdream.runtime import Bundle
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session, kernel_counts
 from onnxdream.runtime.errors import DreamError, ProviderError
 from onnxdream.runtime.provider import cards, selection, session
@@ -316,7 +317,7 @@ def evaluated(provider: ProviderName, precision: Precision = "fp32") -> tuple[Lo
     """The built-in bundle's losses of noise, and its gradient [values], flattened and scaled to length 1."""
     image = np.random.default_rng(0).uniform(-1, 1, (3, 150, 200)).astype(np.float32)
     session = Session(Bundle.built_in(), 150, 200, Machine(provider, 2, precision))
-    losses, gradient = session.evaluate(image, np.array([1, -0.5, 2], np.float32))
+    losses, gradient = session.evaluate(image, Objective(np.array([1, -0.5, 2], np.float32)))
     flat = gradient.ravel().astype(np.float64)
     return losses, flat / np.linalg.norm(flat)
 

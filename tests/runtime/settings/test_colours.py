@@ -15,6 +15,7 @@ from pictures_fixture import noise
 from onnxdream.models.arrays import Floats
 from onnxdream.models.contract import Metadata
 from onnxdream.runtime.bundle.bundle import Bundle
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.errors import SettingsError
@@ -232,8 +233,8 @@ def test_a_step_follows_the_gradient_multiplied_by_the_matrix(tiny: Bundle) -> N
     settings = replace(OWN, steps=1, normalization="backbone", clip=False)
     processor = ImageProcessor(noise(40, 53), tiny.metadata, settings)
     before = processor.base(processor.size)
-    layers = tiny.metadata.layer_names
-    _, gradient = Session(tiny, 40, 53, Machine("cpu", 1)).evaluate(before, np.ones(len(layers), np.float32))
+    objective = Objective(np.ones(len(tiny.metadata.layers), np.float32))
+    _, gradient = Session(tiny, 40, 53, Machine("cpu", 1)).evaluate(before, objective)
     after: list[Floats] = []
     dream(noise(40, 53), tiny, settings, lambda step: after.append(step.fetch_state().image.copy()))  # type: ignore[func-returns-value]
     direction = np.einsum("cd,dhw->chw", reference(before), gradient)

@@ -120,7 +120,9 @@ def test_a_depthwise_kernel_has_an_output_for_each_channel() -> None:
     assert (folded.shape, folded.dtype, folded.flags.c_contiguous) == ((4, 1, 3, 5), np.float32, True)
     factor = gamma / np.sqrt(variance.astype(np.float64) + 0.001)
     for channel in range(4):
-        np.testing.assert_allclose(folded[channel, 0], kernel[..., channel, 0] * factor[channel], rtol=1e-6)
+        np.testing.assert_allclose(
+            folded[channel, 0], kernel[..., channel, 0].astype(np.float64) * factor[channel], rtol=1e-6
+        )
     np.testing.assert_allclose(bias, beta - mean * factor, rtol=1e-6)
 
 

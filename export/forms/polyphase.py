@@ -179,6 +179,5 @@ class MaxPoolGradient(ABC):
         axes = (self._down, self._right)
         firsts = self.nodes.integers(*(axis.overhang * axis.stride for axis in axes))
         size = self.nodes.add("Slice", self.nodes.add("Shape", x), self.nodes.integers(2), self.nodes.integers(4))
-        return interleaved_pixels(
-            self.nodes, phases, [axis.stride for axis in axes], firsts, size, self.nodes.length(phases[0], 3)
-        )
+        strides, width = [axis.stride for axis in axes], self.nodes.length(phases[0], 3)
+        return interleaved_pixels(self.nodes, phases, self.channels, strides, firsts, size, width)

@@ -11,7 +11,7 @@ import pytest
 from pictures_fixture import noise
 
 from onnxdream.models.arrays import Image, Pixels, Size
-from onnxdream.models.contract import Metadata
+from onnxdream.models.contract import INPUT_RANGE, Metadata
 from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.errors import SettingsError
@@ -374,7 +374,7 @@ def test_hidden_pixels_count_neither_for_the_range_nor_for_own_colours(
     np.testing.assert_array_equal(garish.colour_matrix(), pale.colour_matrix())  # type: ignore[arg-type]
     base = pale.base(Size(*size))
     visible = base[:, :, : size[1] * 2 // 3]
-    assert (visible.min(), visible.max()) == pytest.approx(metadata.input_range, abs=1e-5)
+    assert (visible.min(), visible.max()) == pytest.approx(INPUT_RANGE, abs=1e-5)
     np.testing.assert_array_equal(pale.colour_matrix(), own_colours(visible, 1.0))  # type: ignore[arg-type]
 
 
@@ -386,7 +386,7 @@ def test_hidden_pixels_stay_within_the_network_s_range(metadata: Metadata, choic
     assert processor.scale.x_max < 255
     for size in processor.octaves:
         hidden = processor.base(size)[:, :, -size.width // 4 :]
-        assert metadata.input_range[0] <= hidden.min() < hidden.max() <= metadata.input_range[1]
+        assert INPUT_RANGE[0] <= hidden.min() < hidden.max() <= INPUT_RANGE[1]
 
 
 def test_a_picture_that_is_hidden_everywhere_is_read_as_if_it_were_visible(tiny: Bundle) -> None:

@@ -22,7 +22,7 @@ from onnxdream import __version__
 from onnxdream.models.errors import OnnxdreamError
 from onnxdream.models.files import expand_user
 from onnxdream.models.interrupts import ending_signals, exit_code, received
-from onnxdream.models.streams import StreamError, tolerant_streams
+from onnxdream.models.streams import StreamError, filtered_import, tolerant_streams
 
 if TYPE_CHECKING:
     from onnxdream.export.bundle import ExportRequest
@@ -40,7 +40,8 @@ class _OneLineErrors(TyperGroup):
     def main(self, *args: Any, **extra: Any) -> Any:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reads it when it is imported
         os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # and TensorRT has no other switch for TF32
-        with tolerant_streams(), ending_signals():
+        # onnxruntime 1.23 to 1.30 warn where the first graphics card is no PCI device, as on Jetsons and in WSL2.
+        with tolerant_streams(), filtered_import("onnxruntime", "device_discovery.cc"), ending_signals():
             sys.exit(self._run(*args, **extra))
 
     def _run(self, *args: Any, **extra: Any) -> int:
@@ -313,7 +314,8 @@ def bench(
     model: Annotated[str | None, typer.Option(help="Path or name of a bundle, or the beginning of its name.")] = None,
     size: Annotated[list[str], typer.Option(help="Width and height. May be given several times.")] = ["512x384"],  # noqa: B006
     provider: Annotated[
-        str | None, typer.Option(help="cpu, cuda, tensorrt or openvino. \\[default: each that works]")
+        str | None,
+        typer.Option(help="cpu, cuda, cuda:1, tensorrt or openvino. \\[default: each that works, but tensorrt]"),
     ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or mixed. \\[default: the bundle's]")] = None,
     threads: Annotated[int | None, typer.Option(help="Number of CPU threads. \\[default: one for each core]")] = None,
@@ -347,7 +349,7 @@ def bench(
 @app.command()
 def deploy(
     bundle: Annotated[str, typer.Argument(help="Path or name of a bundle, or the beginning of its name.")],
-    target: Annotated[str, typer.Option(help="jetson-orin, jetson-thor, workstation or cpu.")],
+    target: Annotated[str, typer.Option(help="jetpack6, jetpack7, workstation, workstation-cuda12 or cpu.")],
     output: Annotated[Path | None, typer.Option(help="The folder to write. \\[default: <bundle>-<target>]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that was deployed before.")] = False,
 ) -> None:

@@ -1,7 +1,7 @@
 # onnxdream on a Jetson with JetPack 6. The build context is a deployed folder, and the image is built on the Jetson:
-#   onnxdream deploy v3-low --target jetson-orin
-#   docker build --file jetson.Dockerfile --tag onnxdream v3-low-jetson-orin
-#   docker run --rm --runtime nvidia onnxdream verify
+#   onnxdream deploy v3-low --target jetpack6
+#   docker build --file jetson.Dockerfile --tag onnxdream v3-low-jetpack6
+#   docker run --rm --runtime nvidia --group-add video onnxdream verify
 # Untested: this image has not been built yet, because no Jetson was available.
 ARG BASE=nvcr.io/nvidia/l4t-jetpack:r36.4.0
 FROM ${BASE}

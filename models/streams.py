@@ -8,8 +8,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any, TextIO, cast
 
 
@@ -37,6 +41,53 @@ def tolerant_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
         for stream in before:
             _discard_unwritten(stream)
+
+
+@contextmanager
+def filtered_import(module: str, noise: str) -> Iterator[None]:
+    """While a command runs, the import of that module loses the lines on standard error that contain `noise`.
+
+    Native code writes them, so the file itself is replaced meanwhile; all other lines follow after the import. Only
+    Linux has such lines, and files in memory.
+    """
+    finder = _FilteringFinder(module, noise.encode())
+    if hasattr(os, "memfd_create"):
+        sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            sys.meta_path.remove(finder)
+
+
+class _FilteringFinder(MetaPathFinder):
+    """Finds one module, and filters what is written to standard error while it is loaded."""
+
+    def __init__(self, module: str, noise: bytes) -> None:
+        self._module, self._noise = module, noise
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
+        if name != self._module:
+            return None
+        found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, found), None)
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = partial(self._load, spec.loader.exec_module)  # type: ignore[method-assign]
+        return spec
+
+    def _load(self, load: Callable[[ModuleType], None], module: ModuleType) -> None:
+        memory, stderr = os.memfd_create("stderr"), os.dup(2)
+        os.dup2(memory, 2)
+        try:
+            load(module)
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            with open(memory, "rb") as file, suppress(OSError):
+                file.seek(0)
+                for line in file:
+                    if self._noise not in line:
+                        os.write(2, line)
 
 
 class _Stream:

@@ -35,7 +35,7 @@ from .provider.cards import PROVIDERS
 from .provider.machine import Machine
 from .provider.selection import choose_provider
 from .settings.parsing import parse_size
-from .settings.settings import Execution, Precision, ProviderName, Settings
+from .settings.settings import Execution, Precision, Settings
 
 # _STEPS steps are timed, or fewer where they take longer than _SECONDS together, but at least _MIN_STEPS.
 _STEPS, _SECONDS, _MIN_STEPS = 20, 5.0, 3
@@ -106,7 +106,7 @@ class Trial:
     size: Size
 
     def __str__(self) -> str:
-        return f"{self.machine.provider} {self.machine.precision}, {self.size_text}"
+        return f"{self.machine.provider_text} {self.machine.precision}, {self.size_text}"
 
     @property
     def size_text(self) -> str:
@@ -115,7 +115,7 @@ class Trial:
 
     def run(self) -> Measurement:
         """Measures in this process, with a picture of noise. Raises DreamError and BundleError."""
-        execution = Execution(self.machine.provider, self.machine.threads, precision=self.machine.precision)
+        execution = Execution(self.machine.provider_text, self.machine.threads, precision=self.machine.precision)
         picture = noise_picture(self.size.width, self.size.height, seed=0).pixels
         timer = StepTimer(Bundle.load(self.bundle), execution, picture)
         timer.step_seconds(_WARM_UP_STEPS)
@@ -130,7 +130,7 @@ class Trial:
             self.bundle,
             self.size.width,
             self.size.height,
-            self.machine.provider,
+            self.machine.provider_text,
             self.machine.threads,
             self.machine.precision,
         )
@@ -155,7 +155,8 @@ class Result:
     def facts(self) -> dict[str, object]:
         """Returns the result as plain data, as `--json` prints it, with the figures derived from it."""
         machine, (height, width) = self.trial.machine, self.trial.size
-        facts: dict[str, object] = {name: getattr(machine, name) for name in ("provider", "precision", "threads")}
+        facts: dict[str, object] = {"provider": machine.provider_text, "precision": machine.precision}
+        facts |= {"threads": machine.threads}
         facts |= {"width": width, "height": height, "problem": self.problem}
         if self.measurement:
             facts |= {**asdict(self.measurement), "steps_per_second": 1 / self.measurement.step_seconds}
@@ -165,7 +166,7 @@ class Result:
     def row(self) -> tuple[str, ...]:
         """Returns the result as a row of a table with the columns of `HEADER`."""
         machine, measurement = self.trial.machine, self.measurement
-        first_columns = machine.provider, machine.precision, str(machine.threads), self.trial.size_text
+        first_columns = machine.provider_text, machine.precision, str(machine.threads), self.trial.size_text
         if measurement is None:
             return (*first_columns, "failed")
         seconds = measurement.seconds_for_1000_steps
@@ -202,13 +203,14 @@ def plan_trials(options: Mapping[str, Any], model: str | None, sizes: Sequence[s
 def machines(execution: Execution) -> tuple[list[Machine], str | None]:
     """Returns this machine with the execution's provider; for `auto`, with each provider that works in its precision.
 
-    The second value is the notice of the choice, if there is one. Raises ProviderError where none works.
+    TensorRT is left out for `auto`, since it builds an engine for each size, which takes minutes. The second value is
+    the notice of the choice, if there is one. Raises ProviderError where none works.
     """
     choice = choose_provider(execution)
     if execution.provider != "auto":
         return [choice.machine], choice.notice
     found = []
-    for name in PROVIDERS:
+    for name in (name for name, card in PROVIDERS.items() if card.auto_rank):
         with suppress(ProviderError):  # the command `doctor` shows why
             found.append(choose_provider(replace(execution, provider=name)).machine)
     return found, choice.notice
@@ -217,7 +219,8 @@ def machines(execution: Execution) -> tuple[list[Machine], str | None]:
 def main(arguments: list[str]) -> None:
     """Makes one measurement and prints it as JSON."""
     bundle, width, height, provider, threads, precision = arguments
-    machine = Machine(cast(ProviderName, provider), int(threads), cast(Precision, precision))
+    execution = Execution(provider, int(threads), precision=cast(Precision, precision))
+    machine = Machine(execution.provider_name, int(threads), execution.precision, card=execution.card)
     try:
         print(json.dumps(asdict(Trial(Path(bundle), machine, Size(int(height), int(width))).run())))
     except OnnxdreamError as error:

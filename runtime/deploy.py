@@ -86,7 +86,9 @@ def deployed_files(bundle: Bundle, name: str, target: str) -> dict[str, bytes]:
     if not reference.is_sound():
         raise DeploymentError(f"{bundle.name}: its gradient is zero or not finite: export it again")
     version, device = wheel.split("-")[1], TARGETS[target]
-    script = _RUN_TEMPLATE.read_text(encoding="utf-8").replace("@bundle", name).replace("@python", device.python)
+    script = _RUN_TEMPLATE.read_text(encoding="utf-8")
+    for key, value in {"@bundle": name, "@python": device.python, "@title": device.title}.items():
+        script = script.replace(key, value)
     files = {
         name: bundle.data,
         wheel: wheel_bytes,
@@ -108,16 +110,16 @@ def deployed_files(bundle: Bundle, name: str, target: str) -> dict[str, bytes]:
 
 def requirements(target: Target, wheel: str) -> dict[str, str]:
     """Returns the requirements files for pip on a device, text by name; `wheel` is the wheel's file name."""
+    more = "".join(f"{requirement}\n" for requirement in target.requirements)
     if target.extra:
-        return {REQUIREMENTS: f"./{wheel}[{target.extra}]\n"}
+        return {REQUIREMENTS: f"./{wheel}[{target.extra}]\n{more}"}
     return {
         # JetPack's OpenCV, and perhaps its onnxruntime, are built for numpy 1.
         REQUIREMENTS: f"./{wheel}\nnumpy>=1.26,<2\n",
         JETSON_REQUIREMENTS: (
             "# Only from this index and without dependencies: the public index has a newer onnxruntime-gpu for ARM,\n"
             "# but its CUDA code is not for a Jetson's GPU.\n"
-            f"--index-url {target.jetson_index}\n"
-            "onnxruntime-gpu>=1.18\n"
+            f"--index-url {target.jetson_index}\n{more}"
         ),
         OPENCV_REQUIREMENTS: "# Only where JetPack's OpenCV is not installed.\nopencv-python-headless>=4.8,<4.12\n",
     }

@@ -12,12 +12,13 @@ from ..models import library
 from .bundle.bundle import Bundle
 from .bundle.choice import choose_bundle, display_name
 from .bundle.sessions import kernel_counts
+from .deploying.reference import Reference
 from .provider.budget import default_budget
 from .provider.cards import PROVIDERS, offered
 from .provider.hardware import Gpu, Hardware, Jetson, detect_hardware
 from .provider.known_issues import KnownIssue, detect_issues
 from .provider.machine import Machine, usable_threads
-from .provider.selection import self_test
+from .provider.selection import how_to_add, self_test
 from .provider.session import first_line
 from .settings.settings import ProviderName
 
@@ -25,6 +26,10 @@ from .settings.settings import ProviderName
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
 # The height and width, in pixels, of the picture for which a bundle's kernels are counted.
 _PROBE_SIDE = 192
+# The largest relative difference of a loss from the CPU's that rounding in fp32 explains. An H200 had 4e-7; weights
+# that are rounded to TF32 give 7e-5 and more.
+_FP32_LOSS_ERROR = 1e-5
+_TF32_LOSS_ERROR = 1e-2  # more than that is no rounding
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class ProviderReport:
     """A provider of this onnxruntime; `problem` is a line on why it does not work, None if it works.
 
     `kernels` and `elsewhere` count the kernels (compiled operators) of the bundle that `dream` would use: those that
-    the provider runs, and those that other providers run for it; None where they were not counted. `bf16` states
+    the provider runs, and those that other providers run for it; None where they were not counted. `loss_error` is the
+    largest relative difference of a loss from the CPU's in fp32, None where they were not compared. `bf16` states
     whether the provider works in that precision, too.
     """
 
@@ -41,6 +47,7 @@ class ProviderReport:
     kernels: int | None = None
     elsewhere: int | None = None
     bf16: bool = False
+    loss_error: float | None = None
 
     def line(self) -> str:
         """Returns the line for the user."""
@@ -52,6 +59,10 @@ class ProviderReport:
             text += f", but leaves {self.elsewhere} of the gradient's {total} operations to other providers"
         elif self.kernels is not None:
             text += ", runs the whole gradient"
+        if self.loss_error is not None and not self.loss_error <= _FP32_LOSS_ERROR:
+            text += f", but its losses differ from the CPU's by {self.loss_error:.0e}"
+            if PROVIDERS[self.name].device == "cuda" and self.loss_error < _TF32_LOSS_ERROR:
+                text += ", as with TF32 instead of fp32 (NVIDIA_TF32_OVERRIDE=0 forbids it)"
         return f"provider {self.name:<14}{text}"
 
 
@@ -60,9 +71,11 @@ class Diagnosis:
     """The state of this machine.
 
     `memory` is in bytes, and so is `budget`, the most that a dream takes of it by default. `cores` and `quota` are the
-    physical cores and the CPU time, in cores, that may be used; `cpu_flags` are those of `_FLAGS` that the CPU has.
+    physical cores and the CPU time, in cores, that may be used; `gpus` are those that CUDA may use, in its order if
+    `knows_gpu_order`; `cpu_flags` are those of `_FLAGS` that the CPU has.
     `versions` maps packages to versions; `cuda`, `cudnn` and `tensorrt` are the versions found of each library.
-    `bundles` counts the exported bundles, and `bundle` is the one that `dream` would choose.
+    `not_in_this_build` maps the providers that this onnxruntime lacks to
+    advice. `bundles` counts the exported bundles, and `bundle` is the one that `dream` would choose.
     """
 
     python: str
@@ -75,14 +88,15 @@ class Diagnosis:
     cpu_flags: tuple[str, ...]
     memory: int
     budget: int
-    gpu: Gpu | None
+    gpus: tuple[Gpu, ...]
+    knows_gpu_order: bool
     jetson: Jetson | None
     cuda: tuple[str, ...]
     cudnn: tuple[str, ...]
     tensorrt: tuple[str, ...]
     versions: dict[str, str]
     providers: tuple[ProviderReport, ...]
-    not_in_this_build: tuple[ProviderName, ...]
+    not_in_this_build: dict[ProviderName, str]
     bundle_folder: str
     bundles: int
     bundle: str
@@ -96,14 +110,14 @@ class Diagnosis:
             f"Python {self.python} on {self.machine}, {threads}",
             f"CPU         {self.cpu or 'unknown'}, {self.cores} cores{quota}: {' '.join(self.cpu_flags) or 'no flags'}",
             f"memory      {self.memory / 1e9:.1f} GB, of which a dream takes {self.budget / 1e9:.1f} GB at most",
-            f"GPU         {_gpu_line(self.gpu)}",
+            *_gpu_lines(self.gpus, self.knows_gpu_order),
             *([f"board       {self.jetson.model}, L4T {self.jetson.l4t or 'unknown'}"] if self.jetson else []),
             f"libraries   {self._libraries()}",
             f"packages    {', '.join(f'{package} {version}' for package, version in self.versions.items())}",
             *(provider.line() for provider in self.providers),
             *(
-                f"provider {name:<14}not in this onnxruntime (to add it, {PROVIDERS[name].install})"
-                for name in self.not_in_this_build
+                f"provider {name:<14}not in this onnxruntime ({advice})"
+                for name, advice in self.not_in_this_build.items()
             ),
             f"bundles     {self.bundles} exported, in {self.bundle_folder}; dream uses {self.bundle}",
             *(f"problem: {problem}" for problem in self.problems),
@@ -138,14 +152,17 @@ def diagnose() -> Diagnosis:
         cpu_flags=tuple(flag for flag in _FLAGS if flag in hardware.cpu_flags),
         memory=hardware.memory,
         budget=default_budget("cpu"),
-        gpu=hardware.gpu,
+        gpus=hardware.gpus,
+        knows_gpu_order=hardware.knows_gpu_order,
         jetson=hardware.jetson,
         cuda=hardware.versions_of("cudart"),
         cudnn=hardware.versions_of("cudnn"),
         tensorrt=hardware.versions_of("nvinfer"),
         versions={**hardware.packages, "OpenCV": cv2.__version__},
         providers=tuple(_provider(name, bundle, hardware) for name in offered(available)),
-        not_in_this_build=tuple(name for name in PROVIDERS if name not in offered(available)),
+        not_in_this_build={
+            name: how_to_add(name, available, hardware) for name in PROVIDERS if name not in offered(available)
+        },
         bundle_folder=library.bundle_folder_in_words(),
         bundles=len(library.bundle_paths()),
         bundle=display_name(bundle),
@@ -160,18 +177,43 @@ def _provider(name: ProviderName, bundle: Bundle, hardware: Hardware) -> Provide
         return ProviderReport(name, problem)
     bf16 = name == "openvino" and hardware.has_bf16 and self_test(name, "bf16") is None
     try:
+        loss_error = _loss_error(name, bundle)
         counts = kernel_counts(bundle, _PROBE_SIDE, _PROBE_SIDE, Machine(name, usable_threads()))
     except OSError:  # there is no temporary folder to count in, as in a container whose files are read-only
-        return ProviderReport(name, None, bf16=bf16)
+        return ProviderReport(name, None, bf16=bf16, loss_error=loss_error)
     except Exception as error:  # onnxruntime's and the drivers' errors have no common base class
         problem = f"a small convolution works, but {bundle.name} does not ({first_line(error)})"
         return ProviderReport(name, problem, bf16=bf16)
     kernels = counts.pop(name, 0)
-    return ProviderReport(name, None, kernels, sum(counts.values()), bf16)
+    return ProviderReport(name, None, kernels, sum(counts.values()), bf16, loss_error)
 
 
-def _gpu_line(gpu: Gpu | None) -> str:
-    if gpu is None:
-        return "no NVIDIA GPU found (nvidia-smi lists none)"
+def _loss_error(name: ProviderName, bundle: Bundle) -> float | None:
+    """Returns the largest relative difference of a bundle's loss from the CPU's, None if there is nothing to compare.
+
+    The self-test has other shapes than a bundle, and where cuDNN has no fp32 kernel for a shape, onnxruntime takes TF32
+    instead, without a word.
+    """
+    if name == "cpu" or bundle.precision != "fp32":
+        return None
+    reference = Reference.of(bundle)
+    return reference.agreement(bundle, Machine(name, usable_threads())).loss_error if reference.is_sound() else None
+
+
+def _gpu_lines(gpus: tuple[Gpu, ...], knows_order: bool) -> list[str]:
+    """Returns a line for each GPU, with the number that `--provider cuda:NUMBER` takes if there are several."""
+    if not gpus:
+        return ["GPU         no NVIDIA GPU found (nvidia-smi lists none, or CUDA_VISIBLE_DEVICES hides them)"]
+    if len(gpus) == 1:
+        return [f"GPU         {_gpu_line(gpus[0])}"]
+    if knows_order:
+        return [f"GPU cuda:{number:<2} {_gpu_line(gpu)}" for number, gpu in enumerate(gpus)]
+    return [
+        *(f"GPU         {_gpu_line(gpu)}" for gpu in gpus),
+        "GPUs        CUDA numbers unlike GPUs by their speed: set CUDA_DEVICE_ORDER=PCI_BUS_ID to number them as here",
+    ]
+
+
+def _gpu_line(gpu: Gpu) -> str:
     memory = "memory shared with the CPU" if gpu.memory is None else f"{gpu.memory / 1e9:.1f} GB"
     return f"{gpu.name}, {memory}, compute capability {gpu.capability}, driver {gpu.driver}"

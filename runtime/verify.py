@@ -53,10 +53,11 @@ def verify(folder: Path, provider: str = "auto", precision: str | None = None) -
         return [*checks, CheckResult("bundle", "breaks the contract", str(error))]
     layers = ", ".join(bundle.metadata.layer_names)
     checks.append(CheckResult("bundle", f"{deployment.bundle}: {bundle.metadata.backbone}, {layers}"))
-    providers = TARGETS[deployment.target].providers if execution.provider == "auto" else (execution.provider,)
+    providers = TARGETS[deployment.target].providers if execution.provider == "auto" else (execution.provider_name,)
     run_precision = execution.precision if precision else bundle.precision
     for name in providers:
-        checks.extend(_check_machine(bundle, deployment.reference, Machine(name, usable_threads(), run_precision)))
+        machine = Machine(name, usable_threads(), run_precision, card=execution.card)
+        checks.extend(_check_machine(bundle, deployment.reference, machine))
     return checks
 
 
@@ -75,14 +76,14 @@ def _check_files(folder: Path, listed: dict[str, str]) -> Iterator[CheckResult]:
 
 def _check_machine(bundle: Bundle, reference: Reference, machine: Machine) -> Iterator[CheckResult]:
     """Yields the result of the provider's self-test and, if it passed, of the comparison with the reference."""
-    title = f"provider {machine.provider}"
+    title = f"provider {machine.provider_text}"
     try:
         bundle.require_precision(machine.precision)
         candidates(machine.provider, ort.get_available_providers(), machine.precision)
     except (ProviderError, SettingsError) as error:
         yield CheckResult(title, "not available", str(error))
         return
-    failure = self_test(machine.provider, machine.precision)
+    failure = self_test(machine.provider, machine.precision, machine.card)
     if failure:
         yield CheckResult(
             title,
@@ -91,7 +92,7 @@ def _check_machine(bundle: Bundle, reference: Reference, machine: Machine) -> It
         )
         return
     yield CheckResult(title, "a small test model works")
-    title, tolerance = f"gradient on {machine.provider} in {machine.precision}", TOLERANCES[machine.precision]
+    title, tolerance = f"gradient on {machine.provider_text} in {machine.precision}", TOLERANCES[machine.precision]
     try:
         found = reference.agreement(bundle, machine)
     except OnnxdreamError as error:

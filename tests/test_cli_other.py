@@ -227,8 +227,8 @@ def test_doctor_shows_it_as_json(run: Command) -> None:
     assert shown["problems"] == [] or finished.code == 1
     assert set(shown) == {
         "python", "machine", "logical_cpus", "threads", "cores", "quota", "cpu", "cpu_flags", "memory", "budget",
-        "gpu", "jetson", "cuda", "cudnn", "tensorrt", "versions", "providers", "not_in_this_build", "bundle_folder",
-        "bundles", "bundle", "problems",
+        "gpus", "knows_gpu_order", "jetson", "cuda", "cudnn", "tensorrt", "versions", "providers", "not_in_this_build",
+        "bundle_folder", "bundles", "bundle", "problems",
     }  # fmt: skip
 
 

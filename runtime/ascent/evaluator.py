@@ -52,7 +52,7 @@ class Evaluator:
         self._objective = objective
         self._log = log
         self._plans: dict[Size, TilePlan] = {}
-        self.execution = replace(settings.execution, provider=machine.provider, threads=machine.threads)
+        self.execution = replace(settings.execution, provider=machine.provider_text, threads=machine.threads)
         self._whole_reason = _reason_to_be_whole(objective, self._bundle.metadata, settings)
         self._set_tile_pixels(settings.execution.tile_pixels or self._affordable_pixels(largest_size))
         self.tile_plan(largest_size)
@@ -146,13 +146,15 @@ class Evaluator:
     def _affordable_pixels(self, size: Size) -> int:
         """Returns the most pixels that a tile may have so that a picture of this size fits into the memory budget."""
         execution = self._settings.execution
-        memory = self._bundle.metadata.memory
-        cost = Cost(
-            per_tile_pixel=memory.per_pixel + _update_bytes_per_pixel(self._settings),
-            fixed=memory.fixed,
+        device = Device(self.machine).name
+        cost = Cost.on(
+            device,
+            self.machine.precision,
+            self._bundle.metadata.memory,
+            per_update_pixel=_update_bytes_per_pixel(self._settings),
             per_picture_pixel=_picture_bytes_per_pixel(self._settings),
         )
-        budget = execution.memory or default_budget(Device(self.machine).name)
+        budget = execution.memory or default_budget(device, self.machine.card)
         return cost.largest_tile(budget, size.pixels, max(self._bundle.metadata.smallest_size))
 
     def _set_tile_pixels(self, pixels: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from ...models import contract
@@ -22,7 +23,7 @@ from ..provider.session import (
     out_of_memory_error,
     placement,
 )
-from ..provider.tensors import BoundSession, Tensor
+from ..provider.tensors import BoundSession, Device, Tensor
 from ..settings.settings import ProviderName
 from .bundle import Bundle
 from .objective import Objective, default_inputs
@@ -104,7 +105,7 @@ class Session:
         _require_contract(self._session, bundle)
         # The values of inputs that have lost their defaults, fed unless the caller feeds others.
         self._defaults = default_inputs(bundle.metadata.layers)
-        self._bound_defaults = {name: Tensor.on_host(values) for name, values in self._defaults.items()}
+        self._machine = machine
 
     def evaluate(self, image: Image, objective: Objective) -> tuple[Losses, Image]:
         """Returns an image's losses, and the gradient of their weighted sum, which has the shape of the image.
@@ -122,6 +123,12 @@ class Session:
         Raises ComputationError and BundleFormatError, here and when it runs.
         """
         return BoundSession(self._session, {**self._bound_defaults, **inputs}, outputs, self._error_for)
+
+    @cached_property
+    def _bound_defaults(self) -> dict[str, Tensor]:
+        """The default inputs in the memory of the device, so that no step copies them there."""
+        device = Device(self._machine)
+        return {name: device.tensor(values) for name, values in self._defaults.items()}
 
     def channel_means(self, image: Image, objective: Objective) -> Floats:
         """Returns an image's mean objective of every channel, float32 [channels], one layer after another.

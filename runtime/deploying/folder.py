@@ -57,7 +57,8 @@ class Target:
 
     `title` describes it, `python` is a Python expression that is true for the versions it supports, and `providers`
     are those that must work there. `extra` is the extra of onnxdream to install where the public package index has
-    everything; for a Jetson, `jetson_index` is the index that has its onnxruntime.
+    everything; for a Jetson, `jetson_index` is the index that has its onnxruntime. `requirements` are those of pip on
+    top.
     """
 
     title: str
@@ -65,24 +66,36 @@ class Target:
     providers: tuple[ProviderName, ...]
     extra: str | None = None
     jetson_index: str | None = None
+    requirements: tuple[str, ...] = ()
 
 
 _ANY_PYTHON = "sys.version_info >= (3, 10)"
+# A Jetson's versions of onnxruntime are those that its index listed in October 2026.
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
-        "jetson-orin": Target(
-            "JetPack 6: Python 3.10, CUDA 12.6",
+        "jetpack6": Target(
+            "a Jetson with JetPack 6: Python 3.10, CUDA 12.6",
             "sys.version_info[:2] == (3, 10)",
             ("cuda", "cpu"),
             jetson_index="https://pypi.jetson-ai-lab.io/jp6/cu126",
+            requirements=("onnxruntime-gpu>=1.23,<1.25",),
         ),
-        "jetson-thor": Target(
-            "JetPack 7: Python 3.12, CUDA 13",
+        "jetpack7": Target(
+            "a Jetson with JetPack 7: Python 3.12, CUDA 13",
             "sys.version_info[:2] == (3, 12)",
             ("cuda", "cpu"),
             jetson_index="https://pypi.jetson-ai-lab.io/sbsa/cu130",
+            requirements=("onnxruntime-gpu>=1.24,<1.31",),
         ),
         "workstation": Target("an x86-64 machine with an NVIDIA GPU", _ANY_PYTHON, ("cuda", "cpu"), extra="gpu"),
+        # This cuDNN is the last one for GPUs that are older than Turing.
+        "workstation-cuda12": Target(
+            "an x86-64 machine with an NVIDIA GPU or driver that is too old for CUDA 13",
+            _ANY_PYTHON,
+            ("cuda", "cpu"),
+            extra="gpu",
+            requirements=("onnxruntime-gpu[cuda,cudnn]<1.27", "nvidia-cudnn-cu12<9.11"),
+        ),
         "cpu": Target("any x86-64 or ARM machine", _ANY_PYTHON, ("cpu",), extra="cpu"),
     }
 )

@@ -66,7 +66,7 @@ class Job:
     @property
     def provider_line(self) -> str:
         """The line on the provider that a user sees once, before the first step. Raises ProviderError."""
-        provider = self.choice.machine.provider
+        provider = self.choice.machine.provider_text
         chosen = " (chosen by auto)" if self.settings.execution.provider == "auto" and provider != "cpu" else ""
         return self.choice.notice or f"provider: {provider}{chosen}"
 

@@ -59,14 +59,19 @@ def _openvino_providers(model: bytes, machine: Machine, sizes: Mapping[str, int]
 
 
 def _cuda_providers(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> ProviderList:
-    budget = (machine.memory or default_budget("cuda")) if detect_hardware().shares_memory else None
-    return [("CUDAExecutionProvider", cuda_options(machine.precision, budget))]
+    budget = (machine.memory or default_budget("cuda", machine.card)) if detect_hardware().shares_memory else None
+    return [("CUDAExecutionProvider", {**cuda_options(machine.precision, budget), **_device(machine)})]
 
 
 def _tensorrt_providers(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> ProviderList:
-    folder = private_folder(engine_folder(model, sizes, machine.precision, detect_hardware(), ort.__version__))
-    tensorrt = "TensorrtExecutionProvider", tensorrt_options(machine.precision, folder)
-    return [tensorrt, *_cuda_providers(model, machine, sizes)]
+    hardware = detect_hardware().seen_from(machine.card)
+    folder = private_folder(engine_folder(model, sizes, machine.precision, hardware, ort.__version__))
+    options = {**tensorrt_options(machine.precision, folder), **_device(machine)}
+    return [("TensorrtExecutionProvider", options), *_cuda_providers(model, machine, sizes)]
+
+
+def _device(machine: Machine) -> Options:
+    return {"device_id": str(machine.card)}
 
 
 # The libraries that onnxruntime's CUDA provider is linked to or opens; each comes after those that it needs itself.

@@ -10,7 +10,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,8 @@ PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "onnxruntime-openvino",
+    "tensorrt-cu12",
+    "tensorrt-cu13",
     "opencv-python",
     "opencv-python-headless",
     "opencv-contrib-python",
@@ -44,7 +46,7 @@ _L4T = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
 
 @dataclass(frozen=True)
 class Gpu:
-    """The first NVIDIA GPU; `memory` is in bytes, None where it shares the machine's; `capability` is such as 8.7."""
+    """An NVIDIA GPU; `memory` is in bytes, None where it shares the machine's; `capability` is such as 8.7."""
 
     name: str
     driver: str
@@ -65,8 +67,9 @@ class Hardware:
     """A machine's hardware, and the software installed on it.
 
     `cores` and `quota` are the physical cores and the CPU time (in cores; None: no limit) that this process may use,
-    `memory` the bytes. `packages` maps installed distributions to versions, `libraries` are the file names of CUDA's,
-    cuDNN's and TensorRT's libraries, and `public_gpu_wheel` states that onnxruntime-gpu came from the public index.
+    `memory` the bytes. `gpus` are those that CUDA may use, in its order if `knows_gpu_order`. `packages` maps installed
+    distributions to versions, `libraries` are the file names of CUDA's, cuDNN's and TensorRT's libraries, and
+    `public_gpu_wheel` states that onnxruntime-gpu came from the public index.
     """
 
     system: str = "Linux"
@@ -77,11 +80,26 @@ class Hardware:
     cores: int = 1
     quota: float | None = None
     memory: int = 0
-    gpu: Gpu | None = None
+    gpus: tuple[Gpu, ...] = ()
+    knows_gpu_order: bool = True
     jetson: Jetson | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
     public_gpu_wheel: bool = False
+
+    @property
+    def gpu(self) -> Gpu | None:
+        """The first GPU."""
+        return self.gpus[0] if self.gpus else None
+
+    def seen_from(self, card: int) -> Hardware:
+        """Returns this hardware with one GPU, that of CUDA's number `card`.
+
+        Where the order of unlike GPUs is not known, it is the one with the least memory, so that a plan fits all.
+        """
+        if self.knows_gpu_order:
+            return replace(self, gpus=self.gpus[card : card + 1])
+        return replace(self, gpus=(min(self.gpus, key=lambda gpu: gpu.memory or 0),))
 
     @property
     def shares_memory(self) -> bool:
@@ -107,6 +125,8 @@ class Hardware:
 def detect_hardware() -> Hardware:
     """Detects this machine's hardware and software, once per process."""
     cpuinfo = _read(Path("/proc/cpuinfo"))
+    by_bus = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    gpus, knows_gpu_order = visible_gpus(_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"), by_bus)
     return Hardware(
         system=platform.system(),
         architecture=platform.machine(),
@@ -116,8 +136,14 @@ def detect_hardware() -> Hardware:
         cores=physical_cores(),
         quota=cpu_quota(),
         memory=machine_memory(),
-        gpu=_gpu(),
-        jetson=parse_jetson(_read(Path("/proc/device-tree/model")), _read(Path("/etc/nv_tegra_release"))),
+        gpus=gpus,
+        knows_gpu_order=knows_gpu_order,
+        jetson=parse_jetson(
+            _read(Path("/proc/device-tree/model")),
+            _read(Path("/etc/nv_tegra_release")),
+            platform.release(),
+            Path("/dev/nvmap").exists(),
+        ),
         packages=package_versions(PACKAGES),
         libraries=tuple(sorted({*_system_libraries(), *_pip_libraries()})),
         public_gpu_wheel="manylinux" in _wheel_tags("onnxruntime-gpu"),
@@ -161,26 +187,53 @@ def cgroup_folders(root: Path) -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
-def parse_jetson(device_tree: str, release: str) -> Jetson | None:
-    """Returns the board that the device tree's model and /etc/nv_tegra_release name; None where neither does."""
+def parse_jetson(device_tree: str, release: str, kernel: str = "", has_nvmap: bool = False) -> Jetson | None:
+    """Returns the board that the device tree's model and /etc/nv_tegra_release name; None where this is no Jetson.
+
+    A container hides both, but neither the kernel's release nor /dev/nvmap, through which programs reach the GPU.
+    """
     model = device_tree.strip("\0\n ")
     match = _L4T.search(release)
-    if not match and "jetson" not in model.lower():
+    if not (match or "jetson" in model.lower() or "tegra" in kernel or has_nvmap):
         return None
     return Jetson(model or "a Jetson", f"{match[1]}.{match[2]}" if match else "")
 
 
-def parse_gpu(csv: str) -> Gpu | None:
-    """Returns the first GPU in the bare CSV that nvidia-smi prints for name,driver_version,memory.total,compute_cap.
+def parse_gpus(csv: str) -> dict[str, Gpu]:
+    """Returns the GPUs by their identifiers (GPU-…), in the order of their buses.
 
-    Returns None where there is none. nvidia-smi's unit of memory is MiB.
+    `csv` is what nvidia-smi prints for name,driver_version,memory.total,compute_cap,uuid. Its unit of memory is MiB.
     """
-    lines = csv.strip().splitlines()
-    values = [value.strip() for value in lines[0].split(",")] if lines else []
-    if len(values) != 4:
-        return None
-    name, driver, mebibytes, capability = values
-    return Gpu(name, driver, int(mebibytes) * 2**20 if mebibytes.isdigit() else None, capability)
+    gpus = {}
+    for line in csv.splitlines():
+        values = [value.strip() for value in line.split(",")]
+        if len(values) == 5:
+            name, driver, mebibytes, capability, identifier = values
+            memory = int(mebibytes) * 2**20 if mebibytes.isdigit() else None
+            gpus[identifier] = Gpu(name, driver, memory, capability)
+    return gpus
+
+
+def visible_gpus(gpus: Mapping[str, Gpu], choice: str | None, by_bus: bool) -> tuple[tuple[Gpu, ...], bool]:
+    """Returns the GPUs that CUDA may use, and whether they are in CUDA's order.
+
+    `gpus` are all by their identifiers, in the order of their buses, `choice` is the value of CUDA_VISIBLE_DEVICES, and
+    `by_bus` tells whether CUDA numbers GPUs by their buses, too; otherwise it numbers unlike GPUs by their speed. As
+    CUDA does, it stops at the first number or beginning of an identifier that is no GPU's.
+    """
+    knows_order = by_bus or len(set(gpus.values())) < 2
+    if choice is None:
+        return tuple(gpus.values()), knows_order
+    found = []
+    for word in (word.strip() for word in choice.split(",")):
+        number = int(word) if word.isdecimal() else len(gpus)
+        matches = [name for name in gpus if word and name.startswith(word)] or list(gpus)[number : number + 1]
+        if len(matches) != 1:
+            break
+        if word.isdecimal() and not knows_order:  # which GPU this is is not known
+            return tuple(gpus.values()), False
+        found.append(gpus[matches[0]])
+    return tuple(found), True
 
 
 def nvidia_libraries(files: Iterable[str]) -> frozenset[str]:
@@ -208,9 +261,9 @@ def _system_libraries() -> frozenset[str]:
     return nvidia_libraries(os.path.realpath(line.split(" => ")[-1]) for line in lines.splitlines() if " => " in line)
 
 
-def _gpu() -> Gpu | None:
-    query = "--query-gpu=name,driver_version,memory.total,compute_cap"
-    return parse_gpu(_output_of(["nvidia-smi", query, "--format=csv,noheader,nounits"]))
+def _gpus() -> dict[str, Gpu]:
+    query = "--query-gpu=name,driver_version,memory.total,compute_cap,uuid"
+    return parse_gpus(_output_of(["nvidia-smi", query, "--format=csv,noheader,nounits"]))
 
 
 def _output_of(command: list[str]) -> str:

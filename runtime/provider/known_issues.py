@@ -22,11 +22,21 @@ _CLASHES = (
     ),
 )
 _GPU_LIBRARIES = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
-_TENSORRT_10 = "pip install 'tensorrt-cu13>=10,<11'"
+# The last onnxruntime-gpu for CUDA 12, and the last cuDNN with code for Maxwell, Pascal and Volta.
+_CUDA_12 = "pip install 'onnxruntime-gpu[cuda,cudnn]<1.27'"
+_OLD_CUDNN = "'nvidia-cudnn-cu12<9.11'"
+# The oldest drivers for CUDA 12 and 13, and the compute capabilities of Turing and, without code in 1.31, of B200.
+_CUDA_12_DRIVER, _CUDA_13_DRIVER = 525, 580
+_TURING, _B200, _RTX_50 = (7, 5), (10, 0), (12, 0)
 _JETSON_WHEEL = (
     "uninstall every onnxruntime, then install the onnxruntime-gpu wheel built for this JetPack "
     "(Jetson AI Lab's index has them: jp6/cu126 for JetPack 6, sbsa/cu130 for JetPack 7)"
 )
+
+_CUDA_FAILURE = re.compile(r"CUDA failure (\d+)\b")
+# The numbers of errors that are also told without them.
+_CUDA_WORDS = {"no CUDA-capable device": 100, "Invalid device ID": 101}
+_UPDATED = "reboot; in a container, start it again, with NVIDIA's container toolkit"
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,35 @@ class KnownIssue:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.description}: {self.fix}"
+
+
+# The issues behind the numbers of CUDA's errors, where the machine's hardware does not matter.
+_CUDA_ERRORS = {
+    46: KnownIssue("GPU busy", "another program keeps it for itself (CUDA failure 46)", "stop that program"),
+    100: KnownIssue("no GPU", "the driver shows no NVIDIA GPU", "check nvidia-smi and CUDA_VISIBLE_DEVICES"),
+    101: KnownIssue("no such GPU", "CUDA has no GPU of this number", "the command `doctor` lists the GPUs"),
+    801: KnownIssue(
+        "CUDA not supported",
+        "the driver does not support this CUDA (CUDA failure 801)",
+        "on a Jetson, use a container made for the JetPack of the board",
+    ),
+    802: KnownIssue(
+        "GPU not ready",
+        "the connections between the GPUs are not set up (CUDA failure 802)",
+        "start nvidia-fabricmanager, in the driver's version",
+    ),
+    803: KnownIssue("NVIDIA driver", "the driver and its libraries differ, as after an update (803)", _UPDATED),
+    804: KnownIssue(
+        "NVIDIA driver",
+        "the driver and its libraries differ, or cuda-compat is for other GPUs (804)",
+        "remove cuda-compat from LD_LIBRARY_PATH, or reboot after an update",
+    ),
+    999: KnownIssue(
+        "NVIDIA driver",
+        "it fails for an unknown reason, often after a suspend or an update (999)",
+        "reboot; in a container, check that it has /dev/nvidia-uvm",
+    ),
+}
 
 
 def clashes(packages: Mapping[str, str]) -> list[KnownIssue]:
@@ -78,19 +117,32 @@ def nvidia_issues(failure: str, hardware: Hardware) -> Iterator[KnownIssue]:
     may name another that is missing.
     """
     if re.search(r"libcuda\.so|driver version is insufficient|CUDA failure 35\b", failure):
-        yield KnownIssue(
-            "NVIDIA driver", "it is missing, or too old for this onnxruntime's CUDA", "install a newer driver"
-        )
-    if re.search(r"libnv(infer|onnxparser)", failure):
-        yield _tensorrt_11(hardware) or KnownIssue("TensorRT missing", "its libraries cannot be loaded", _TENSORRT_10)
+        yield _driver_too_old(hardware)
+    if re.search(r"libnv(infer|onnxparser)|install TensorRT libraries", failure):
+        yield _tensorrt_missing(hardware)
+    if "ARCH_MISMATCH" in failure:
+        fix = f"pip install {_OLD_CUDNN}" if _needs_cuda_12(hardware) else _GPU_LIBRARIES
+        yield KnownIssue("GPU without cuDNN", f"this cuDNN has no code for {_gpu_in_words(hardware)}", fix)
     if "libcudnn" in failure:
         yield _cudnn_missing(hardware)
     if match := re.search(r"lib(?:cudart|cublas(?:Lt)?|nvrtc)\.so\.(\d+)|lib(?:cufft|curand|nvJitLink)", failure):
         yield _cuda_missing(int(match[1]) if match[1] else None, hardware)
     if re.search(r"no kernel image|cudaErrorNoKernelImageForDevice|CUDA failure 209\b", failure, re.IGNORECASE):
         yield _gpu_unsupported(hardware)
-    if re.search(r"no CUDA-capable device|CUDA failure 100\b", failure):
-        yield KnownIssue("no GPU", "the driver shows no NVIDIA GPU", "check nvidia-smi and CUDA_VISIBLE_DEVICES")
+    codes = [int(code) for code in _CUDA_FAILURE.findall(failure)]
+    codes += [code for words, code in _CUDA_WORDS.items() if words in failure]
+    yield from (_CUDA_ERRORS[code] for code in codes if code in _CUDA_ERRORS)
+
+
+def provider_not_made(name: str, available: Sequence[str], hardware: Hardware) -> KnownIssue | None:
+    """Returns the issue that there is no wheel with a provider for this machine; None where there is one.
+
+    `available` are onnxruntime's provider names.
+    """
+    if name == "tensorrt" and hardware.jetson and "CUDAExecutionProvider" in available:
+        description = "NVIDIA's onnxruntime-gpu for this JetPack has no TensorRT"
+        return KnownIssue("no TensorRT", description, "choose --provider cuda")
+    return None
 
 
 def _jetson_wheel(description: str, hardware: Hardware) -> KnownIssue:
@@ -101,9 +153,51 @@ def _jetson_wheel(description: str, hardware: Hardware) -> KnownIssue:
 def _gpu_unsupported(hardware: Hardware) -> KnownIssue:
     if hardware.jetson:
         return _jetson_wheel("this onnxruntime-gpu has no code for a Jetson's GPU", hardware)
-    gpu = f"{hardware.gpu.name}, compute capability {hardware.gpu.capability}" if hardware.gpu else "this GPU"
-    fix = "for a GPU older than Turing (7.5) pip install 'onnxruntime-gpu<1.27', for a newer one install the latest"
-    return KnownIssue("GPU without code", f"this onnxruntime-gpu has no code for {gpu}", fix)
+    capability = _capability(hardware)
+    fix = "install the latest onnxruntime-gpu"
+    if _needs_cuda_12(hardware):
+        fix = f"{_CUDA_12} {_OLD_CUDNN}"
+    elif capability and _B200 <= capability < _RTX_50:  # 1.26 has code that the driver can translate for these
+        fix = _CUDA_12
+    return KnownIssue(
+        "GPU without code", f"this onnxruntime-gpu has no code for {_gpu_in_words(hardware)} (CUDA failure 209)", fix
+    )
+
+
+def _gpu_in_words(hardware: Hardware) -> str:
+    gpu = hardware.gpu
+    return f"{gpu.name}, compute capability {gpu.capability}" if gpu else "this GPU"
+
+
+def _capability(hardware: Hardware) -> tuple[int, ...]:
+    """Returns the GPU's compute capability as numbers, empty where it is not known."""
+    return tuple(map(int, re.findall(r"\d+", hardware.gpu.capability))) if hardware.gpu else ()
+
+
+def _needs_cuda_12(hardware: Hardware) -> bool:
+    """Whether the GPU is older than Turing, which CUDA 13 does not support."""
+    return () < _capability(hardware) < _TURING
+
+
+def _driver_too_old(hardware: Hardware) -> KnownIssue:
+    description, fix = "it is missing, or too old for this onnxruntime's CUDA", "install a newer driver"
+    driver = int((re.findall(r"\d+", hardware.gpu.driver) or ["0"])[0]) if hardware.gpu else 0
+    if _CUDA_12_DRIVER <= driver < _CUDA_13_DRIVER and not hardware.jetson:
+        fix = f"install driver {_CUDA_13_DRIVER} or newer, or {_CUDA_12}"
+    return KnownIssue("NVIDIA driver", description, fix)
+
+
+def _tensorrt_10(hardware: Hardware) -> str:
+    """Returns how to install TensorRT 10 for the machine's CUDA."""
+    if hardware.jetson:
+        return "sudo apt install tensorrt"
+    cuda = 12 if hardware.majors_of("cudart") == {12} else 13
+    return f"pip install --extra-index-url https://pypi.nvidia.com 'tensorrt-cu{cuda}>=10,<11'"
+
+
+def _tensorrt_missing(hardware: Hardware) -> KnownIssue:
+    missing = KnownIssue("TensorRT missing", "its libraries cannot be loaded", _tensorrt_10(hardware))
+    return _tensorrt_11(hardware) or missing
 
 
 def _tensorrt_11(hardware: Hardware) -> KnownIssue | None:
@@ -112,7 +206,7 @@ def _tensorrt_11(hardware: Hardware) -> KnownIssue | None:
         return None
     versions = ", ".join(map(str, sorted(installed)))
     description = f"TensorRT {versions} is installed, but onnxruntime needs TensorRT 10"
-    return KnownIssue("TensorRT 11", description, _TENSORRT_10)
+    return KnownIssue("TensorRT 11", description, _tensorrt_10(hardware))
 
 
 def _cudnn_missing(hardware: Hardware) -> KnownIssue:
@@ -133,5 +227,5 @@ def _cuda_missing(needed: int | None, hardware: Hardware) -> KnownIssue:
     description = f"CUDA {versions} is installed, but this onnxruntime needs CUDA {needed}"
     if hardware.jetson:
         return KnownIssue(f"CUDA {needed} needed", description, _JETSON_WHEEL)
-    other = "pip install 'onnxruntime-gpu<1.27' for CUDA 12" if needed > 12 else "install the latest for CUDA 13"
+    other = f"{_CUDA_12} for CUDA 12" if needed > 12 else "install the latest for CUDA 13"
     return KnownIssue(f"CUDA {needed} needed", description, f"{_GPU_LIBRARIES} brings its own, or {other}")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+import numpy as np
+
 from ..settings.settings import Execution, Precision, ProviderName
 from .hardware import cpu_quota, physical_cores
 
@@ -25,13 +27,19 @@ DeviceName = Literal["cpu", "cuda"]
 class Machine:
     """What a run really computes on: a provider that works here, its CPU threads and its precision.
 
-    `memory` is the run's budget in bytes, None for the default budget.
+    `memory` is the run's budget in bytes, None for the default budget. `card` is CUDA's number of the GPU.
     """
 
     provider: ProviderName
     threads: int
     precision: Precision = "fp32"
     memory: int | None = None
+    card: int = 0
+
+    @property
+    def provider_text(self) -> str:
+        """The provider as `--provider` takes it: cuda, or cuda:1 for the second GPU."""
+        return f"{self.provider}:{self.card}" if self.card else self.provider
 
 
 class FloatMode:
@@ -43,6 +51,9 @@ class FloatMode:
 
     def __init__(self, flush: bool = False) -> None:
         self._library, bits = _float_library(), _FLUSH_BITS.get(platform.machine())
+        if flush:
+            # numpy keeps it, and versions before 2.3 warn when they look for denormals in this mode.
+            np.finfo(np.float32)
         self._inside, self._outside = (ctypes.c_ubyte * _FENV_BYTES)(), (ctypes.c_ubyte * _FENV_BYTES)()
         if self._library is not None:
             self._library.fegetenv(self._inside)

@@ -13,13 +13,11 @@ import platformdirs
 
 from ..errors import ProviderError
 from ..settings.settings import Precision
+from .budget import SHARED_CONTEXT_BYTES
 from .hardware import Hardware
 
 Options = dict[str, str]
 
-# The bytes of a budget that are set aside where the GPU shares the machine's memory: for the program, CUDA's context
-# and its libraries, which onnxruntime's arena does not count. Estimated, not measured.
-_OUTSIDE_ARENA_BYTES = 10**9
 _MIN_ARENA_BYTES = 256 * 10**6
 
 
@@ -41,7 +39,7 @@ def cuda_options(precision: Precision, budget: int | None = None) -> Options:
         return options
     return options | {
         "arena_extend_strategy": "kSameAsRequested",
-        "gpu_mem_limit": str(max(_MIN_ARENA_BYTES, budget - _OUTSIDE_ARENA_BYTES)),
+        "gpu_mem_limit": str(max(_MIN_ARENA_BYTES, budget - SHARED_CONTEXT_BYTES)),
         "cudnn_conv_use_max_workspace": "0",
     }
 
@@ -82,7 +80,9 @@ def engine_folder(
     only, so engines of another size or of other weights would share a name. Raises ProviderError without a home.
     """
     gpu = hardware.gpu or hardware.jetson
-    versions = *hardware.versions_of("nvinfer"), *hardware.versions_of("cudart")
+    versions = [*hardware.versions_of("nvinfer"), *hardware.versions_of("cudart")]
+    # The libraries that pip installs have no more than their major version in their names.
+    versions += [version for package, version in hardware.packages.items() if package.startswith("tensorrt")]
     environment = _short_hash(f"{gpu}", onnxruntime_version, *versions)
     engine = _short_hash(hashlib.sha256(model).hexdigest(), json.dumps(dict(sizes), sort_keys=True), precision)
     return cache_folder() / "tensorrt" / environment / engine

@@ -17,7 +17,7 @@ from ..errors import ProviderError
 from ..settings.settings import Execution, Precision, ProviderName
 from .cards import PROVIDERS, offered
 from .hardware import Hardware, detect_hardware
-from .known_issues import clashes, detect_issues
+from .known_issues import clashes, detect_issues, provider_not_made
 from .machine import Machine, thread_warning, threads_of
 from .onnx_graph import Graph
 from .session import first_line, open_session
@@ -34,7 +34,8 @@ _CAUSE = re.compile(r"(?:with error: |\[ERROR\] )(.{1,200})")
 class ProviderChoice:
     """The machine that a run computes on.
 
-    `notice` is a line for the user where `auto` had to skip a provider, or where there are more threads than cores.
+    `notice` is a line for the user where `auto` had to skip a provider, where there are more threads than cores, or
+    where the provider is not supported in the precision.
     """
 
     machine: Machine
@@ -56,7 +57,7 @@ def candidates(
         ranks = {name: PROVIDERS[name].auto_rank for name in names}
         return tuple(sorted((name for name, rank in ranks.items() if rank), key=lambda name: ranks[name] or 0))
     if request not in names:
-        advice = _known_issue(request, available, hardware or detect_hardware()) or PROVIDERS[request].install
+        advice = how_to_add(request, available, hardware or detect_hardware())
         raise ProviderError(
             f"provider {request} is not in this onnxruntime (it has {', '.join(names)}): "
             f"{advice}, or choose {'--precision fp32' if precision == 'bf16' else '--provider auto'}"
@@ -64,10 +65,12 @@ def candidates(
     return (request,)
 
 
-def _known_issue(request: ProviderName, available: Sequence[str], hardware: Hardware) -> str | None:
-    """Returns the known issue that may explain why this onnxruntime lacks a provider, in words."""
-    issues = detect_issues(hardware, available) if PROVIDERS[request].device == "cuda" else clashes(hardware.packages)
-    return next((str(issue) for issue in issues if "onnxruntime" in issue.description), None)
+def how_to_add(name: ProviderName, available: Sequence[str], hardware: Hardware) -> str:
+    """Returns how to get a provider that this onnxruntime lacks, or the known issue that explains why it lacks it."""
+    if issue := provider_not_made(name, available, hardware):
+        return str(issue)
+    issues = detect_issues(hardware, available) if PROVIDERS[name].device == "cuda" else clashes(hardware.packages)
+    return next((str(issue) for issue in issues if "onnxruntime" in issue.description), PROVIDERS[name].install)
 
 
 def _bf16_provider(request: ProviderName, hardware: Hardware) -> ProviderName:
@@ -85,31 +88,45 @@ def _bf16_provider(request: ProviderName, hardware: Hardware) -> ProviderName:
 def choose_provider(execution: Execution) -> ProviderChoice:
     """Returns the first candidate for an execution that passes the self-test. Raises ProviderError where none does."""
     failures: list[str] = []
-    for name in candidates(execution.provider, ort.get_available_providers(), execution.precision):
-        failure = self_test(name, execution.precision)
+    for name in candidates(execution.provider_name, ort.get_available_providers(), execution.precision):
+        machine = Machine(name, threads_of(execution), execution.precision, execution.memory, execution.card)
+        failure = self_test(name, execution.precision, execution.card)
         if failure is None:
-            machine = Machine(name, threads_of(execution), execution.precision, execution.memory)
             skipped = f"{'; '.join(failures)}: using {name}" if failures else None
             slow = thread_warning(machine.threads) if PROVIDERS[name].device == "cpu" else None
-            return ProviderChoice(machine, "; ".join(filter(None, (skipped, slow))) or None)
-        failures.append(f"provider {name} does not work here ({failure})")
+            lines = filter(None, (skipped, slow, _precision_notice(machine)))
+            return ProviderChoice(machine, "; ".join(lines) or None)
+        failures.append(f"provider {machine.provider_text} does not work here ({failure})")
     raise ProviderError(f"{'; '.join(failures)}: the command `doctor` shows more; --provider cpu works everywhere")
 
 
+def _precision_notice(machine: Machine) -> str | None:
+    """Returns a line for the user where a provider may round more than a bundle's graph asks for."""
+    if machine.provider == "tensorrt" and machine.precision in ("fp16", "mixed"):
+        return (
+            f"provider tensorrt is not supported in {machine.precision}, since it may compute the bundle's fp32 parts "
+            "in half precision: compare with --provider cuda"
+        )
+    return None
+
+
 @cache
-def self_test(name: ProviderName, precision: Precision = "fp32") -> str | None:
-    """Runs a few operators on a provider; returns None if it works in that precision, else the reason in one line."""
+def self_test(name: ProviderName, precision: Precision = "fp32", card: int = 0) -> str | None:
+    """Runs a few operators on a provider; returns None if it works in that precision, else the reason in one line.
+
+    `card` is CUDA's number of the GPU.
+    """
     ort.set_default_logger_severity(4)  # a provider that does not load is reported by us, in one line
     try:
-        mean = _probe_mean(name, precision)
+        mean = _probe_mean(name, precision, card)
     except Exception as error:  # onnxruntime's and the drivers' errors have no common base class
-        return _reason(name, error, _failure_log(name, precision))
+        return _reason(name, error, _failure_log(name, precision, card), card)
     return wrong_precision(mean, precision)
 
 
-def _probe_mean(name: ProviderName, precision: Precision) -> float:
+def _probe_mean(name: ProviderName, precision: Precision, card: int) -> float:
     """Returns the mean of the terms that the probe adds up on a provider. Raises onnxruntime's own errors."""
-    session = open_session(probe(), Machine(name, 1, precision))
+    session = open_session(probe(), Machine(name, 1, precision, card=card))
     (result,) = session.run(None, {"x": np.full((1, 32, 5, 5), _FP32_ONLY)})
     return float(result.mean()) / _PROBE_TERMS
 
@@ -138,27 +155,27 @@ def wrong_precision(mean: float, precision: Precision) -> str | None:
     return None
 
 
-def _reason(name: ProviderName, error: Exception, log: str) -> str:
+def _reason(name: ProviderName, error: Exception, log: str, card: int = 0) -> str:
     """Returns why a provider failed, in one line: the known issue, else the error and the cause in the log."""
-    for issue in PROVIDERS[name].known_issues(f"{error}\n{log}", detect_hardware()):
+    for issue in PROVIDERS[name].known_issues(f"{error}\n{log}", detect_hardware().seen_from(card)):
         return str(issue)
     cause = _CAUSE.search(log)
     return f"{first_line(error)}: {cause[1]}" if cause else first_line(error)
 
 
-def _failure_log(name: ProviderName, precision: Precision) -> str:
+def _failure_log(name: ProviderName, precision: Precision, card: int) -> str:
     """Returns what onnxruntime logs when the probe fails on a provider; only there does it name a missing library.
 
     The probe runs once more in a process of its own, since the log goes to standard error, which is the caller's here.
     """
-    command = code_command(f"from {__name__} import fail_again; fail_again(*sys.argv[1:])", name, precision)
+    command = code_command(f"from {__name__} import fail_again; fail_again(*sys.argv[1:])", name, precision, card)
     try:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False).stderr
     except (OSError, subprocess.SubprocessError):
         return ""
 
 
-def fail_again(name: ProviderName, precision: Precision) -> None:
+def fail_again(name: ProviderName, precision: Precision, card: str) -> None:
     """Runs the probe for the sake of what onnxruntime logs; the caller has seen the error."""
     with suppress(Exception):
-        _probe_mean(name, precision)
+        _probe_mean(name, precision, int(card))

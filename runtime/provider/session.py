@@ -8,7 +8,9 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,17 @@ from ..errors import ComputationError, OutOfMemoryError, ProviderError
 from ..settings.settings import ProviderName
 from .cards import PROVIDERS
 from .hardware import detect_hardware, nvidia_folders
+from .known_issues import nvidia_issues
 from .machine import FloatMode, Machine
 from .options import engine_folder
 
 # The words of onnxruntime, its arenas and CUDA for memory that is used up.
-_OUT_OF_MEMORY = re.compile(r"alloc|out of memory|OOM", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(r"alloc|out of memory|OOM|Available memory of", re.IGNORECASE)
+# What onnxruntime's errors contain besides their cause: the C++ functions that they passed through, the kind of error,
+# and the host, file and line of a CUDA call.
+_PASSAGE = re.compile(
+    r"\S*/\S+\.(?:cc|cu|h):\d+ [^()]*\([^()]*\)(?: \[with [^\]]*\])? |\[ONNXRuntimeError\] : \d+ : \w+ : | ; GPU=.*"
+)
 
 
 def open_session(
@@ -48,7 +56,8 @@ def open_session(
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
     _load_from_pip([library.format(cuda=_cuda_major()) for library in card.libraries])
     with FloatMode():  # the first session of a process turns denormals into zero for the whole thread
-        session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+        open_once = partial(ort.InferenceSession, model, options, providers=providers, enable_fallback=0)
+        session = _opened_without_unreadable_engine(open_once, providers[0][1].get("trt_engine_cache_path"))
     session.disable_fallback()  # a step that fails must not be silently repeated on another provider
     if session.get_providers()[0] != card.ort_name:
         raise ProviderError(f"onnxruntime fell back to {session.get_providers()[0]} from {card.ort_name}")
@@ -57,8 +66,25 @@ def open_session(
 
 def builds_engine(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> bool:
     """Whether a session on TensorRT would have to build its engine first, which takes minutes."""
-    folder = engine_folder(model, sizes, machine.precision, detect_hardware(), ort.__version__)
+    hardware = detect_hardware().seen_from(machine.card)
+    folder = engine_folder(model, sizes, machine.precision, hardware, ort.__version__)
     return not any(folder.glob("*.engine"))
+
+
+def _opened_without_unreadable_engine(open_once: Callable[[], Any], folder: str | None) -> Any:
+    """Opens a session; where TensorRT cannot read the engine in the folder, removes it and tries again, once.
+
+    An engine can be read only by the version of TensorRT that built it, whose last digits no library's name states.
+    """
+    try:
+        return open_once()
+    except Exception as error:
+        engines = list(Path(folder).glob("*.engine")) if folder else []
+        if not engines or "could not deserialize engine" not in str(error):
+            raise
+    for engine in engines:
+        engine.unlink(missing_ok=True)
+    return open_once()
 
 
 def _load_from_pip(libraries: Sequence[str]) -> None:
@@ -111,14 +137,23 @@ def placement(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> dict[
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first line of a library's error, cut to 300 characters so that it fits into a message of ours."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    """Returns the first line of a library's error that names its cause, cut to 300 characters."""
+    return (_without_passage(error) or type(error).__name__).splitlines()[0][:300]
+
+
+def _without_passage(error: Exception) -> str:
+    return _PASSAGE.sub("", str(error)).strip()
 
 
 def computation_error(error: Exception) -> ComputationError:
     """Turns onnxruntime's failure at a step into an error for the user."""
     if is_out_of_memory(error):
         return out_of_memory_error(error)
+    hardware = detect_hardware()
+    if len(set(hardware.gpus)) > 1:
+        hardware = replace(hardware, gpus=())  # which of them failed is not known here
+    for issue in nvidia_issues(str(error), hardware):
+        return ComputationError(f"the GPU cannot compute the gradient ({issue}), or choose --provider cpu")
     return ComputationError(
         f"onnxruntime cannot compute the gradient ({first_line(error)}): choose a smaller --max-size, "
         "or export the bundle again"
@@ -134,4 +169,4 @@ def out_of_memory_error(error: Exception) -> OutOfMemoryError:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether onnxruntime failed because memory is used up, recognised by the text of its error."""
-    return bool(_OUT_OF_MEMORY.search(str(error)))
+    return bool(_OUT_OF_MEMORY.search(_without_passage(error)))

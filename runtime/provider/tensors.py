@@ -73,13 +73,17 @@ class Device:
         """Returns an array, float32 or int64 of any shape, on this device: wrapped on the host, copied to a GPU."""
         if self.name == "cpu":
             return Tensor.on_host(values)
-        return Tensor(ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values), self.name, 0), None)
+        return Tensor(
+            ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values), self.name, self.machine.card), None
+        )
 
     def empty(self, shape: Sequence[int]) -> Tensor:
         """Allocates a float32 tensor of that shape on this device, with arbitrary values."""
         if self.name == "cpu":
             return Tensor.on_host(np.empty(shape, np.float32))
-        return Tensor(ort.OrtValue.ortvalue_from_shape_and_type(list(shape), np.float32, self.name, 0), None)
+        return Tensor(
+            ort.OrtValue.ortvalue_from_shape_and_type(list(shape), np.float32, self.name, self.machine.card), None
+        )
 
 
 class BoundSession:

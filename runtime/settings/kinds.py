@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
@@ -126,6 +127,19 @@ class Choice(Kind):
     def __str__(self) -> str:
         *others, last = get_args(self.words)
         return f"{', '.join(others)} or {last}"
+
+
+@dataclass(frozen=True)
+class NumberedChoice(Choice):
+    """One of the words of a Literal. Those in `numbered` may be followed by the number of a device, as in cuda:1."""
+
+    numbered: tuple[str, ...]
+
+    def checked(self, name: str, value: Any) -> Any:
+        word, number = value.partition(":")[::2] if isinstance(value, str) else ("", "")
+        if word in self.numbered and re.fullmatch(r"[0-9]{1,2}", number):
+            return value
+        return super().checked(name, value)
 
 
 class Flag(Kind):

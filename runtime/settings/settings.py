@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from ...models.contract import LOGITS
 from ..errors import SettingsError
@@ -19,6 +19,7 @@ from .kinds import (
     Kind,
     LayerWeights,
     ListOf,
+    NumberedChoice,
     OrNone,
     PictureSize,
     Scheduled,
@@ -102,11 +103,11 @@ class Execution:
     fp16 or mixed bundle. Raises SettingsError.
     """
 
-    provider: ProviderName = _setting(
+    provider: str = _setting(
         "auto",
-        Choice(ProviderName),
+        NumberedChoice(ProviderName, numbered=("cuda", "tensorrt")),
         "What onnxruntime computes on (its execution provider): cpu or openvino on a CPU; cuda or tensorrt on an "
-        "NVIDIA GPU; or auto, which is cuda if it works here, else openvino, else cpu.",
+        "NVIDIA GPU, cuda:1 on the second one; or auto, which is cuda if it works here, else openvino, else cpu.",
         _MACHINE,
     )
     threads: int | None = _setting(
@@ -137,6 +138,16 @@ class Execution:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    @property
+    def provider_name(self) -> ProviderName:
+        """The provider without the number of a GPU."""
+        return cast(ProviderName, self.provider.split(":")[0])
+
+    @property
+    def card(self) -> int:
+        """CUDA's number of the GPU, 0 for the first."""
+        return int(self.provider.partition(":")[2] or 0)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from pictures_fixture import Command, in_this_process
 from tiny import LAYERS, LITE_LAYERS, TINY, TINY_LITE
@@ -25,6 +26,8 @@ from onnxdream.runtime.ascent.stepper import DeviceStepper
 from onnxdream.runtime.bench import StepTimer, Trial, machines
 from onnxdream.runtime.errors import ProviderError
 from onnxdream.runtime.image.source import noise_picture
+from onnxdream.runtime.provider import selection
+from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.tensors import Device
 from onnxdream.runtime.settings.settings import Execution
@@ -123,6 +126,17 @@ def test_a_failure_in_the_measuring_process_is_a_problem_in_one_line(tmp_path: P
 def test_auto_means_every_provider_that_works() -> None:
     assert CPU in machines(Execution(threads=1))[0]
     assert machines(Execution("cpu", threads=1)) == ([CPU], None)
+
+
+def test_tensorrt_is_measured_only_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [PROVIDERS[name].ort_name for name in ("tensorrt", "cuda", "cpu")]
+    monkeypatch.setattr(ort, "get_available_providers", lambda: names)
+    monkeypatch.setattr(selection, "self_test", lambda *words: None)
+    assert [machine.provider for machine in machines(Execution())[0]] == ["cpu", "cuda"]
+    assert [machine.provider for machine in machines(Execution("tensorrt"))[0]] == ["tensorrt"]
+
+
+def test_a_precision_that_a_provider_lacks_is_refused() -> None:
     with pytest.raises(ProviderError):
         machines(Execution("cpu", precision="bf16"))
 

@@ -70,7 +70,7 @@ def installed(folder: Path) -> Path:
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_folder_of_every_target(target: str, tiny: Bundle, tmp_path: Path) -> None:
     folder = deploy(tiny, target, tmp_path / "device")
-    jetson = target.startswith("jetson")
+    jetson = target.startswith("jetpack")
     assert listing(folder) == ALWAYS | {WHEEL} | (JETSON if jetson else set())
     assert listing(tmp_path) == {"device", *(f"device/{name}" for name in listing(folder))}
     assert (folder / "tiny.onnx").read_bytes() == TINY_BYTES
@@ -92,10 +92,13 @@ def test_the_folder_of_every_target(target: str, tiny: Bundle, tmp_path: Path) -
     if jetson:
         from_jetson_index = (folder / "requirements-jetson.txt").read_text()
         assert f"--index-url {TARGETS[target].jetson_index}\n" in from_jetson_index
-        assert "onnxruntime-gpu" in from_jetson_index
+        (requirement,) = TARGETS[target].requirements
+        assert requirement.startswith("onnxruntime-gpu>=")
+        assert ",<" in requirement
+        assert from_jetson_index.endswith(f"\n{requirement}\n")
         assert "onnxruntime" not in requirements
     else:
-        assert requirements == f"./{WHEEL}[{TARGETS[target].extra}]\n"
+        assert requirements.splitlines() == [f"./{WHEEL}[{TARGETS[target].extra}]", *TARGETS[target].requirements]
 
 
 def test_the_same_bundle_makes_the_same_folder(tiny: Bundle, tmp_path: Path) -> None:
@@ -128,7 +131,7 @@ def test_a_bundle_gets_a_name_that_no_shell_misreads(name: str, plain: str) -> N
 
 
 def test_an_unknown_target_is_refused(tiny: Bundle, tmp_path: Path) -> None:
-    targets = "jetson-orin, jetson-thor, workstation, cpu"
+    targets = "jetpack6, jetpack7, workstation, workstation-cuda12, cpu"
     with pytest.raises(SettingsError, match=f"unknown target 'jetson': choose one of {targets}"):
         deploy(tiny, "jetson", tmp_path / "device")
     assert not listing(tmp_path) - {"onnxdream-home"}
@@ -159,6 +162,19 @@ def test_the_wheel_has_the_files_of_the_package() -> None:
         name = requirement.split(">")[0]
         assert any(line.startswith(name) and "extra ==" not in line for line in required), requirement
     assert any(line.startswith("onnxruntime>") and 'extra == "cpu"' in line for line in required)
+
+
+@pytest.mark.parametrize(("python", "cuda"), [("3.10", "12"), ("3.11", "13"), ("3.13", "13")])
+def test_the_extra_for_tensorrt_has_one_cuda_for_each_python(python: str, cuda: str) -> None:
+    requirements = pytest.importorskip("packaging.requirements")
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    extra = [requirements.Requirement(line) for line in project["optional-dependencies"]["tensorrt"]]
+    chosen = {
+        line.name: line for line in extra if line.marker is None or line.marker.evaluate({"python_version": python})
+    }
+    assert set(chosen) == {"onnxruntime-gpu", f"tensorrt-cu{cuda}", "opencv-python-headless"}
+    assert chosen["onnxruntime-gpu"].specifier.contains("1.26.0" if cuda == "12" else "1.31.1")
+    assert not chosen["onnxruntime-gpu"].specifier.contains("1.31.1" if cuda == "12" else "1.26.0")
 
 
 @pytest.mark.parametrize(
@@ -256,10 +272,11 @@ def test_the_script_returns_the_result_of_verify(tiny: Bundle, tmp_path: Path) -
 
 
 def test_the_script_refuses_another_python(tiny: Bundle, tmp_path: Path) -> None:
-    folder = deploy(tiny, "jetson-orin", tmp_path / "device")
+    folder = deploy(tiny, "jetpack6", tmp_path / "device")
     code, out, err = run_script(folder, PYTHON="false")
     assert code == 1
-    assert err.startswith("error: false is not the Python this folder was made for (sys.version_info[:2] == (3, 10))")
+    assert err.startswith("error: false is not the Python this folder was made for (sys.version_info[:2] == (3, 10), a")
+    assert "JetPack 6" in err
     assert not out
     assert not (folder / ".venv").exists()
 

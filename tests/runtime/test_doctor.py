@@ -11,16 +11,18 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from make_tiny_bundle import TINY_PATH
+from numpy.typing import NDArray
 from pictures_fixture import bundle_bytes, facts
 
 from onnxdream.models.contract import Weights
-from onnxdream.runtime import doctor
+from onnxdream.runtime import Bundle, doctor
+from onnxdream.runtime.deploying.reference import Reference
 from onnxdream.runtime.doctor import Diagnosis, ProviderReport, diagnose
 from onnxdream.runtime.provider import hardware as hardware_module
 from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.hardware import Gpu, Jetson, detect_hardware
 from onnxdream.runtime.provider.known_issues import KnownIssue, clashes
-from onnxdream.runtime.provider.machine import usable_threads
+from onnxdream.runtime.provider.machine import Machine, usable_threads
 from onnxdream.runtime.provider.selection import self_test
 
 
@@ -128,7 +130,8 @@ def test_the_diagnosis_as_lines(found: Diagnosis) -> None:
         cpu_flags=("asimd", "bf16"),
         memory=8 * 10**9,
         budget=4 * 10**9,
-        gpu=Gpu("RTX", "580.65", 12 * 10**9, "8.9"),
+        gpus=(Gpu("RTX", "580.65", 12 * 10**9, "8.9"),),
+        knows_gpu_order=True,
         cuda=("12.6.68", "13"),
         cudnn=("9",),
         tensorrt=(),
@@ -138,7 +141,7 @@ def test_the_diagnosis_as_lines(found: Diagnosis) -> None:
             ProviderReport("cuda", "no device"),
             ProviderReport("openvino", None, 3, 2, bf16=True),
         ),
-        not_in_this_build=("tensorrt",),
+        not_in_this_build={"tensorrt": "install onnxdream[tensorrt] on a machine with an NVIDIA GPU"},
         bundle_folder="/home/bundles",
         bundles=2,
         bundle="v3.onnx",
@@ -156,15 +159,68 @@ def test_the_diagnosis_as_lines(found: Diagnosis) -> None:
         "provider cpu           works, runs the whole gradient",
         "provider cuda          fails: no device",
         "provider openvino      works, also in bf16, but leaves 2 of the gradient's 5 operations to other providers",
-        "provider tensorrt      not in this onnxruntime (to add it, install onnxdream[tensorrt] on a machine with an "
-        "NVIDIA GPU)",
+        "provider tensorrt      not in this onnxruntime (install onnxdream[tensorrt] on a machine with an NVIDIA GPU)",
         "bundles     2 exported, in /home/bundles; dream uses v3.onnx",
         "problem: clash: a and b clash: uninstall a",
     ]
     assert (
         "GPU         Orin, memory shared with the CPU, compute capability 8.7, driver 540"
-        in replace(diagnosis, gpu=Gpu("Orin", "540", None, "8.7")).lines()
+        in replace(diagnosis, gpus=(Gpu("Orin", "540", None, "8.7"),)).lines()
     )
-    without = replace(diagnosis, gpu=None, cuda=(), cudnn=()).lines()
-    assert "GPU         no NVIDIA GPU found (nvidia-smi lists none)" in without
+    without = replace(diagnosis, gpus=(), cuda=(), cudnn=()).lines()
+    assert "GPU         no NVIDIA GPU found (nvidia-smi lists none, or CUDA_VISIBLE_DEVICES hides them)" in without
     assert "libraries   CUDA, cuDNN, TensorRT not found (only needed for an NVIDIA GPU)" in without
+
+
+def to_tf32(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rounds to the nearest number with TF32's 10 bits behind the point; halves are rounded up."""
+    return ((values.view(np.uint32) + np.uint32(1 << 12)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def test_tf32_is_told_from_fp32_by_the_losses() -> None:
+    onnx = pytest.importorskip("onnx")
+    bundle = Bundle.built_in()
+    reference = Reference.of(bundle)
+    cpu = Machine("cpu", 1)
+    assert reference.agreement(bundle, cpu).loss_error < 1e-6
+    model = onnx.load_from_string(bundle.data)
+    for weights in model.graph.initializer:
+        if len(weights.dims) == 4:
+            rounded = to_tf32(onnx.numpy_helper.to_array(weights).copy())
+            weights.CopyFrom(onnx.numpy_helper.from_array(rounded, weights.name))
+    rounded_model = Bundle.load(model.SerializeToString())
+    error = reference.agreement(rounded_model, cpu).loss_error
+    assert "its losses differ from the CPU's by" in ProviderReport("cuda", None, 1, 0, loss_error=error).line()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told", "is_tf32"),
+    [
+        (None, False, False),
+        (4e-7, False, False),
+        (7e-5, True, True),
+        (1.0, True, False),
+        (float("nan"), True, False),
+    ],
+)
+def test_a_loss_that_rounding_does_not_explain_is_told(error: float | None, is_told: bool, is_tf32: bool) -> None:
+    line = ProviderReport("cuda", None, 276, 0, loss_error=error).line()
+    assert ("but its losses differ from the CPU's by" in line) == is_told
+    assert ("as with TF32 instead of fp32 (NVIDIA_TF32_OVERRIDE=0 forbids it)" in line) == is_tf32
+
+
+def test_losses_are_compared_with_the_cpu_s_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = Bundle.load(TINY_PATH)
+    assert doctor._loss_error("cpu", bundle) is None
+    monkeypatch.setattr(doctor, "Machine", lambda name, threads: Machine("cpu", threads))  # a GPU that agrees
+    assert 0 <= (doctor._loss_error("cuda", bundle) or 0) < 1e-6
+
+
+def test_several_gpus_are_listed_with_their_numbers_where_these_are_known(found: Diagnosis) -> None:
+    gpus = Gpu("RTX", "580", 12 * 10**9, "8.9"), Gpu("GTX", "580", 8 * 10**9, "7.5")
+    lines = replace(found, gpus=gpus, knows_gpu_order=True).lines()
+    assert "GPU cuda:0  RTX, 12.0 GB, compute capability 8.9, driver 580" in lines
+    assert "GPU cuda:1  GTX, 8.0 GB, compute capability 7.5, driver 580" in lines
+    lines = replace(found, gpus=gpus, knows_gpu_order=False).lines()
+    assert "GPU         GTX, 8.0 GB, compute capability 7.5, driver 580" in lines
+    assert any("CUDA_DEVICE_ORDER=PCI_BUS_ID" in line for line in lines)

@@ -33,7 +33,7 @@ require_own_folder() { # before .venv is emptied, which may be someone else's wh
 require_python() {
     command -v "$python" >/dev/null || fail "there is no $python that this user can run: set PYTHON to the path of one"
     "$python" -c 'import sys; sys.exit(not (@python))' ||
-        fail "$python is not the Python this folder was made for (@python): set PYTHON to one that is"
+        fail "$python is not the Python this folder was made for (@python, @title): set PYTHON to one that is"
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python cannot make virtual environments: sudo apt-get install python3-venv"
 }

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from foreign_files import BROKEN, GRADIENT_NODE
+from numpy.typing import NDArray
 from pictures_fixture import (
     MEAN,
     TINY_BYTES,
@@ -20,13 +21,22 @@ from pictures_fixture import (
 )
 
 from onnxdream.models.arrays import Image
-from onnxdream.models.contract import BundleError, BundleFormatError, BundleNotFoundError
+from onnxdream.models.contract import (
+    GRADIENT,
+    IMAGE,
+    LAYER_WEIGHTS,
+    LOSSES,
+    BundleError,
+    BundleFormatError,
+    BundleNotFoundError,
+)
 from onnxdream.runtime import Bundle, dream
 from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session, Sessions, kernel_counts
 from onnxdream.runtime.errors import ComputationError, SettingsError
 from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.provider.tensors import Device, Tensor
 from onnxdream.runtime.settings.settings import Precision, Settings
 
 OBJECTIVE = Objective(np.array([1.0, -0.5, 2.0], np.float32))
@@ -153,6 +163,26 @@ def test_a_provider_that_folds_default_inputs_still_uses_those_that_it_is_fed() 
             np.testing.assert_allclose(two, one, atol=1e-5 * np.abs(one).max())
     means = [Session(bundle, 40, 48, Machine(name, 1)).channel_means(image, OBJECTIVE) for name in ("cpu", "openvino")]
     np.testing.assert_allclose(means[1], means[0], atol=1e-5)
+
+
+def test_default_inputs_are_bound_in_the_memory_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise they would be copied to a GPU at every step."""
+    made = []
+
+    def tensor(device: Device, values: NDArray[Any]) -> Tensor:
+        made.append((device.name, values.shape))
+        return Tensor.on_host(values)
+
+    session = session_of(TINY_BYTES, 24, 32)
+    monkeypatch.setattr(Device, "tensor", tensor)
+    monkeypatch.setattr(session, "_machine", Machine("cuda", 1))
+    image = Tensor.on_host(noise_image(24, 32)[None])
+    weights = Tensor.on_host(OBJECTIVE.layer_weights)
+    losses, gradient = (Tensor.on_host(np.empty(shape, np.float32)) for shape in ((1, 3), (1, 3, 24, 32)))
+    bound = session.bind({IMAGE: image, LAYER_WEIGHTS: weights}, {LOSSES: losses, GRADIENT: gradient})
+    bound.run()
+    assert [device for device, _ in made] == ["cuda", "cuda"]
+    np.testing.assert_array_equal(losses.fetch()[0], session.evaluate(noise_image(24, 32), OBJECTIVE)[0])
 
 
 def test_a_bundle_is_found_by_its_name_as_on_the_command_line(home: Path) -> None:

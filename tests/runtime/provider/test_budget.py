@@ -13,9 +13,14 @@ import pytest
 
 from onnxdream.models.arrays import Size
 from onnxdream.models.assembly import DEFAULT
+from onnxdream.models.contract import Memory
 from onnxdream.runtime.errors import SettingsError
+from onnxdream.runtime.provider import budget as budget_module
 from onnxdream.runtime.provider.budget import Cost, MemoryBudgetError, default_budget, tile_shape
+from onnxdream.runtime.provider.hardware import Gpu, Hardware, Jetson
+from onnxdream.runtime.provider.options import cuda_options
 from onnxdream.runtime.settings.parsing import parse_memory
+from onnxdream.runtime.settings.settings import Precision
 
 COST = Cost(per_tile_pixel=1710.0, fixed=25e6, per_picture_pixel=33.0)
 
@@ -69,6 +74,46 @@ def test_a_run_with_the_largest_tile_stays_within_the_budget() -> None:
     assert COST.largest_tile(2 * budget, picture, 75) > pixels > COST.largest_tile(budget, 2 * picture, 75)
 
 
+# What `v3-low` took of an H200's memory beside CUDA's context, in MB, with the bundle's cost on the CPU at that time:
+# bytes for each pixel and fixed bytes. docs/performance.md has the same numbers.
+TAKEN = {
+    ("fp32", 690.0, 37e6): {(384, 512): 606, (768, 1024): 3173, (1536, 2048): 2837},
+    ("fp16", 719.0, 35e6): {(384, 512): 549, (768, 1024): 984, (1536, 2048): 1621},
+    ("mixed", 865.0, 31e6): {(384, 512): 682, (768, 1024): 1520, (1536, 2048): 3771},
+}
+
+
+@pytest.mark.parametrize(("measured", "taken"), TAKEN.items(), ids=[precision for precision, *_ in TAKEN])
+def test_the_plan_for_cuda_is_not_below_what_a_run_took(
+    measured: tuple[Precision, float, float], taken: dict[tuple[int, int], int]
+) -> None:
+    precision, per_pixel, fixed = measured
+    cost = Cost.on("cuda", precision, Memory(fixed=fixed, per_pixel=per_pixel), 0.0, 0.0)
+    for (height, width), megabytes in taken.items():
+        planned = cost.fixed + cost.of_tile(height * width)
+        assert megabytes * 1e6 <= planned < 2.5 * megabytes * 1e6
+        assert cost.program + planned >= 552e6 + megabytes * 1e6
+
+
+@pytest.mark.parametrize("budget", [10**9, 2 * 10**9, 4 * 10**9, 6 * 10**9, 12 * 10**9, 40 * 10**9])
+def test_with_a_workspace_the_largest_tile_just_fits(budget: int) -> None:
+    cost = Cost.on("cuda", "fp32", Memory(fixed=36e6, per_pixel=710.0), 48.0, 33.0)
+    pixels = cost.largest_tile(budget, 10**6, 75)
+    unavoidable = cost.program + cost.fixed + 33.0 * 10**6
+    assert unavoidable + cost.of_tile(pixels) <= 0.93 * budget + 1
+    assert unavoidable + cost.of_tile(pixels + 2) > 0.93 * budget
+
+
+def test_a_gpu_that_shares_the_machine_s_memory_leaves_room_for_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(fixed=36e6, per_pixel=710.0)
+    own = Cost.on("cuda", "fp32", memory, 48.0, 33.0)
+    monkeypatch.setattr(budget_module, "detect_hardware", lambda: Hardware(jetson=Jetson("a Jetson", "")))
+    shared = Cost.on("cuda", "fp32", memory, 48.0, 33.0)
+    assert shared.program == 10**9 > own.program > Cost.on("cpu", "fp32", memory, 48.0, 33.0).program
+    arena = int(cuda_options("fp32", 3 * 10**9)["gpu_mem_limit"])
+    assert shared.fixed + shared.of_tile(shared.largest_tile(3 * 10**9, 10**6, 75)) <= arena
+
+
 SHAPES = [(75, 75), (128, 4000), (4000, 130), (768, 1024), (2000, 3000), (333, 500), (90, 8000)]
 
 
@@ -98,6 +143,14 @@ def test_the_default_budget_is_at_most_half_of_the_machine() -> None:
     assert budget > 0
     if hasattr(os, "sysconf"):
         assert budget <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def test_the_default_budget_on_cuda_is_half_of_the_named_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = Gpu("A", "580", 16 * 10**9, "8.9"), Gpu("B", "580", 8 * 10**9, "7.5")
+    for knows_order, budgets in ((True, [8 * 10**9, 4 * 10**9]), (False, [4 * 10**9, 4 * 10**9])):
+        hardware = Hardware(gpus=gpus, knows_gpu_order=knows_order)
+        monkeypatch.setattr(budget_module, "detect_hardware", lambda hardware=hardware: hardware)
+        assert [default_budget("cuda", card) for card in (0, 1)] == budgets
 
 
 # A whole dream in a process of its own, which prints its peak memory at its end.

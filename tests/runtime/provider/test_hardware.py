@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ from onnxdream.runtime.provider.hardware import (
     parse_cfs_quota,
     parse_cpu_flags,
     parse_cpu_quota,
-    parse_gpu,
+    parse_gpus,
     parse_jetson,
+    visible_gpus,
 )
 
 X86 = (
@@ -68,23 +70,90 @@ def test_a_jetson_is_recognised_by_its_files(device_tree: str, release: str, boa
 
 
 @pytest.mark.parametrize(
-    ("csv", "gpu"),
+    ("csv", "gpus"),
     [
-        ("NVIDIA H200, 580.65.06, 143771, 9.0\n", Gpu("NVIDIA H200", "580.65.06", 143771 * 2**20, "9.0")),
-        ("A, 1, 8192, 8.6\nB, 1, 4096, 7.5\n", Gpu("A", "1", 8192 * 2**20, "8.6")),
-        ("Orin (nvgpu), 540.4.0, [N/A], 8.7", Gpu("Orin (nvgpu)", "540.4.0", None, "8.7")),
-        ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", None),
-        ("", None),
+        (
+            "NVIDIA H200, 580.65.06, 143771, 9.0, GPU-a1\n",
+            {"GPU-a1": Gpu("NVIDIA H200", "580.65.06", 143771 * 2**20, "9.0")},
+        ),
+        (
+            "A, 1, 8192, 8.6, GPU-b\nB, 1, 4096, 7.5, GPU-a\n",
+            {"GPU-b": Gpu("A", "1", 8192 * 2**20, "8.6"), "GPU-a": Gpu("B", "1", 4096 * 2**20, "7.5")},
+        ),
+        (
+            "Orin (nvgpu), 540.4.0, [N/A], 8.7, GPU-c",
+            {"GPU-c": Gpu("Orin (nvgpu)", "540.4.0", None, "8.7")},
+        ),
+        ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", {}),
+        ("", {}),
     ],
 )
-def test_a_gpu_is_parsed_from_nvidia_smi_s_output(csv: str, gpu: Gpu | None) -> None:
-    assert parse_gpu(csv) == gpu
+def test_gpus_are_parsed_from_nvidia_smi_s_output(csv: str, gpus: dict[str, Gpu]) -> None:
+    assert list(parse_gpus(csv).items()) == list(gpus.items())
+
+
+A, B, C = Gpu("A", "580", 2**34, "8.9"), Gpu("B", "580", 2**33, "7.5"), Gpu("C", "580", 2**35, "8.6")
+
+
+@pytest.mark.parametrize(
+    ("choice", "visible"),
+    [
+        (None, (A, B, C)),
+        ("", ()),
+        ("-1", ()),
+        ("1", (B,)),
+        ("2,0", (C, A)),
+        (" 2 , 1 ", (C, B)),
+        ("0,9,1", (A,)),
+        ("GPU-bb", (B,)),
+        ("GPU-ca,GPU-a", (C, A)),
+        ("GPU-c", ()),  # the beginning of two identifiers
+        ("MIG-GPU-a/1/0", ()),
+        ("NoDevFiles", ()),
+    ],
+)
+def test_cuda_visible_devices_hides_and_reorders_gpus(choice: str | None, visible: tuple[Gpu, ...]) -> None:
+    gpus = {"GPU-aa": A, "GPU-bb": B, "GPU-ca": C}
+    if choice == "GPU-c":
+        gpus["GPU-cb"] = A
+    assert visible_gpus(gpus, choice, by_bus=True) == (visible, True)
+
+
+@pytest.mark.parametrize(
+    ("choice", "visible", "knows_order"),
+    [
+        (None, (A, B), False),
+        ("1", (A, B), False),  # the slower one, whichever that is
+        ("GPU-bb,GPU-aa", (B, A), True),
+        ("", (), True),
+    ],
+)
+def test_cuda_s_own_order_of_unlike_gpus_is_not_known(
+    choice: str | None, visible: tuple[Gpu, ...], knows_order: bool
+) -> None:
+    assert visible_gpus({"GPU-aa": A, "GPU-bb": B}, choice, by_bus=False) == (visible, knows_order)
+    assert visible_gpus({"GPU-aa": A, "GPU-bb": A}, "1", by_bus=False) == ((A,), True)
+
+
+def test_the_hardware_seen_from_a_card_has_that_gpu_or_the_smallest_one() -> None:
+    hardware = Hardware(gpus=(A, B, C))
+    assert [hardware.seen_from(card).gpu for card in range(4)] == [A, B, C, None]
+    unordered = replace(hardware, knows_gpu_order=False)
+    assert [unordered.seen_from(card).gpu for card in range(3)] == [B, B, B]
+    assert Hardware().seen_from(1) == Hardware()
+
+
+def test_a_jetson_is_recognised_in_a_container_that_hides_its_files() -> None:
+    assert parse_jetson("", "", "5.15.148-tegra") == Jetson("a Jetson", "")
+    assert parse_jetson("", "", "6.8.0-generic", has_nvmap=True) == Jetson("a Jetson", "")
+    assert parse_jetson("", L4T, "5.15.148-tegra") == Jetson("a Jetson", "36.4.3")
+    assert parse_jetson("", "", "6.8.0-generic") is None
 
 
 def test_a_gpu_without_memory_of_its_own_shares_the_machine_s_memory() -> None:
-    assert Hardware(gpu=Gpu("GB10", "580", None, "12.1")).shares_memory
+    assert Hardware(gpus=(Gpu("GB10", "580", None, "12.1"),)).shares_memory
     assert Hardware(jetson=Jetson("a Jetson", "")).shares_memory
-    assert not Hardware(gpu=Gpu("H200", "580", 2**37, "9.0")).shares_memory
+    assert not Hardware(gpus=(Gpu("H200", "580", 2**37, "9.0"),)).shares_memory
     assert not Hardware().shares_memory
 
 

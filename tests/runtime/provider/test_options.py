@@ -22,7 +22,7 @@ from onnxdream.runtime.provider.options import (
 )
 
 GPU = Gpu("NVIDIA GeForce RTX 4070", "580.65.06", 12 * 2**30, "8.9")
-MACHINE = Hardware(gpu=GPU, libraries=("libnvinfer.so.10.3.0", "libcudart.so.12.6.68"))
+MACHINE = Hardware(gpus=(GPU,), libraries=("libnvinfer.so.10.3.0", "libcudart.so.12.6.68"))
 SIZES = {"batch": 1, "height": 384, "width": 512}
 POSIX = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no file owners")
 
@@ -97,9 +97,10 @@ def folder_of(**changes: Any) -> Path:
         {"onnxruntime_version": "1.32.0"},
         {"hardware": replace(MACHINE, libraries=("libnvinfer.so.10.16.1", "libcudart.so.12.6.68"))},
         {"hardware": replace(MACHINE, libraries=("libnvinfer.so.10.3.0", "libcudart.so.13.0.1"))},
-        {"hardware": replace(MACHINE, gpu=replace(GPU, name="NVIDIA L4"))},
-        {"hardware": replace(MACHINE, gpu=replace(GPU, driver="590.1"))},
-        {"hardware": replace(MACHINE, gpu=None, jetson=Jetson("NVIDIA Jetson Orin Nano", "36.4.3"))},
+        {"hardware": replace(MACHINE, packages={"tensorrt-cu13": "10.13.0"})},
+        {"hardware": replace(MACHINE, gpus=(replace(GPU, name="NVIDIA L4"),))},
+        {"hardware": replace(MACHINE, gpus=(replace(GPU, driver="590.1"),))},
+        {"hardware": replace(MACHINE, gpus=(), jetson=Jetson("NVIDIA Jetson Orin Nano", "36.4.3"))},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,11 @@ from onnxdream.models.arrays import Losses
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session, kernel_counts
-from onnxdream.runtime.errors import DreamError, ProviderError
+from onnxdream.runtime.errors import DreamError, ProviderError, SettingsError
 from onnxdream.runtime.provider import cards, selection, session
 from onnxdream.runtime.provider import machine as machine_module
 from onnxdream.runtime.provider.cards import PROVIDERS
-from onnxdream.runtime.provider.hardware import Hardware, Jetson, detect_hardware
+from onnxdream.runtime.provider.hardware import Gpu, Hardware, Jetson, detect_hardware
 from onnxdream.runtime.provider.machine import Machine, threads_of, usable_threads
 from onnxdream.runtime.provider.selection import candidates, choose_provider, probe, self_test, wrong_precision
 from onnxdream.runtime.provider.session import builds_engine, first_line, open_session, placement
@@ -102,6 +104,12 @@ def test_a_provider_that_is_missing_is_traced_to_its_known_issue(
     with pytest.raises(ProviderError) as refused:
         candidates(request_, [CPU], hardware=hardware)
     assert words in str(refused.value)
+
+
+def test_on_a_jetson_whose_wheel_has_cuda_alone_tensorrt_is_not_looked_for_elsewhere() -> None:
+    with pytest.raises(ProviderError, match="for this JetPack has no TensorRT: choose --provider cuda") as refused:
+        candidates("tensorrt", [CUDA, CPU], hardware=ORIN)
+    assert "onnxdream[tensorrt]" not in str(refused.value)
 
 
 @pytest.mark.parametrize("request_", ["auto", "openvino"])
@@ -202,12 +210,12 @@ def test_a_failure_names_the_cause_that_only_the_log_states() -> None:
 def test_the_log_of_a_failure_comes_from_a_process_of_its_own(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert selection._failure_log("cpu", "fp32") == ""
+    assert selection._failure_log("cpu", "fp32", 0) == ""
     writes = [sys.executable, "-c", "import os; os.write(2, b'why')"]
     monkeypatch.setattr(selection, "code_command", lambda *words: writes)
-    assert selection._failure_log("cuda", "fp32") == "why"
+    assert selection._failure_log("cuda", "fp32", 0) == "why"
     monkeypatch.setattr(selection, "code_command", lambda *words: ["/no/such/python"])
-    assert selection._failure_log("cuda", "fp32") == ""
+    assert selection._failure_log("cuda", "fp32", 0) == ""
     assert capfd.readouterr() == ("", "")
 
 
@@ -283,6 +291,59 @@ def test_an_engine_is_built_once(home: Path) -> None:
     assert builds_engine(TINY_BYTES, machine, {**sizes, "width": 160})
 
 
+def test_an_engine_that_cannot_be_read_is_built_again_once(tmp_path: Path) -> None:
+    text = (
+        f"[ONNXRuntimeError] : 11 : EP_FAIL : TensorRT EP could not deserialize engine from cache: {tmp_path}/a.engine"
+    )
+    timings = tmp_path / "timings.profile"
+    timings.write_bytes(b"")
+
+    def open_once() -> str:
+        if list(tmp_path.glob("*.engine")):
+            raise RuntimeError(text)
+        return "session"
+
+    (tmp_path / "a.engine").write_bytes(b"of another version")
+    assert session._opened_without_unreadable_engine(open_once, str(tmp_path)) == "session"
+    assert list(tmp_path.iterdir()) == [timings]
+
+    calls = []
+
+    def always_fails(text: str) -> None:
+        calls.append(text)
+        raise RuntimeError(text)
+
+    for message, folder, tries in ((text, tmp_path, 2), (text, None, 1), ("Deserialize tensor failed", tmp_path, 1)):
+        (tmp_path / "a.engine").write_bytes(b"")
+        calls.clear()
+        with pytest.raises(RuntimeError, match="eserialize"):
+            session._opened_without_unreadable_engine(partial(always_fails, message), folder and str(folder))
+        assert len(calls) == tries
+    assert (tmp_path / "a.engine").exists()
+
+
+def test_in_the_mode_without_denormals_numpy_does_not_warn() -> None:
+    """numpy before 2.3 looks for the smallest denormal when it first needs the limits of float32."""
+    code = (
+        "import numpy as np; from onnxdream.runtime.provider.machine import FloatMode\n"
+        "with FloatMode(flush=True): np.nan_to_num(np.ones(3, np.float32))"
+    )
+    finished = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "mixed"])
+def test_half_precision_on_tensorrt_is_reported_as_not_supported(
+    precision: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+    monkeypatch.setattr(selection, "self_test", lambda *words: None)
+    notice = choose_provider(Execution("tensorrt", precision=precision)).notice
+    assert (notice is None) == (precision == "fp32")
+    assert notice is None or f"provider tensorrt is not supported in {precision}" in notice
+    assert choose_provider(Execution("cuda", precision=precision)).notice is None
+
+
 def provider_list(
     machine: Machine, hardware: Hardware, monkeypatch: pytest.MonkeyPatch
 ) -> list[tuple[str, dict[str, str]]]:
@@ -301,6 +362,42 @@ def test_a_session_lists_its_provider_and_the_next_for_operators_it_lacks(monkey
     first, second = provider_list(Machine("tensorrt", 2), Hardware(), monkeypatch)
     assert (first[0], second[0]) == (TENSORRT, CUDA)
     assert Path(first[1]["trt_engine_cache_path"]).is_dir()
+
+
+def test_a_named_gpu_is_the_one_of_the_session_and_of_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = Gpu("A", "580", 2**34, "8.9"), Gpu("B", "580", 2**33, "7.5")
+    hardware = Hardware(gpus=gpus)
+    ((_, options),) = provider_list(Machine("cuda", 2, card=1), hardware, monkeypatch)
+    assert options["device_id"] == "1"
+    named, (_, options) = provider_list(Machine("tensorrt", 2, card=1), hardware, monkeypatch)
+    assert named[1]["device_id"] == options["device_id"] == "1"
+    first, _ = provider_list(Machine("tensorrt", 2), hardware, monkeypatch)
+    assert first[1]["device_id"] == "0"
+    assert first[1]["trt_engine_cache_path"] != named[1]["trt_engine_cache_path"]
+
+
+@pytest.mark.parametrize("words", ["cuda", "cuda:0", "cuda:1", "tensorrt:12"])
+def test_a_gpu_is_named_by_its_number(words: str) -> None:
+    execution = Execution(words)
+    name, number = (*words.split(":"), "0")[:2]
+    assert (execution.provider_name, execution.card) == (name, int(number))
+    text = Machine(execution.provider_name, 1, card=execution.card).provider_text
+    assert text == words.removesuffix(":0")
+
+
+@pytest.mark.parametrize(
+    "words", ["cpu:1", "cuda:", "cuda:-1", "cuda:x", "cuda:123", "auto:0", "cuda:1:1", "cuda:\u0661"]
+)
+def test_only_a_gpu_has_a_number(words: str) -> None:
+    with pytest.raises(SettingsError, match="provider must be one of auto, cpu"):
+        Execution(words)
+
+
+def test_the_failure_of_a_named_gpu_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(selection, "self_test", lambda *words: f"tested {words}")
+    with pytest.raises(ProviderError, match=r"provider cuda:1 does not work here \(tested \('cuda', 'fp32', 1\)\)"):
+        choose_provider(Execution("cuda:1"))
 
 
 def test_on_a_jetson_cuda_keeps_within_the_memory_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

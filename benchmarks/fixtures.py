@@ -55,7 +55,7 @@ def make(
         "preprocessing": [backbone.preprocessing.scale, backbone.preprocessing.offset],
         "layers": layers,
         "objective": objective,
-        "operators": [_operator_facts(op) for op in forward.operators],
+        "operators": [operator_facts(op) for op in forward.operators],
         "gflop": {Case(folder, size).size_name: gflop(forward, size) for size in sizes},
     }
     (folder / FORWARD).write_text(json.dumps(facts))
@@ -105,7 +105,7 @@ def _arrays(forward: Forward) -> dict[str, Floats]:
     return {**kernels, **{f"{op.name}/bias": op.bias for op in convolutions}}
 
 
-def _operator_facts(op: Any) -> dict[str, Any]:
+def operator_facts(op: Any) -> dict[str, Any]:
     """Returns an operator's kind and attributes as JSON values, without its weights."""
     facts = {key: value for key, value in vars(op).items() if key not in ("kernel", "bias", "origin")}
     return {"kind": type(op).__name__, **facts}

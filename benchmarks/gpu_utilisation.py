@@ -38,8 +38,8 @@ def busy_seconds(events: list[dict[str, Any]], skipped: int) -> float:
     return total / 1e6
 
 
-def main(path: str, size: str, provider: str = "cuda") -> None:
-    """Prints the share of the time in which the GPU was busy."""
+def measure(path: str, size: str, provider: str = "cuda") -> dict[str, float | None]:
+    """Returns steps a second, and the share of the time in which the GPU was busy; None where it is not recorded."""
     with tempfile.TemporaryDirectory() as folder:
         _profile_every_session(Path(folder))
         bundle = Bundle.load(path)
@@ -55,12 +55,21 @@ def main(path: str, size: str, provider: str = "cuda") -> None:
         gc.collect()  # a session writes its profile when it is destroyed
         profiles = [json.loads(file.read_text()) for file in Path(folder).glob("*.json")]
     busy = sum(busy_seconds(events, _WARM_UP) for events in profiles)
-    kernels = f"{busy / wall:.0%}" if busy else "not recorded by this onnxruntime"
-    print(
-        f"{_STEPS} steps of {size} in {wall:.2f} s: {_STEPS / wall:.1f} steps/s, onnxruntime {onnxruntime.__version__}"
-    )
-    print(f"GPU busy, kernels in onnxruntime's profile: {kernels}")
-    print(f"GPU busy, nvidia-smi: {f'{statistics.mean(samples):.0f} %' if samples else 'unknown'}")
+    return {
+        "steps_per_second": _STEPS / wall,
+        "busy_in_profile": busy / wall if busy else None,
+        "busy_in_nvidia_smi": statistics.mean(samples) / 100 if samples else None,
+    }
+
+
+def main(path: str, size: str, provider: str = "cuda") -> None:
+    """Prints the share of the time in which the GPU was busy."""
+    found = measure(path, size, provider)
+    kernels, samples = found["busy_in_profile"], found["busy_in_nvidia_smi"]
+    print(f"{_STEPS} steps of {size}: {found['steps_per_second']:.1f} steps/s, onnxruntime {onnxruntime.__version__}")
+    in_profile = "not recorded by this onnxruntime" if kernels is None else f"{kernels:.0%}"
+    print(f"GPU busy, kernels in onnxruntime's profile: {in_profile}")
+    print(f"GPU busy, nvidia-smi: {'unknown' if samples is None else f'{samples:.0%}'}")
 
 
 def _profile_every_session(folder: Path) -> None:

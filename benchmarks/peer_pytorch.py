@@ -103,7 +103,8 @@ class PyTorch:
         self, case: Case, threads: int, device: str = "cpu", form: str = "eager", precision: str = "fp32"
     ) -> None:
         torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32 = False  # fp32 must not be computed as TF32
+        # fp32 must not be computed as TF32.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         torch.backends.cudnn.benchmark = True
         self._device = device
         self._low_precision = _LOW_PRECISION.get(precision)

@@ -29,12 +29,16 @@ def report(results: Results) -> str:
 
 def publish(results: Results, page: Path = PAGE) -> None:
     """Writes the tables between the page's markers. Raises ValueError if the markers are missing."""
-    text = page.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, marker, after = rest.partition(END)
+    write_section(page, BEGIN, END, report(results))
+
+
+def write_section(page: Path, begin: str, end: str, text: str) -> None:
+    """Replaces what is between two markers of a page. Raises ValueError if the markers are missing."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, marker, after = rest.partition(end)
     if not marker:
-        raise ValueError(f"{page.name} has no markers {BEGIN} and {END}: add them")
-    page.write_text(f"{before}{BEGIN}\n{report(results)}{END}{after}", encoding="utf-8")
+        raise ValueError(f"{page.name} has no markers {begin} and {end}: add them")
+    page.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")
 
 
 def _heading(results: Results) -> str:
@@ -62,7 +66,7 @@ def _steps(cases: list[dict[str, Any]], row: str, title: str) -> str:
                 gradients = [facts and {**facts["evaluation"], "ratio": None} for facts in times]
                 lines.append(["– gradient only", *map(_format_time, gradients), ""])
     operations = ", ".join(f"{case['gflop']:.1f}" for case in cases)
-    return f"### {title}\n\n{_table(header, lines)}\n\nGFLOP of convolution per step: {operations}."
+    return f"### {title}\n\n{make_table(header, lines)}\n\nGFLOP of convolution per step: {operations}."
 
 
 def _format_time(facts: dict[str, Any] | None) -> str:
@@ -92,7 +96,9 @@ def _start(results: Results) -> str:
         for name, seconds in starts.items()
     ]
     header = ["", "first gradient, s (range)", f"relative to {_TITLES[first]}", "peak memory, MB"]
-    return f"### Cold start and memory ({STANDARD_ROW}, {'{}×{}'.format(*STANDARD_SIZE)})\n\n{_table(header, lines)}"
+    return (
+        f"### Cold start and memory ({STANDARD_ROW}, {'{}×{}'.format(*STANDARD_SIZE)})\n\n{make_table(header, lines)}"
+    )
 
 
 def _job(job: dict[str, Any]) -> str:
@@ -114,7 +120,7 @@ def _scaling(lines: list[dict[str, Any]]) -> str:
         ]
         for line in lines
     ]
-    table = _table(["size", "megapixels", "ms per step", "GFLOP", "ms per GFLOP"], cells)
+    table = make_table(["size", "megapixels", "ms per step", "GFLOP", "ms per GFLOP"], cells)
     return f"### Scaling ({STANDARD_ROW}, {_TITLES['cpu']})\n\n{table}"
 
 
@@ -128,7 +134,8 @@ def _versions(results: Results) -> str:
     return "\n".join([*lines, *skipped])
 
 
-def _table(header: Iterable[str], lines: list[list[str]]) -> str:
+def make_table(header: Iterable[str], lines: list[list[str]]) -> str:
+    """Returns a table in Markdown."""
     cells = [list(header), *lines]
     rows = [f"| {' | '.join(line)} |" for line in cells]
     return "\n".join([rows[0], "|" + "---|" * len(cells[0]), *rows[1:]])

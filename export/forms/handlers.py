@@ -154,13 +154,27 @@ def _subpixel_gradient(nodes: Nodes, window: WindowAttributes, kernel: str, dy: 
     stride = window.strides[0]
     down, right = (window_overhang(side, stride) + 1 for side in window.kernel)
     zeros = down * stride - window.kernel[0], right * stride - window.kernel[1]
-    padded = nodes.add("Pad", kernel, nodes.integers(0, 0, 0, 0, 0, 0, *zeros))
+    padded = _padded_kernel(nodes, kernel, zeros)
     split = nodes.add("Reshape", padded, nodes.integers(outputs, channels, down, stride, right, stride))
     phases_first = nodes.add("Transpose", split, perm=[3, 5, 1, 0, 2, 4])
     phase_kernel = nodes.add("Reshape", phases_first, nodes.integers(stride**2 * channels, outputs, down, right))
     pads = [down - 1, right - 1] * 2
     phases = nodes.add("Conv", dy, _flipped(nodes, phase_kernel), kernel_shape=[down, right], pads=pads)
     return nodes.add("DepthToSpace", phases, blocksize=stride)
+
+
+def _padded_kernel(nodes: Nodes, kernel: str, zeros: tuple[int, int]) -> str:
+    """Adds a kernel, OIHW, with rows of zeros below it and columns of zeros to its right.
+
+    onnxruntime has no Pad for float16 on the CPU, where it folds constants, so a GPU would pad at every step.
+    """
+    padded, shape = kernel, list(nodes.ctx.get_shape(kernel))
+    for axis, count in enumerate(zeros, 2):
+        if count:
+            rest = nodes.zeros(kernel, [*shape[:axis], count, *shape[axis + 1 :]])
+            padded = nodes.add("Concat", padded, rest, axis=axis)
+            shape[axis] += count
+    return padded
 
 
 def _flipped(nodes: Nodes, kernel: str) -> str:

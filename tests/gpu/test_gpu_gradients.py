@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from gpu_placement import require_on_gpu
 from pictures_fixture import photograph
 
 from onnxdream.models import contract
 from onnxdream.models.arrays import Floats
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.bundle.channel_weights import plain_weights
-from onnxdream.runtime.bundle.objective import Objective
-from onnxdream.runtime.bundle.sessions import Session, kernel_counts
+from onnxdream.runtime.bundle.objective import Objective, default_inputs
+from onnxdream.runtime.bundle.sessions import Session, Sessions, model_for
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.session import open_session
 
@@ -95,15 +97,23 @@ def test_fp32_is_fp32(cuda: Machine) -> None:
     assert errors["fp32"] < BOUNDS["fp32"][0]
 
 
-def test_every_kernel_runs_on_the_gpu(bundle: Bundle, cuda: Machine) -> None:
-    assert set(kernel_counts(bundle, 96, 80, replace(cuda, precision=bundle.precision))) == {"cuda"}
+def test_every_kernel_runs_on_the_gpu(bundle: Bundle, cuda: Machine, tmp_path: Path) -> None:
+    machine = replace(cuda, precision=bundle.precision)
+    feed = {contract.IMAGE: picture(96, 80)[None], **default_inputs(bundle.metadata.layers)}
+    feed |= all_layers(bundle).inputs
+    sizes = {contract.BATCH: 1, contract.WEIGHTS_BATCH: 1, contract.HEIGHT: 96, contract.WIDTH: 80}
+    require_on_gpu(model_for(bundle, machine), machine, feed, tmp_path, sizes)
 
 
-def test_a_size_has_the_same_losses_after_another_size(cuda: Machine) -> None:
-    bundle = Bundle.built_in()
+def test_a_size_has_the_same_losses_after_another_size(bundle: Bundle, cuda: Machine) -> None:
+    machine, sessions = replace(cuda, precision=bundle.precision), Sessions(bundle)
     found = [
-        Session(bundle, *size, cuda).evaluate(picture(*size), all_layers(bundle))[0]
+        sessions.get(*size, machine).evaluate(picture(*size), all_layers(bundle))[0]
         for size in ((96, 80), (200, 304), (96, 80))
     ]
     np.testing.assert_array_equal(found[0], found[2])
-    assert (found[0] != found[1]).all()
+    for size, losses in zip(((96, 80), (200, 304)), found, strict=False):
+        expected, _ = Session(bundle, *size, replace(CPU, precision=bundle.precision)).evaluate(
+            picture(*size), all_layers(bundle)
+        )
+        np.testing.assert_allclose(losses, expected, rtol=10 * BOUNDS[bundle.precision][0])

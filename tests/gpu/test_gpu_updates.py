@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
-from updates import ALL_PARTS, EXAMPLES, LIMITS, by_graph, by_numpy, random_image
+from gpu_placement import require_on_gpu
+from updates import ALL_PARTS, EXAMPLES, LIMITS, by_graph, by_numpy, colours_of, random_image
 
-from onnxdream.runtime.ascent.update_graph import compile_loss_row, compile_roll, roll_inputs
+from onnxdream.runtime.ascent import graph_builder
+from onnxdream.runtime.ascent.update_graph import GraphUpdate, compile_loss_row, compile_roll, roll_inputs
 from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.provider.session import open_session
 from onnxdream.runtime.provider.tensors import Device
 from onnxdream.runtime.settings.settings import OptimizerName, Settings
 
@@ -40,6 +44,31 @@ def test_all_parts_together_agree_with_numpy(optimizer: Any, device: Device) -> 
     found = by_graph(settings, LIMITS, image, gradients, mask, shifts, device)
     for one, other in zip(found, by_numpy(settings, LIMITS, image, gradients, mask), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=5e-5)
+
+
+@pytest.mark.parametrize("jitter", [0, 9])
+def test_every_kernel_of_the_runtime_s_own_graphs_runs_on_the_gpu(
+    jitter: int, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models: list[bytes] = []
+
+    def keep(model: bytes, *rest: Any, **options: Any) -> Any:
+        models.append(model)
+        return open_session(model, *rest, **options)
+
+    monkeypatch.setattr(graph_builder, "open_session", keep)
+    size, mask = (45, 62), np.ones((45, 62), np.float32)
+    examples = [{"gradient_norm": "none", **example} for part in EXAMPLES.values() for example in part]
+    examples += [{**ALL_PARTS, "optimizer": optimizer} for optimizer in get_args(OptimizerName)]
+    for example in examples:
+        settings = Settings(**{**example, "jitter": jitter})
+        GraphUpdate(settings, LIMITS, size, device.native_machine, mask, colours_of(settings))
+    compile_roll(size, device.native_machine)
+    compile_loss_row(size, 3, device.native_machine)
+    for model in set(models):
+        inputs = open_session(model, device.native_machine).get_inputs()
+        feed = {i.name: np.ones(i.shape, np.int64 if "int64" in i.type else np.float32) for i in inputs}
+        require_on_gpu(model, device.native_machine, feed, tmp_path)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (-3, 4), (100, -200)])

@@ -455,3 +455,80 @@ def test_a_gpu_is_busy_while_any_kernel_runs(part: Any) -> None:
     host = [{"cat": "Node", "name": "conv_kernel_time", "ts": 100, "dur": 90}]
     assert part("gpu_utilisation").busy_seconds([*runs, *kernels, *host], skipped=1) == pytest.approx(45e-6)
     assert part("gpu_utilisation").busy_seconds(host, skipped=1) == 0.0
+
+
+# The measurements on a GPU.
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Path:
+    """A folder with the pages that the results of a GPU are written into."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name in ("performance.md", "devices.md"):
+        (folder / name).write_text("before\n<!-- device: begin -->\nwhat was there\n<!-- device: end -->\nafter\n")
+    return folder
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A folder of results of benchmarks/device.sh."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    times = {"median_ms": 2.954, "low_ms": 2.9, "high_ms": 3.1}
+    of_v3 = {"network": "v3-low", "size": "512x384"}
+    rows = {
+        "machine": [
+            {"date": "2027-01-02", "gpu": "NVIDIA X1", "driver": "580.1", "onnxruntime": "1.31.1", "cuda": "13.0"}
+        ],
+        "steps": [{"system": "onnxdream", **of_v3, "cosine": 0.99999, "loss_error": 3e-7, **times}],
+        "pytorch_v3": [{"system": "pytorch graph-fp16", **of_v3, "problem": "it has no memory"}],
+        "options": [{"variant": "prefer_nhwc", **of_v3, "loss_error": float("nan"), **times}],
+        "memory": [{**of_v3, "taken_bytes": 606 * 10**6, "planned_bytes": 173 * 10**6}],
+    }
+    for name, lines in rows.items():
+        (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (folder / "sections.1").write_text("SECTION doctor: ok\nSECTION tests: failed (3 failed, 9 passed)\n")
+    (folder / "sections.2").write_text("SECTION steps: ok\nSECTION graph: skipped (too old)\n")
+    return folder
+
+
+@of_a_checkout
+def test_the_results_of_a_gpu_are_written_into_the_documentation(part: Any, pages: Path, results: Path) -> None:
+    part("device_report").main(results, pages)
+    performance, devices = ((pages / name).read_text() for name in ("performance.md", "devices.md"))
+    for page in (performance, devices):
+        assert page.startswith("before\n<!-- device: begin -->\n2027-01-02, NVIDIA X1 (driver 580.1, CUDA 13.0, ")
+        assert page.endswith("<!-- device: end -->\nafter\n")
+        assert "what was there" not in page
+    assert "| onnxdream | 2.95 (2.90–3.10) | not yet run | cosine 0.999990, losses within 3e-07 |" in performance
+    assert "| pytorch graph-fp16 | failed | not yet run |  |" in performance
+    assert "| prefer_nhwc | wrong losses | not yet run |" in performance
+    assert "ms per step of `lite0`: not yet run." in performance
+    assert "| v3-low | 512×384 | 606 | 173 |" in performance
+    assert "- graph: skipped (too old)" in performance
+    assert "| `tests/gpu` | failed (3 failed, 9 passed) |" in devices
+    assert "| a look, `creatures` | not yet run |" in devices
+
+
+@of_a_checkout
+def test_without_results_of_a_gpu_the_documentation_says_that_nothing_has_run(
+    part: Any, pages: Path, tmp_path: Path
+) -> None:
+    part("device_report").main(tmp_path, pages)
+    for name in ("performance.md", "devices.md"):
+        assert ": not yet run.\n<!-- device: end -->" in (pages / name).read_text()
+
+
+@of_a_checkout
+@pytest.mark.parametrize("name", ["v3-low", "lite0"])
+def test_the_networks_for_pytorch_are_those_of_the_built_in_bundles(name: str, part: Any, tmp_path: Path) -> None:
+    """Their kernels are in the bundles, and their operators those of the exporter."""
+    case = part("device_case").make_case(name, (48, 40), tmp_path)
+    facts = json.loads((tmp_path / "forward.json").read_text())
+    with np.load(tmp_path / "forward.npz") as arrays:
+        names = {key.split("/")[0] for key in arrays.files}
+    assert names == {op["name"] for op in facts["operators"] if op["kind"] == "Convolution"}
+    assert np.load(case.image).shape == (3, 40, 48)
+    if find_spec("tensorflow"):
+        assert json.loads(json.dumps(part("device_case").forward_facts(name))) == facts

@@ -21,7 +21,7 @@ def _by_numpy(direction: Image, context: UpdateContext) -> Image:
 def _as_graph(direction: str, graph: UpdateGraph) -> str:
     assert graph.colours is not None
     product = graph.add("MatMul", graph.colours, graph.add("Reshape", direction, int64_array(1, 3, -1)))
-    return graph.add("Reshape", product, graph.add("Shape", direction))
+    return graph.add("Reshape", product, int64_array(*graph.image_shape))
 
 
 COLOURS = Part("colours", _is_wanted, _by_numpy, _as_graph, host_planes=1, graph_planes=1)

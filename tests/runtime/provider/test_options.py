@@ -22,6 +22,25 @@ from onnxdream.runtime.provider.options import (
 )
 
 GPU = Gpu("NVIDIA GeForce RTX 4070", "580.65.06", 12 * 2**30, "8.9")
+# The options that onnxruntime-gpu 1.31.1 knows; a session with any other cannot be opened.
+CUDA_OPTIONS = {
+    *("arena_extend_strategy", "cudnn_conv1d_pad_to_nc1d", "cudnn_conv_algo_search", "cudnn_conv_use_max_workspace"),
+    *("device_id", "do_copy_in_default_stream", "enable_cuda_graph", "enable_skip_layer_norm_strict_mode"),
+    *("fuse_conv_bias", "gpu_external_alloc", "gpu_external_empty_cache", "gpu_external_free", "gpu_mem_limit"),
+    *("has_user_compute_stream", "prefer_nhwc", "sdpa_kernel", "tunable_op_enable"),
+    *("tunable_op_max_tuning_duration_ms", "tunable_op_tuning_enable", "use_ep_level_unified_stream", "use_tf32"),
+    "user_compute_stream",
+}
+TENSORRT_OPTIONS = {
+    *("device_id", "trt_auxiliary_streams", "trt_build_heuristics_enable", "trt_builder_optimization_level"),
+    *("trt_context_memory_sharing_enable", "trt_cuda_graph_enable", "trt_detailed_build_log", "trt_dla_core"),
+    *("trt_dla_enable", "trt_dump_subgraphs", "trt_engine_cache_enable", "trt_engine_cache_path"),
+    *("trt_engine_cache_prefix", "trt_engine_hw_compatible", "trt_force_sequential_engine_build"),
+    *("trt_force_timing_cache", "trt_fp16_enable", "trt_int8_enable", "trt_layer_norm_fp32_fallback"),
+    *("trt_max_partition_iterations", "trt_max_workspace_size", "trt_min_subgraph_size", "trt_op_types_to_exclude"),
+    *("trt_profile_max_shapes", "trt_profile_min_shapes", "trt_profile_opt_shapes", "trt_sparsity_enable"),
+    *("trt_tactic_sources", "trt_timing_cache_enable", "trt_timing_cache_path", "trt_weight_stripped_engine_enable"),
+}
 MACHINE = Hardware(gpus=(GPU,), libraries=("libnvinfer.so.10.3.0", "libcudart.so.12.6.68"))
 SIZES = {"batch": 1, "height": 384, "width": 512}
 POSIX = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no file owners")
@@ -34,6 +53,26 @@ def test_cuda_s_bad_defaults_are_overridden() -> None:
         "enable_cuda_graph": "0",
     }
     assert cuda_options("fp16")["use_tf32"] == cuda_options("mixed")["use_tf32"] == "1"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "mixed"])
+@pytest.mark.parametrize("budget", [None, 4 * 10**9])
+def test_cuda_accepts_every_option(precision: Any, budget: int | None) -> None:
+    options = cuda_options(precision, budget)
+    assert set(options) <= CUDA_OPTIONS
+    for name in ("use_tf32", "enable_cuda_graph", "cudnn_conv_use_max_workspace"):
+        assert options.get(name, "0") in ("0", "1")
+    assert options["cudnn_conv_algo_search"] in ("EXHAUSTIVE", "HEURISTIC", "DEFAULT")
+    assert options.get("arena_extend_strategy", "kNextPowerOfTwo") in ("kNextPowerOfTwo", "kSameAsRequested")
+    assert int(options.get("gpu_mem_limit", "1")) > 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "mixed"])
+def test_tensorrt_accepts_every_option(precision: Any, tmp_path: Path) -> None:
+    """Switches are words there: `1` and `0` are refused."""
+    options = tensorrt_options(precision, tmp_path)
+    assert set(options) <= TENSORRT_OPTIONS
+    assert {value for name, value in options.items() if name.endswith("_enable")} <= {"True", "False"}
 
 
 def test_a_gpu_that_shares_the_machine_s_memory_keeps_within_the_budget() -> None:

@@ -26,9 +26,11 @@ from onnxdream.models.streams import StreamError, filtered_import, tolerant_stre
 
 if TYPE_CHECKING:
     from onnxdream.export.bundle import ExportRequest
+    from onnxdream.models.backbones import Backbone
     from onnxdream.models.contract import Layer, Metadata
     from onnxdream.runtime.bundle.bundle import Bundle
 
+_MODEL_HELP = "A network (an unknown name lists all), or the .keras or .h5 file of a model of your own."
 _EXAMPLES = Path(__file__).parent / "examples"
 # Typer raises click's usage errors, or those of its own copy of click, depending on its version.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -187,10 +189,10 @@ def presets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Option(help="v3, inception-resnet-v2 or lite0.")] = "v3",
+    model: Annotated[str, typer.Option(help=_MODEL_HELP)] = "v3",
     layers: Annotated[
         str | None,
-        typer.Option(help="Layers, separated by commas, or a layer set. \\[default: paper-low or low]"),
+        typer.Option(help="Layers, separated by commas, or a layer set. \\[default: paper-low, low or middle]"),
     ] = None,
     weights: Annotated[str, typer.Option(help="auto, imagenet, builtin, random or a weight file.")] = "auto",
     objective: Annotated[str, typer.Option(help="mean or l2.")] = "mean",
@@ -199,6 +201,16 @@ def export(
     ] = 0,
     precision: Annotated[str, typer.Option(help="fp32, or for GPUs fp16 or mixed.")] = "fp32",
     seed: Annotated[int, typer.Option(min=0, help="Random seed of random weights.")] = 0,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(
+            help="What a model of your own takes: tf (-1 to 1), unit (0 to 1), raw (0 to 255), caffe, torch or lite. "
+            "\\[default: raw if the model scales it]"
+        ),
+    ] = None,
+    class_names: Annotated[
+        Path | None, typer.Option(help="Text file with the names of the classes of the layer logits, one in each line.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder or .onnx file to write to. \\[default: the data folder]")
     ] = None,
@@ -208,7 +220,8 @@ def export(
 ) -> None:
     """Export a network's layer losses and their gradient as one ONNX file, a bundle. Needs the extra `export`."""
     with _one_line_failures():
-        request = _export_request(model, layers, weights, objective, border, seed, precision)
+        backbone = _exportable(model, preprocessing)
+        request = _export_request(backbone, layers, weights, objective, border, seed, precision, class_names)
         from rich.console import Console
 
         from onnxdream.export.bundle import export_bundle
@@ -227,27 +240,32 @@ def export(
 
 
 @app.command()
-def layers(model: Annotated[str, typer.Option(help="v3, inception-resnet-v2 or lite0.")] = "v3") -> None:
-    """List the layers of a network that can be exported. Needs the extra `export`."""
+def layers(model: Annotated[str, typer.Option(help=_MODEL_HELP)] = "v3") -> None:
+    """List the layers of a network that can be exported. Without the extra `export`, only those of its layer sets."""
     with _one_line_failures():
-        from onnxdream.models.backbones import find_backbone
+        from onnxdream.models.backbones import SET_HINTS, find_backbone
 
-        backbone = find_backbone(model)
-        _require_export_extra()
-        from onnxdream.export.bundle import list_layers
+        if _missing_for_export() and not _is_model_file(model):
+            backbone = find_backbone(model)
+            _log("to list all layers of the network: pip install 'onnxdream[export,cpu]'")
+        else:
+            backbone = _exportable(model, "tf")  # the range of the input does not matter here
+            from onnxdream.export.bundle import list_layers
 
-        rows = [
-            (
-                layer_info.layer.name,
-                str(layer_info.layer.channels),
-                "global" if layer_info.layer.is_global else str(layer_info.layer.stride),
-                f"{layer_info.parameters:,}",
-            )
-            for layer_info in list_layers(backbone)
-        ]
-        _print_table(("layer", "channels", "stride", "parameters up to this layer"), rows)
+            rows = [
+                (
+                    layer_info.layer.name,
+                    str(layer_info.layer.channels),
+                    _stride_in_words(layer_info.layer),
+                    f"{layer_info.parameters:,}",
+                    layer_info.hint,
+                )
+                for layer_info in list_layers(backbone)
+            ]
+            _print_table(("layer", "channels", "stride", "parameters up to this layer", "good to start with"), rows)
         for name, members in backbone.layer_sets.items():
-            print(f"layer set {name}: {','.join(members)}")
+            hint = f" ({SET_HINTS[name]})" if name in SET_HINTS else ""
+            print(f"layer set {name}{hint}: {','.join(members)}")
 
 
 @app.command()
@@ -396,27 +414,56 @@ def experiment(context: typer.Context) -> None:
         raise typer.Exit(experiments(context.args, prog_name=context.command_path, standalone_mode=False) or 0)
 
 
-def _export_request(
-    model: str, layers: str | None, weights: str, objective: str, border: int, seed: int, precision: str
-) -> ExportRequest:
+def _exportable(model: str, preprocessing: str | None) -> Backbone:
+    """Returns the backbone of that name, or that of a file with a model of the user's own."""
     from onnxdream.models.backbones import find_backbone
 
+    if _is_model_file(model):
+        _require_export_extra()
+        from onnxdream.export.keras_file import own_backbone
+
+        return own_backbone(expand_user(model), preprocessing, _log)
     backbone = find_backbone(model)
     _require_export_extra()
+    return backbone
+
+
+def _is_model_file(model: str) -> bool:
+    from onnxdream.models.backbones import is_model_file
+
+    return is_model_file(model)
+
+
+def _export_request(
+    backbone: Backbone,
+    layers: str | None,
+    weights: str,
+    objective: str,
+    border: int,
+    seed: int,
+    precision: str,
+    class_names: Path | None,
+) -> ExportRequest:
     from onnxdream.export.bundle import ExportRequest
 
     names = backbone.layer_sets.get(layers or backbone.default_set)
-    chosen = names or tuple(name.strip() for name in str(layers).split(",") if name.strip())
-    return ExportRequest(backbone, chosen, weights, seed, objective, border, precision)
+    chosen = names or tuple(name.strip() for name in (layers or "").split(",") if name.strip())
+    file = class_names and expand_user(class_names)
+    return ExportRequest(backbone, chosen, weights, seed, objective, border, precision, file)
 
 
 def _require_export_extra() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime") if find_spec(name) is None]
+    missing = _missing_for_export()
     if missing:
         _log_error(f"exporting needs {', '.join(missing)}: pip install 'onnxdream[export,cpu]'")
         raise typer.Exit(1)
+
+
+def _missing_for_export() -> list[str]:
+    """The packages that the extra `export` installs and that are missing here."""
+    from importlib.util import find_spec
+
+    return [name for name in ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime") if find_spec(name) is None]
 
 
 @contextmanager
@@ -471,7 +518,15 @@ def _facts(bundle: Bundle) -> dict[str, str]:
 
 def _layer_in_words(layer: Layer) -> str:
     """A layer's name, channels and stride; a global layer sees the whole picture at once."""
-    return f"{layer.name} ({layer.channels} channels, {'global' if layer.is_global else f'stride {layer.stride}'})"
+    stride = "stride " * bool(layer.stride) + _stride_in_words(layer)
+    return f"{layer.name} ({layer.channels} channels, {stride})"
+
+
+def _stride_in_words(layer: Layer) -> str:
+    """A layer's stride, or that it has one value for the picture; a global layer sees the whole picture at once."""
+    if not layer.stride:
+        return "global"
+    return f"{layer.stride}, global" if layer.is_global else str(layer.stride)
 
 
 def _write_bundle(bundle: Bundle, output: Path, overwrite: bool) -> None:

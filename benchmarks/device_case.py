@@ -68,7 +68,7 @@ def forward_facts(name: str) -> dict[str, Any]:
     from fixtures import operator_facts
 
     from onnxdream.export.backbone import build
-    from onnxdream.export.forward import fold
+    from onnxdream.export.folding.fold import fold
     from onnxdream.models.backbones import find_backbone
 
     recipe = next(one for one in assembly.BUILT_IN if one.name == name)

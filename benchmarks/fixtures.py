@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from rows import Case, WidthHeight
 
 from onnxdream.export.bundle import ExportRequest, make_bundle
-from onnxdream.export.forward import Convolution, Forward, fold
+from onnxdream.export.folding.fold import fold
+from onnxdream.export.forward import Convolution, Forward
 from onnxdream.export.reference_model import ReferenceModel
 from onnxdream.export.weights import load
 from onnxdream.models.arrays import Floats, Image, Size

@@ -16,7 +16,8 @@ from ..models.assembly import BUILT_IN, BuiltIn, Recipe, WeightFile, WeightRule,
 from ..models.backbones import find_backbone
 from ..models.files import atomic_write
 from .bundle import ExportRequest, make_bundle
-from .forward import Convolution, Forward, fold
+from .folding.fold import fold
+from .forward import Convolution, Forward
 from .operators import bias_name, kernel_name
 from .rewriting import rewritten
 from .weights import LoadedModel, load

@@ -19,7 +19,8 @@ from ..models.library import bundle_folder, bundle_name, bundle_output, is_bundl
 from .backbone import build
 from .conversion import convert
 from .errors import ExportError, UnknownLayerError, WeightsError
-from .forward import Convolution, Forward, fold
+from .folding.fold import fold
+from .forward import Convolution, Forward
 from .memory import estimate, measure
 from .objectives import OBJECTIVES
 from .precision import PRECISIONS
@@ -41,7 +42,8 @@ class ExportRequest:
     `weights` is auto, imagenet, builtin, random or a path. auto is imagenet, or builtin if the ImageNet file is not
     available and the built-in weights reach the layers. `seed` is used by random only. `objective` is mean or l2.
     `border` is the number of rows and columns at each edge of every layer that its loss ignores (Keras's example has
-    2). `precision` is fp32, fp16 or mixed.
+    2). `precision` is fp32, fp16 or mixed. `class_names` is a text file with the names of the classes of `logits`, one
+    line for each, in place of the backbone's own.
     """
 
     backbone: Backbone
@@ -51,14 +53,20 @@ class ExportRequest:
     objective: str = "mean"
     border: int = 0
     precision: str = "fp32"
+    class_names: Path | None = None
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """A layer that can be exported; `parameters` is the number of weights of the network up to it."""
+    """A layer that can be exported; `parameters` is the number of weights of the network up to it.
+
+    `hint` are the layer sets that it is in, or "end of a stage" in a network without sets: its layers are good to start
+    with.
+    """
 
     layer: Layer
     parameters: int
+    hint: str = ""
 
 
 def make_bundle(
@@ -80,10 +88,11 @@ def _prepare(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[L
         raise ExportError(f"unknown objective {request.objective!r}: choose {' or '.join(OBJECTIVES)}")
     if request.precision not in PRECISIONS:
         raise ExportError(f"unknown precision {request.precision!r}: choose one of {', '.join(PRECISIONS)}")
-    _require_layers(request.layers)
+    _require_layers(request)
     on_stage(f"building {request.backbone.title}, weights {request.weights}")
     loaded, forward = _load(request, on_stage)
     _require_border(forward, request)
+    _class_names(request, forward)  # refuses a file that does not fit before the work, not after
     return loaded, forward
 
 
@@ -95,7 +104,8 @@ def _make(
     on_check: Callable[[Check], None],
 ) -> tuple[bytes, Metadata]:
     on_stage("tracing the gradient and converting it")
-    models = convert(forward, request.layers, request.objective, request.border, PRECISIONS[request.precision])
+    precision, is_own = PRECISIONS[request.precision], request.backbone.file is not None
+    models = convert(forward, request.layers, request.objective, request.border, precision, has_tiny_values=is_own)
     metadata = _metadata(request, forward, loaded.weights)
     on_stage("comparing with TensorFlow")
     checks = verify(
@@ -142,14 +152,26 @@ def _bundle_name(request: ExportRequest, weights: contract.Weights) -> str:
         f"border{request.border}" if request.border else "",
         "" if request.precision == "fp32" else request.precision,
     ]
-    weights_name = _weights_name(request, weights)
+    weights_name = "" if request.backbone.file else _weights_name(request, weights)
     return bundle_name(request.backbone, request.layers, weights_name, "-".join(part for part in variant if part))
 
 
 def list_layers(backbone: Backbone) -> list[LayerInfo]:
     """Returns all layers that can be exported, first to last."""
     forward = fold(build(backbone), backbone.preprocessing)
-    return [LayerInfo(_layer(forward, name), forward.cut((name,)).parameters) for name in forward.layers]
+    ends = () if backbone.layer_sets else stage_ends(forward)
+    found = []
+    for name in forward.layers:
+        sets = [set_name for set_name, layers in backbone.layer_sets.items() if name in layers]
+        hint = ", ".join(sets) or ("end of a stage" if name in ends else "")
+        found.append(LayerInfo(_layer(forward, name), forward.cut((name,)).parameters, hint))
+    return found
+
+
+def stage_ends(forward: Forward) -> tuple[str, ...]:
+    """Returns the last layer of each stage: of those with one stride, from 4 on, so that they see more than edges."""
+    last = {forward.stride(layer): layer for layer in forward.layers}
+    return tuple(layer for stride, layer in last.items() if stride >= 4)
 
 
 def _models_to_verify(models: dict[str, onnx.ModelProto], request: ExportRequest) -> dict[str, onnx.ModelProto]:
@@ -176,7 +198,15 @@ def _require_writable(folder: Path) -> None:
         raise ExportError(f"cannot write into {folder} ({error.strerror}): choose another --output") from error
 
 
-def _require_layers(layers: tuple[str, ...]) -> None:
+def _require_layers(request: ExportRequest) -> None:
+    """Raises UnknownLayerError if no layer is named, or one is named twice."""
+    layers, file = request.layers, request.backbone.file
+    if not layers and file:
+        ends = ",".join(stage_ends(fold(build(request.backbone))))
+        raise UnknownLayerError(
+            f"no layer of {file.name} is named: give --layers, for instance {ends}; "
+            f"the command `layers --model {file.name}` lists all"
+        )
     if not layers:
         raise UnknownLayerError("no layer is named: give --layers a comma-separated list or the name of a layer set")
     twice = sorted({layer for layer in layers if layers.count(layer) > 1})
@@ -189,8 +219,10 @@ def _load(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[Load
     download = request.backbone.imagenet
     if download and request.weights in ("auto", "imagenet"):
         fold(build(request.backbone)).cut(request.layers)  # refuses an unknown layer before a download, not after
-    if request.weights != "auto" or not download:
-        return _load_from(request, "builtin" if request.weights == "auto" else request.weights)
+    if request.weights != "auto" or request.backbone.file:
+        return _load_from(request, request.weights)
+    if not download:
+        return _load_from(request, "builtin")
     try:
         return _load_from(request, "imagenet")
     except WeightsError as missing:
@@ -259,15 +291,30 @@ def _metadata(request: ExportRequest, forward: Forward, weights: contract.Weight
         verification=(),
         border=request.border,
         memory=estimate(forward.parameters),
-        class_names=_class_names(request),
+        class_names=_class_names(request, forward),
     )
 
 
-def _class_names(request: ExportRequest) -> tuple[str, ...]:
-    """Returns the names of a backbone's classes, for a bundle with their scores."""
-    if contract.LOGITS not in request.layers or request.backbone.class_names is None:
+def _class_names(request: ExportRequest, forward: Forward) -> tuple[str, ...]:
+    """Returns the names of a network's classes, for a bundle with their scores. Raises ExportError."""
+    own = request.class_names
+    if contract.LOGITS not in request.layers:
+        if own is None:
+            return ()
+        raise ExportError(f"class names belong to the layer {contract.LOGITS}: add it to --layers")
+    if own is None and request.backbone.class_names is None:
         return ()
-    return tuple((assembly.FOLDER / request.backbone.class_names).read_text(encoding="utf-8").splitlines())
+    path = own or assembly.FOLDER / str(request.backbone.class_names)
+    try:
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(f"cannot read the class names {path} ({error}): give a text file in UTF-8") from error
+    channels = forward.channels[contract.LOGITS]
+    if len(names) != channels or not all(name and name.isprintable() for name in names):
+        raise ExportError(
+            f"{path.name} has {len(names)} lines, {contract.LOGITS} has {channels} classes: give one name in each line"
+        )
+    return names
 
 
 def _version(package: str) -> str:

@@ -36,11 +36,17 @@ _OPTIMIZERS = {
 
 
 def convert(
-    forward: Forward, layers: tuple[str, ...], objective: str, border: int = 0, precision: Precision = FP32
+    forward: Forward,
+    layers: tuple[str, ...],
+    objective: str,
+    border: int = 0,
+    precision: Precision = FP32,
+    has_tiny_values: bool = False,
 ) -> dict[str, onnx.ModelProto]:
     """Converts a graph to ONNX models that follow the bundle contract, without metadata; returns form -> model.
 
-    In a lower precision than fp32, which is meant for GPUs, there is only the portable form.
+    In a lower precision than fp32, which is meant for GPUs, there is only the portable form. `has_tiny_values` is
+    whether activations may be below 2^-23, as in networks that are hardly trained; masks then take longer.
 
     The weights are inputs of the trace and become initializers afterwards. Thus TensorFlow and tf2onnx do not copy
     their bytes and cannot fold them into transposed copies, and each weight is stored once for both directions. Raises
@@ -53,7 +59,7 @@ def convert(
     trace = _Trace.of(_function(forward, layers, OBJECTIVES[objective], border, precision, list(weights)), signature)
     models = {}
     for form in FORMS if precision.is_full else (PORTABLE,):
-        model = trace.convert(form)
+        model = trace.convert(form, has_tiny_values)
         _refuse_unconverted(model)
         _store_weights(model.graph, weights)
         _declare(model.graph, len(layers), sum(channels))
@@ -87,7 +93,7 @@ class _Trace:
         names = tf2onnx.convert.tensor_names_from_structed(concrete, inputs, outputs)
         return cls(tf2onnx.tf_loader.from_function(concrete, inputs, outputs), inputs, outputs, names)
 
-    def convert(self, form: Form) -> onnx.ModelProto:
+    def convert(self, form: Form, has_tiny_values: bool) -> onnx.ModelProto:
         """Converts the trace as `tf2onnx.convert.from_function` does, but with fewer optimizers.
 
         The others mainly remove Transpose operators. They find nothing to remove here and take minutes on large graphs.
@@ -98,7 +104,7 @@ class _Trace:
             converted = tf2onnx.tfonnx.process_tf_graph(
                 graph,
                 opset=OPSET,
-                custom_op_handlers=handlers(form),
+                custom_op_handlers=handlers(form, has_tiny_values),
                 input_names=self.inputs,
                 output_names=self.outputs,
                 tensors_to_rename=self.names,
@@ -142,7 +148,7 @@ def _function(
         with tf.GradientTape() as layer_tape:
             layer_tape.watch(activations)
             windows = [
-                None if forward.is_global(layer) else position_window(tf.gather(position, i), activation)
+                position_window(tf.gather(position, i), activation) if forward.stride(layer) else None
                 for i, (layer, activation) in enumerate(zip(layers, activations, strict=True))
             ]
             means = [channel_means(a, window, border) for a, window in zip(activations, windows, strict=True)]

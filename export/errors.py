@@ -19,5 +19,9 @@ class WeightsError(ExportError):
     """The requested weights are not available, or do not fit the backbone."""
 
 
+class ModelFileError(ExportError, ValueError):
+    """A file is not a Keras model that onnxdream can open."""
+
+
 class VerificationError(ExportError):
     """The converted graph does not agree with TensorFlow."""

@@ -13,19 +13,25 @@ from typing import Any
 
 import tensorflow as tf
 
+from .activations import FUNCTIONS
 from .forward import (
+    Activation,
     AveragePool,
+    ChannelNorm,
     Concat,
     Convolution,
     GlobalMean,
     Identity,
     MaxPool,
     Operator,
+    Pad,
+    Product,
     Relu,
     Relu6,
     ReluMask,
     Scale,
     Sum,
+    Upsample,
 )
 
 Tensor = Any
@@ -55,7 +61,10 @@ def _(op: Scale, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
 @evaluate.register
 def _(op: Convolution, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
     kernel, bias = tf.transpose(weights[kernel_name(op)], [2, 3, 1, 0]), weights[bias_name(op)]
-    strides = [1, 1, *op.strides]
+    strides, dilations = [1, 1, *op.strides], [1, 1, *op.dilation]
+    has_margins = any(op.margins)
+    margins = [0, 0, 0, 0, *op.margins] if has_margins else []
+    padding = "EXPLICIT" if has_margins else op.padding
 
     @tf.custom_gradient
     def convolution(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -65,11 +74,21 @@ def _(op: Convolution, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tens
                 filter=kernel,
                 out_backprop=dy,
                 strides=strides,
-                padding=op.padding,
+                padding=padding,
+                explicit_paddings=margins,
+                dilations=dilations,
                 data_format="NCHW",
             )
 
-        y = tf.nn.conv2d(x, kernel, strides, op.padding, data_format="NCHW")
+        y = tf.raw_ops.Conv2D(
+            input=x,
+            filter=kernel,
+            strides=strides,
+            padding=padding,
+            explicit_paddings=margins,
+            dilations=dilations,
+            data_format="NCHW",
+        )
         return tf.nn.bias_add(y, bias, data_format="NCHW"), gradient
 
     return convolution(inputs[0])
@@ -94,6 +113,18 @@ def _(op: Relu6, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
         return y, lambda dy: tf.raw_ops.Relu6Grad(gradients=dy, features=y)
 
     return relu6(inputs[0])
+
+
+@evaluate.register
+def _(op: Activation, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    function = FUNCTIONS[op.function]
+
+    @tf.custom_gradient
+    def activation(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        y = function.value(x, *op.parameters)
+        return y, lambda dy: dy * function.slope(x, y, *op.parameters)
+
+    return activation(inputs[0])
 
 
 @evaluate.register
@@ -149,6 +180,82 @@ def _(op: AveragePool, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tens
         return tf.nn.avg_pool2d(x, ksize, strides, op.padding, data_format="NCHW"), gradient
 
     return average_pool(inputs[0])
+
+
+@evaluate.register
+def _(op: Pad, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    top, bottom, left, right = op.margins
+
+    @tf.custom_gradient
+    def padded(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def gradient(dy: Tensor) -> Tensor:
+            return tf.slice(dy, [0, 0, top, left], tf.shape(x))
+
+        # tf2onnx would move the padding of a plain Pad into a convolution behind it, past this package's handlers.
+        margins = [[0, 0], [0, 0], [top, bottom], [left, right]]
+        return tf.raw_ops.PadV2(input=x, paddings=margins, constant_values=tf.zeros([], x.dtype)), gradient
+
+    return padded(inputs[0])
+
+
+@evaluate.register
+def _(op: Upsample, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    down, right = op.factor
+    channels = inputs[0].shape[1]
+
+    @tf.custom_gradient
+    def upsampled(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        batch, _, height, width = tf.unstack(tf.shape(x))
+        blocks = tf.stack([batch, channels, height, down, width, right])
+
+        def gradient(dy: Tensor) -> Tensor:
+            return tf.reduce_sum(tf.reshape(dy, blocks), axis=[3, 5])
+
+        whole = tf.stack([batch, channels, height * down, width * right])
+        return tf.reshape(tf.broadcast_to(x[:, :, :, None, :, None], blocks), whole), gradient
+
+    return upsampled(inputs[0])
+
+
+@evaluate.register
+def _(op: ChannelNorm, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    epsilon = tf.constant(op.epsilon, inputs[0].dtype)
+
+    @tf.custom_gradient
+    def normalized(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        centred = x - _channel_mean(x)
+        inverse = tf.math.rsqrt(_channel_mean(centred * centred) + epsilon)
+        y = centred * inverse
+
+        def gradient(dy: Tensor) -> Tensor:
+            return (dy - _channel_mean(dy) - y * _channel_mean(dy * y)) * inverse
+
+        return y, gradient
+
+    return normalized(inputs[0])
+
+
+def _channel_mean(x: Tensor) -> Tensor:
+    """Returns the mean of the channels of each pixel: NCHW -> [batch, 1, H, W]."""
+    return tf.reduce_mean(x, axis=1, keepdims=True)
+
+
+@evaluate.register
+def _(op: Product, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
+    @tf.custom_gradient
+    def product(x: Tensor, y: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+        def gradient(dz: Tensor) -> tuple[Tensor, ...]:
+            of_factors = dz * y, dz * x
+            if op.points[0] == op.points[1]:
+                return of_factors
+            return tuple(
+                tf.reduce_sum(of_factor, axis=[2, 3], keepdims=True) if is_point else of_factor
+                for of_factor, is_point in zip(of_factors, op.points, strict=True)
+            )
+
+        return x * y, gradient
+
+    return product(*inputs)
 
 
 @evaluate.register

@@ -5,23 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..models.arrays import Floats
-from ..models.backbones import UNCHANGED, Preprocessing
+from ..models.preprocessing import UNCHANGED, Preprocessing
+from .network import Network
 
 # Picture [height, width, 3] -> the sum of its losses and the gradient of the sum [height, width, 3].
 LossAndGradient = Callable[[Floats], tuple[float, Floats]]
 
 
+class Expected(NamedTuple):
+    """What TensorFlow computes for a picture, all float64.
+
+    `losses` are [layers] and `gradients` [layers, height, width, 3]. `magnitudes` are the losses of the absolute values
+    of the layers' activations, [layers], without channel weights: what the losses' rounding errors are relative to.
+    """
+
+    losses: NDArray[np.float64]
+    magnitudes: NDArray[np.float64]
+    gradients: NDArray[np.float64]
+
+
+def preprocessed(image: Any, preprocessing: Preprocessing) -> Any:
+    """Returns a network's input for images [..., 3] from -1 to 1, NumPy's or TensorFlow's."""
+    scaled = image * np.array(preprocessing.scale, np.float32) + np.array(preprocessing.offset, np.float32)
+    return scaled[..., ::-1] if preprocessing.is_bgr else scaled
+
+
 @dataclass(frozen=True)
 class ReferenceModel:
-    """A stock Keras model with losses of its layers; pictures are float32 NHWC from -1 to 1.
+    """A stock Keras model with losses of its layers; pictures are float32 NHWC from -1 to 1, of any size.
 
     `objective` is mean or l2. `border` is the number of rows and columns at each edge of a layer that its loss ignores.
     """
@@ -33,25 +51,29 @@ class ReferenceModel:
     preprocessing: Preprocessing = UNCHANGED
 
     @cached_property
-    def _layers_model(self) -> Any:
-        return keras.Model(self.model.input, [self.model.get_layer(layer).output for layer in self.layers])
+    def _network(self) -> Network:
+        return Network.of(self.model)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The number of channels of each layer."""
+        return tuple(self._network.call(layer).channels for layer in self.layers)
 
     def _activations(self, image: Any) -> list[Any]:
         """Returns the layers' activations for images, NHWC."""
-        activations = self._layers_model(image * self.preprocessing.scale + self.preprocessing.offset, training=False)
-        return activations if isinstance(activations, list) else [activations]
+        return self._network.run(preprocessed(image, self.preprocessing), self.layers)
 
     def losses_and_gradients(
         self,
         picture: Floats,
         channel_weights: list[Floats] | None = None,
         positions: Sequence[tuple[float, float, float]] | None = None,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> Expected:
         """Computes the losses of a picture [height, width, 3] and their gradients with TensorFlow.
 
         `channel_weights` holds for each layer the weights of its channels' means, [channels]; without them, a loss is
         the layer's mean. `positions` holds y, x and radius of each layer's window; without them, all neurons count
-        alike. Returns float64 [layers] and float64 [layers, height, width, 3].
+        alike.
         """
         image = tf.constant(picture[None])
         with tf.GradientTape(persistent=True) as tape:
@@ -62,7 +84,11 @@ class ReferenceModel:
             weights: list[Any] = [None] * len(activations) if channel_weights is None else [*channel_weights]
             losses = [self._loss(a, w) for a, w in zip(activations, weights, strict=True)]
         gradients = [tape.gradient(loss, image).numpy()[0] for loss in losses]
-        return np.array([float(loss) for loss in losses]), np.stack(gradients).astype(np.float64)
+        return Expected(
+            np.array([float(loss) for loss in losses]),
+            np.array([float(self._loss(tf.abs(activation), None)) for activation in activations]),
+            np.stack(gradients).astype(np.float64),
+        )
 
     @cached_property
     def loss_and_gradient(self) -> LossAndGradient:

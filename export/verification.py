@@ -16,7 +16,7 @@ from ..models import contract
 from ..models.arrays import Floats
 from ..models.contract import Check
 from .errors import VerificationError
-from .reference_model import LossAndGradient, ReferenceModel
+from .reference_model import Expected, LossAndGradient, ReferenceModel
 
 MIXED_SIGNS, CHANNELS, POSITIONS, ALL_LAYERS = "mixed signs", "channels", "positions", "all layers"
 # How many pictures of a kind are drawn before a comparison counts as failed.
@@ -32,8 +32,9 @@ _ASCENT_PICTURE = 2  # the index of its test picture: noise, wider than high
 class Tolerance:
     """How far losses and gradients may differ from TensorFlow's.
 
-    The error of a loss must not exceed `loss_error` times the layer's mean objective plus 1e-6. The cosine similarity
-    of the gradients must be at least `cosine`, and the ratio of their norms may differ from 1 by up to `norm`.
+    The error of a loss must not exceed `loss_error` times the objective of the layer's absolute values plus 1e-6: where
+    a layer has values of both signs, they may cancel almost completely. The cosine similarity of the gradients must be
+    at least `cosine`, and the ratio of their norms may differ from 1 by up to `norm`.
     """
 
     loss_error: float
@@ -94,8 +95,8 @@ def verify(
     `forms` maps the forms to serialized models, and `smallest_size` is the bundle's minimum height and width in pixels.
     `on_check` is called with each comparison. Raises VerificationError if one exceeds `TOLERANCES`.
 
-    In fp32, losses must agree within 1e-4 of the layer's mean objective plus 1e-6, the gradient's cosine must be at
-    least 0.9999 and its norm must agree within 0.1 %; on flat pictures, 0.99 and 1 %. In fp16 and mixed, the limits are
+    In fp32, losses must agree within 1e-4 of the layer's objective plus 1e-6, the gradient's cosine must be at least
+    0.9999 and its norm must agree within 0.1 %; on flat pictures, 0.99 and 1 %. In fp16 and mixed, the limits are
     5e-3, 0.97 and 3 %, and flat pictures are left out. In these precisions, the total loss after 50 steps of plain
     gradient ascent on all layers must also agree: within 2 %, and within 4 % if it is a sum of squares.
     """
@@ -174,48 +175,35 @@ class _Verifier:
         expected = reference.losses_and_gradients(picture)
         for objective, weights in (*zip(reference.layers, one_hot, strict=True), (MIXED_SIGNS, signs)):
             feed = {contract.IMAGE: _planes(picture), contract.LAYER_WEIGHTS: weights}
-            yield self._compare_forms(kind, objective, feed, *expected, np.abs(expected[0]))
+            yield self._compare_forms(kind, objective, feed, expected)
         channels = _channel_weights(reference)
         feed = {
             contract.IMAGE: _planes(picture),
             contract.LAYER_WEIGHTS: signs,
             contract.CHANNEL_WEIGHTS: np.concatenate(channels)[None],
         }
-        yield self._compare_forms(
-            kind, CHANNELS, feed, *reference.losses_and_gradients(picture, channels), np.abs(expected[0])
-        )
+        yield self._compare_forms(kind, CHANNELS, feed, reference.losses_and_gradients(picture, channels))
         positions = [(0.3 + 0.05 * i, 0.6 - 0.05 * i, 0.2) for i in range(len(reference.layers))]
         feed = {
             contract.IMAGE: _planes(picture),
             contract.LAYER_WEIGHTS: signs,
             contract.POSITION: np.array(positions, np.float32),
         }
-        at_positions = reference.losses_and_gradients(picture, positions=positions)
-        yield self._compare_forms(kind, POSITIONS, feed, *at_positions, np.abs(at_positions[0]))
+        yield self._compare_forms(kind, POSITIONS, feed, reference.losses_and_gradients(picture, positions=positions))
 
     def _compare_forms(
-        self,
-        kind: _TestPicture,
-        objective: str,
-        feed: dict[str, Floats],
-        losses: NDArray[np.float64],
-        gradients: NDArray[np.float64],
-        scales: NDArray[np.float64],
+        self, kind: _TestPicture, objective: str, feed: dict[str, Floats], expected: Expected
     ) -> tuple[Check, bool]:
-        """Compares all forms with the expected losses [layers] and gradients [layers, height, width, 3].
-
-        Returns the comparison with the worst form and whether it is within the tolerances. `scales` [layers] are the
-        layers' mean objectives, to which the errors are relative: channel weights of both signs may cancel the losses
-        almost completely.
-        """
-        expected = np.tensordot(feed[contract.LAYER_WEIGHTS].astype(np.float64), gradients, 1)
+        """Compares all forms; returns the comparison with the worst one and whether it is within the tolerances."""
+        losses, magnitudes, gradients = expected
+        total = np.tensordot(feed[contract.LAYER_WEIGHTS].astype(np.float64), gradients, 1)
         runs = [_run(session, feed) for session in self.sessions]
         errors = np.max([np.abs(found[0] - losses) for found, _ in runs], axis=0)
-        cosine, ratio = _worst_agreement([_agreement(gradient[0].transpose(1, 2, 0), expected) for _, gradient in runs])
+        cosine, ratio = _worst_agreement([_agreement(gradient[0].transpose(1, 2, 0), total) for _, gradient in runs])
         check = Check(kind.name, objective, float(np.max(errors / (np.abs(losses) + 1e-30))), cosine, ratio)
         tolerance = TOLERANCES[self.precision].of(kind)
         assert tolerance is not None
-        losses_agree = bool(np.all(errors <= tolerance.loss_error * scales + 1e-6))
+        losses_agree = bool(np.all(errors <= tolerance.loss_error * magnitudes + 1e-6))
         return check, losses_agree and cosine >= tolerance.cosine and abs(ratio - 1) <= tolerance.norm
 
     def _verify_ascent(self, kind: _TestPicture, tolerance: float) -> Check:
@@ -301,8 +289,7 @@ def _ascend(evaluate: LossAndGradient, picture: Floats) -> tuple[float, Floats]:
 def _channel_weights(reference: ReferenceModel) -> list[Floats]:
     """Draws channel weights of both signs, up to the size of the default ones; float32 [channels] for each layer."""
     rng = np.random.default_rng(1)
-    widths = [reference.model.get_layer(layer).output.shape[-1] for layer in reference.layers]
-    return [(rng.uniform(-1, 1, width) / width).astype(np.float32) for width in widths]
+    return [(rng.uniform(-1, 1, width) / width).astype(np.float32) for width in reference.channels]
 
 
 def _agreement(gradient: Floats, expected: NDArray[np.float64]) -> tuple[float, float]:

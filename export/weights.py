@@ -19,6 +19,7 @@ from ..models.backbones import Backbone
 from ..models.files import expand_user
 from .backbone import build
 from .errors import WeightsError
+from .keras_file import is_whole_model, read_model
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,12 @@ _PARTS = {"gamma": "gamma", "beta": "beta", "moving_mean": "mean", "moving_varia
 def load(backbone: Backbone, source: str, seed: int) -> LoadedModel:
     """Builds a backbone's stock model with weights from `source`: imagenet, builtin, random or the path of a file.
 
-    `seed` is used by random only. Raises WeightsError.
+    A model of the user's own takes auto only. `seed` is used by random only. Raises WeightsError and ModelFileError.
     """
+    if backbone.file:
+        if source != "auto":
+            raise WeightsError(f"{backbone.title} has weights of its own: leave --weights out")
+        return LoadedModel(build(backbone), contract.Weights(backbone.name, _sha256(backbone.file), "unknown"))
     if source == "imagenet":
         return _imagenet(backbone)
     if source == "builtin":
@@ -58,7 +63,7 @@ def load(backbone: Backbone, source: str, seed: int) -> LoadedModel:
     weights = contract.Weights(path.name, _sha256(path), "unknown")
     if path.suffix == ".npz":
         return LoadedModel(model, weights, _fill_from_npz(model, path))
-    if path.suffix == ".keras":
+    if path.suffix == ".keras" or is_whole_model(path):
         _copy_from_model(model, path)
     elif path.suffix == ".h5":
         _load_h5(model, path, backbone)
@@ -101,28 +106,45 @@ def _imagenet(backbone: Backbone) -> LoadedModel:
 
 def _random(backbone: Backbone, seed: int) -> LoadedModel:
     """Draws He-normal kernels (He et al. 2015, "Delving Deep into Rectifiers", eq. 10), which keep activations from
-    vanishing in deep layers, and BatchNormalization parameters near their initial values, so that folding matters."""
+    vanishing in deep layers, and BatchNormalization parameters near their initial values, so that folding matters.
+
+    In networks with gates the residuals are halved at every normalization: with the sum of many, gates would be fully
+    open or shut.
+    """
     model = build(backbone)
     rng = np.random.default_rng(seed)
     digest = hashlib.sha256()
-    for layer in model.operations:
-        if isinstance(layer, _WEIGHTED):
-            is_depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-            arrays = [_random_array(rng, variable, is_depthwise) for variable in layer.weights]
-            layer.set_weights(arrays)
-            for array in arrays:
-                digest.update(array.tobytes())
+    gain = 0.5 if any(isinstance(layer, keras.layers.Multiply) for layer in model.operations) else 1.0
+    for layer in _layers_with_weights(model):
+        arrays = [_random_array(rng, variable, layer, gain) for variable in layer.weights]
+        layer.set_weights(arrays)
+        for array in arrays:
+            digest.update(array.tobytes())
     return LoadedModel(model, contract.Weights("random", digest.hexdigest(), "none: drawn from a seed"))
 
 
-def _random_array(rng: np.random.Generator, variable: Any, is_depthwise: bool) -> Floats:
-    """Draws the values of a Keras variable, float32 in its shape; kernels are HWIO, and HWC1 if depthwise."""
+def _layers_with_weights(model: Any) -> Iterator[Any]:
+    """Yields the layers with weights that a picture's statistics do not determine, in order, and those in models."""
+    for layer in model.operations if hasattr(model, "operations") else model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers_with_weights(layer)
+        elif isinstance(layer, keras.Layer) and layer.weights and not isinstance(layer, keras.layers.Normalization):
+            yield layer
+
+
+def _random_array(rng: np.random.Generator, variable: Any, layer: Any, gain: float) -> Floats:
+    """Draws the values of a Keras variable, float32 in its shape; kernels are HWIO, and HWC1 if depthwise.
+
+    `gain` is the middle of a normalization's factors.
+    """
     shape = tuple(variable.shape)
     noise = rng.standard_normal(shape, np.float32)
-    if variable.name == "kernel":
+    if variable.name.endswith("kernel"):
+        is_depthwise = variable.name.startswith("depthwise") or isinstance(layer, keras.layers.DepthwiseConv2D)
         noise *= np.float32(np.sqrt(2 / np.prod(shape[:2] if is_depthwise else shape[:-1])))
     elif variable.name in ("moving_variance", "gamma"):
         noise = np.float32(1) + np.float32(0.2) * np.tanh(noise)
+        noise *= np.float32(gain if variable.name == "gamma" else 1)
     else:
         noise *= np.float32(0.1)
     return noise.astype(np.float32)
@@ -227,10 +249,7 @@ def _load_h5(model: Any, path: Path, backbone: Backbone) -> None:
 
 def _copy_from_model(model: Any, path: Path) -> None:
     """Copies convolutions and normalizations from a saved model that contains this backbone, with or without a head."""
-    try:
-        saved = keras.models.load_model(path, compile=False)
-    except Exception as error:  # as in _load_h5
-        raise WeightsError(f"{path.name} cannot be loaded ({_first_line(error)}): is it a Keras model?") from error
+    saved = read_model(path)
     ours = list(_weighted_layers(model, _WEIGHTED))
     theirs = list(_weighted_layers(saved, tuple(map(type, ours))))  # without a head that this backbone lacks
     if len(ours) != len(theirs):

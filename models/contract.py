@@ -19,8 +19,7 @@ it is the layer's mean.
 A channel's mean is weighted by a Gaussian window around the layer's `position`. y and x are parts of the picture's
 height and width, from 0 to 1, and the radius, the window's standard deviation, is a part of its shorter side. The
 weights are divided by their mean. A radius of 0 leaves the single neuron that is nearest to the position; the default
-radius is so large that all weights are exactly 1. Layers behind a global operation, which see the whole picture at
-every pixel, have no position.
+radius is so large that all weights are exactly 1. Layers with one value for the whole picture have no position.
 
 The bundle's metadata is stored in one metadata entry of the file, `onnxdream`, as a JSON object.
 
@@ -96,12 +95,12 @@ def export_command(
 ) -> str:
     """Returns the command that exports a bundle; options with their default values are left out.
 
-    `weights` is the source of the weights, as in `Weights`.
+    `weights` is the source of the weights, as in `Weights`. It is the model itself for a model of the user's own.
     """
     options = {
         "model": model,
         "layers": ",".join(layers),
-        "weights": "" if weights in ("imagenet", IMAGENET_8BIT) else weights,
+        "weights": "" if weights in ("imagenet", IMAGENET_8BIT, model) else weights,
         "objective": "" if objective == "mean" else objective,
         "border": str(border or ""),
         "precision": "" if precision == "fp32" else precision,
@@ -130,8 +129,9 @@ class BundleVersionError(BundleError, ValueError):
 class Layer:
     """A layer whose loss the bundle computes.
 
-    `stride` is the distance of its pixels, in pixels of the image. `is_global` is whether the layer lies behind an
-    operation on the whole picture, such as its mean, so that its losses of tiles are not those of the picture.
+    `stride` is the distance of its pixels, in pixels of the image, and 0 if there is one value for the whole picture.
+    `is_global` is whether the layer lies behind an operation on the whole picture, such as its mean, so that its losses
+    of tiles are not those of the picture.
     """
 
     name: str
@@ -260,7 +260,7 @@ def _require_valid(metadata: Metadata) -> None:
     valid = {
         "layers": metadata.layers and len(set(metadata.layer_names)) == len(metadata.layers),
         "channels": all(1 <= layer.channels < 2**31 for layer in metadata.layers),
-        "stride": all(1 <= layer.stride < 2**31 for layer in metadata.layers),
+        "stride": all(0 <= layer.stride < 2**31 for layer in metadata.layers),
         "smallest_size": all(1 <= side <= 4096 for side in metadata.smallest_size),
         "opset": 1 <= metadata.opset < 2**31,
         "class_names": len(metadata.class_names) in (0, *(n.channels for n in metadata.layers if n.name == LOGITS)),

@@ -60,10 +60,10 @@ def bundle_name(backbone: Backbone, layers: tuple[str, ...], weights: str, varia
 
     A long list of layers is replaced by their number and a hash of their names.
     """
-    layers_name = backbone.set_of(layers) or "-".join(layers)
+    layers_name = backbone.set_of(layers) or "-".join(layer.replace("/", "_") for layer in layers)
     if len(layers_name) > _MAX_LAYERS_NAME:
         layers_name = f"{len(layers)}-layers-{hashlib.sha256(layers_name.encode()).hexdigest()[:8]}"
-    parts = (backbone.name, layers_name, weights, variant)
+    parts = (Path(backbone.name).stem, layers_name, weights, variant)
     return f"{'-'.join(part for part in parts if part)}.onnx"
 
 

@@ -237,11 +237,18 @@ def test_the_refusal_of_an_unknown_backbone_lists_the_known_ones(run: Command) -
         run(command, "--model", "v4").refuses("unknown model 'v4'", "v3 or inception-v3; inception-resnet-v2 or irv2")
 
 
-@pytest.mark.parametrize("words", [("export", "--weights", "random"), ("layers",)])
+@pytest.mark.parametrize("words", [("export", "--weights", "random"), ("layers", "--model", "own.keras")])
 def test_exporting_without_its_extra_names_the_extra(words: tuple[str, ...], home: Path) -> None:
     finished = without(EXPORT_EXTRA, *words)
     finished.refuses("exporting needs tensorflow, keras, tf2onnx, onnx: pip install 'onnxdream[export,cpu]'")
     assert not home.exists()
+
+
+def test_the_layer_sets_of_a_network_are_listed_without_the_extra() -> None:
+    finished = without(EXPORT_EXTRA, "layers", "--model", "vgg16")
+    assert finished.code == 0
+    assert "layer set high (animals and objects): block5_conv1,block5_conv3" in finished.out.splitlines()
+    assert finished.err == "to list all layers of the network: pip install 'onnxdream[export,cpu]'\n"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")

@@ -6,7 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from onnxdream.models.backbones import Backbone, Download, Preprocessing
+from onnxdream.models.backbones import Backbone, Download
+from onnxdream.models.preprocessing import Preprocessing
 
 LAYERS = ("low", "mid", "high")
 LITE_LAYERS = ("low", "mid", "high", "logits")
@@ -27,7 +28,7 @@ TINY_LITE = Backbone(
     builder="tiny:build_lite",
     layer_sets=MappingProxyType({"all": LITE_LAYERS}),
     default_set="all",
-    preprocessing=Preprocessing(0.9, 0.05),
+    preprocessing=Preprocessing.uniform(0.9, 0.05),
     include_top=True,
     class_names=str(Path(__file__).parent / "data" / "tiny-classes.txt"),
 )

@@ -30,6 +30,8 @@ _BLOCK_CHANNELS, _PASS_BLOCKS = 16, 4
 _AMPLIFY = 2.0**100
 # Scales the smallest difference from 3 of a smaller number above 1.
 _AMPLIFY_DISTANCE = 2.0**30
+# The inverse of the distance from 6 to the next smaller number.
+_PER_STEP_BELOW_6 = 2.0**21
 # Scales the smallest normal number above 1.
 _AMPLIFY_SMALLEST = 2.0**127
 
@@ -69,9 +71,16 @@ def _relu6_mask(nodes: Nodes, y: str, *picks: DepthwiseSpec) -> str:
     """Adds 1 where 0 < y < 6, else 0, for outputs y of a ReLU6; `picks` pick some pixels of y.
 
     y lies inside where its distance from 3 is below 3. LeakyRelu, which is fused with the convolution before it,
-    computes the distance. An output below 2^-23 counts as 0: the convolution that computed it has a larger error.
+    computes the distance. An output below 2^-23 counts as 0: the convolution that computed it has a larger error, but
+    where all its values are tiny.
     """
     channels = nodes.channels(y)
+    if nodes.has_tiny_values:
+        if picks:
+            y = depthwise(nodes, y, channels, *picks)
+        above = _clip_to_unit(nodes, depthwise(nodes, y, channels, DepthwiseSpec((_AMPLIFY_SMALLEST,))))
+        below = depthwise(nodes, y, channels, DepthwiseSpec((-_PER_STEP_BELOW_6,)), bias=6 * _PER_STEP_BELOW_6)
+        return nodes.add("Mul", above, _clip_to_unit(nodes, below))
     distance = nodes.add("LeakyRelu", depthwise(nodes, y, channels, *picks, bias=-3.0), alpha=-1.0)
     inside = depthwise(nodes, distance, channels, DepthwiseSpec((-_AMPLIFY_DISTANCE,)), bias=3 * _AMPLIFY_DISTANCE)
     return _clip_to_unit(nodes, inside)

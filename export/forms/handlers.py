@@ -42,20 +42,27 @@ class Form(Protocol):
 
 PORTABLE: Form = portable
 FORMS: tuple[Form, ...] = (PORTABLE, blocked, channels_last)
+# The values that pad a maximum: less than any activation, and small enough that the blocked form can scale them.
+_LEAST, _LEAST_HALF = -(2.0**26), -65504.0
 # The image has three channels; with many, the zeros in `_subpixel_gradient` cost more than it saves.
 _MAX_SUBPIXEL_CHANNELS = 4
 
 Handler = Callable[[Nodes, Node, Form], None]
 
 
-def handlers(form: Form) -> dict[str, tuple[Callable[[Context, Node, str, Any], None], list[Any]]]:
-    """Returns tf2onnx's `custom_op_handlers` for a form: TensorFlow operator -> (handler, its arguments)."""
+def handlers(
+    form: Form, has_tiny_values: bool
+) -> dict[str, tuple[Callable[[Context, Node, str, Any], None], list[Any]]]:
+    """Returns tf2onnx's `custom_op_handlers` for a form: TensorFlow operator -> (handler, its arguments).
+
+    `has_tiny_values` is that of `Nodes`.
+    """
     phases: dict[str, Any] = {}
-    return {kind: (_bound(handler, form, phases), []) for kind, handler in _HANDLERS.items()}
 
+    def bound(handler: Handler) -> Callable[[Context, Node, str, Any], None]:
+        return lambda ctx, node, name, args: handler(Nodes(ctx, phases, has_tiny_values), node, form)
 
-def _bound(handler: Handler, form: Form, phases: dict[str, Any]) -> Callable[[Context, Node, str, Any], None]:
-    return lambda ctx, node, name, args: handler(Nodes(ctx, phases), node, form)
+    return {kind: (bound(handler), []) for kind, handler in _HANDLERS.items()}
 
 
 def _convolution(nodes: Nodes, node: Node, form: Form) -> None:
@@ -78,18 +85,18 @@ def _convolution_gradient(nodes: Nodes, node: Node, form: Form) -> None:
     size = nodes.add(
         "Slice", nodes.add("Cast", input_sizes, to=TensorProto.INT64), nodes.integers(2), nodes.integers(4)
     )
-    first = _pixels_before(nodes, window, size) if window.same else nodes.integers(0, 0)
+    first = _pixels_before(nodes, window, size) if window.same else nodes.integers(*window.margins[:2])
     is_depthwise = groups == nodes.channels(node.output[0]) == nodes.channels(dy)
     if form.PHASES and window.same and is_depthwise and can_split(window):
         phases = Phases.of_gradient(nodes, window, kernel, dy, first, size)
         nodes.replace(node, "Identity", phases.interleaved(nodes))
         return
+    last = nodes.add("Add", first, size) if window.same or any(window.margins) else size
     is_square = window.strides[0] == window.strides[1]
     if form.SUBPIXEL_GRADIENT and is_square and groups == 1 and nodes.channels(kernel) <= _MAX_SUBPIXEL_CHANNELS:
         whole = _subpixel_gradient(nodes, window, kernel, dy)
     else:
-        whole = _transposed_convolution(nodes, window, kernel, groups, dy, size)
-    last = nodes.add("Add", first, size) if window.same else size
+        whole = _transposed_convolution(nodes, window, kernel, groups, dy, last)
     nodes.replace(node, "Slice", whole, first, last, nodes.integers(2, 3))
 
 
@@ -103,7 +110,7 @@ def _flipped_convolution(nodes: Nodes, window: WindowAttributes, kernel: str, gr
 
     This is 1.3 to 2 times as fast as ConvTranspose on a CPU. onnxruntime flips the kernel once, when a session loads.
     """
-    pads = [k - 1 - p for k, p in zip(window.kernel * 2, window.pads, strict=True)]
+    pads = [span - 1 - pad for span, pad in zip(window.spans * 2, window.pads, strict=True)]
     outputs, inputs = nodes.ctx.get_shape(kernel)[:2]
     swapped = _flipped(nodes, kernel)
     if groups == 1:
@@ -112,7 +119,7 @@ def _flipped_convolution(nodes: Nodes, window: WindowAttributes, kernel: str, gr
         per_group = nodes.add("Reshape", swapped, nodes.integers(groups, -1, inputs, *window.kernel))
         transposed = nodes.add("Transpose", per_group, perm=[0, 2, 1, 3, 4])
         swapped = nodes.add("Reshape", transposed, nodes.integers(groups * inputs, -1, *window.kernel))
-    attributes = {"kernel_shape": window.kernel, "pads": pads, "group": groups}
+    attributes = {"kernel_shape": window.kernel, **window.dilated, "pads": pads, "group": groups}
     return form.convolution(nodes, dy, swapped, groups * inputs, **attributes)
 
 
@@ -121,7 +128,7 @@ def _transposed_convolution(
 ) -> str:
     """Adds a gradient as ConvTranspose, with zeros behind it for the rows and columns that no window covered.
 
-    `size` is the height and width of the input, int64 [2].
+    `size` is the height and width of the input with the padding before it, int64 [2].
     """
     full = nodes.add("ConvTranspose", dy, kernel, kernel_shape=window.kernel, strides=window.strides, group=groups)
     if window.same and not window.leaves_gaps:
@@ -134,12 +141,20 @@ def _transposed_convolution(
 def _pixels_before(nodes: Nodes, window: WindowAttributes, size: str) -> str:
     """Adds how many rows and columns SAME padding puts before an image of a size, int64 [2].
 
-    TensorFlow pads with (windows - 1) * stride + kernel - length pixels, or none, and rounds the half before down.
+    Half of the padding, rounded down.
+    """
+    return nodes.add("Div", _padding(nodes, window, size), nodes.integers(2))
+
+
+def _padding(nodes: Nodes, window: WindowAttributes, size: str) -> str:
+    """Adds how many rows and columns SAME padding adds to an image of a size, int64 [2].
+
+    TensorFlow pads with (windows - 1) * stride + kernel - length pixels, or none.
     """
     strides = nodes.integers(*window.strides)
     starts = nodes.add("Mul", nodes.add("Div", nodes.add("Sub", size, nodes.integers(1)), strides), strides)
     total = nodes.add("Sub", nodes.add("Add", starts, nodes.integers(*window.kernel)), size)
-    return nodes.add("Div", nodes.add("Max", total, nodes.integers(0)), nodes.integers(2))
+    return nodes.add("Max", total, nodes.integers(0))
 
 
 def _subpixel_gradient(nodes: Nodes, window: WindowAttributes, kernel: str, dy: str) -> str:
@@ -210,45 +225,94 @@ def _relu6_gradient(nodes: Nodes, node: Node, form: Form) -> None:
 
 
 def _max_pool_gradient(nodes: Nodes, node: Node, form: Form) -> None:
-    """Converts MaxPoolGrad(x, y, dy) of a VALID max-pooling."""
+    """Converts MaxPoolGrad(x, y, dy)."""
     x, y, dy = node.input
     window = WindowAttributes(node.get_attr_value("ksize")[2:], node)
     (height, width), (down, right) = window.kernel, window.strides
+    size = nodes.add("Slice", nodes.add("Shape", x), nodes.integers(2), nodes.integers(4))
+    first = _pixels_before(nodes, window, size) if window.same else None
+    if first:
+        x = _padded(nodes, window, x, first, size)
     # The forward MaxPool is replaced by one along the rows and one down the columns, whose gradients are simple.
     row_maxima = nodes.add("MaxPool", x, kernel_shape=[1, width], strides=[1, right])
     pooled = nodes.add("MaxPool", row_maxima, kernel_shape=[height, 1], strides=[down, 1])
     nodes.ctx.replace_all_inputs(y, pooled)
-    nodes.replace(node, "Identity", form.max_pool_gradient(nodes, window, x, row_maxima, pooled, dy))
+    whole = form.max_pool_gradient(nodes, window, x, row_maxima, pooled, dy)
+    if first:
+        whole = nodes.add("Slice", whole, first, nodes.add("Add", first, size), nodes.integers(2, 3))
+    nodes.replace(node, "Identity", whole)
+
+
+def _padded(nodes: Nodes, window: WindowAttributes, x: str, first: str, size: str) -> str:
+    """Adds x with SAME padding that no maximum takes; `first` are the rows and columns in front, int64 [2]."""
+    after = nodes.add("Sub", _padding(nodes, window, size), first)
+    zeros = nodes.integers(0, 0)
+    least = nodes.cast_like(x, nodes.number(_LEAST if nodes.ctx.get_dtype(x) == TensorProto.FLOAT else _LEAST_HALF))
+    padded = nodes.add("Pad", x, nodes.add("Concat", zeros, first, zeros, after, axis=0), least)
+    nodes.ctx.set_shape(padded, [-1, nodes.channels(x), -1, -1])
+    return padded
+
+
+def _average_pool(nodes: Nodes, node: Node, form: Form) -> None:
+    """Converts AvgPool(x), in which padding does not count."""
+    x = node.input[0]
+    window = WindowAttributes(node.get_attr_value("ksize")[2:], node)
+    if not (window.same and window.leaves_gaps):
+        nodes.replace(node, "AveragePool", x, **window.onnx)
+        return
+    # Where windows leave gaps, onnxruntime's AveragePool takes the padding of SAME for negative.
+    size = nodes.add("Slice", nodes.add("Shape", x), nodes.integers(2), nodes.integers(4))
+    channels = nodes.channels(x)
+    means = nodes.add("Conv", x, _mean_kernel(nodes, window, x, channels), group=channels, **window.onnx)
+    factor = _padding_factor(nodes, window, size, _pixels_before(nodes, window, size))
+    nodes.replace(node, "Mul", means, nodes.cast_like(x, factor))
 
 
 def _average_pool_gradient(nodes: Nodes, node: Node, form: Form) -> None:
-    """Converts AvgPoolGrad(shape, dy) of a SAME average pooling with stride 1.
+    """Converts AvgPoolGrad(shape, dy).
 
-    The gradient at a pixel is a sum over the window around it: of dy, divided by the number of pixels that each window
-    of the pooling averaged. This number is computed from the image's size, not by pooling ones, which OpenVINO gets
-    wrong in bfloat16.
+    The gradient at a pixel is a sum over the windows that it lies in: of dy, divided by the number of pixels that each
+    window averaged. This number is computed from the image's size, not by pooling ones, which OpenVINO gets wrong in
+    bfloat16.
     """
     shape, dy = node.input
     window = WindowAttributes(node.get_attr_value("ksize")[2:], node)
-    counts = [_window_counts(nodes, shape, axis, side) for axis, side in zip((2, 3), window.kernel, strict=True)]
-    rows = nodes.add("Unsqueeze", counts[0], nodes.integers(1))
+    size = nodes.add("Slice", nodes.add("Cast", shape, to=TensorProto.INT64), nodes.integers(2), nodes.integers(4))
+    first = _pixels_before(nodes, window, size) if window.same else nodes.integers(0, 0)
+    if window.same:
+        dy = nodes.add("Mul", dy, nodes.cast_like(dy, _padding_factor(nodes, window, size, first)))
+    if window.same and not window.is_strided and all(side % 2 for side in window.kernel):
+        nodes.replace(node, "AveragePool", dy, kernel_shape=window.kernel, pads=window.pads, count_include_pad=1)
+        return
+    channels = nodes.channels(node.output[0])
+    whole = _transposed_convolution(nodes, window, _mean_kernel(nodes, window, dy, channels), channels, dy, size)
+    nodes.replace(node, "Slice", whole, first, nodes.add("Add", first, size), nodes.integers(2, 3))
+
+
+def _mean_kernel(nodes: Nodes, window: WindowAttributes, x: str, channels: int) -> str:
+    """Adds the depthwise kernel of a mean over windows, of the type of x: [channels, 1, height, width]."""
+    share = nodes.cast_like(x, nodes.number(1 / (window.kernel[0] * window.kernel[1])))
+    return nodes.add("Expand", share, nodes.integers(channels, 1, *window.kernel))
+
+
+def _padding_factor(nodes: Nodes, window: WindowAttributes, size: str, first: str) -> str:
+    """Adds by how much a window's pixels outnumber those of them that lie inside the image, float32 [rows, columns]."""
+    rows, columns = (_window_counts(nodes, window, size, first, axis) for axis in (0, 1))
     area = nodes.number(window.kernel[0] * window.kernel[1])
-    factor = nodes.add("Div", area, nodes.add("Mul", rows, counts[1]))
-    weighted = nodes.add("Mul", dy, nodes.cast_like(dy, factor))
-    nodes.replace(node, "AveragePool", weighted, kernel_shape=window.kernel, pads=window.pads, count_include_pad=1)
+    return nodes.add("Div", area, nodes.add("Mul", nodes.add("Unsqueeze", rows, nodes.integers(1)), columns))
 
 
-def _window_counts(nodes: Nodes, shape: str, axis: int, side: int) -> str:
-    """Adds the number of pixels of an odd window that lie inside the image, at each position along an axis.
+def _window_counts(nodes: Nodes, window: WindowAttributes, size: str, first: str, axis: int) -> str:
+    """Adds the number of pixels inside the image of each window along an axis, float32 [windows].
 
-    `shape` is the image's shape [4], `side` the window's length. Returns float32 [length of the axis].
+    `size` is the image's height and width, and `first` the number of pixels of padding before them, both int64 [2].
     """
-    length = nodes.add("Cast", nodes.add("Gather", shape, nodes.integer(axis)), to=TensorProto.INT64)
-    one, half = nodes.integer(1), nodes.integer(side // 2)
-    before = nodes.add("Range", nodes.integer(0), length, one)
-    after = nodes.add("Sub", nodes.add("Sub", length, one), before)
-    inside = [nodes.add("Min", distance, half) for distance in (before, after)]
-    count = nodes.add("Add", nodes.add("Add", *inside), one)
+    stride, side = nodes.integer(window.strides[axis]), nodes.integer(window.kernel[axis])
+    length, before = (nodes.add("Gather", of_axes, nodes.integer(axis)) for of_axes in (size, first))
+    zero = nodes.integer(0)
+    starts = nodes.add("Sub", nodes.add("Range", zero, length, stride), before)
+    ends = nodes.add("Min", nodes.add("Add", starts, side), length)
+    count = nodes.add("Sub", ends, nodes.add("Max", starts, zero))
     return nodes.add("Cast", count, to=TensorProto.FLOAT)
 
 
@@ -264,8 +328,10 @@ def _broadcast(nodes: Nodes, node: Node, form: Form) -> None:
 
 
 def _mean(nodes: Nodes, node: Node, form: Form) -> None:
-    """Converts Mean(x, axes) over pixels, whose axes it may keep."""
-    if node.get_attr_value("keep_dims"):
+    """Converts Mean(x, axes) over channels, or over pixels, whose axes it may keep."""
+    if nodes.ctx.get_node_by_output(node.input[1]).get_tensor_value(as_list=False).ravel().tolist() == [1]:
+        nodes.replace(node, "ReduceMean", node.input[0], axes=[1], keepdims=1)
+    elif node.get_attr_value("keep_dims"):
         nodes.replace(node, "GlobalAveragePool", node.input[0])
     else:
         nodes.replace(node, "Identity", form.channel_means(nodes, node.input[0]))
@@ -278,6 +344,7 @@ _HANDLERS: dict[str, Handler] = {
     "Relu6": _relu6,
     "Relu6Grad": _relu6_gradient,
     "MaxPoolGrad": _max_pool_gradient,
+    "AvgPool": _average_pool,
     "AvgPoolGrad": _average_pool_gradient,
     "AddN": _add_n,
     "BroadcastTo": _broadcast,

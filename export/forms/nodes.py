@@ -17,12 +17,14 @@ class Nodes:
     """Adds nodes to tf2onnx's graph. Tensors are passed by name; methods that add a node return its output.
 
     `phases` remembers the phases that tensors are interleaved from (`phases.Phases`), by the tensors' names. It is
-    shared by all handlers of one conversion.
+    shared by all handlers of one conversion. `has_tiny_values` is whether activations may be so small that they would
+    be lost in a sum with numbers around 1.
     """
 
-    def __init__(self, ctx: Context, phases: dict[str, Any]) -> None:
+    def __init__(self, ctx: Context, phases: dict[str, Any], has_tiny_values: bool) -> None:
         self.ctx = ctx
         self.phases = phases
+        self.has_tiny_values = has_tiny_values
 
     def add(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         """Adds a node with one output."""
@@ -101,21 +103,30 @@ class Nodes:
 
 
 class WindowAttributes:
-    """The kernel size, strides and padding of a convolution or pooling node, in pixels.
+    """The kernel size, strides, dilations and padding of a convolution or pooling node, in pixels.
 
-    `kernel` and `strides` are [vertical, horizontal]. `same` is whether the padding is TensorFlow's SAME, which pads
-    with one more pixel at the bottom and at the right where it pads with an odd number of pixels.
+    `kernel`, `strides` and `dilations` are [vertical, horizontal]. `same` is whether the padding is TensorFlow's SAME,
+    which pads with one more pixel at the bottom and at the right where it pads with an odd number of pixels. `margins`
+    is other padding: [top, left, bottom, right].
     """
 
     def __init__(self, kernel: Sequence[int], node: Node) -> None:
         self.kernel: list[int] = list(kernel)
         self.strides: list[int] = list(node.get_attr_value("strides"))[2:]
+        self.dilations: list[int] = list(node.get_attr_value("dilations") or [1] * 4)[2:]
         self.same = node.get_attr_value("padding") in (b"SAME", "SAME")
+        top, bottom, left, right = list(node.get_attr_value("explicit_paddings") or [])[4:] or [0] * 4
+        self.margins: list[int] = [top, left, bottom, right]
 
     @property
     def is_strided(self) -> bool:
         """Whether there are windows at some pixels only."""
         return self.strides != [1, 1]
+
+    @property
+    def spans(self) -> list[int]:
+        """How many rows and columns a window extends over."""
+        return [(side - 1) * apart + 1 for side, apart in zip(self.kernel, self.dilations, strict=True)]
 
     @property
     def leaves_gaps(self) -> bool:
@@ -126,11 +137,18 @@ class WindowAttributes:
     def pads(self) -> list[int]:
         """ONNX's pads [top, left, bottom, right]; with a stride, SAME pads depend on the size of the image."""
         assert not (self.same and self.is_strided)
-        totals = [k - 1 if self.same else 0 for k in self.kernel]
+        if not self.same:
+            return self.margins
+        totals = [span - 1 for span in self.spans]
         return [total // 2 for total in totals] + [total - total // 2 for total in totals]
 
     @property
     def onnx(self) -> dict[str, Any]:
         """The attributes of an ONNX node."""
         padding = {"auto_pad": "SAME_UPPER"} if self.same and self.is_strided else {"pads": self.pads}
-        return {"kernel_shape": self.kernel, "strides": self.strides, **padding}
+        return {"kernel_shape": self.kernel, "strides": self.strides, **self.dilated, **padding}
+
+    @property
+    def dilated(self) -> dict[str, Any]:
+        """The attribute of the dilations, if there are any."""
+        return {"dilations": self.dilations} if self.dilations != [1, 1] else {}

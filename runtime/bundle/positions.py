@@ -42,15 +42,17 @@ def chosen_positions(layers: tuple[Layer, ...], positions: Positions) -> Floats 
     """Returns the position of each layer, float32 [layers, 3], or None if none is chosen.
 
     Layers without a chosen position keep all their neurons. Raises SettingsError for layers that the bundle does not
-    have, and for global layers.
+    have, and for layers with one value for the whole picture.
     """
     for name in positions:
         found = next((layer for layer in layers if layer.name == name), None)
         if found is None:
             known = ", ".join(layer.name for layer in layers)
             raise SettingsError(f"layer {name!r} of --position is not in the bundle: it has {known}")
-        if found.is_global:
-            raise SettingsError(f"layer {name} sees the whole picture at once, so it has no position: leave it out")
+        if not found.stride:
+            raise SettingsError(
+                f"layer {name} has one value for the whole picture, so it has no position: leave it out"
+            )
     if not positions:
         return None
     return np.array([positions.get(layer.name, EVERYWHERE) for layer in layers], np.float32)

@@ -21,7 +21,8 @@ from tiny import LAYERS, LITE_LAYERS, TINY, TINY_LITE
 from onnxdream.export import bundle as stage
 from onnxdream.export.builtin import export_request, strip_weights, weight_rules
 from onnxdream.export.bundle import ExportRequest, make_bundle
-from onnxdream.export.forward import Convolution, fold
+from onnxdream.export.folding.fold import fold
+from onnxdream.export.forward import Convolution
 from onnxdream.export.operators import bias_name, kernel_name
 from onnxdream.export.rewriting import rewritten
 from onnxdream.export.weights import LoadedModel, load

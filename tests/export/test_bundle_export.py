@@ -161,8 +161,8 @@ def test_nothing_is_written_when_a_form_of_the_graph_is_wrong(
     output.write_bytes(b"old")
     right = bundle_module.convert
 
-    def wrong(*arguments: object) -> dict[str, onnx.ModelProto]:
-        models = right(*arguments)
+    def wrong(*arguments: object, **options: bool) -> dict[str, onnx.ModelProto]:
+        models = right(*arguments, **options)
         kernel = next(t for t in models[form].graph.initializer if t.name == "conv2d/kernel")
         kernel.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(kernel), kernel.name))
         return models

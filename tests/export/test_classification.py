@@ -18,7 +18,7 @@ tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 from onnxdream.export import bundle as stage
 from onnxdream.export.builtin import strip_weights, weight_rules
 from onnxdream.export.bundle import ExportRequest, make_bundle
-from onnxdream.export.forward import fold
+from onnxdream.export.folding.fold import fold
 from onnxdream.export.rewriting import rewritten
 from onnxdream.export.weights import LoadedModel, load
 from onnxdream.models.arrays import Floats, Image

@@ -20,13 +20,16 @@ from tiny import LAYERS, LITE_LAYERS, TINY_LITE
 
 from onnxdream.export import conversion
 from onnxdream.export.conversion import convert
-from onnxdream.export.forward import IMAGE, Convolution, MaxPool, Relu, fold
+from onnxdream.export.folding.fold import fold
+from onnxdream.export.forward import IMAGE, Convolution, MaxPool, Relu
+from onnxdream.export.reference_model import preprocessed
 from onnxdream.export.rewriting import rewritten
 from onnxdream.export.weights import LoadedModel
 from onnxdream.models import contract
 from onnxdream.models.arrays import Floats, Losses
-from onnxdream.models.backbones import UNCHANGED, Preprocessing, find_backbone
+from onnxdream.models.backbones import find_backbone
 from onnxdream.models.contract import IR_VERSION, OPSET
+from onnxdream.models.preprocessing import UNCHANGED, Preprocessing
 
 LoadReference = Callable[[str], LoadedModel]
 OBJECTIVES = ("mean", "l2")
@@ -63,7 +66,7 @@ class Converted:
 
     def activations(self, image: Any) -> list[Any]:
         """Computes the layers' activations of pictures with TensorFlow."""
-        found = self.reference(image * self.preprocessing.scale + self.preprocessing.offset, training=False)
+        found = self.reference(preprocessed(image, self.preprocessing), training=False)
         return found if isinstance(found, list) else [found]
 
     def tape(self, pictures: Floats, weights: tuple[float, ...]) -> tuple[Floats, Floats]:

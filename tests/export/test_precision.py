@@ -22,7 +22,8 @@ from onnxdream.export.backbone import build
 from onnxdream.export.bundle import ExportRequest, export_bundle, make_bundle
 from onnxdream.export.conversion import convert
 from onnxdream.export.errors import ExportError, VerificationError
-from onnxdream.export.forward import Concat, Forward, MaxPool, fold
+from onnxdream.export.folding.fold import fold
+from onnxdream.export.forward import Concat, Forward, MaxPool
 from onnxdream.export.precision import PRECISIONS
 from onnxdream.export.rounding import emulate_fp16
 from onnxdream.export.verification import ALL_LAYERS

@@ -16,7 +16,7 @@ def convolution(name: str, x: str, window: int = 1) -> Convolution:
 
 
 def graph(*operators: object) -> Forward:
-    return Forward(tuple(operators), {op.name: 3 for op in operators}, {})  # type: ignore[attr-defined,arg-type]
+    return Forward(tuple(operators), {op.name: 3 for op in operators}, frozenset(), {}, {})  # type: ignore[attr-defined,arg-type]
 
 
 POOLED = (

@@ -132,7 +132,7 @@ def test_a_value_of_a_wrong_type_is_refused(at: tuple[str | int, ...], wrong: st
         (("layers", 0, "channels"), 14.0),
         (("layers", 0, "channels"), 0),
         (("layers", 0, "stride"), -2),
-        (("layers", 0, "stride"), 0),
+        (("layers", 0, "stride"), -1),
         (("layers", 1, "name"), "low"),
         (("smallest_size",), [19]),
         (("smallest_size",), [19, 0]),

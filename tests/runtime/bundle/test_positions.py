@@ -109,7 +109,7 @@ def test_positions_are_parsed() -> None:
         ("mid:0.5,0.5,-1", "has a radius below 0"),
         ("mid:0.5,0.5,1e9", "far beyond the picture"),
         ("top:0.5,0.5", "layer 'top' of --position is not in the bundle: it has low, mid, high, logits"),
-        ("logits:0.5,0.5", "layer logits sees the whole picture at once, so it has no position"),
+        ("logits:0.5,0.5", "layer logits has one value for the whole picture, so it has no position"),
     ],
 )
 def test_a_position_that_cannot_be_is_refused(text: str, said: str) -> None:

@@ -35,6 +35,8 @@ _MODULES = (
     "keras.src.activations",
     "keras.src.applications",
 )
+# Layers of Keras that hold code, or read it from another file.
+_WITH_CODE = {"FlaxLayer", "JaxLayer", "Lambda", "TFSMLayer", "TorchModuleWrapper"}
 # The classes of Keras's applications that a whole .h5 file names only.
 _OF_APPLICATIONS = {kind.__name__: kind for kind in (CustomScaleLayer, LayerScale, StochasticDepth)}
 # What only training reads.
@@ -179,9 +181,9 @@ def _configs(value: Any, name: str = "") -> Iterator[tuple[dict[str, Any], str]]
 def _require_harmless(path: Path, config: dict[str, Any], layer: str) -> None:
     """Raises ModelFileError for a description of an object that is not a plain part of Keras."""
     kind, module = str(config["class_name"]), config.get("module")
-    if kind == "Lambda":
+    if kind in _WITH_CODE:
         raise ModelFileError(
-            f"{path.name}: layer {layer} is a Lambda, whose code onnxdream does not run: save the model without it"
+            f"{path.name}: layer {layer} is a {kind}, whose code onnxdream does not run: save the model without it"
         )
     # Files of Keras 2, and classes that are registered by their name, have no module.
     is_registered = ">" in str(config.get("registered_name") or kind)

@@ -92,11 +92,14 @@ class Network:
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[Call, ...]]:
-        """Maps each call, and the input, to the calls that read it; twice if they read it twice."""
+        """Maps each call, and the input, to the calls that read it; twice if they read it twice.
+
+        The outputs of a layer with several have names of their own.
+        """
         found: dict[str, list[Call]] = {name: [] for name in (IMAGE, *(call.name for call in self.calls))}
         for call in self.calls:
             for name in call.inputs:
-                found[name].append(call)
+                found.setdefault(name, []).append(call)
         return {name: tuple(calls) for name, calls in found.items()}
 
     def run(self, image: Any, names: Iterable[str]) -> list[Any]:

@@ -296,7 +296,7 @@ def two_outputs(x: Any) -> Any:
         def call(self, x: Any) -> Any:
             return x[..., :1], x[..., 1:]
 
-    return Halves(name="culprit")(x)[1]
+    return LA.BatchNormalization()(Halves(name="culprit")(x)[1])
 
 
 UNSUPPORTED: dict[str, Callable[[Any], Any]] = {
@@ -305,7 +305,7 @@ UNSUPPORTED: dict[str, Callable[[Any], Any]] = {
     "slope of each pixel": lambda x: LA.PReLU(name="culprit")(x),
     "global maximum": lambda x: LA.GlobalMaxPooling2D(name="culprit")(x),
     "dense of all pixels": lambda x: LA.Dense(4)(LA.Flatten(name="culprit")(x)),
-    "another shape": lambda x: LA.Reshape((16, 64, 3), name="culprit")(x),
+    "another shape": lambda x: LA.Reshape((15, 60, 3), name="culprit")(x),
     "softmax": lambda x: LA.Dense(4, activation="softmax", name="culprit")(LA.GlobalAveragePooling2D()(x)),
     "softmax layer": lambda x: LA.Softmax(name="culprit")(LA.Conv2D(4, 3)(x)),
     "concat of rows": lambda x: LA.Concatenate(axis=1, name="culprit")([x, x]),
@@ -316,7 +316,7 @@ UNSUPPORTED: dict[str, Callable[[Any], Any]] = {
     "normalized rows": lambda x: LA.BatchNormalization(axis=1, name="culprit")(x),
     "layer normalization of pictures": lambda x: LA.LayerNormalization(axis=(1, 2), name="culprit")(x),
     "smooth upsampling": lambda x: LA.UpSampling2D(2, interpolation="bilinear", name="culprit")(x),
-    "constant of each pixel": lambda x: LA.Identity(name="culprit")(x * np.ones((32, 32, 3), np.float32)),
+    "constant of each pixel": lambda x: LA.Identity(name="culprit")(x * np.ones((30, 30, 3), np.float32)),
     "several outputs": two_outputs,
     "lambda": lambda x: LA.Lambda(lambda x: 2 * x, name="culprit")(x),
 }
@@ -326,7 +326,7 @@ UNSUPPORTED: dict[str, Callable[[Any], Any]] = {
 def test_a_layer_that_cannot_be_exported_matters_only_to_what_lies_behind(kind: str) -> None:
     shape = (3, 32, 32) if kind == "channels first" else (32, 32, 3)
     image = keras.Input(shape)
-    x = image if kind == "channels first" else LA.Conv2D(3, 3, padding="same", activation="relu", name="before")(image)
+    x = image if kind == "channels first" else LA.ReLU(name="before")(LA.BatchNormalization()(LA.Conv2D(3, 3)(image)))
     behind = LA.ReLU(name="behind")(UNSUPPORTED[kind](x))
     forward = fold(keras.Model(image, behind))
     assert {"culprit", "behind"} & set(forward.layers) == set()

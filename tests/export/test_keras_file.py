@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -197,6 +199,24 @@ def build_without_running(build: Callable[[], Any]) -> Any:
         return build()
     finally:
         Foreign.call = call  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"module": "keras.layers", "class_name": "TFSMLayer"}, "is a TFSMLayer, whose code"),
+        ({"module": "keras.utils", "class_name": "get_file"}, "uses get_file, which is not a part of Keras"),
+        ({"module": "os", "class_name": "system"}, "uses system"),
+        ({"module": "builtins", "class_name": "function", "config": "eval"}, "uses eval"),
+        ({"module": "keras.utils", "class_name": "function", "config": "get_file"}, "uses get_file"),
+    ],
+)
+def test_a_description_that_would_run_something_is_refused(layer: dict[str, Any], message: str, tmp_path: Path) -> None:
+    model = {"class_name": "Sequential", "module": "keras", "config": {"name": "model", "layers": [layer]}}
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps(model))
+    with pytest.raises(ModelFileError, match=message):
+        read_network(tmp_path / "model.keras")
 
 
 def test_a_model_in_half_precision_is_refused(tmp_path: Path) -> None:

@@ -249,7 +249,8 @@ def layers(model: Annotated[str, typer.Option(help=_MODEL_HELP)] = "v3") -> None
             backbone = find_backbone(model)
             _log("to list all layers of the network: pip install 'onnxdream[export,cpu]'")
         else:
-            backbone = _exportable(model, "tf")  # the range of the input does not matter here
+            # The range of the input does not matter here.
+            backbone = _exportable(model, "tf" if _is_model_file(model) else None)
             from onnxdream.export.bundle import list_layers
 
             rows = [
@@ -424,6 +425,8 @@ def _exportable(model: str, preprocessing: str | None) -> Backbone:
 
         return own_backbone(expand_user(model), preprocessing, _log)
     backbone = find_backbone(model)
+    if preprocessing is not None:
+        raise typer.BadParameter(f"--preprocessing is for a model of your own: that of {backbone.title} is known")
     _require_export_extra()
     return backbone
 

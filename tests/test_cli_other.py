@@ -244,6 +244,10 @@ def test_exporting_without_its_extra_names_the_extra(words: tuple[str, ...], hom
     assert not home.exists()
 
 
+def test_a_network_of_the_table_has_its_preprocessing(run: Command) -> None:
+    run("export", "--model", "vgg16", "--preprocessing", "raw").refuses("that of VGG-16 is known")
+
+
 def test_the_layer_sets_of_a_network_are_listed_without_the_extra() -> None:
     finished = without(EXPORT_EXTRA, "layers", "--model", "vgg16")
     assert finished.code == 0

@@ -84,7 +84,7 @@ def to_image(picture: NDArray[np.uint8]) -> Image:
 
 def reference_gradient(model: ReferenceModel, image: Image) -> Image:
     """Returns the gradient of the sum of the layers' losses, computed by GradientTape on the original Keras model."""
-    _, gradients = model.losses_and_gradients(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    gradients = model.losses_and_gradients(np.ascontiguousarray(image.transpose(1, 2, 0))).gradients
     return np.ascontiguousarray(gradients.sum(axis=0).transpose(2, 0, 1).astype(np.float32))
 
 

@@ -186,7 +186,7 @@ def _padded_kernel(nodes: Nodes, kernel: str, zeros: tuple[int, int]) -> str:
     padded, shape = kernel, list(nodes.ctx.get_shape(kernel))
     for axis, count in enumerate(zeros, 2):
         if count:
-            rest = nodes.zeros(kernel, [*shape[:axis], count, *shape[axis + 1 :]])
+            rest = nodes.add("Expand", nodes.zero(kernel), nodes.integers(*shape[:axis], count, *shape[axis + 1 :]))
             padded = nodes.add("Concat", padded, rest, axis=axis)
             shape[axis] += count
     return padded

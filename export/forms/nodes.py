@@ -74,11 +74,7 @@ class Nodes:
 
     def zero(self, x: str) -> str:
         """Adds a constant scalar 0 of the type of x."""
-        return self.zeros(x, ())
-
-    def zeros(self, x: str, shape: Sequence[int]) -> str:
-        """Adds a constant of zeros, of the type of x."""
-        return self._constant(np.zeros(shape, helper.tensor_dtype_to_np_dtype(self.ctx.get_dtype(x))))
+        return self._constant(np.zeros((), helper.tensor_dtype_to_np_dtype(self.ctx.get_dtype(x))))
 
     def cast_like(self, x: str, value: str) -> str:
         """Casts a float32 tensor to the type of x, if that differs."""

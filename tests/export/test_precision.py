@@ -29,7 +29,7 @@ from onnxdream.export.rounding import emulate_fp16
 from onnxdream.export.verification import ALL_LAYERS
 from onnxdream.export.weights import load
 from onnxdream.models import contract
-from onnxdream.models.arrays import Floats
+from onnxdream.models.arrays import Floats, Size
 from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.bundle.onnx_file import read_model_file
 
@@ -222,9 +222,8 @@ def test_each_picture_in_a_batch_has_its_own_loss_scale(precision: str) -> None:
 @every_half
 def test_the_first_of_equal_maxima_gets_the_whole_gradient(precision: str) -> None:
     """Float16 rounds many of these close values to the same number: no gradient is lost, and none is counted twice."""
-    forward = Forward(
-        (MaxPool("pool", ("image",), (3, 3), (2, 2), False), Concat("layer", ("pool",))), {"image": 3, "layer": 3}, {}
-    )
+    operators = MaxPool("pool", ("image",), Size(3, 3), Size(2, 2), False), Concat("layer", ("pool",))
+    forward = Forward(operators, {"image": 3, "layer": 3}, frozenset(), {}, {})
     model = convert(forward, ("layer",), "mean", 0, PRECISIONS[precision])["portable"]
     image = 1 + 1e-3 * noise(17, 21)
     found = gradient_of(open_session(emulate_fp16(model)), image, (1,))

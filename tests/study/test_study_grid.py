@@ -44,7 +44,9 @@ def test_the_papers_grid_is_its_five_sets() -> None:
 def test_weights_are_chosen_for_all_backbones_or_for_each() -> None:
     assert parse_weights("random") == {backbone.name: "random" for backbone in BACKBONES}
     chosen = parse_weights("irv2=weights/my.h5, v3=builtin")
-    assert chosen == {"v3": "builtin", "inception-resnet-v2": str(Path("weights/my.h5")), "lite0": "auto"}
+    assert chosen.pop("v3") == "builtin"
+    assert chosen.pop("inception-resnet-v2") == str(Path("weights/my.h5"))
+    assert set(chosen.values()) == {"auto"}
     assert parse_weights("v3=random")["inception-resnet-v2"] == "auto"
 
 

@@ -86,7 +86,7 @@ def _row(backbone: Backbone, layers: int, exported: dict[str, Exported]) -> list
     is_global = any(layer.is_global for one in exported.values() for layer in one.metadata.layers if layer.stride)
     source = backbone.imagenet or backbone.built_in
     preprocessing = next(name for name, known in PREPROCESSINGS.items() if known == backbone.preprocessing)
-    licence = source.licence.partition(",")[0] if source else ""
+    licence = source.licence.partition(", trained")[0] if source else ""
     return [
         *(f"`{backbone.name}`", backbone.title, str(layers), sets, f"`{preprocessing}`", sizes, memory),
         *("`--global-tiles`" if is_global else "yes", f"1 − {error:.0e}", licence),

@@ -27,7 +27,7 @@ _CONTENTS = (
     "cli.py",
     "py.typed",
     "export/*.py",
-    "export/forms/*.py",
+    "export/*/*.py",
     "models/*.py",
     "models/builtin/*.graph",
     "models/builtin/*.json",

@@ -113,7 +113,7 @@ def test_in_mixed_the_convolutions_are_float16_and_nothing_else_is(bundle_in: Ca
     convolutions = {"Conv", "ConvTranspose", "DepthToSpace"}
     in_half = {kind for kind, found in types.items() if TensorProto.FLOAT16 in found}
     # The others rearrange kernels, which onnxruntime does once at load, or the output of the image's convolution.
-    assert in_half == convolutions | {"Cast", "Concat", "Pad", "Reshape", "Slice", "Transpose"}
+    assert in_half == convolutions | {"Cast", "Concat", "Expand", "Pad", "Reshape", "Slice", "Transpose"}
     assert types["Conv"] == types["ConvTranspose"] == {TensorProto.FLOAT16}
     for kind in NETWORK_OPERATORS - convolutions:
         assert types[kind] == {TensorProto.FLOAT}, kind

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .runtime import (
         PRESETS,
         Bundle,
+        Coherence,
         Dream,
         Execution,
         OnnxdreamError,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         Settings,
         Step,
         dream,
+        dream_film,
         prepare,
         preset,
     )
@@ -25,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "PRESETS",
     "Bundle",
+    "Coherence",
     "Dream",
     "Execution",
     "OnnxdreamError",
@@ -34,6 +37,7 @@ __all__ = [
     "Step",
     "__version__",
     "dream",
+    "dream_film",
     "prepare",
     "preset",
 ]

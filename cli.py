@@ -9,11 +9,11 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from onnxdream.export.bundle import ExportRequest
     from onnxdream.models.backbones import Backbone
     from onnxdream.models.contract import Layer, Metadata
+    from onnxdream.runtime.batch import Verbosity
     from onnxdream.runtime.bundle.bundle import Bundle
+    from onnxdream.runtime.film.record import FilmKind
+    from onnxdream.runtime.settings.options import Option
 
 _MODEL_HELP = "A network (an unknown name lists all), or the .keras or .h5 file of a model of your own."
 _EXAMPLES = Path(__file__).parent / "examples"
@@ -92,8 +95,8 @@ def main(
         raise typer.Exit(2)
 
 
-class _DreamCommand(TyperCommand):
-    """The command `dream`, whose options are derived from the settings.
+class _DerivedCommand(TyperCommand):
+    """A command whose options are derived from settings.
 
     They are looked up only when the command or its help is asked for, so that other commands do not import the runtime.
     """
@@ -101,7 +104,7 @@ class _DreamCommand(TyperCommand):
     def get_params(self, context: Any) -> Any:
         if not self.params:
             with _one_line_failures():
-                self.params = _parameters(_dream_options())
+                self.params = _parameters(self._options())
         return super().get_params(context)
 
     def invoke(self, context: Any) -> Any:
@@ -109,32 +112,88 @@ class _DreamCommand(TyperCommand):
         is_quiet, is_verbose = (options.pop(name, False) for name in ("quiet", "verbose"))
         if is_quiet and is_verbose:
             raise typer.BadParameter("--quiet and --verbose contradict each other: give one of them")
-        log = _log_nothing if is_quiet else _log
+        verbosity: Verbosity = "quiet" if is_quiet else "verbose" if is_verbose else "normal"
         with _one_line_failures():
-            from onnxdream.runtime.batch import Verbosity, dream_all, gather_pictures
-            from onnxdream.runtime.dream.request import parse_request
+            self._run(options, _log_nothing if is_quiet else _log, verbosity)
 
-            images = [expand_user(image) for image in options.pop("images", ())]
-            if Path("-") in images:
-                raise typer.BadParameter("- (standard input) is not supported yet: name a picture file")
-            request = parse_request(options, with_images=bool(images))
-            for line in request.lines:
-                log(line)
-            if request.config:
-                request.config.write()
-                log(f"options saved as {request.config.path}")
-            sources, missing = list(request.sources), 0
-            if request.config and not sources and not images:
-                return
-            if not sources:
-                sources, missing = gather_pictures(images, _log_error, _EXAMPLES, log, request.recursive)
-            verbosity: Verbosity = "quiet" if is_quiet else "verbose" if is_verbose else "normal"
-            failed, signal = dream_all(request.job, sources, log, _log_error, request.checkpoint, verbosity)
-            if signal:
-                raise typer.Exit(exit_code(signal))
-            if request.hint and not failed:
-                log(request.hint)
-            raise typer.Exit(1 if failed + missing else 0)
+    def _options(self) -> list[inspect.Parameter]:
+        raise NotImplementedError
+
+    def _run(self, options: dict[str, Any], log: Callable[[str], None], verbosity: Verbosity) -> None:
+        """Runs the command with the options that the user gave."""
+        raise NotImplementedError
+
+
+class _DreamCommand(_DerivedCommand):
+    """The command `dream`."""
+
+    def _options(self) -> list[inspect.Parameter]:
+        from onnxdream.runtime.settings.options import OPTIONS
+
+        pictures = typer.Argument(
+            metavar="IMAGE", readable=False, help="Pictures or folders of pictures.", show_default=False
+        )
+        return _derived_options({"images": Annotated[list[Path] | None, pictures]}, OPTIONS)
+
+    def _run(self, options: dict[str, Any], log: Callable[[str], None], verbosity: Verbosity) -> None:
+        from onnxdream.runtime.batch import dream_all, gather_pictures
+        from onnxdream.runtime.dream.request import parse_request
+
+        images = [expand_user(image) for image in options.pop("images", ())]
+        if Path("-") in images:
+            raise typer.BadParameter("- (standard input) is not supported yet: name a picture file")
+        request = parse_request(options, with_images=bool(images))
+        for line in request.lines:
+            log(line)
+        if request.config:
+            request.config.write()
+            log(f"options saved as {request.config.path}")
+        sources, missing = list(request.sources), 0
+        if request.config and not sources and not images:
+            return
+        if not sources:
+            sources, missing = gather_pictures(images, _log_error, _EXAMPLES, log, request.recursive)
+        failed, signal = dream_all(request.job, sources, log, _log_error, request.checkpoint, verbosity)
+        if signal:
+            raise typer.Exit(exit_code(signal))
+        if request.hint and not failed:
+            log(request.hint)
+        raise typer.Exit(1 if failed + missing else 0)
+
+
+class _FilmCommand(_DerivedCommand):
+    """The commands `film`, `zoom` and `travel`."""
+
+    @property
+    def _kind(self) -> FilmKind:
+        return cast("FilmKind", self.name)
+
+    def _options(self) -> list[inspect.Parameter]:
+        from onnxdream.runtime.film.request import film_options
+
+        read = "The film to dream." if self._kind == "film" else "The picture to start from."
+        metavar = "FILM" if self._kind == "film" else "IMAGE"
+        write = "The .mp4, .webm, .gif or .webp to write."
+        arguments = {
+            "source": Annotated[Path | None, typer.Argument(metavar=metavar, help=read, show_default=False)],
+            "target": Annotated[Path | None, typer.Argument(metavar="OUTPUT", help=write, show_default=False)],
+        }
+        return _derived_options(arguments, film_options(self._kind))
+
+    def _run(self, options: dict[str, Any], log: Callable[[str], None], verbosity: Verbosity) -> None:
+        from onnxdream.runtime.film.command import make_at_terminal
+        from onnxdream.runtime.film.request import parse_film
+
+        source, target = (path and expand_user(path) for path in (options.pop(name, None) for name in _FILM_ARGUMENTS))
+        request = parse_film(self._kind, source, target, options)
+        for line in request.lines:
+            log(line)
+        signal = make_at_terminal(request, log, verbosity == "quiet")
+        if signal:
+            raise typer.Exit(exit_code(signal))
+
+
+_FILM_ARGUMENTS = ("source", "target")
 
 
 def _parameters(options: list[inspect.Parameter]) -> Any:
@@ -149,14 +208,10 @@ def _parameters(options: list[inspect.Parameter]) -> Any:
     return typer.main.get_command(made).params
 
 
-def _dream_options() -> list[inspect.Parameter]:
-    from onnxdream.runtime.settings.options import OPTIONS
-
-    pictures = typer.Argument(
-        metavar="IMAGE", readable=False, help="Pictures or folders of pictures.", show_default=False
-    )
-    found = {"images": Annotated[list[Path] | None, pictures]}
-    for one in OPTIONS:
+def _derived_options(arguments: dict[str, Any], options: Iterable[Option]) -> list[inspect.Parameter]:
+    """The parameters of a function with these arguments and options; the arguments are types by name."""
+    found = dict(arguments)
+    for one in options:
         shown = typer.Option(*one.flags, help=one.help, rich_help_panel=one.panel, show_default=False, readable=False)
         found[one.name] = Annotated[one.type | None, shown]
     kind = inspect.Parameter.KEYWORD_ONLY
@@ -170,6 +225,33 @@ def dream() -> None:
     Example: onnxdream dream photo.jpg --preset creatures
 
     Defaults are those of the preset `paper`. Every option is also a key of a config file (--config).
+    """
+
+
+@app.command(cls=_FilmCommand)
+def film() -> None:
+    """Dream a film, with its sound. Needs the extra `video`.
+
+    Example: onnxdream film walk.mp4 walk-dream.mp4 --preset creatures
+
+    Without a preset, this is the look `creatures`. The first frame of each shot gets the whole dream, which then moves
+    along with the picture.
+    """
+
+
+@app.command(cls=_FilmCommand)
+def zoom() -> None:
+    """Make a film of an endless zoom into a picture. Needs the extra `video`.
+
+    Example: onnxdream zoom photo.jpg zoom.mp4 --seconds 10
+    """
+
+
+@app.command(cls=_FilmCommand)
+def travel() -> None:
+    """Make a film of a slow walk between channels, layers and looks. Needs the extra `video`.
+
+    Example: onnxdream travel photo.jpg travel.mp4 --through creatures,fur,neon --seconds 20
     """
 
 

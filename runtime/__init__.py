@@ -20,12 +20,15 @@ from .ascent.ascent import Step  # noqa: E402
 from .bundle.bundle import Bundle  # noqa: E402
 from .bundle.sessions import Sessions  # noqa: E402
 from .dream.run import Dream, Preparation, dream, prepare  # noqa: E402
+from .film.frames.coherence import dream_film  # noqa: E402
+from .film.settings import Coherence  # noqa: E402
 from .settings.presets import PRESETS, preset  # noqa: E402
 from .settings.settings import Execution, Settings  # noqa: E402
 
 __all__ = [
     "PRESETS",
     "Bundle",
+    "Coherence",
     "Dream",
     "Execution",
     "OnnxdreamError",
@@ -34,6 +37,7 @@ __all__ = [
     "Settings",
     "Step",
     "dream",
+    "dream_film",
     "prepare",
     "preset",
 ]

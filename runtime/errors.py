@@ -63,3 +63,19 @@ class NoPicturesError(PictureError, FileNotFoundError):
 
 class PictureWriteError(PictureError, OSError):
     """The picture cannot be encoded in that format."""
+
+
+class FilmError(DreamError):
+    """A film cannot be read. The message is one line: what happened, to which file, what to do."""
+
+
+class FilmNotFoundError(FilmError, FileNotFoundError):
+    """There is no film of that name."""
+
+
+class FilmFormatError(FilmError, ValueError):
+    """The file is not a film, has no pictures, or is damaged."""
+
+
+class FilmExtraError(FilmError, ImportError):
+    """PyAV is not installed."""

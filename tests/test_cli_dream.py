@@ -185,7 +185,7 @@ def test_one_bad_picture_among_good_ones_is_reported_and_the_rest_go_on(run: Com
 def test_a_film_is_made_on_request(run: Command, folder: Path) -> None:
     finished = run("dream", "bears.png", "--model", "tiny.onnx", "--film", "film.mp4", "--every", "2", *SHORT)
     finished.succeeds()
-    assert [frame.shape for frame in frames(folder / "film.mp4")] == [(40, 52, 3)] * 3
+    assert [frame.shape for frame in frames(folder / "film.mp4")] == [(40, 54, 3)] * 3  # of 40 by 53
     assert "bears.png: film saved as film.mp4" in finished.err
 
 
@@ -432,7 +432,7 @@ def test_an_invalid_number_is_refused(option: str, value: str, run: Command, fol
         ("--gradient-norm", "l1", "gradient norm must be one of std, l2, mean-abs, none, not 'l1'"),
         ("--provider", "gpu", "provider must be one of auto, cpu, cuda, tensorrt, openvino, not 'gpu'"),
         ("--layer-weights", "mixed0=1", "layer 'mixed0' is not in the bundle: the nearest are mid"),
-        ("--film", "film.gif", "only .mp4 and .webm films can be written"),
+        ("--film", "film.avi", "only .mp4, .webm, .gif and .webp films can be written"),
         ("--nonsense", "1", "No such option"),
     ],
 )

@@ -199,7 +199,7 @@ def test_without_a_terminal_lines_show_the_progress(
     run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "steps/s" not in run("dream", "bears.png", *SHORT).err  # it takes less than ten seconds
-    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     lines = run("dream", "bears.png", "--octaves", "2", *SHORT).err.splitlines()
     shown = [line for line in lines if "steps/s" in line]
     assert len(shown) == 8

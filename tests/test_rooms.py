@@ -16,7 +16,11 @@ OUTSIDE = {"tests", "build", "dist", "benchmarks", "docs", "examples"}  # folder
 EXPORTING = {"tensorflow", "keras", "tf2onnx", "onnx"}
 RUNNING = {"onnxruntime", "cv2"}
 DREAMING = {"numpy", "onnxruntime", "cv2", "typer", "rich", "platformdirs", "google", "tomli", "tomllib"}
-OPTIONAL = {"matplotlib", "pillow_heif"}  # in the extras `report` and `heic`: imported only where they are used
+OPTIONAL = {
+    "av",
+    "matplotlib",
+    "pillow_heif",
+}  # in the extras `video`, `report` and `heic`: imported only where they are used
 
 # room -> the packages that its modules may not import
 FORBIDDEN = {
@@ -29,11 +33,12 @@ FORBIDDEN = {
 # this list.
 FLOORS: tuple[set[str], ...] = (
     {"errors"},
-    {"settings", "film"},
+    {"settings", "video"},
     {"provider", "image"},
     {"bundle"},
     {"ascent"},
     {"dream", "deploying"},
+    {"film"},
     {"footprint", "batch"},
     {"bench", "deploy", "doctor", "verify"},
     {"__init__"},

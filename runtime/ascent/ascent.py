@@ -89,8 +89,9 @@ class Ascent:
     """One run through the octaves of a picture, from the smallest octave or from the state of an earlier run.
 
     `layer_weights` are float32 [layers]; `limits` are the lowest and the highest value of an image. During the run, a
-    stepper holds the octave's image and slots; `state` is up to date when the run has ended. Raises RecordError for a
-    state of another ascent.
+    stepper holds the octave's image and slots; `state` is up to date when the run has ended. Without
+    `evaluates_result`, the run ends with its last update, and the losses of the result are not computed. Raises
+    RecordError for a state of another ascent.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Ascent:
         limits: tuple[float, float],
         mask: Mask | None = None,
         state: State | None = None,
+        evaluates_result: bool = True,
     ) -> None:
         self.processor = processor
         self.evaluator = evaluator
@@ -109,6 +111,7 @@ class Ascent:
         self._settings = settings
         self._limits = limits
         self._mask = mask
+        self._evaluates_result = evaluates_result
         self.state = state or self._initial_state()
         self._require_matching_state()
         del self.state.history[self.state.number :]
@@ -144,6 +147,8 @@ class Ascent:
                     self._update()
                     if state.octave_step >= self._settings.steps or self._should_leave_octave():
                         self._leave_octave()
+                    if state.only_evaluation_left and not self._evaluates_result:
+                        break
             self._fetch_state()
         except DivergedError:
             if not self._has_diverged:  # `on_step` raised it, and it concerns another run

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ...models.arrays import Size
 from ..errors import RecordError
-from ..film import Film
 from ..image.files import Picture, read_picture
 from ..image.source import Source, SourceFile
 from ..settings.settings import Settings
+from ..video.steps import StepFilm
 from .checkpoint import Checkpoint
 from .record import SourceFiles
 from .results import Results
@@ -63,7 +63,7 @@ def _dream_into(
     writer = Writer(job, picture, results, callbacks, files, preparation, checkpoint)
     with ExitStack() as stack:
         if job.film:
-            film = Film(
+            film = StepFilm(
                 job.film,
                 job.overwrite,
                 writer.film_speed.fps,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Showing a loss may mean fetching it from a GPU; nobody reads faster than this.
 _REFRESH_SECONDS = 0.1
 # Without a terminal, lines are kept in logs.
-_LINE_SECONDS = 10.0
+LINE_SECONDS = 10.0
 
 
 class DreamProgress:
@@ -61,13 +61,13 @@ class DreamProgress:
             self._move_bar(step)
         elif not self._is_terminal and self._latest is None:
             self._latest = step.number, now
-        elif not self._is_terminal and self._latest and now >= self._latest[1] + _LINE_SECONDS:
+        elif not self._is_terminal and self._latest and now >= self._latest[1] + LINE_SECONDS:
             self._log(self._line(step, now))
             self._latest = step.number, now
 
     def _move_bar(self, step: Step) -> None:
         if self._bar is None:
-            self._bar = _new_bar(self._name, self.steps, step.number)
+            self._bar = new_bar(self._name, self.steps, step.number)
         self._bar.start()
         (task,) = self._bar.tasks
         rate = f"{task.speed:.1f} steps/s" if task.speed else ""
@@ -98,8 +98,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _new_bar(name: str, steps: int, done: int) -> Progress:
-    """A bar, not yet shown. Imports rich here: it is slow to import, and the first gradient need not wait for it."""
+def new_bar(name: str, total: int | None, done: int) -> Progress:
+    """Returns a bar that is not shown yet, with the fields `loss` and `rate`; `total` may be unknown.
+
+    Imports rich here: it is slow to import, and the first gradient need not wait for it.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -115,5 +118,5 @@ def _new_bar(name: str, steps: int, done: int) -> Progress:
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    bar.add_task(name, total=steps, completed=done, loss="…", rate="")
+    bar.add_task(name, total=total, completed=done, loss="…", rate="")
     return bar

@@ -113,7 +113,7 @@ class Record:
             ended=ended,
             notices=notices,
             seconds=round(seconds, 3),
-            versions=_versions(),
+            versions=recorded_versions(),
         )
 
     def to_json(self, with_paths: bool = True) -> str:
@@ -134,7 +134,7 @@ def bundle_file(bundle: Bundle) -> SourceFile:
 def read_record(text: str, name: str) -> Record:
     """Reads a record from its JSON text; `name` is the file's, for messages. Raises RecordError."""
     try:
-        record = decoded_json(Record, text.removeprefix("\ufeff"), {Settings: _settings})
+        record = decoded_json(Record, text.removeprefix("\ufeff"), {Settings: read_settings})
         record.settings_to_repeat()
     except SettingsError as error:
         raise RecordError(f"{name}: {error}") from None
@@ -143,7 +143,8 @@ def read_record(text: str, name: str) -> Record:
     return record
 
 
-def _settings(data: object) -> Settings:
+def read_settings(data: object) -> Settings:
+    """Returns the settings in the data of a record. Raises DecodeError and SettingsError."""
     if not isinstance(data, dict):
         raise DecodeError("settings are not an object")
     return settings_from_dict(data)
@@ -153,6 +154,7 @@ def _without_path(file: SourceFile | None) -> Any:
     return replace(file, path=None) if file else None
 
 
-def _versions() -> dict[str, str]:
+def recorded_versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that a run depends on, and the machine's architecture."""
     system = {"python": platform.python_version(), "machine": platform.machine()}
     return system | package_versions(_RECORDED_PACKAGES)

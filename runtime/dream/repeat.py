@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any
 from ..bundle.choice import bundle_of
 from ..errors import PictureError, RecordError
 from ..image.files import read_note
-from ..image.source import Source, SourceFile
+from ..image.source import Source, SourceFile, file_hash
 from ..settings.config import options_of
 from ..settings.settings import Execution, Settings, descriptions
 from .checkpoint import Checkpoint
@@ -87,7 +86,7 @@ def find_file(file: SourceFile, record_path: Path) -> Path:
     recorded = [Path(file.path)] if file.path else []
     for path in [*recorded, record_path.parent / file.name, Path(file.name)]:
         with suppress(OSError):
-            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
+            if path.is_file() and file_hash(path) == file.sha256:
                 return path
     raise RecordError(f"{file.name} is missing or has changed: put the original next to {record_path}")
 

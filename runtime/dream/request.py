@@ -11,10 +11,8 @@ from ...models.contract import LOGITS
 from ...models.files import expand_user
 from ...models.library import bundle_paths
 from ..bundle.bundle import Bundle
-from ..bundle.channel_weights import chosen_channels, parse_channels
+from ..bundle.channel_weights import parse_channels
 from ..bundle.choice import bundle_of, choose_bundle, describe
-from ..bundle.classes import class_channels
-from ..bundle.positions import chosen_positions, parse_positions
 from ..errors import SettingsError
 from ..image.source import Source
 from ..settings.config import ConfigFile, execution_of, options_of, overridden, read_config, settings_changes
@@ -24,6 +22,7 @@ from ..settings.presets import DEFAULT_LOOK, Preset, find_preset, settings_for_b
 from ..settings.settings import Settings
 from .checkpoint import Checkpoint, read_checkpoint
 from .repeat import find_source, job_to_resume, load_record, recorded_files, recorded_options
+from .run import require_objective
 from .writer import Job
 
 _LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all presets"
@@ -107,12 +106,12 @@ def _request(
     if precision is None:
         execution = replace(execution, precision=bundle.precision)
     settings, notice = settings_for_bundle(preset, bundle.metadata, {**changes, "execution": execution})
-    _require_known_layers(settings, bundle)
+    require_objective(bundle.metadata, settings, has_guide=False)
     if settings.noise:
         source = Source.of_noise(settings.noise)
     job = _job(bundle, settings, options)
     config = _config_file(job, options) if "save_config" in options else None
-    lines = _introduction(job) if source or with_images else []
+    lines = introduction(job) if source or with_images else []
     lines += [f"preset: {preset.name}. {preset.sentence}"] if preset else []
     lines += [notice] if notice else []
     lines += doubtful_options(settings, options, named)
@@ -132,16 +131,6 @@ def _named_layers(changes: Mapping[str, Any]) -> set[str]:
     return {*(named.layer_weights or ()), *parse_channels(named.channels), *([LOGITS] if named.classes else ())}
 
 
-def _require_known_layers(settings: Settings, bundle: Bundle) -> None:
-    """Raises SettingsError for layers, channels, classes and positions that the bundle does not have."""
-    if settings.classes:
-        class_channels(bundle.metadata, settings.classes)
-    channels = parse_channels(settings.channels)
-    chosen_positions(bundle.metadata.layers, parse_positions(settings.position))
-    settings.weights_of(bundle.metadata.layer_names)
-    chosen_channels(bundle.metadata.layers, channels)
-
-
 def _repeat_request(path: Path, given: Mapping[str, Any], named: Collection[str], with_images: bool) -> DreamRequest:
     record = load_record(path)
     options = overridden(recorded_options(record, given, with_images), given)
@@ -157,7 +146,7 @@ def _resume_request(path: Path, given: Mapping[str, Any], with_images: bool) -> 
     checkpoint = read_checkpoint(path)
     job = job_to_resume(checkpoint, path)
     source = find_source(checkpoint.settings, checkpoint.picture, path)
-    lines = [*_introduction(job), f"resuming after {checkpoint.state.number} steps"]
+    lines = [*introduction(job), f"resuming after {checkpoint.state.number} steps"]
     if job.film:
         lines.append("the film starts over at this step")
     return DreamRequest(job, (source,), checkpoint, lines)
@@ -189,8 +178,8 @@ def _config_file(job: Job, options: Mapping[str, Any]) -> ConfigFile:
     return ConfigFile(Path(options["save_config"]), {**kept, **options_of(job.settings)}, job.overwrite)
 
 
-def _introduction(job: Job) -> list[str]:
-    """Lines for the user on the bundle and the provider of a job."""
+def introduction(job: Job) -> list[str]:
+    """Returns lines for the user on the bundle and the provider of a job."""
     lines = [*describe(job.bundle), job.provider_line]
     precision = job.bundle.metadata.precision
     if job.choice.machine.provider == "cpu" and precision != "fp32":

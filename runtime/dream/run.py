@@ -160,14 +160,13 @@ def prepare(
     `sessions` are the bundle's, if several dreams share them. `log` is called with each line for the user, now and
     during the run. Raises DreamError and BundleError.
     """
-    settings = _settings(settings)
-    bundle = _bundle(bundle, sessions)
-    pixels = _pixels(picture, settings, log)
+    settings = as_settings(settings)
+    bundle = as_bundle(bundle, sessions)
+    pixels = picture_or_noise(picture, settings, log)
     guide_pixels = None if guide is None else pixels_of(guide, "guide", log)
     region = None if mask is None else Mask.of(array_of(mask, "mask", log), pixels, settings.feather)
     metadata = bundle.metadata
-    chosen = _chosen_channels(metadata, settings, guide is not None)
-    layer_weights = np.array(settings.weights_of(metadata.layer_names), np.float32)
+    require_objective(metadata, settings, guide is not None)
     processor = ImageProcessor(pixels, metadata, settings, region)
     bundle.require_precision(settings.execution.precision)
     if choice is None:
@@ -183,15 +182,9 @@ def prepare(
     for line in processor.notices:
         notice(line)
     sessions = sessions or Sessions(bundle)
-    if chosen:
-        channel_weights: Floats | None = chosen_channels(metadata.layers, chosen)
-    else:
-        channel_weights = _channel_weights(pixels, guide_pixels, sessions, settings, choice.machine, layer_weights)
-    largest = processor.largest_octave
-    positions = chosen_positions(metadata.layers, parse_positions(settings.position))
-    objective = Objective(layer_weights, channel_weights, positions)
-    evaluator = Evaluator(sessions, settings, choice.machine, objective, largest, notice)
-    ascent = Ascent(processor, evaluator, settings, layer_weights, INPUT_RANGE, processor.mask, state)
+    objective = objective_for(pixels, guide_pixels, sessions, settings, choice.machine)
+    evaluator = Evaluator(sessions, settings, choice.machine, objective, processor.largest_octave, notice)
+    ascent = Ascent(processor, evaluator, settings, objective.layer_weights, INPUT_RANGE, processor.mask, state)
     return Preparation(bundle, settings, ascent, notices)
 
 
@@ -218,8 +211,8 @@ def dream(
     return preparation.ascend(on_step)
 
 
-def _settings(given: Settings | str | None) -> Settings:
-    """The settings that a caller gives. Raises SettingsError."""
+def as_settings(given: Settings | str | None) -> Settings:
+    """Returns the settings that a caller gives. Raises SettingsError."""
     if isinstance(given, str):
         return preset(given)
     if not isinstance(given, Settings | None):
@@ -228,15 +221,18 @@ def _settings(given: Settings | str | None) -> Settings:
     return given or Settings()
 
 
-def _bundle(given: Bundle | str | os.PathLike[str], sessions: Sessions | None) -> Bundle:
-    """The bundle that a caller gives or names. Raises BundleError, and SettingsError for sessions of another bundle."""
+def as_bundle(given: Bundle | str | os.PathLike[str], sessions: Sessions | None) -> Bundle:
+    """Returns the bundle that a caller gives or names.
+
+    Raises BundleError, and SettingsError for sessions of another bundle.
+    """
     bundle = given if isinstance(given, Bundle) else Bundle.load(given)
     if sessions and sessions.bundle.sha256 != bundle.sha256:
         raise SettingsError(f"the sessions are not those of {bundle.name}: make them with Sessions(bundle)")
     return bundle
 
 
-def _pixels(given: PictureLike | None, settings: Settings, log: Callable[[str], None]) -> Pixels:
+def picture_or_noise(given: PictureLike | None, settings: Settings, log: Callable[[str], None]) -> Pixels:
     """The pixels of the picture or of the noise that a caller gives. Raises SettingsError and PictureError."""
     if settings.noise:
         if given is not None:
@@ -245,11 +241,37 @@ def _pixels(given: PictureLike | None, settings: Settings, log: Callable[[str], 
     return pixels_of(given, "picture", log)  # type: ignore[arg-type]  # which explains None
 
 
-def _chosen_channels(metadata: Metadata, settings: Settings, has_guide: bool) -> Channels:
-    """The channels that the settings name, as channels or classes, if any. Raises SettingsError."""
+def require_objective(metadata: Metadata, settings: Settings, has_guide: bool) -> None:
+    """Raises SettingsError unless a bundle has the layers, channels and classes of the settings, without a guide's."""
     for name in ("channels", "classes", "pick"):
         if has_guide and getattr(settings, name):
             raise SettingsError(f"{name} and a guide contradict each other: give one of them")
+    named = _named_channels(metadata, settings)
+    chosen_positions(metadata.layers, parse_positions(settings.position))
+    settings.weights_of(metadata.layer_names)
+    chosen_channels(metadata.layers, named)
+
+
+def objective_for(
+    picture: Pixels, guide: Pixels | None, sessions: Sessions, settings: Settings, machine: Machine
+) -> Objective:
+    """Returns what a run with these settings maximises; `pick` and a guide choose channels by the picture.
+
+    Raises SettingsError, ComputationError and BundleError.
+    """
+    metadata = sessions.bundle.metadata
+    layer_weights = np.array(settings.weights_of(metadata.layer_names), np.float32)
+    named = _named_channels(metadata, settings)
+    if named:
+        channel_weights: Floats | None = chosen_channels(metadata.layers, named)
+    else:
+        channel_weights = _channel_weights(picture, guide, sessions, settings, machine, layer_weights)
+    positions = chosen_positions(metadata.layers, parse_positions(settings.position))
+    return Objective(layer_weights, channel_weights, positions)
+
+
+def _named_channels(metadata: Metadata, settings: Settings) -> Channels:
+    """The channels that the settings name, as channels or classes, if any. Raises SettingsError."""
     return class_channels(metadata, settings.classes) if settings.classes else parse_channels(settings.channels)
 
 

@@ -15,10 +15,10 @@ from ..ascent.ascent import Step
 from ..bundle.bundle import Bundle
 from ..bundle.sessions import Sessions
 from ..errors import DivergedError, OutputError
-from ..film import Film, FilmSpeed
 from ..image.files import Picture
 from ..provider.selection import ProviderChoice, choose_provider
 from ..settings.settings import Settings
+from ..video.steps import FilmSpeed, StepFilm
 from .checkpoint import Checkpoint
 from .plot import can_plot, draw_losses
 from .record import SourceFiles, bundle_file
@@ -37,9 +37,9 @@ class Job:
     """What to do with each picture: the bundle, the settings, and the files to read and write.
 
     `output` is a folder, a picture's path, or None for the current folder. `mask` and `guide` are picture files. `film`
-    is the path of an .mp4 or .webm, with a frame every `film_every` steps and `film_fps` frames per second, both chosen
-    by the number of steps where they are None. Without `extras`, only the picture and the film are written. `sessions`
-    are the bundle's; several jobs may share them.
+    is the path of an .mp4, .webm, .gif or .webp, with a frame every `film_every` steps and `film_fps` frames per
+    second, both chosen by the number of steps where they are None. Without `extras`, only the picture and the film are
+    written. `sessions` are the bundle's; several jobs may share them.
     """
 
     bundle: Bundle
@@ -105,7 +105,7 @@ class Writer:
         self.picture = picture
         self.results = results
         self.callbacks = callbacks
-        self.film: Film | None = None
+        self.film: StepFilm | None = None
         steps = job.settings.steps * len(preparation.octaves)
         self.film_speed = FilmSpeed.of(steps, job.film_every, job.film_fps)
         self._files = files

@@ -21,7 +21,7 @@ def explain(path: Path, data: bytes, error: ContainerError) -> str:
     if kind == "web page":
         return "is a web page, not a picture; download the picture itself"
     if kind == "video":
-        return f"is a video; take a frame of it: {_frame_command(path)}"
+        return f"is a video; dream it with onnxdream film, or take a frame of it: {_frame_command(path)}"
     if kind == "camera raw":
         return f"{kind} is not read; export a JPEG from the camera app, or: {conversion(path)}"
     if kind not in READ_KINDS:

@@ -14,6 +14,8 @@ from .files import Picture, read_picture
 from .formats.container import ContainerError
 from .formats.kinds import read_container
 
+_HASH_BLOCK = 2**20
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -81,3 +83,12 @@ def noise_picture(width: int, height: int, seed: int) -> Picture:
     rng = np.random.default_rng((seed, width, height))
     pixels = np.clip(rng.normal(117, 20, (height, width, 3)), 0, 255).astype(np.uint8)
     return Picture(pixels, None, (), hashlib.sha256(pixels.tobytes()).hexdigest())
+
+
+def file_hash(path: Path) -> str:
+    """Returns the SHA-256 of a file of any size, as hex digits. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -276,6 +276,29 @@ class PictureSize(Kind):
         return "WIDTHxHEIGHT"
 
 
+class Place(Kind):
+    """A place in a picture: x and y as parts of its width and height."""
+
+    def checked(self, name: str, value: Any) -> tuple[float, float]:
+        numbers = _as_tuple(value)
+        if not isinstance(numbers, tuple) or len(numbers) != 2:
+            raise SettingsError(f"{name} must be x and y as parts of the picture, not {value!r}")
+        part = FloatRange(0, 1)
+        return part.checked(name, numbers[0]), part.checked(name, numbers[1])
+
+    def read(self, name: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            return _as_tuple(value)
+        try:
+            x, y = map(float, value.split(","))
+        except ValueError:
+            raise SettingsError(f"{name} {value!r}: write x and y as parts of the picture, as in 0.5,0.25") from None
+        return x, y
+
+    def __str__(self) -> str:
+        return "X,Y, each 0 to 1"
+
+
 class LayerWeights(Kind):
     """Weights of layers by name."""
 

@@ -115,7 +115,7 @@ _LAST = (
         ("-v", "--verbose"),
         in_files=False,
     ),
-    Option("film", Path, "Also write a video of the steps to this .mp4 or .webm file.", "What to write"),
+    Option("film", Path, "Also write a film of the steps to this .mp4, .webm, .gif or .webp file.", "What to write"),
     Option(
         "every",
         int,
@@ -131,7 +131,8 @@ _LAST = (
 )
 
 
-def _options_of(settings: type[Settings] | type[Execution]) -> list[Option]:
+def described_options(settings: type[Any]) -> list[Option]:
+    """Returns the options that the descriptions of settings make."""
     return [
         Option(name, one.kind.option, f"{one.sentence} Default: {one.shown_default}.", one.panel, one.flags)
         for name, one in descriptions(settings).items()
@@ -142,7 +143,7 @@ def _options_of(settings: type[Settings] | type[Execution]) -> list[Option]:
 _PANELS: tuple[Panel | None, ...] = (None, *get_args(Panel))
 OPTIONS: tuple[Option, ...] = tuple(
     sorted(
-        (*_FIRST, *_options_of(Settings), *_LAST, *_options_of(Execution)),
+        (*_FIRST, *described_options(Settings), *_LAST, *described_options(Execution)),
         key=lambda option: _PANELS.index(option.panel),
     )
 )

@@ -74,7 +74,7 @@ class Description:
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
 
-def _setting(
+def setting(
     default: Any,
     kind: Kind,
     sentence: str,
@@ -83,11 +83,12 @@ def _setting(
     is_hashed: bool = True,
     **more: Any,
 ) -> Any:
+    """Returns the field of a dataclass for a setting with a default, see `Description`."""
     description = Description(kind, default, sentence, panel, flags, **more)
     return field(default=default, hash=is_hashed, metadata={"description": description})
 
 
-def descriptions(settings: type[Settings] | type[Execution]) -> dict[str, Description]:
+def descriptions(settings: type[Any]) -> dict[str, Description]:
     """Returns the descriptions of the settings by name, in order."""
     found = {setting.name: setting.metadata.get("description") for setting in fields(settings)}
     return {name: description for name, description in found.items() if description}
@@ -103,24 +104,24 @@ class Execution:
     fp16 or mixed bundle. Raises SettingsError.
     """
 
-    provider: str = _setting(
+    provider: str = setting(
         "auto",
         NumberedChoice(ProviderName, numbered=("cuda", "tensorrt")),
         "What onnxruntime computes on (its execution provider): cpu or openvino on a CPU; cuda or tensorrt on an "
         "NVIDIA GPU, cuda:1 on the second one; or auto, which is cuda if it works here, else openvino, else cpu.",
         _MACHINE,
     )
-    threads: int | None = _setting(
+    threads: int | None = setting(
         None, OrNone(IntRange(1, 1024)), "Number of CPU threads.", _MACHINE, default_text="one for each core"
     )
-    memory: int | None = _setting(
+    memory: int | None = setting(
         None,
         OrNone(Bytes(1, 2**50)),
         "Memory that the whole program may take, as in 1GB; a picture that needs more is computed in tiles.",
         _MACHINE,
         default_text="half of the machine's or the GPU's",
     )
-    tile_pixels: int | None = _setting(
+    tile_pixels: int | None = setting(
         None,
         OrNone(IntRange(1, 2**40)),
         "Largest number of pixels of a tile.",
@@ -128,7 +129,7 @@ class Execution:
         default_text="follows from memory",
         has_option=False,
     )
-    precision: Precision = _setting(
+    precision: Precision = setting(
         "fp32",
         Choice(Precision),
         "Number format of the computation: fp32; bf16 with OpenVINO; fp16 or mixed with a bundle exported in it.",
@@ -137,7 +138,7 @@ class Execution:
     )
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self)
 
     @property
     def provider_name(self) -> ProviderName:
@@ -165,19 +166,19 @@ class Settings:
     Settings can be compared and hashed.
     """
 
-    steps: int = _setting(1000, IntRange(1, _MAX_STEPS), "Number of steps, the updates of the picture, in each octave.")
-    step_size: Schedule = _setting(
+    steps: int = setting(1000, IntRange(1, _MAX_STEPS), "Number of steps, the updates of the picture, in each octave.")
+    step_size: Schedule = setting(
         0.0005,
         Scheduled(FloatRange(1e-9, 1e9)),
         "Step size in units of the input range -1 to 1; 0.003 is gentle, 0.02 is strong. 0.03:0.012 goes from the "
         "first value at an octave's first step to the second at its last.",
     )
-    max_size: int | None = _setting(
+    max_size: int | None = setting(
         512,
         ZeroMeansNone(IntRange(1, 65536)),
         "Longer side in pixels that larger pictures are shrunk to; 0 keeps the original size.",
     )
-    layer_weights: Mapping[str, float] | None = _setting(
+    layer_weights: Mapping[str, float] | None = setting(
         None,
         OrNone(LayerWeights()),
         "Layers to maximise with their weights, as in mixed0=1,mixed2=-0.5; a negative weight minimises a layer, and "
@@ -186,43 +187,43 @@ class Settings:
         default_text="1 for every layer",
         is_hashed=False,  # a dict has no hash; equal settings have equal hashes without it, too
     )
-    normalization: Normalization = _setting(
+    normalization: Normalization = setting(
         "minmax",
         Choice(Normalization),
         "How pixel values are mapped to the network's input range: minmax stretches the picture's darkest and "
         "brightest values to it (eq. 1 of the paper), backbone maps black and white to it.",
         _PICTURE,
     )
-    gradient_norm: GradientNorm = _setting(
+    gradient_norm: GradientNorm = setting(
         "std",
         Choice(GradientNorm),
         "What the gradient is divided by in each step: its standard deviation (std), root mean square (l2), mean "
         "absolute value (mean-abs), or nothing (none).",
         _DREAM,
     )
-    snapshots: tuple[int, ...] = _setting(
+    snapshots: tuple[int, ...] = setting(
         (100, 500, 1000),
         Snapshots(IntRange(1, 100 * _MAX_STEPS)),
         "Also save the picture after these numbers of steps, as in 100,500, and after the last step; none turns this "
         "off.",
         _OUTPUT,
     )
-    full_size: bool = _setting(
+    full_size: bool = setting(
         False,
         Flag(),
         "Enlarge what the dream changed and apply it to the picture in its original size.",
         _PICTURE,
         "--full-size",
     )
-    seed: int = _setting(0, IntRange(0, 2**32 - 1), "Random seed of --jitter and --noise.", _DREAM)
-    noise: tuple[int, int] | None = _setting(
+    seed: int = setting(0, IntRange(0, 2**32 - 1), "Random seed of --jitter and --noise.", _DREAM)
+    noise: tuple[int, int] | None = setting(
         None,
         OrNone(PictureSize()),
         "Dream from random noise of this size instead of a picture, as in 512x384.",
         _PICTURE,
         default_text="none",
     )
-    channels: tuple[str, ...] = _setting(
+    channels: tuple[str, ...] = setting(
         (),
         ListOf(Text()),
         "Maximise only these channels of a layer, as in mixed2:12,-40; a minus sign minimises a channel. Repeat the "
@@ -230,7 +231,7 @@ class Settings:
         _DREAM,
         default_text="all",
     )
-    classes: str | None = _setting(
+    classes: str | None = setting(
         None,
         OrNone(Text()),
         'Maximise the scores of these classes, by number or name, as in 207,castle or "golden retriever,-281"; a minus '
@@ -239,7 +240,7 @@ class Settings:
         _DREAM,
         default_text="none",
     )
-    pick: str | None = _setting(
+    pick: str | None = setting(
         None,
         OrNone(Text()),
         "Maximise only the channels of each layer that respond most or least to the picture, as in strongest:5 or "
@@ -247,7 +248,7 @@ class Settings:
         _DREAM,
         default_text="all",
     )
-    position: tuple[str, ...] = _setting(
+    position: tuple[str, ...] = setting(
         (),
         ListOf(Text()),
         "Maximise only what a layer sees around a place, as in mixed4:0.5,0.25,0.1: y, x and a radius as parts of the "
@@ -256,82 +257,82 @@ class Settings:
         _DREAM,
         default_text="the whole picture",
     )
-    max_loss: float | None = _setting(
+    max_loss: float | None = setting(
         None,
         OrNone(FloatRange(-1e30, 1e30)),
         "End an octave when its loss (the value that is maximised) exceeds this.",
         _DREAM,
         default_text="no limit",
     )
-    plateau: int | None = _setting(
+    plateau: int | None = setting(
         None,
         OrNone(IntRange(1, _MAX_STEPS)),
         "End an octave when its loss has not grown by 0.1 % for this number of steps.",
         _DREAM,
         default_text="off",
     )
-    jitter: int = _setting(
+    jitter: int = setting(
         0,
         IntRange(0, 65536),
         "Shift the picture at random by up to this number of pixels, wrapping around, before each gradient, and back "
         "after it.",
     )
-    blur: Schedule = _setting(
+    blur: Schedule = setting(
         0.0,
         Scheduled(FloatRange(0, 1000)),
         "Gaussian blur of the gradient, sigma in pixels, for softer strokes. 1.6:0.5 goes from the first value at an "
         "octave's first step to the second at its last.",
         _DREAM,
     )
-    laplacian: int = _setting(
+    laplacian: int = setting(
         0,
         IntRange(0, 16),
         "Give coarse and fine shapes the same strength: the number of frequency bands (levels of a Laplacian pyramid) "
         "that the gradient is split into; 0 is off.",
         _DREAM,
     )
-    tv: float = _setting(
+    tv: float = setting(
         0.0, FloatRange(0, 1e6), "Strength of the total-variation penalty, which removes speckle; 0 is off.", _DREAM
     )
-    l2: float = _setting(
+    l2: float = setting(
         0.0,
         FloatRange(0, 1e6),
         "Strength of the L2 penalty, which pulls pixels towards the middle of their range; 0 is off.",
         _DREAM,
     )
-    optimizer: OptimizerName = _setting(
+    optimizer: OptimizerName = setting(
         "plain",
         Choice(OptimizerName),
         "How a step uses earlier gradients: plain not at all, momentum by their decaying sum, adam by their running "
         "means.",
         _DREAM,
     )
-    momentum: float = _setting(
+    momentum: float = setting(
         0.9,
         FloatRange(0, 0.9999),
         "Decay of earlier gradients with the optimizers momentum and adam; larger values remember longer.",
         _DREAM,
     )
-    clip: bool = _setting(
+    clip: bool = setting(
         True, Flag(), "Keep the picture within its range of values after each step.", _DREAM, "--clip/--no-clip"
     )
-    octaves: int = _setting(
+    octaves: int = setting(
         1,
         IntRange(1, 100),
         "Number of octaves: the sizes at which the picture is dreamed, one after the other, smallest first.",
     )
-    octaves_above: int = _setting(0, IntRange(0, 99), "How many of the --octaves are larger than the picture.", _SCALES)
-    octave_scale: float = _setting(
+    octaves_above: int = setting(0, IntRange(0, 99), "How many of the --octaves are larger than the picture.", _SCALES)
+    octave_scale: float = setting(
         1.4, FloatRange(1.01, 10), "Ratio between the size of an octave and that of the one before.", _SCALES
     )
-    detail: Detail = _setting(
+    detail: Detail = setting(
         "before",
         Choice(Detail),
         "When detail that a smaller octave cannot show is restored: before the next octave's steps, after them, or "
         "none of it.",
         _SCALES,
     )
-    interpolation: Interpolation = _setting(
+    interpolation: Interpolation = setting(
         "area",
         Choice(Interpolation),
         "How the picture is shrunk to the octaves: area averages pixels, linear interpolates, pyramid interpolates "
@@ -339,17 +340,17 @@ class Settings:
         _SCALES,
         has_option=False,
     )
-    octave_rounding: bool = _setting(
+    octave_rounding: bool = setting(
         False,
         Flag(),
         "Reduce the image to the 8 or 16 bits of the picture after each octave.",
         _SCALES,
         has_option=False,
     )
-    octave_return: bool = _setting(
+    octave_return: bool = setting(
         False, Flag(), "Return the result in the picture's size, not in the last octave's.", _SCALES, has_option=False
     )
-    tiling: Tiling = _setting(
+    tiling: Tiling = setting(
         "blended",
         Choice(Tiling),
         "How a picture is cut into tiles: blended ones overlap and fade into each other, tutorial ones are those of "
@@ -357,7 +358,7 @@ class Settings:
         _SCALES,
         has_option=False,
     )
-    global_tiles: bool = _setting(
+    global_tiles: bool = setting(
         False,
         Flag(),
         "Compute layers that see the whole picture, such as logits, in tiles too where the memory asks for it: "
@@ -365,16 +366,16 @@ class Settings:
         _MACHINE,
         "--global-tiles",
     )
-    tile_overlap: int = _setting(
+    tile_overlap: int = setting(
         64,
         IntRange(0, 4096),
         "Least number of pixels that neighbouring tiles overlap by, where there are tiles.",
         _SCALES,
     )
-    feather: float = _setting(
+    feather: float = setting(
         0.0, FloatRange(0, 10000), "Gaussian blur of the mask, sigma in pixels, for a softer edge.", _PICTURE
     )
-    colours: str = _setting(
+    colours: str = setting(
         "free",
         ColourChoice(),
         "Colours of the dream: free (any), own (those of the picture), own:0.7 (a mix of 0.7 own and 0.3 free), "
@@ -383,13 +384,13 @@ class Settings:
         "--colours",
         "--colors",
     )
-    blend: float = _setting(
+    blend: float = setting(
         1.0, FloatRange(0, 1), "Share of the dream in the result: 1 is the dream, 0 the picture.", _PICTURE
     )
     execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self)
         if not isinstance(self.execution, Execution):
             raise SettingsError(f'execution must be as in Execution(provider="cpu"), not {self.execution!r}')
         if self.octaves_above >= self.octaves:
@@ -453,8 +454,8 @@ def settings_from_dict(data: Mapping[str, Any]) -> Settings:
         raise SettingsError(f"settings cannot be read ({error}): the record may be damaged") from None
 
 
-def _check(settings: Settings | Execution) -> None:
-    """Replaces the values by plain ones, which records can hold. Raises SettingsError."""
+def check(settings: Any) -> None:
+    """Replaces the values of settings by plain ones, which records can hold. Raises SettingsError."""
     for name, description in descriptions(type(settings)).items():
         value = description.kind.checked(name.replace("_", " "), plain(getattr(settings, name)))
         object.__setattr__(settings, name, value)

@@ -266,7 +266,7 @@ def test_a_film_has_a_frame_every_few_steps(job: Job, tmp_path: Path) -> None:
     lines: list[str] = []
     dream_file(filmed, save(tmp_path / "bears.png", noise(41, 54)), callbacks(lines))
     shown = frames(tmp_path / "out" / "bears.mp4")
-    assert [frame.shape for frame in shown] == [(40, 54, 3)] * 3  # after 0, 2 and 4 updates
+    assert [frame.shape for frame in shown] == [(42, 54, 3)] * 3  # of 41 by 54, after 0, 2 and 4 updates
     assert f"bears.png: film saved as {tmp_path / 'out' / 'bears.mp4'}" in lines
 
 

@@ -40,7 +40,8 @@ from onnxdream.runtime.image.formats.kinds import with_icc
         (
             "b.mov",
             b"\0\0\0\x14ftypqt  ",
-            "is a video; take a frame of it: ffmpeg -i {path} -frames:v 1 b-converted.png",
+            "is a video; dream it with onnxdream film, or take a frame of it: "
+            "ffmpeg -i {path} -frames:v 1 b-converted.png",
         ),
         ("b.psd", b"8BPS\0\1", "Photoshop is not read; convert it: magick {path} b-converted.png"),
         (

@@ -1,0 +1,90 @@
+"""The progress of a film: a bar on a terminal, otherwise a line every ten seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ..ascent.ascent import Step
+from ..dream.progress import LINE_SECONDS, format_duration, new_bar
+from ..dream.writer import Log
+from .frames.coherence import DreamedFrame
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class FilmProgress:
+    """Shows the frames, the loss, the rate and the time left of one film on standard error.
+
+    `log` is called with each line for the user. With `is_quiet` nothing is shown.
+    """
+
+    def __init__(self, name: str, log: Log, is_quiet: bool = False) -> None:
+        self._name, self._log, self._is_quiet = name, log, is_quiet
+        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._bar: Progress | None = None
+        self._count: int | None = None
+        self._done = self._first = 0
+        self._started = self._next_time = 0.0
+        self._loss = "…"
+
+    def __enter__(self) -> FilmProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hide()
+
+    def log(self, line: str) -> None:
+        """Prints a line for the user; the next frame shows the bar again."""
+        self._hide()
+        self._log(line)
+
+    def start(self, count: int | None, done: int) -> None:
+        """Receives the number of frames, None if it is not known, and that of those that are there already."""
+        self._count, self._done, self._first = count, done, done
+        self._started = time.monotonic()
+        self._next_time = self._started + LINE_SECONDS
+
+    def step(self, step: Step) -> None:
+        """Shows that the first frame of a shot is in progress, which takes longer than others."""
+        if step.octave_step == 0:
+            self._show(f"{self._loss}, octave {step.octave + 1}" if step.number else self._loss)
+
+    def frame(self, frame: DreamedFrame) -> None:
+        """Counts a frame."""
+        self._done += 1
+        self._loss = f"{frame.loss:.4g}"
+        self._show(self._loss)
+
+    def _show(self, loss: str) -> None:
+        if self._is_quiet:
+            return
+        now = time.monotonic()
+        frames = self._done - self._first
+        rate = frames / (now - self._started) if frames and now > self._started else 0.0
+        if self._is_terminal:
+            self._bar = self._bar or new_bar(self._name, self._count, self._done)
+            self._bar.start()
+            (task,) = self._bar.tasks
+            shown = f"{rate:.2f} frames/s" if rate else ""
+            self._bar.update(task.id, completed=self._done, loss=loss, rate=shown)
+        elif now >= self._next_time:
+            self._next_time = now + LINE_SECONDS
+            self._log(self._line(loss, rate))
+
+    def _line(self, loss: str, rate: float) -> str:
+        total = f" of about {self._count}" if self._count else ""
+        line = f"{self._name}: frame {self._done}{total}, loss {loss}"
+        if not rate:
+            return line
+        left = f", {format_duration((self._count - self._done) / rate)} left" if self._count else ""
+        return f"{line}, {rate:.3g} frames/s{left}"
+
+    def _hide(self) -> None:
+        if self._bar:
+            self._bar.stop()

@@ -1,0 +1,134 @@
+"""Reels: where the frames of a film come from, dreamed, with the times at which they are shown."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from ...models.arrays import Pixels
+from ..ascent.ascent import Step
+from ..dream.writer import Job, Log
+from ..image.files import read_picture
+from ..video.reader import FilmReader, SourceFrame
+from .frames.coherence import FilmDream, FilmState
+from .frames.travel import TravelDream, TravelState
+from .frames.zoom import ZoomDream, ZoomState
+from .output import TimedFrame
+from .record import FilmRecord
+from .settings import Camera, Travel
+
+Stops = Callable[[Step], bool]
+_NTSC = 1001
+
+
+class Reel(Protocol):
+    """The dreamed frames of a film as they come.
+
+    `count` is the number of all frames as far as it is known, `time_base` the unit of their times in seconds, `rate`
+    their number per second, and `sound` the film whose sound goes with them, if any. `state_kind` is the type of the
+    states that `frames` leaves.
+    """
+
+    @property
+    def count(self) -> int | None: ...
+    @property
+    def time_base(self) -> Fraction: ...
+    @property
+    def rate(self) -> Fraction: ...
+    @property
+    def sound(self) -> Path | None: ...
+    @property
+    def state_kind(self) -> type[Any]: ...
+
+    def frames(self, state: Any, done: int, stops: Stops) -> Iterator[tuple[TimedFrame, Any]]:
+        """Yields each frame after the first `done` ones, and the state that the film continues from after it.
+
+        `state` is that after these. `stops` is called at every step; if it returns True, the film ends with the frame
+        before. Raises DreamError, BundleError and FilmError.
+        """
+
+
+class FilmReel:
+    """The frames of a film. Raises FilmError."""
+
+    state_kind: type[Any] = FilmState
+
+    def __init__(self, source: Path, job: Job, record: FilmRecord, log: Log) -> None:
+        self._reader = FilmReader(source, record.start, record.end, log)
+        facts = self._reader.facts
+        self.count, self.time_base, self.rate = facts.frames, facts.time_base, facts.rate
+        self.sound = source if facts.has_sound else None
+        self._job, self._record, self._log = job, record, log
+
+    def frames(self, state: Any, done: int, stops: Stops) -> Iterator[tuple[TimedFrame, Any]]:
+        job = self._job
+        mask, guide = (None if path is None else read_picture(path).pixels for path in (job.mask, job.guide))
+        dream = FilmDream(
+            job.bundle,
+            job.settings,
+            self._record.coherence,
+            mask=mask,
+            guide=guide,
+            choice=job.choice,
+            sessions=job.sessions,
+            state=state,
+            log=self._log,
+        )
+        waiting: deque[SourceFrame] = deque()  # frames that were read ahead
+
+        def pixels() -> Iterator[Pixels | None]:
+            for frame in islice(self._reader, done, None):
+                waiting.append(frame)
+                yield frame.pixels
+
+        for dreamed in dream.frames(pixels(), stops):
+            source = waiting.popleft()
+            yield TimedFrame(dreamed, source.time, source.duration), dream.state
+
+
+class PictureReel:
+    """The frames of a zoom into a picture, or of a travel between looks of it. Raises PictureError."""
+
+    sound: Path | None = None
+
+    def __init__(self, source: Path, job: Job, move: Camera | Travel, log: Log) -> None:
+        self._picture = read_picture(source)
+        for warning in self._picture.warnings:
+            log(warning)
+        self._job, self._move, self._log = job, move, log
+        self.count: int | None = move.count
+        self.rate = Fraction(move.fps).limit_denominator(_NTSC)  # 29.97 is 30000/1001
+        self.time_base = 1 / self.rate
+        self.state_kind: type[Any] = ZoomState if isinstance(move, Camera) else TravelState
+
+    def frames(self, state: Any, done: int, stops: Stops) -> Iterator[tuple[TimedFrame, Any]]:
+        dream = self._dream(state)
+        for number, dreamed in enumerate(dream.frames(stops), done):
+            yield TimedFrame(dreamed, number * self.time_base, self.time_base), dream.state
+
+    def _dream(self, state: Any) -> ZoomDream | TravelDream:
+        job, pixels = self._job, self._picture.pixels
+        kind: Any = ZoomDream if isinstance(self._move, Camera) else TravelDream
+        dream: ZoomDream | TravelDream = kind(
+            pixels,
+            job.bundle,
+            job.settings,
+            self._move,
+            choice=job.choice,
+            sessions=job.sessions,
+            state=state,
+            log=self._log,
+        )
+        return dream
+
+
+def open_reel(source: Path, job: Job, record: FilmRecord, log: Log) -> Reel:
+    """Opens the reel that a record describes. Raises FilmError and PictureError."""
+    move = record.camera or record.travel
+    if move is None:
+        return FilmReel(source, job, record, log)
+    return PictureReel(source, job, move, log)

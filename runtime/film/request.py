@@ -1,0 +1,169 @@
+"""Turns the options of the commands `film`, `zoom` and `travel` into the film to make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ...models.files import expand_user
+from ..bundle.choice import bundle_of
+from ..dream.record import bundle_file
+from ..dream.repeat import find_file
+from ..dream.request import introduction, parse_request
+from ..dream.writer import Job
+from ..errors import FilmError, FilmNotFoundError, SettingsError
+from ..image.source import SourceFile, file_hash
+from ..settings.config import options_of
+from ..settings.options import OPTIONS, Option, described_options
+from ..settings.presets import DEFAULT_LOOK, PRESETS
+from ..settings.settings import Execution, descriptions
+from ..video.formats import film_format
+from ..video.library import load_av
+from .output import film_of, unfinished_record
+from .record import FilmKind, FilmRecord, read_film_record
+from .run import FilmJob
+from .settings import Camera, Coherence, Travel
+
+MOVES: Mapping[FilmKind, type[Any]] = {"film": Coherence, "zoom": Camera, "travel": Travel}
+# Options of `dream` that a film does not have: it has a source and a range of values of its own, and no snapshots.
+_LEFT_OUT = {
+    *("noise", "snapshots", "normalization", "output", "extras", "film", "every", "fps"),
+    *("recursive", "repeat", "resume", "save_config"),
+}
+# A zoom and a travel have their own objective or base, which these would not fit.
+_ONLY_FOR_FILMS = {"mask", "guide", "feather", "full_size", "blend", "pick", "position"}
+_EXAMPLES: Mapping[FilmKind, str] = {
+    "film": "film walk.mp4 walk-dream.mp4",
+    "zoom": "zoom photo.jpg zoom.mp4 --seconds 10",
+    "travel": "travel photo.jpg travel.mp4 --through creatures,fur,neon --seconds 20",
+}
+# What a run maximises, which the default look does not state where an option of these is given.
+_OBJECTIVE = {"layers", "layer_weights", "channels", "classes", "pick", "position", "model"}
+_RESUME = Option("resume", Path, "Continue an interrupted film from its .parts folder; give nothing else.")
+_RANGE = (
+    Option("start", float, "Begin this many seconds into the film."),
+    Option("end", float, "End this many seconds into the film."),
+)
+_FRAMES = Option("keep_frames", Path, "Also write each frame as a .png into this folder.", "What to write")
+_EXTRAS = Option(
+    "extras",
+    bool,
+    "Also write the record, a .json file next to the film. Default: true.",
+    "What to write",
+    ("--extras/--no-extras",),
+)
+
+
+@dataclass(frozen=True)
+class FilmRequest:
+    """A film to make, and lines to show the user first."""
+
+    film: FilmJob
+    lines: list[str] = field(default_factory=list)
+
+
+def film_options(kind: FilmKind) -> tuple[Option, ...]:
+    """Returns the options of a command: its own, then those of `dream` that it takes."""
+    left_out = _LEFT_OUT | (set() if kind == "film" else _ONLY_FOR_FILMS)
+    own = (*described_options(MOVES[kind]), *(_RANGE if kind == "film" else ()), _RESUME, _FRAMES, _EXTRAS)
+    return (*own, *(option for option in OPTIONS if option.name not in left_out))
+
+
+def parse_film(kind: FilmKind, source: Path | None, output: Path | None, options: Mapping[str, Any]) -> FilmRequest:
+    """Returns the request that a command's options make.
+
+    `options` holds those that the user gave, under their Python names. Raises DreamError, BundleError and FilmError.
+    """
+    load_av()  # before anything is read, since nothing can be made without it
+    if "resume" in options:
+        if source or output or len(options) > 1:
+            raise SettingsError("--resume takes everything from the .parts folder: give nothing else")
+        return _resumed(kind, expand_user(options["resume"]))
+    if source is None or output is None:
+        raise SettingsError(f"name what to read and what to write, as in onnxdream {_EXAMPLES[kind]}")
+    film_format(output)
+    if source.exists() and output.exists() and source.samefile(output):
+        raise SettingsError(f"{output} is the film that is read: choose another name for the dream")
+    move = _move(MOVES[kind], options)
+    own = {*descriptions(MOVES[kind]), "start", "end", "keep_frames", "extras"}
+    dream_options = {name: value for name, value in options.items() if name not in own}
+    if kind == "travel":
+        dream_options |= _bundle_for(move.through, dream_options)
+    request = parse_request(_with_look(dream_options), with_images=True)
+    job = replace(request.job, extras=options.get("extras", True))
+    kept = options.get("keep_frames")
+    record = FilmRecord(
+        kind=kind,
+        bundle=bundle_file(job.bundle),
+        source=_source_file(source),
+        mask=_source_file(job.mask) if job.mask else None,
+        guide=_source_file(job.guide) if job.guide else None,
+        settings=replace(job.settings, snapshots=()),
+        coherence=move if kind == "film" else None,
+        camera=move if kind == "zoom" else None,
+        travel=move if kind == "travel" else None,
+        keep_frames=str(expand_user(kept)) if kept else None,
+        extras=job.extras,
+        start=options.get("start"),
+        end=options.get("end"),
+        output=output.name,
+    )
+    return FilmRequest(FilmJob(source, output, job, record), request.lines)
+
+
+def _move(kind: type[Any], options: Mapping[str, Any]) -> Any:
+    """The settings of a film of that type among the options. Raises SettingsError."""
+    kinds = {name: description.kind for name, description in descriptions(kind).items()}
+    return kind(
+        **{name: one.read(name.replace("_", " "), options[name]) for name, one in kinds.items() if name in options}
+    )
+
+
+def _with_look(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with those of the default look beneath them, unless they name a preset or a config file.
+
+    Where they choose what to maximise, the look only says how.
+    """
+    if {"preset", "config"} & options.keys():
+        return dict(options)
+    if not _OBJECTIVE & options.keys():
+        return {"preset": DEFAULT_LOOK, **options}
+    look = options_of(PRESETS[DEFAULT_LOOK].settings)
+    manner = {name: value for name, value in look.items() if name not in {*_OBJECTIVE, *descriptions(Execution)}}
+    return {**manner, **options}
+
+
+def _bundle_for(through: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that choose the bundle of a journey: its first look, or its layers, unless the options do."""
+    names = [name.strip().partition(":")[0] for name in through.split(",")]
+    if {"model", "preset", "config", "layers"} & options.keys():
+        return {}
+    looks = [name for name in names if name in PRESETS]
+    return {"preset": looks[0]} if looks else {"layers": ",".join(name for name in names if name)}
+
+
+def _source_file(path: Path) -> SourceFile:
+    """How a record names a file. Raises FilmNotFoundError."""
+    try:
+        return SourceFile(path.name, file_hash(path), str(path.resolve()))
+    except FileNotFoundError:
+        raise FilmNotFoundError(f"no file {path}: check the name and the folder") from None
+    except OSError as error:
+        raise FilmError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from error
+
+
+def _resumed(kind: FilmKind, folder: Path) -> FilmRequest:
+    """The request to continue the unfinished film in a folder. Raises RecordError and SettingsError."""
+    record = read_film_record(unfinished_record(folder))
+    if record.kind != kind:
+        raise SettingsError(f"{folder} holds an unfinished {record.kind}: onnxdream {record.kind} --resume {folder}")
+    if film_of(folder).suffix != Path(record.output).suffix:
+        raise SettingsError(
+            f"{folder}: rename the folder back to {Path(record.output).name}.parts, or to another name with that ending"
+        )
+    mask, guide = (find_file(file, folder) if file else None for file in (record.mask, record.guide))
+    job = Job(bundle_of(record.bundle), record.settings, overwrite=True, mask=mask, guide=guide, extras=record.extras)
+    film = FilmJob(find_file(record.source, folder), film_of(folder), job, record)
+    return FilmRequest(film, [*introduction(job), f"resuming after {record.frames} frames"])

@@ -1,7 +1,7 @@
 """Makes the contact sheets of docs/film.md and the short film of the README: `python docs/make_films.py [NAME...]`.
 
 Every film is made from the example pictures by the commands `film`, `zoom` and `travel`. The source of a film is a
-camera that moves over a picture. Needs the extra `video`; all of them take about half an hour on two cores.
+camera that moves over a picture. Needs the extra `video`; all of them take about ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -71,20 +71,22 @@ def approach(picture: Pixels, share: float) -> Pixels:
 
 
 FILMS = (
-    Film("film-creatures", "film {source} {output} --preset creatures", "rocket", pan, 75),
-    Film("film-cat", "film {source} {output} --preset woodcut", "cat", approach, 75),
-    Film("zoom", "zoom examples/cat.jpg {output} --preset creatures --seconds 6 --max-size 480", columns=6),
+    Film("film-creatures", "film {source} {output} --preset creatures", "rocket", pan, 60),
+    Film("film-cat", "film {source} {output} --preset woodcut", "cat", approach, 36),
+    Film("zoom", "zoom examples/cat.jpg {output} --preset creatures --seconds 3 --max-size 320", columns=6),
     Film(
         "zoom-out",
-        "zoom examples/rocket.jpg {output} --preset eyes --zoom 0.98 --rotate 0.5 --seconds 4 --max-size 480",
+        "zoom examples/rocket.jpg {output} --preset eyes --zoom 0.97 --rotate 0.5 --seconds 2 --max-size 320",
     ),
     Film(
         "travel",
-        "travel examples/rocket.jpg {output} --through creatures,woodcut,snakes,neon --seconds 12 --max-size 480",
+        "travel examples/rocket.jpg {output} --through creatures,woodcut,snakes,neon --seconds 12 --fps 6 --max-size 320",
         columns=8,
     ),
 )
-LOOP = Film("loop", "film {source} {output} --preset creatures --max-size 400", "cat", approach, 60)
+# The camera moves twice: what the dream has become by then goes on where it ends.
+LOOP = Film("loop", "film {source} {output} --preset creatures --max-size 360", "cat", approach, 100)
+_TURNS = 2
 
 
 def main(names: list[str]) -> None:
@@ -96,7 +98,8 @@ def main(names: list[str]) -> None:
                 rows = [made] if film.camera is None else [Path(folder) / f"{film.name}-source.mp4", made]
                 write_sheet(rows, FOLDER / f"{film.name}.jpg", film.columns)
         if not names or LOOP.name in names:
-            (FOLDER / "loop.webp").write_bytes(make(LOOP, Path(folder), ".webp").read_bytes())
+            made = frames_of(make(LOOP, Path(folder), ".mp4"))
+            write_clip(FOLDER / "loop.webp", made[-LOOP.frames // _TURNS :], Path(folder))
 
 
 def make(film: Film, folder: Path, suffix: str) -> Path:
@@ -104,28 +107,34 @@ def make(film: Film, folder: Path, suffix: str) -> Path:
     source, output = folder / f"{film.name}-source.mp4", folder / f"{film.name}{suffix}"
     if film.camera:
         picture = cv2.cvtColor(cv2.imread(str(ROOT / "examples" / f"{film.photo}.jpg")), cv2.COLOR_BGR2RGB)
-        write_clip(source, [film.camera(picture, i / film.frames) for i in range(film.frames)])
+        turns = _TURNS if film is LOOP else 1
+        write_clip(source, [film.camera(picture, turns * i / film.frames % 1) for i in range(film.frames)], folder)
     words = shlex.split(film.command.format(source=source, output=output))
     print("onnxdream", *words, flush=True)
     subprocess.run([sys.executable, "-m", "onnxdream", *words], check=True, cwd=ROOT)
     return output
 
 
-def write_clip(path: Path, frames: list[Pixels]) -> None:
-    """Writes frames as an .mp4 at `FPS` frames per second."""
+def write_clip(path: Path, frames: list[Pixels], folder: Path) -> None:
+    """Writes frames as a film of `FPS` frames per second; `folder` takes its segment for a while."""
     tick = Fraction(1, FPS)
-    part = path.with_suffix(".part.mp4")
-    with SegmentWriter(part, film_format(path), SIZE, tick) as writer:
+    part = folder / f"{path.stem}-part{film_format(path).segment_suffix}"
+    with SegmentWriter(part, film_format(path), Size(*frames[0].shape[:2]), tick) as writer:
         for number, frame in enumerate(frames):
             writer.add(frame, number * tick, tick)
     join([Segment(part, Fraction(0), len(frames))], path, film_format(path))
+
+
+def frames_of(film: Path) -> list[Pixels]:
+    """The frames of a film."""
+    return [frame.pixels for frame in FilmReader(film) if frame.pixels is not None]
 
 
 def write_sheet(films: list[Path], sheet: Path, columns: int) -> None:
     """Writes frames of films, at the same times, as rows of a picture."""
     rows = []
     for film in films:
-        frames = [frame.pixels for frame in FilmReader(film) if frame.pixels is not None]
+        frames = frames_of(film)
         chosen = [frames[round(i * (len(frames) - 1) / (columns - 1))] for i in range(columns)]
         height = round(_THUMBNAIL * chosen[0].shape[0] / chosen[0].shape[1])
         rows.append(np.hstack([cv2.resize(f, (_THUMBNAIL, height), interpolation=cv2.INTER_AREA) for f in chosen]))

@@ -6,10 +6,11 @@ Stages are imported inside the commands, so that each command loads only what it
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +23,7 @@ from onnxdream import __version__
 from onnxdream.models.errors import OnnxdreamError
 from onnxdream.models.files import expand_user
 from onnxdream.models.interrupts import ending_signals, exit_code, received
-from onnxdream.models.streams import StreamError, filtered_import, tolerant_streams
+from onnxdream.models.streams import StreamError, event_stream, filtered_import, read_input, tolerant_streams
 
 if TYPE_CHECKING:
     from onnxdream.export.bundle import ExportRequest
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _MODEL_HELP = "A network (an unknown name lists all), or the .keras or .h5 file of a model of your own."
 _EXAMPLES = Path(__file__).parent / "examples"
+_PIPE = Path("-")  # standard input
 # Typer raises click's usage errors, or those of its own copy of click, depending on its version.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -42,12 +44,17 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 class _OneLineErrors(TyperGroup):
     """A command group that reports errors in one line, and ends with an exit code also after a signal."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
+        words = sys.argv[1:] if args is None else args
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reads it when it is imported
         os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # and TensorRT has no other switch for TF32
         # onnxruntime 1.23 to 1.30 warn where the first graphics card is no PCI device, as on Jetsons and in WSL2.
-        with tolerant_streams(), filtered_import("onnxruntime", "device_discovery.cc"), ending_signals():
-            sys.exit(self._run(*args, **extra))
+        with (
+            tolerant_streams(_asks_for_events(words)),
+            filtered_import("onnxruntime", "device_discovery.cc"),
+            ending_signals(),
+        ):
+            sys.exit(self._run(args, *more, **extra))
 
     def _run(self, *args: Any, **extra: Any) -> int:
         """Runs a command and returns its exit code."""
@@ -67,6 +74,11 @@ class _OneLineErrors(TyperGroup):
                 return exit_code(received())
             raise
         return exit_code(received()) if received() else code  # typer turns an interruption into 130, whatever it was
+
+
+def _asks_for_events(words: Sequence[str]) -> bool:
+    """Whether a command line has --progress json, looked up before it is parsed: its own errors are events, too."""
+    return "--progress=json" in words or ("--progress", "json") in itertools.pairwise(words)
 
 
 app = typer.Typer(
@@ -112,6 +124,9 @@ class _DerivedCommand(TyperCommand):
         is_quiet, is_verbose = (options.pop(name, False) for name in ("quiet", "verbose"))
         if is_quiet and is_verbose:
             raise typer.BadParameter("--quiet and --verbose contradict each other: give one of them")
+        progress = options.pop("progress", "auto")
+        if progress not in ("auto", "json"):
+            raise typer.BadParameter(f"--progress is auto or json, not {progress!r}")
         verbosity: Verbosity = "quiet" if is_quiet else "verbose" if is_verbose else "normal"
         with _one_line_failures():
             self._run(options, _log_nothing if is_quiet else _log, verbosity)
@@ -131,18 +146,25 @@ class _DreamCommand(_DerivedCommand):
         from onnxdream.runtime.settings.options import OPTIONS
 
         pictures = typer.Argument(
-            metavar="IMAGE", readable=False, help="Pictures or folders of pictures.", show_default=False
+            metavar="IMAGE",
+            readable=False,
+            help="Pictures or folders of pictures, or - for the bytes of a picture on standard input.",
+            show_default=False,
         )
         return _derived_options({"images": Annotated[list[Path] | None, pictures]}, OPTIONS)
 
     def _run(self, options: dict[str, Any], log: Callable[[str], None], verbosity: Verbosity) -> None:
         from onnxdream.runtime.batch import dream_all, gather_pictures
         from onnxdream.runtime.dream.request import parse_request
+        from onnxdream.runtime.image.files import MAX_BYTES
+        from onnxdream.runtime.image.source import Source
 
         images = [expand_user(image) for image in options.pop("images", ())]
-        if Path("-") in images:
-            raise typer.BadParameter("- (standard input) is not supported yet: name a picture file")
+        piped = images.count(_PIPE)
+        _require_input(piped)
         request = parse_request(options, with_images=bool(images))
+        if request.job.piped_as:
+            _require_no_terminal()
         for line in request.lines:
             log(line)
         if request.config:
@@ -152,7 +174,10 @@ class _DreamCommand(_DerivedCommand):
         if request.config and not sources and not images:
             return
         if not sources:
-            sources, missing = gather_pictures(images, _log_error, _EXAMPLES, log, request.recursive)
+            named = [image for image in images if image != _PIPE]
+            sources, missing = gather_pictures(named, _log_error, _EXAMPLES, log, request.recursive)
+            if piped:
+                sources.insert(0, Source.of_input(read_input(MAX_BYTES + 1)))  # one more is too large
         failed, signal = dream_all(request.job, sources, log, _log_error, request.checkpoint, verbosity)
         if signal:
             raise typer.Exit(exit_code(signal))
@@ -194,6 +219,21 @@ class _FilmCommand(_DerivedCommand):
 
 
 _FILM_ARGUMENTS = ("source", "target")
+
+
+def _require_input(times: int) -> None:
+    """Refuses to read a picture that is typed, or two of them; `times` is how often the command line has a -."""
+    if times > 1:
+        raise typer.BadParameter("standard input holds one picture: give - once")
+    if times and os.isatty(0):
+        raise typer.BadParameter("standard input is a terminal: send a picture to it, as in dream - < bears.jpg")
+
+
+def _require_no_terminal() -> None:
+    if os.isatty(1):
+        raise typer.BadParameter(
+            "standard output is a terminal: send the picture on, as in dream bears.jpg --output - > dream.png"
+        )
 
 
 def _parameters(options: list[inspect.Parameter]) -> Any:
@@ -636,7 +676,11 @@ def _log_nothing(line: str) -> None:
 
 
 def _log_error(line: str) -> None:
-    print(f"error: {line}", file=sys.stderr)
+    events = event_stream()
+    if events:
+        events.send("error", text=line)
+    else:
+        print(f"error: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

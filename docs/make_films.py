@@ -80,7 +80,8 @@ FILMS = (
     ),
     Film(
         "travel",
-        "travel examples/rocket.jpg {output} --through creatures,woodcut,snakes,neon --seconds 12 --fps 6 --max-size 320",
+        "travel examples/rocket.jpg {output} --through creatures,woodcut,snakes,neon --seconds 12 --fps 6 "
+        "--max-size 320",
         columns=8,
     ),
 )

@@ -6,7 +6,10 @@ Only the command line uses this module: the library leaves the streams of a proc
 from __future__ import annotations
 
 import io
+import json
+import math
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,31 +19,75 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, TextIO, cast
 
+_BLOCK = 2**20  # bytes
+
 
 class StreamError(Exception):
-    """Results cannot be written to standard output. No command handles it as an error of its own."""
+    """Standard input or output does not work. No command handles it as an error of its own."""
 
 
 @contextmanager
-def tolerant_streams() -> Iterator[None]:
+def tolerant_streams(with_events: bool = False) -> Iterator[None]:
     """Replaces standard output and standard error while a command runs.
 
     A closed stream becomes the null device, so that no file takes its number. A character that a stream's encoding
     lacks is written as an escape. Standard error loses what it cannot write: no dream ends because of a message.
-    Standard output raises StreamError, or ends the command with exit code 1 where its reader has gone.
+    Standard output raises StreamError, or ends the command with exit code 1 where its reader has gone. With
+    `with_events`, standard error is an EventStream.
     """
     _open_closed_streams()
     before = sys.stdout, sys.stderr
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.stdout, sys.stderr = cast(TextIO, _Output(before[0])), cast(TextIO, _Messages(before[1]))
+    messages = EventStream(before[1]) if with_events else _Messages(before[1])
+    sys.stdout, sys.stderr = cast(TextIO, _Output(before[0])), cast(TextIO, messages)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
         for stream in before:
             _discard_unwritten(stream)
+
+
+def read_input(max_bytes: int) -> bytes:
+    """Returns the bytes of standard input, at most `max_bytes`. Raises StreamError."""
+    data = bytearray()
+    try:
+        while len(data) < max_bytes and (block := _read_block(max_bytes - len(data))):
+            data += block
+    except OSError as error:
+        raise StreamError(f"cannot read standard input ({error.strerror}): send the bytes of a picture to it") from None
+    return bytes(data)
+
+
+def _read_block(max_bytes: int) -> bytes:
+    while True:
+        try:
+            return os.read(0, min(max_bytes, _BLOCK))
+        except BlockingIOError:  # another program may have made the pipe one that does not wait
+            select.select([0], [], [])
+
+
+def write_output(data: bytes) -> None:
+    """Writes all bytes to standard output as they are, past its text stream.
+
+    Raises StreamError, or ends the command with exit code 1 where the reader has gone.
+    """
+    left = memoryview(data)
+    with _one_line():
+        sys.stdout.flush()
+        while left:
+            try:
+                left = left[os.write(1, left) :]
+            except BlockingIOError:
+                select.select([], [1], [])
+
+
+def event_stream() -> EventStream | None:
+    """Returns standard error if each of its lines is an event, see `tolerant_streams`."""
+    stream: object = sys.stderr
+    return stream if isinstance(stream, EventStream) else None
 
 
 @contextmanager
@@ -111,6 +158,33 @@ class _Messages(_Stream):
     def flush(self) -> None:
         with suppress(OSError):
             self._stream.flush()
+
+
+class EventStream(_Messages):
+    """Standard error for a program that reads it: each line is a JSON object, whose kind is in `event`.
+
+    A line of text, as from `print`, becomes an event `message`.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._unfinished = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._unfinished = f"{self._unfinished}{text}".split("\n")
+        for line in filter(str.strip, lines):
+            self.send("message", text=line)
+        return len(text)
+
+    def send(self, event: str, **fields: str | float | None) -> None:
+        """Writes an event; a number that is not finite, which JSON lacks, becomes null."""
+        known = {name: None if _is_not_finite(value) else value for name, value in fields.items()}
+        super().write(f"{json.dumps({'event': event, **known})}\n")
+        self.flush()
+
+
+def _is_not_finite(value: str | float | None) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 class _Output(_Stream):

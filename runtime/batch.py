@@ -64,8 +64,10 @@ def dream_all(
     is reported, and the next one follows. Ctrl-C, SIGTERM or SIGHUP ends the batch with the current picture, whose
     results are saved; a second Ctrl-C ends the program at once. Raises SettingsError.
     """
-    if len(sources) > 1 and (job.film or is_picture_path(job.output)):
-        raise SettingsError("one --film or one --output file cannot hold several dreams: name a folder, or one picture")
+    if len(sources) > 1 and (job.film or job.piped_as or is_picture_path(job.output)):
+        raise SettingsError(
+            "one --film, one --output file or standard output cannot hold several dreams: name a folder, or one picture"
+        )
     failed = 0
     stems: set[str] = set()
     with interruptible() as interrupted:
@@ -117,9 +119,10 @@ def _dream_one(
     stopped = record.ended == "stopped"
     log(
         f"{source.name}: {f'stopped after {record.steps_done} of {steps} steps, ' if stopped else ''}"
-        f"{describe_losses(record)} in {record.seconds:.1f} s, saved as {results.picture.absolute()}"
-        f"{f'; continue with --resume {results.checkpoint}' if stopped and results.checkpoint.exists() else ''}"
+        f"{describe_losses(record)} in {record.seconds:.1f} s, {results.saved}"
+        f"{f'; continue with --resume {results.checkpoint}' if stopped and results.can_be_resumed else ''}"
     )
+    progress.done(record, results.location)
 
 
 def describe_losses(record: Record) -> str:

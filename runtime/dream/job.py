@@ -14,7 +14,7 @@ from ..settings.settings import Settings
 from ..video.steps import StepFilm
 from .checkpoint import Checkpoint
 from .record import SourceFiles
-from .results import Results
+from .results import PipedResults, Results
 from .run import Dream, Preparation, prepare
 from .writer import Callbacks, Job, Writer
 
@@ -27,14 +27,21 @@ def dream_and_save(
     Raises DreamError and BundleError; whatever was dreamed before a failure is saved.
     """
     picture = source.read(job.settings)
-    inputs = [path for path in (source.path, job.mask, job.guide) if path]
-    results = Results.for_source(source.path, job.output, job.overwrite, job.settings.snapshots, inputs, job.extras)
+    results = _results(job, source)
     if checkpoint:
         results.remove_leftovers(job.settings.snapshots)
     try:
         return _dream_into(results, picture, job, source, callbacks, checkpoint), results
     finally:
         results.release()
+
+
+def _results(job: Job, source: Source) -> Results:
+    """Where the results of a source go. Raises OutputError."""
+    if job.piped_as:
+        return PipedResults.of_format(job.piped_as)
+    inputs = [path for path in (source.path, job.mask, job.guide) if path]
+    return Results.for_source(source.path, job.output, job.overwrite, job.settings.snapshots, inputs, job.extras)
 
 
 def _dream_into(

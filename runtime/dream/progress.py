@@ -1,4 +1,4 @@
-"""The progress of a dream: a bar on a terminal, otherwise a line every ten seconds."""
+"""The progress of a dream: a bar on a terminal, otherwise a line every ten seconds, or events for a program."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ...models.streams import event_stream
 from ..ascent.ascent import Step
+from .record import Record
 from .run import Preparation
 from .writer import Log
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 # Showing a loss may mean fetching it from a GPU; nobody reads faster than this.
-_REFRESH_SECONDS = 0.1
+REFRESH_SECONDS = 0.1
 # Without a terminal, lines are kept in logs.
 LINE_SECONDS = 10.0
 
@@ -23,16 +25,19 @@ LINE_SECONDS = 10.0
 class DreamProgress:
     """Shows the steps, the loss, the rate and the time left of one dream on standard error.
 
-    `log` is called with each line for the user. With `is_quiet` nothing is shown.
+    Where standard error is an EventStream, these are the events `start`, `step` and `done`. `log` is called with each
+    line for the user. With `is_quiet` nothing is shown.
     """
 
     def __init__(self, name: str, log: Log, is_quiet: bool = False) -> None:
         self._name, self._log, self._is_quiet = name, log, is_quiet
         self._is_terminal = sys.stderr is not None and sys.stderr.isatty()  # a service may have no standard error
+        self._events = None if is_quiet else event_stream()
         self._octaves = self.steps = 0
         self._bar: Progress | None = None
         self._next_time = 0.0
-        self._latest: tuple[int, float] | None = None  # the step and the time of the latest line
+        # The step and the time of the latest line, or of the first step of an octave for events.
+        self._latest: tuple[int, float] | None = None
 
     def __enter__(self) -> DreamProgress:
         return self
@@ -50,20 +55,58 @@ class DreamProgress:
     def start(self, preparation: Preparation) -> None:
         """Receives the run before its first step."""
         self.steps, self._octaves = preparation.max_steps, len(preparation.octaves)
+        if self._events:
+            self._events.send("start", picture=self._name, steps=self.steps, octaves=self._octaves)
 
     def show(self, step: Step) -> None:
         """Moves the bar to a step, at most ten times a second and at the end, or logs a line."""
         if self._is_quiet:
             return
         now = time.monotonic()
-        if self._is_terminal and (now >= self._next_time or step.number == self.steps):
-            self._next_time = now + _REFRESH_SECONDS
+        if self._events:
+            self._send_step(step, now)
+        elif self._is_terminal and (now >= self._next_time or step.number == self.steps):
+            self._next_time = now + REFRESH_SECONDS
             self._move_bar(step)
         elif not self._is_terminal and self._latest is None:
             self._latest = step.number, now
         elif not self._is_terminal and self._latest and now >= self._latest[1] + LINE_SECONDS:
             self._log(self._line(step, now))
             self._latest = step.number, now
+
+    def done(self, record: Record, location: str) -> None:
+        """Receives the record of the finished dream and the path of its picture, - for standard output."""
+        if self._events:
+            self._events.send(
+                "done",
+                picture=self._name,
+                ended=record.ended,
+                step=record.steps_done,
+                steps=self.steps,
+                loss=record.last_loss,
+                seconds=record.seconds,
+                result=location,
+            )
+
+    def _send_step(self, step: Step, now: float) -> None:
+        """Sends a step as an event, at most ten times a second."""
+        if self._latest is None or step.octave_step == 0:
+            self._latest = step.number, now
+        if now < self._next_time or self._events is None:
+            return
+        self._next_time = now + REFRESH_SECONDS
+        number, before = self._latest
+        pace = (now - before) / (step.number - number) if step.number > number else None
+        self._events.send(
+            "step",
+            picture=self._name,
+            step=step.number,
+            steps=self.steps,
+            octave=step.octave + 1,
+            octaves=self._octaves,
+            loss=step.fetch_total(),
+            seconds_left=None if pace is None else round(pace * (self.steps - step.number), 1),
+        )
 
     def _move_bar(self, step: Step) -> None:
         if self._bar is None:

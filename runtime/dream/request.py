@@ -28,6 +28,8 @@ from .writer import Job
 _LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all presets"
 _DEFAULTS = options_of(Settings())
 _MAX_FPS = 120  # frames of a film per second
+_PIPE = Path("-")  # standard input or output
+_PIPED_FORMATS = ("png", "jpg", "webp")
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,11 @@ def parse_request(options: Mapping[str, Any], with_images: bool) -> DreamRequest
 
 
 def _paths(options: Mapping[str, Any]) -> dict[str, Path]:
-    """The options that are paths, with `~` expanded. Raises SettingsError for `-`, standard input or output."""
+    """The options that are paths, with `~` expanded. Raises SettingsError for `-` in place of a file."""
     paths = {one.name: expand_user(options[one.name]) for one in OPTIONS if one.type is Path and one.name in options}
     for name, path in paths.items():
-        if path == Path("-") and name != "output":  # which is refused with the results
-            raise SettingsError(
-                f"--{name.replace('_', '-')} - (standard input or output) is not supported yet: name a file"
-            )
+        if path == _PIPE and name != "output":
+            raise SettingsError(f"--{name.replace('_', '-')} cannot be - (standard input or output): name a file")
     return paths
 
 
@@ -163,7 +163,22 @@ def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
         raise SettingsError(f"fps must be a whole number from 1 to {_MAX_FPS}, not {fps!r}")
     if type(extras) is not bool:
         raise SettingsError(f"extras must be true or false, not {extras!r}")
-    return Job(bundle, settings, output, bool(given.get("overwrite")), film, every, fps, mask, guide, extras)
+    piped_as = _piped_as(output, given.get("format"))
+    if piped_as:
+        output, extras = None, False
+    overwrite = bool(given.get("overwrite"))
+    return Job(bundle, settings, output, overwrite, film, every, fps, mask, guide, extras, piped_as)
+
+
+def _piped_as(output: Path | None, chosen: str | None) -> str | None:
+    """The suffix of a picture for standard output; None for one that goes to a file. Raises SettingsError."""
+    if output != _PIPE:
+        if chosen:
+            raise SettingsError("--format is for --output -: a file has the format of its name, as in --output a.jpg")
+        return None
+    if chosen not in (None, *_PIPED_FORMATS):
+        raise SettingsError(f"format must be one of {', '.join(_PIPED_FORMATS)}, not {chosen!r}")
+    return f".{chosen or _PIPED_FORMATS[0]}"
 
 
 def _config_file(job: Job, options: Mapping[str, Any]) -> ConfigFile:
@@ -171,7 +186,8 @@ def _config_file(job: Job, options: Mapping[str, Any]) -> ConfigFile:
     path = job.bundle.path
     is_named = job.bundle.is_built_in or path in bundle_paths()
     kept: dict[str, Any] = {"model": options.get("model", job.bundle.name if is_named else str(path))}
-    kept |= {name: str(options[name]) for name in ("output", "mask", "guide", "film") if name in options}
+    files = ("mask", "guide", "film", *(() if job.piped_as else ("output",)))
+    kept |= {name: str(options[name]) for name in files if name in options}
     speed = {"every": job.film_every, "fps": job.film_fps} if job.film else {}
     kept |= {name: value for name, value in speed.items() if value is not None}
     kept |= {} if job.extras else {"extras": False}

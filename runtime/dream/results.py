@@ -11,9 +11,11 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from ...models.arrays import Floats, Pixels
 from ...models.files import atomic_file, atomic_write, remove_leftovers
+from ...models.streams import write_output
 from ..errors import OutputError, PictureWriteError, RecordError
 from ..image.formats.codec import WRITTEN_SUFFIXES, encode_picture
 from .checkpoint import Checkpoint, read_checkpoint
@@ -33,6 +35,8 @@ class Results:
     `earlier` are the files of an earlier dream of this name, which this one replaces. `foreign` are the user's own
     files that have the name of a snapshot; they are never written to.
     """
+
+    keeps_checkpoint: ClassVar[bool] = True  # whether there is one during the dream
 
     picture: Path
     earlier: frozenset[Path] = frozenset()
@@ -57,8 +61,6 @@ class Results:
         `extras`, only the picture and the checkpoint will be written, and a picture's path is free if neither exists.
         Raises OutputError where nothing can be written, or only in place of the user's own files.
         """
-        if output is not None and output.name == "-":
-            raise OutputError("--output - (standard output) is not supported yet: name a folder or a picture")
         if output is not None and output.suffix.lower() in _UNSUPPORTED_SUFFIXES and not output.is_dir():
             raise OutputError(f"{output}: dreams are written as {', '.join(WRITTEN_SUFFIXES)}: choose one of these")
         is_named = output is not None and is_picture_path(output)
@@ -146,6 +148,21 @@ class Results:
             if not self.checkpoint.stat().st_size:
                 self.checkpoint.unlink()
 
+    @property
+    def can_be_resumed(self) -> bool:
+        """Whether there is a checkpoint."""
+        return self.keeps_checkpoint and self.checkpoint.exists()
+
+    @property
+    def location(self) -> str:
+        """The absolute path of the picture, or - for standard output."""
+        return str(self.picture.absolute())
+
+    @property
+    def saved(self) -> str:
+        """What has become of the picture, as the end of a message."""
+        return f"saved as {self.location}"
+
     def file_names(self, snapshots: Collection[int], has_plot: bool, extras: bool = True) -> tuple[str, ...]:
         """The names of the files that a dream with these snapshots leaves, as its record lists them."""
         if not extras:
@@ -223,6 +240,10 @@ class Results:
         with _output_errors(self.checkpoint), atomic_file(self.checkpoint) as file:
             checkpoint.write(file)
 
+    def remove_checkpoint(self) -> None:
+        """Removes the checkpoint of a dream that is finished."""
+        self.checkpoint.unlink(missing_ok=True)
+
     def write_record(self, text: str) -> None:
         """Writes the record, a JSON text. Raises OutputError."""
         _write(self.record, text.encode())
@@ -246,6 +267,46 @@ class Results:
 
     def _beside(self, ending: str) -> Path:
         return self.picture.with_name(f"{self.picture.stem}-{ending}")
+
+
+@dataclass(frozen=True)
+class PipedResults(Results):
+    """The results of a dream whose picture goes to standard output, and nothing to files.
+
+    `picture` has no folder: it is the name of the picture in messages, with the suffix of its format.
+    """
+
+    keeps_checkpoint: ClassVar[bool] = False
+
+    @classmethod
+    def of_format(cls, suffix: str) -> PipedResults:
+        """The results for a picture with one of the suffixes that are written."""
+        return cls(Path(f"stdout{suffix}"))
+
+    @property
+    def location(self) -> str:
+        """Standard output."""
+        return "-"
+
+    @property
+    def saved(self) -> str:
+        """What has become of the picture, as the end of a message."""
+        return "written to standard output"
+
+    def release(self) -> None:
+        """No name is reserved."""
+
+    def remove_checkpoint(self) -> None:
+        """There is no checkpoint."""
+
+    def write_picture(self, pixels: Pixels, icc: bytes | None, note: str) -> tuple[str, ...]:
+        """Writes the bytes of the finished picture; returns a warning for each feature that its format cannot store.
+
+        Raises OutputError and StreamError.
+        """
+        data, warnings = self._encode(pixels, icc, note)
+        write_output(data)
+        return tuple(f"{self.picture.name}: {warning}" for warning in warnings)
 
 
 def is_picture_path(output: Path | None) -> bool:

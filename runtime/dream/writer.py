@@ -39,7 +39,8 @@ class Job:
     `output` is a folder, a picture's path, or None for the current folder. `mask` and `guide` are picture files. `film`
     is the path of an .mp4, .webm, .gif or .webp, with a frame every `film_every` steps and `film_fps` frames per
     second, both chosen by the number of steps where they are None. Without `extras`, only the picture and the film are
-    written. `sessions` are the bundle's; several jobs may share them.
+    written. `piped_as` is the suffix of the picture that goes to standard output instead of `output`. `sessions` are
+    the bundle's; several jobs may share them.
     """
 
     bundle: Bundle
@@ -52,6 +53,7 @@ class Job:
     mask: Path | None = None
     guide: Path | None = None
     extras: bool = True
+    piped_as: str | None = None
     sessions: Sessions = field(default=None, compare=False, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -127,7 +129,7 @@ class Writer:
             if self.film and step.number % self.film_speed.every == 0:
                 self.film.add(step.fetch_picture())
             stop = self.callbacks.on_step(step)
-            if stop or time.monotonic() > self._next_checkpoint:
+            if self.results.keeps_checkpoint and (stop or time.monotonic() > self._next_checkpoint):
                 self._write_checkpoint(step)
         except OutputError as error:
             self._failure = error
@@ -153,7 +155,7 @@ class Writer:
         if dream.record.ended == "diverged":
             raise DivergedError(
                 f"the losses were not finite numbers after step {dream.record.steps_done}; the picture before that is "
-                f"saved as {self.results.picture}: choose a smaller --step-size"
+                f"{self.results.saved}: choose a smaller --step-size"
             )
 
     def _write_checkpoint(self, step: Step) -> None:
@@ -204,7 +206,7 @@ class Writer:
             self.results.write_losses(layers, dream.losses, totals, starts)
             self.results.write_record(replace(dream.record, files=files).to_json())
         if dream.record.ended == "finished":
-            self.results.checkpoint.unlink(missing_ok=True)
+            self.results.remove_checkpoint()
         self.results.remove_earlier_files(files)
         if plot is not None:
             self.results.write_plot(plot)

@@ -29,6 +29,7 @@ def make_at_terminal(request: FilmRequest, log: Log, is_quiet: bool = False) -> 
         log(f"{name}: stopped before its first frame")
         return interrupted()
     log(f"{name}: {describe(record)}, saved as {film.output.absolute()}")
+    progress.done(record, film.output)
     if record.ended == "stopped":
         log(f"continue with onnxdream {record.kind} --resume {parts_folder(film.output)}")
     return interrupted()

@@ -1,16 +1,19 @@
-"""The progress of a film: a bar on a terminal, otherwise a line every ten seconds."""
+"""The progress of a film: a bar on a terminal, otherwise a line every ten seconds, or events for a program."""
 
 from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ...models.streams import event_stream
 from ..ascent.ascent import Step
-from ..dream.progress import LINE_SECONDS, format_duration, new_bar
+from ..dream.progress import LINE_SECONDS, REFRESH_SECONDS, format_duration, new_bar
 from ..dream.writer import Log
 from .frames.coherence import DreamedFrame
+from .record import FilmRecord
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -19,12 +22,14 @@ if TYPE_CHECKING:
 class FilmProgress:
     """Shows the frames, the loss, the rate and the time left of one film on standard error.
 
-    `log` is called with each line for the user. With `is_quiet` nothing is shown.
+    Where standard error is an EventStream, these are the events `start`, `frame` and `done`. `log` is called with each
+    line for the user. With `is_quiet` nothing is shown.
     """
 
     def __init__(self, name: str, log: Log, is_quiet: bool = False) -> None:
         self._name, self._log, self._is_quiet = name, log, is_quiet
         self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._events = None if is_quiet else event_stream()
         self._bar: Progress | None = None
         self._count: int | None = None
         self._done = self._first = 0
@@ -49,17 +54,45 @@ class FilmProgress:
         self._count, self._done, self._first = count, done, done
         self._started = time.monotonic()
         self._next_time = self._started + LINE_SECONDS
+        if self._events:
+            self._next_time = self._started
+            self._events.send("start", film=self._name, frame=done, frames=count)
 
     def step(self, step: Step) -> None:
         """Shows that the first frame of a shot is in progress, which takes longer than others."""
-        if step.octave_step == 0:
+        if step.octave_step == 0 and not self._events:
             self._show(f"{self._loss}, octave {step.octave + 1}" if step.number else self._loss)
 
     def frame(self, frame: DreamedFrame) -> None:
         """Counts a frame."""
         self._done += 1
         self._loss = f"{frame.loss:.4g}"
-        self._show(self._loss)
+        if self._events:
+            self._send_frame(float(frame.loss), time.monotonic())
+        else:
+            self._show(self._loss)
+
+    def done(self, record: FilmRecord, path: Path) -> None:
+        """Receives the record of the finished film and its path."""
+        if self._events:
+            self._events.send(
+                "done",
+                film=self._name,
+                ended=record.ended,
+                frame=record.frames,
+                frames=self._count,
+                seconds=record.seconds,
+                result=str(path.absolute()),
+            )
+
+    def _send_frame(self, loss: float, now: float) -> None:
+        """Sends the latest frame as an event, at most ten times a second."""
+        if now < self._next_time or self._events is None:
+            return
+        self._next_time = now + REFRESH_SECONDS
+        pace = (now - self._started) / (self._done - self._first)
+        left = None if self._count is None else round(max(0, self._count - self._done) * pace, 1)
+        self._events.send("frame", film=self._name, frame=self._done, frames=self._count, loss=loss, seconds_left=left)
 
     def _show(self, loss: str) -> None:
         if self._is_quiet:

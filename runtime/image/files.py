@@ -23,7 +23,7 @@ from .formats.kinds import missing_reader, read_container, recognise
 from .remedies import colour_warnings, conversion, explain
 
 MAX_PIXELS = 2**28
-_MAX_BYTES = 2**31  # of a file; OpenCV decodes no larger one from memory
+MAX_BYTES = 2**31  # of a file; OpenCV decodes no larger one from memory
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,15 @@ def read_picture(path: Path) -> Picture:
     becomes three equal planes, 16 bits stay 16 bits, and a colour profile is kept if it describes RGB. Raises
     PictureNotFoundError, PictureReadError, PictureFormatError and PictureTooLargeError.
     """
-    data = _read_bytes(path)
+    return picture_of(_read_bytes(path), path)
+
+
+def picture_of(data: bytes, path: Path) -> Picture:
+    """Decodes the bytes of a picture file as `read_picture` does; `path` is its name in messages.
+
+    Raises PictureFormatError and PictureTooLargeError.
+    """
+    _require_readable(len(data), path)
     kind = recognise(data)
     if kind and (missing := missing_reader(kind)):
         raise PictureFormatError(f"{path}: {kind} is not read yet: {missing}; or convert it: {conversion(path)}")
@@ -76,10 +84,13 @@ def read_note(path: Path) -> str | None:
 
 def _read_bytes(path: Path) -> bytes:
     with picture_errors(path):
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise PictureTooLargeError(f"{path}: is too large with {size / 1e9:.1f} GB; give a smaller picture")
+        _require_readable(path.stat().st_size, path)
         return path.read_bytes()
+
+
+def _require_readable(size: int, path: Path) -> None:
+    if size > MAX_BYTES:
+        raise PictureTooLargeError(f"{path}: is too large with {size / 1e9:.1f} GB; give a smaller picture")
 
 
 @contextmanager

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ...models.arrays import Size
+from ..errors import PictureFormatError
 from ..settings.settings import Settings
-from .files import Picture, read_picture
+from .files import Picture, picture_of, read_picture
 from .formats.container import ContainerError
 from .formats.kinds import read_container
 
@@ -31,15 +32,25 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A picture to dream, not read yet; `noise` is the width and height in pixels of random noise to dream instead."""
+    """A picture to dream, not decoded yet.
+
+    `noise` is the width and height in pixels of random noise to dream instead of a file; `data` are the bytes of a
+    picture that has no file.
+    """
 
     path: Path
     noise: tuple[int, int] | None = None
+    data: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def of_noise(cls, size: tuple[int, int]) -> Source:
         """The source for noise of a width and height in pixels, under a name of its own."""
         return cls(Path("noise-{}x{}".format(*size)), size)
+
+    @classmethod
+    def of_input(cls, data: bytes) -> Source:
+        """The source for the bytes of a picture that came from standard input."""
+        return cls(Path("stdin"), data=data)
 
     @property
     def name(self) -> str:
@@ -47,12 +58,19 @@ class Source:
         return self.path.name
 
     def read(self, settings: Settings) -> Picture:
-        """Reads the picture file or generates the noise. Raises PictureError."""
-        return noise_picture(*self.noise, settings.seed) if self.noise else read_picture(self.path)
+        """Reads the picture or generates the noise. Raises PictureError."""
+        if self.noise:
+            return noise_picture(*self.noise, settings.seed)
+        if self.data is None:
+            return read_picture(self.path)
+        if not self.data:
+            raise PictureFormatError("standard input is empty: send the bytes of a picture to it")
+        return picture_of(self.data, self.path)
 
     def file(self, picture: Picture) -> SourceFile:
         """How records name the picture that `read` returned."""
-        return SourceFile(self.name, picture.sha256, None if self.noise else str(self.path.resolve()))
+        has_file = self.noise is None and self.data is None
+        return SourceFile(self.name, picture.sha256, str(self.path.resolve()) if has_file else None)
 
     def dreamed_size(self, max_size: int | None) -> Size:
         """The approximate size at which the picture is dreamed, from the file's header alone; (0, 0) if unreadable.
@@ -63,9 +81,9 @@ class Source:
             width, height = self.noise
         else:
             try:
-                if not self.path.is_file():
+                if self.data is None and not self.path.is_file():
                     return Size(0, 0)
-                container = read_container(self.path.read_bytes())
+                container = read_container(self.path.read_bytes() if self.data is None else self.data)
             except (OSError, ContainerError):
                 return Size(0, 0)
             width, height = container.width, container.height

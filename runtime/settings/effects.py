@@ -44,6 +44,11 @@ _CONDITIONS = (
         lambda settings, options: options.get("extras", True) or not settings.snapshots,
         "with --no-extras",
     ),
+    _Condition(
+        ("snapshots",),
+        lambda settings, options: str(options.get("output")) != "-" or not settings.snapshots,
+        "with --output -",
+    ),
 )
 
 

@@ -46,7 +46,18 @@ _FIRST = (
     ),
 )
 _LAST = (
-    Option("output", Path, "File or folder to write the result to. Default: the current folder."),
+    Option(
+        "output",
+        Path,
+        "File or folder to write the result to, or - for standard output. Default: the current folder.",
+    ),
+    Option(
+        "format",
+        str,
+        "The format of the picture that --output - writes: png, jpg or webp. Default: png.",
+        "What to write",
+        in_files=False,
+    ),
     Option(
         "extras",
         bool,
@@ -113,6 +124,14 @@ _LAST = (
         "Print more: the layers, the threads, and each octave with the provider's options.",
         "What to write",
         ("-v", "--verbose"),
+        in_files=False,
+    ),
+    Option(
+        "progress",
+        str,
+        "How progress is shown: auto, a bar on a terminal or else a line every ten seconds, or json, events for a "
+        "program, each a line of JSON. Default: auto.",
+        "What to write",
         in_files=False,
     ),
     Option("film", Path, "Also write a film of the steps to this .mp4, .webm, .gif or .webp file.", "What to write"),

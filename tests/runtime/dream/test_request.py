@@ -460,7 +460,7 @@ def test_the_home_folder_is_expanded_in_files_that_are_read(tmp_path: Path, monk
 
 @pytest.mark.parametrize("name", ["mask", "guide", "film", "config", "repeat", "resume", "save_config"])
 def test_a_pipe_is_refused(name: str) -> None:
-    with pytest.raises(SettingsError, match=rf"--{name.replace('_', '-')} - \(.*\) is not supported yet: name a file"):
+    with pytest.raises(SettingsError, match=rf"--{name.replace('_', '-')} cannot be - \(.*\): name a file"):
         parse_request({name: Path("-")}, with_images=True)
 
 

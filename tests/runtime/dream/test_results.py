@@ -108,9 +108,9 @@ def test_names_are_reserved_by_whoever_is_first(tmp_path: Path) -> None:
     assert len(set(chosen)) == 24
 
 
-@pytest.mark.parametrize("output", ["-", "film.mp4", "art.exr", "art.jfif", "art.json"])
+@pytest.mark.parametrize("output", ["film.mp4", "art.exr", "art.jfif", "art.json"])
 def test_an_output_that_looks_like_a_file_of_another_kind_is_refused(output: str, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"not supported yet|dreams are written as"):
+    with pytest.raises(OutputError, match="dreams are written as"):
         Results.for_source(BEARS, tmp_path / output, overwrite=False)
     assert listing(tmp_path) == set()
 

@@ -71,7 +71,10 @@ OTHER = {
     *("preset", "model", "provider", "precision", "threads", "memory"),
     *("mask", "guide", "output", "film", "every", "fps", "extras"),
 }
-NO_KEYS = {"images", "config", "save_config", "resume", "repeat", "overwrite", "recursive", "quiet", "verbose", "help"}
+NO_KEYS = {
+    *("images", "config", "save_config", "resume", "repeat", "overwrite", "recursive", "format"),
+    *("quiet", "verbose", "progress", "help"),
+}
 METHODS = Path(__file__).parents[3] / "docs" / "methods.md"
 NAMES = [setting.name for setting in fields(Settings) if setting.name != "execution"]
 DREAM = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,11 @@ NEEDS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"snapshots": (3,), "extras": False},
         {"extras": True},
         "--snapshots has no effect with --no-extras",
+    ),
+    "snapshots of a pipe": (
+        {"snapshots": (3,), "output": Path("-")},
+        {"output": Path("dreams")},
+        "--snapshots has no effect with --output -",
     ),
 }
 

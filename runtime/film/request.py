@@ -47,6 +47,12 @@ _RANGE = (
     Option("end", float, "End this many seconds into the film."),
 )
 _FRAMES = Option("keep_frames", Path, "Also write each frame as a .png into this folder.", "What to write")
+_PRESET = Option(
+    "preset",
+    str,
+    f"A named set of settings; the command `presets` lists them all. Options override it. Default: {DEFAULT_LOOK}, which "
+    "also says how other layers are dreamed. The defaults in this help are those of the preset `paper`.",
+)
 _EXTRAS = Option(
     "extras",
     bool,
@@ -68,7 +74,8 @@ def film_options(kind: FilmKind) -> tuple[Option, ...]:
     """Returns the options of a command: its own, then those of `dream` that it takes."""
     left_out = _LEFT_OUT | (set() if kind == "film" else _ONLY_FOR_FILMS)
     own = (*described_options(MOVES[kind]), *(_RANGE if kind == "film" else ()), _RESUME, _FRAMES, _EXTRAS)
-    return (*own, *(option for option in OPTIONS if option.name not in left_out))
+    others = (_PRESET if option.name == "preset" else option for option in OPTIONS if option.name not in left_out)
+    return (*own, *others)
 
 
 def parse_film(kind: FilmKind, source: Path | None, output: Path | None, options: Mapping[str, Any]) -> FilmRequest:

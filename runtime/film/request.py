@@ -50,8 +50,8 @@ _FRAMES = Option("keep_frames", Path, "Also write each frame as a .png into this
 _PRESET = Option(
     "preset",
     str,
-    f"A named set of settings; the command `presets` lists them all. Options override it. Default: {DEFAULT_LOOK}, which "
-    "also says how other layers are dreamed. The defaults in this help are those of the preset `paper`.",
+    "A named set of settings; the command `presets` lists them all. Options override it. Default: "
+    f"{DEFAULT_LOOK}, which also says how other layers are dreamed. The defaults in this help are those of `paper`.",
 )
 _EXTRAS = Option(
     "extras",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from onnxdream.export.bundle import ExportRequest
     from onnxdream.models.backbones import Backbone
     from onnxdream.models.contract import Layer, Metadata
-    from onnxdream.runtime.batch import Verbosity
+    from onnxdream.runtime.batch.terminal import Verbosity
     from onnxdream.runtime.bundle.bundle import Bundle
     from onnxdream.runtime.film.record import FilmKind
     from onnxdream.runtime.settings.options import Option
@@ -154,7 +154,8 @@ class _DreamCommand(_DerivedCommand):
         return _derived_options({"images": Annotated[list[Path] | None, pictures]}, OPTIONS)
 
     def _run(self, options: dict[str, Any], log: Callable[[str], None], verbosity: Verbosity) -> None:
-        from onnxdream.runtime.batch import dream_all, gather_pictures
+        from onnxdream.runtime.batch.plan import gather_pictures
+        from onnxdream.runtime.batch.run import Reporter, dream_many, dream_named
         from onnxdream.runtime.dream.request import parse_request
         from onnxdream.runtime.image.files import MAX_BYTES
         from onnxdream.runtime.image.source import Source
@@ -171,6 +172,7 @@ class _DreamCommand(_DerivedCommand):
             request.config.write()
             log(f"options saved as {request.config.path}")
         sources, missing = list(request.sources), 0
+        is_one = bool(sources or images == [_PIPE]) or (len(images) == 1 and not os.path.isdir(images[0]))
         if request.config and not sources and not images:
             return
         if not sources:
@@ -178,12 +180,21 @@ class _DreamCommand(_DerivedCommand):
             sources, missing = gather_pictures(named, _log_error, _EXAMPLES, log, request.recursive)
             if piped:
                 sources.insert(0, Source.of_input(read_input(MAX_BYTES + 1)))  # one more is too large
-        failed, signal = dream_all(request.job, sources, log, _log_error, request.checkpoint, verbosity)
-        if signal:
-            raise typer.Exit(exit_code(signal))
-        if request.hint and not failed:
+        if not sources:
+            raise typer.Exit(1)
+        reporter = Reporter(log, _log_error, verbosity, request.hint)
+        if is_one:
+            if request.workers:
+                log("--workers has no effect on one picture")
+            outcome = dream_named(request.job, sources[0], reporter, request.checkpoint)
+        else:
+            outcome = dream_many(request.job, sources, reporter, request.workers)
+        if outcome.signal:
+            raise typer.Exit(exit_code(outcome.signal))
+        if request.hint and not outcome.failed:
             log(request.hint)
-        raise typer.Exit(1 if failed + missing else 0)
+        if outcome.failed + missing:
+            raise typer.Exit(3 if outcome.done else 1)
 
 
 class _FilmCommand(_DerivedCommand):

@@ -13,7 +13,7 @@ from timing import timed
 import onnxdream.cli  # noqa: F401 - the command `dream` imports it first, so a cold start must include it
 from onnxdream.models.arrays import Image
 from onnxdream.runtime import Bundle, Execution
-from onnxdream.runtime.batch import dream_all  # noqa: F401 - likewise
+from onnxdream.runtime.batch.run import dream_many  # noqa: F401 - likewise
 from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.dream.request import parse_request  # noqa: F401 - likewise

@@ -32,7 +32,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         with temporary.open("xb") as file:
             yield file
             file.flush()
-            _sync(file)
+            sync(file)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -57,8 +57,11 @@ def _temporary_stem(path: Path) -> str:
     return f".onnxdream-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"
 
 
-def _sync(file: IO[bytes]) -> None:
-    """Waits until a file is on its disk, where the file system can tell; some network and user-space ones cannot."""
+def sync(file: IO[bytes]) -> None:
+    """Waits until a file is on its disk, where the file system can tell; some network and user-space ones cannot.
+
+    Raises OSError.
+    """
     try:
         os.fsync(file.fileno())
     except OSError as error:

@@ -11,7 +11,8 @@ from ..models.backbones import UnknownBackboneError, find_backbone
 from ..models.errors import OnnxdreamError
 from ..models.interrupts import interruptible
 from ..runtime.ascent.ascent import Step
-from ..runtime.batch import Interrupted, describe_losses, gather_pictures
+from ..runtime.batch.plan import gather_pictures
+from ..runtime.batch.terminal import Interrupted, describe_losses
 from ..runtime.bundle.bundle import Bundle
 from ..runtime.bundle.sessions import Sessions
 from ..runtime.dream.progress import DreamProgress, format_duration

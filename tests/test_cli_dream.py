@@ -135,7 +135,7 @@ def test_folders_inside_are_dreamed_on_request_and_results_are_left_out(run: Com
     assert finished.err.count("trip: left out 1 file: raw.nef (camera raw is not read)\n") == 1
     results = {path.name for path in (folder / "trip").glob("*-dream.png")}
     assert results == {"cats-dream.png", "american-dream-house-dream.png"}
-    finished = run(*command)
+    finished = run(*command, "--seed", "1")
     finished.succeeds()
     assert " and " in finished.err.partition("trip: left out ")[2]
     results = {path.name for path in (folder / "trip").glob("*-dream-2.png")}
@@ -173,11 +173,17 @@ def test_folders_and_several_pictures_are_dreamed_in_one_call(run: Command, fold
     assert finished.err.count("saved as") == 3
 
 
+def test_workers_have_no_effect_on_one_picture(run: Command) -> None:
+    finished = run("dream", "bears.png", "--model", "tiny.onnx", "--workers", "auto", *SHORT)
+    finished.succeeds()
+    assert "--workers has no effect on one picture" in finished.err.splitlines()
+
+
 def test_one_bad_picture_among_good_ones_is_reported_and_the_rest_go_on(run: Command, folder: Path) -> None:
     save(folder / "more" / "a.png", noise(40, 53))
     (folder / "more" / "b.png").write_bytes(b"no picture")
     finished = run("dream", "more", "bears.png", "lost.png", "--model", "tiny.onnx", "--output", "out", *SHORT)
-    assert finished.code == 1
+    assert finished.code == 3
     assert len(finished.errors) == 2
     assert {path.name for path in (folder / "out").glob("*-dream.png")} == {"a-dream.png", "bears-dream.png"}
 
@@ -288,7 +294,7 @@ def test_two_pipes_are_dreamed(run: Command, folder: Path) -> None:
     for pipe in pipes:
         os.close(pipe)
     finished.succeeds()
-    assert added(folder) == {f"{pipe}-dream.png" for pipe in pipes}
+    assert added(folder) == {"manifest.jsonl", *(f"{pipe}-dream.png" for pipe in pipes)}
 
 
 def test_the_home_folder_is_expanded_in_paths(
@@ -404,6 +410,7 @@ NUMBERS = {
     "--seed": ["-1", "4294967296", "x"],
     "--threads": ["-1", "0", "two", "99999"],
     "--every": ["-1", "0", "often"],
+    "--workers": ["-1", "0", "two", "1025", ""],
     "--snapshots": ["-1", "0,5", "x", "1.5", "999999999", "1;2"],
     "--layer-weights": ["low=x", "low=nan", "low=inf", "low=1e9", "=1", "", "low=0", "low=1,low=2"],
 }
@@ -556,7 +563,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
 def test_ctrl_c_saves_the_picture_so_far_and_reports_it(folder: Path) -> None:
-    save(folder / "more.png", noise(60, 80))
+    save(folder / "more.png", noise(30, 40))
     words = ("dream", "bears.png", "more.png", "--model", "tiny.onnx", "--steps", "1000000", "--snapshots", "1")
     process = subprocess.Popen(
         [sys.executable, "-m", "onnxdream.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -574,6 +581,7 @@ def test_ctrl_c_saves_the_picture_so_far_and_reports_it(folder: Path) -> None:
     assert added(folder) - {"more.png"} == (RESULTS - {"bears-dream-step0004.png"}) | {
         "bears-dream-step0001.png",
         "bears-dream.checkpoint",
+        "manifest.jsonl",
         last,
     }
     assert f"bears.png: stopped after {record.steps_done} of 1000000 steps, loss" in err

@@ -212,7 +212,7 @@ def test_a_quiet_dream_shows_errors_only(run: Command, folder: Path) -> None:
     save(folder / "more" / "a.png", noise(40, 53))
     (folder / "more" / "b.png").write_bytes(b"no picture")
     finished = run("dream", "-q", "more", *SHORT)
-    assert finished.code == 1
+    assert finished.code == 3
     assert finished.err.splitlines() == finished.errors
     assert len(finished.errors) == 1
     assert (folder / "a-dream.png").exists()

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from ...models import assembly, contract, library
 from ...models.assembly import Assembled
@@ -33,6 +33,12 @@ class Bundle:
 
     def __repr__(self) -> str:
         return f"<Bundle {self.name}: {self.metadata.backbone}, {len(self.metadata.layers)} layers>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How the bundle travels to another process: by its name if it is built in, since its parts are mere views."""
+        if self.is_built_in:
+            return Bundle.built_in, (self.name,)
+        return Bundle, (self.source, self.metadata, self.path)
 
     @classmethod
     def load(cls, source: str | os.PathLike[str] | bytes) -> Bundle:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from ...models.contract import LOGITS
 from ...models.files import expand_user
@@ -27,6 +27,7 @@ from .writer import Job
 
 _LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all presets"
 _DEFAULTS = options_of(Settings())
+_MAX_WORKERS = 1024
 _MAX_FPS = 120  # frames of a film per second
 _PIPE = Path("-")  # standard input or output
 _PIPED_FORMATS = ("png", "jpg", "webp")
@@ -37,8 +38,8 @@ class DreamRequest:
     """A job, the source that its options name, the checkpoint to resume from, and lines to show the user first.
 
     Where `sources` is empty, the job is for the pictures of the command line and, if `recursive`, for those in the
-    folders inside its folders. `hint` is a line to show at the end, on what to try next. `config` is a config file to
-    write first.
+    folders inside its folders; `workers` is the number of processes for them, or auto, or None for this process. `hint`
+    is a line to show at the end, on what to try next. `config` is a config file to write first.
     """
 
     job: Job
@@ -48,6 +49,7 @@ class DreamRequest:
     hint: str | None = None
     config: ConfigFile | None = None
     recursive: bool = False
+    workers: int | Literal["auto"] | None = None
 
 
 def parse_request(options: Mapping[str, Any], with_images: bool) -> DreamRequest:
@@ -117,7 +119,16 @@ def _request(
     lines += doubtful_options(settings, options, named)
     hint = _hint(options, preset, settings)
     recursive = bool(options.get("recursive"))
-    return DreamRequest(job, (source,) if source else (), None, lines, hint, config, recursive)
+    workers = _workers(options.get("workers"))
+    return DreamRequest(job, (source,) if source else (), None, lines, hint, config, recursive, workers)
+
+
+def _workers(text: str | None) -> int | Literal["auto"] | None:
+    if text is None or text == "auto":
+        return cast(Literal["auto"] | None, text)
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MAX_WORKERS):
+        raise SettingsError(f"workers must be a whole number from 1 to {_MAX_WORKERS}, or auto, not {text!r}")
+    return int(text)
 
 
 def _hint(options: Mapping[str, Any], preset: Preset | None, settings: Settings) -> str | None:

@@ -71,6 +71,16 @@ class Results:
             return results._replacing(snapshots if extras else None, inputs)
         return results._reserved(is_named, only_picture=is_named and not extras)
 
+    @classmethod
+    def reserve(cls, picture: Path) -> bool:
+        """Reserves a name, as `for_source` does: an empty checkpoint. Returns False if a file of that name exists.
+
+        Raises OutputError where nothing can be written.
+        """
+        _require_writable(picture)
+        results = cls(picture)
+        return not results._existing_files() and results._reserve()
+
     def _reserved(self, is_named: bool, only_picture: bool) -> Results:
         number, results = 1, self
         while True:
@@ -252,6 +262,11 @@ class Results:
         """Removes what a run that was killed while it wrote one of its files, snapshots included, has left of it."""
         paths = (self.picture, self.losses, self.plot, self.record, self.checkpoint, *map(self.snapshot, snapshots))
         remove_leftovers(*paths)
+
+    def remove_unfinished(self) -> None:
+        """Removes all files of this name but the checkpoint; call it where they are those of a run that was killed."""
+        for path in self._existing_files() - {self.checkpoint}:
+            path.unlink(missing_ok=True)
 
     def remove_earlier_files(self, kept: Collection[str]) -> None:
         """Removes the files of the earlier dream that this one has not replaced; `kept` are the names of its files."""

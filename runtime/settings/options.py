@@ -127,6 +127,14 @@ _LAST = (
         in_files=False,
     ),
     Option(
+        "workers",
+        str,
+        "Dream several pictures at the same time, in this number of processes, or auto: as many as there are threads. "
+        "They share the threads and the memory. Default: one after the other.",
+        "Where to compute",
+        in_files=False,
+    ),
+    Option(
         "progress",
         str,
         "How progress is shown: auto, a bar on a terminal or else a line every ten seconds, or json, events for a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -257,3 +258,10 @@ def test_a_step_that_onnxruntime_cannot_compute_is_reported_in_one_line() -> Non
 def test_every_refusal_of_a_bundle_is_a_bundle_error() -> None:
     assert issubclass(BundleNotFoundError, BundleError)
     assert issubclass(BundleFormatError, BundleError)
+
+
+@pytest.mark.parametrize("source", ["v3-low", "lite0", TINY_BYTES])
+def test_a_bundle_can_be_sent_to_another_process(source: str | bytes) -> None:
+    bundle = Bundle.load(source)
+    sent = pickle.loads(pickle.dumps(bundle))
+    assert (sent.sha256, sent.metadata, sent.path) == (bundle.sha256, bundle.metadata, bundle.path)

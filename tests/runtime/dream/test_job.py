@@ -6,18 +6,16 @@ import csv
 import hashlib
 import json
 import shutil
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_bytes import GREY_PROFILE, PROFILE, exif_block, png_chunk, with_exif
+from picture_bytes import GREY_PROFILE, PROFILE
 from pictures_fixture import TINY_BYTES, cliff_bytes, encode_into, frames, listing, load, noise, save
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream
-from onnxdream.runtime.batch import dream_all, gather_pictures
 from onnxdream.runtime.dream import writer as writer_module
 from onnxdream.runtime.dream.checkpoint import read_checkpoint
 from onnxdream.runtime.dream.job import dream_and_save
@@ -27,7 +25,7 @@ from onnxdream.runtime.dream.repeat import job_to_resume
 from onnxdream.runtime.dream.results import Results
 from onnxdream.runtime.dream.run import Dream
 from onnxdream.runtime.dream.writer import Callbacks, Job
-from onnxdream.runtime.errors import DivergedError, OutputError, SettingsError
+from onnxdream.runtime.errors import DivergedError, OutputError
 from onnxdream.runtime.image.files import read_note, read_picture
 from onnxdream.runtime.image.source import Source
 
@@ -47,15 +45,6 @@ def callbacks(lines: list[str] | None = None, on_step: Callable[[Step], bool | N
 
 def dream_file(job: Job, path: Path, callbacks: Callbacks) -> tuple[Dream, Results]:
     return dream_and_save(job, Source(path), callbacks)
-
-
-def sources(paths: list[Path]) -> list[Source]:
-    return [Source(path) for path in paths]
-
-
-def by_dreamed_size(paths: list[Path], max_size: int | None) -> list[Path]:
-    """The files in the order in which they are dreamed."""
-    return sorted(paths, key=lambda path: Source(path).dreamed_size(max_size))
 
 
 def names(stem: str, *steps: int) -> set[str]:
@@ -345,111 +334,3 @@ def test_where_matplotlib_can_write_nowhere_the_dream_has_no_plot(
     assert "bears-dream.png" in record.files
     assert "bears-dream-losses.png" not in record.files
     assert not (tmp_path / "out" / "bears-dream-losses.png").exists()
-
-
-def test_pictures_of_one_dreamed_size_follow_each_other(tmp_path: Path) -> None:
-    sizes = {"a": (60, 80), "b": (80, 60), "c": (30, 40), "d": (40, 30), "e": (60, 80)}
-    paths = [save(tmp_path / f"{name}.png", noise(*size)) for name, size in sizes.items()]
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
-    ordered = [path.stem for path in by_dreamed_size([*paths, broken, tmp_path / "lost.png"], 40)]
-    assert ordered == ["broken", "lost", "a", "c", "e", "b", "d"]
-    assert [path.stem for path in by_dreamed_size(paths, None)] == ["c", "d", "a", "e", "b"]
-    assert by_dreamed_size([broken], 40) == [broken]
-
-
-def test_a_picture_on_its_side_is_ordered_by_its_upright_size(tmp_path: Path) -> None:
-    paths = [save(tmp_path / f"{name}.png", noise(*size)) for name, size in {"a": (60, 80), "b": (80, 60)}.items()]
-    on_its_side = tmp_path / "c.png"
-    on_its_side.write_bytes(with_exif(paths[0].read_bytes(), exif_block(6)))
-    assert [path.stem for path in by_dreamed_size([on_its_side, *paths], None)] == ["a", "c", "b"]
-
-
-def test_a_picture_without_pixels_is_ordered_first(tmp_path: Path) -> None:
-    path, empty = save(tmp_path / "a.png", noise(9, 9)), tmp_path / "empty.png"
-    data = path.read_bytes()
-    empty.write_bytes(data[:8] + png_chunk(b"IHDR", bytes(8) + data[24:29]) + data[33:])
-    assert by_dreamed_size([path, empty], None) == [empty, path]
-
-
-def test_pictures_are_gathered_from_files_and_folders_each_once(tmp_path: Path) -> None:
-    first, second = (save(tmp_path / f"{name}.png", noise(9, 9)) for name in "ab")
-    encode_into(tmp_path / "a-dream.png", noise(9, 9), note="{}")
-    errors: list[str] = []
-    lines: list[str] = []
-    given = [second, tmp_path, first, tmp_path / "c.png"]
-    gathered, failed = gather_pictures(given, errors.append, tmp_path, lines.append)
-    assert [source.path for source in gathered] == [second, first]
-    assert lines == [f"{tmp_path}: left out 1 file: a-dream.png (the result of a dream)"]
-    assert failed == 1
-    assert len(errors) == 1
-    assert "c.png: no such picture" in errors[0]
-
-
-def test_a_missing_picture_with_the_name_of_an_example_causes_a_hint(tmp_path: Path) -> None:
-    examples = tmp_path / "examples"
-    save(examples / "bears.jpg", noise(9, 9))
-    errors: list[str] = []
-    gather_pictures([Path("bears.jpg"), Path("x" * 5000 + "/bears.jpg")], errors.append, examples)
-    assert errors[0].endswith(f"(did you mean {examples / 'bears.jpg'}?)")
-    assert "File name too long" in errors[1]
-
-
-def test_one_bad_file_is_reported_and_the_rest_go_on(job: Job, tmp_path: Path) -> None:
-    pictures = [save(tmp_path / f"{name}.png", noise(40, 53)) for name in "abc"]
-    pictures[1].write_bytes(pictures[1].read_bytes()[:200])
-    lines: list[str] = []
-    errors: list[str] = []
-    assert dream_all(job, sources(pictures), lines.append, errors.append) == (1, None)
-    assert len(errors) == 1
-    assert "b.png" in errors[0]
-    assert listing(tmp_path / "out") == names("a-dream", 2, 4, 5) | names("c-dream", 2, 4, 5)
-    assert sum("saved as" in line for line in lines) == 2
-
-
-def test_two_pictures_of_the_same_name_do_not_replace_each_other(job: Job, tmp_path: Path) -> None:
-    pictures = [save(tmp_path / folder / "bears.png", noise(40, 53, seed=n)) for n, folder in enumerate("ab")]
-    for _ in range(2):
-        dream_all(replace(job, overwrite=True), sources(pictures), [].append, pytest.fail)
-    written = names("bears-dream", 2, 4, 5) | names("bears-dream-2", 2, 4, 5)
-    assert written <= listing(tmp_path / "out")
-    recorded = {read_record(path.read_text(), "").picture.path for path in (tmp_path / "out").glob("*.json")}  # type: ignore[union-attr]
-    assert recorded == {str(path) for path in pictures}
-
-
-@pytest.mark.parametrize("change", [{"film": Path("a.mp4")}, {"output": Path("a.png")}])
-def test_one_file_cannot_hold_several_dreams(change: dict[str, Path], job: Job, tmp_path: Path) -> None:
-    pictures = [save(tmp_path / f"{name}.png", noise(9, 9)) for name in "ab"]
-    with pytest.raises(SettingsError, match="cannot hold several dreams"):
-        dream_all(replace(job, **change), sources(pictures), pytest.fail, pytest.fail)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
-def test_a_signal_ends_the_current_picture_and_the_batch(number: int, job: Job, tmp_path: Path) -> None:
-    pictures = [save(tmp_path / f"{name}.png", noise(40, 53)) for name in "ab"]
-    lines: list[str] = []
-
-    def log(line: str) -> None:
-        lines.append(line)
-        if "→ 53×40" in line:
-            signal.raise_signal(number)
-            if number != signal.SIGINT:
-                signal.raise_signal(number)  # `timeout` and a closing terminal send it twice
-
-    before = signal.getsignal(number)
-    assert dream_all(job, sources(pictures), log, pytest.fail) == (0, number)
-    assert signal.getsignal(number) is before
-    assert listing(tmp_path / "out") == names("a-dream", 0) | {"a-dream.checkpoint"}
-    assert any("stopped after 0 of 5 steps" in line for line in lines)
-
-
-def test_a_second_ctrl_c_ends_everything_at_once_and_leaves_nothing_half_written(job: Job, tmp_path: Path) -> None:
-    def log(line: str) -> None:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        dream_all(job, sources([save(tmp_path / "a.png", noise(40, 53))]), log, pytest.fail)
-    assert listing(tmp_path / "out") == set()
-    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,147 @@
+"""Dreams one picture as it is named, or many by a plan with receipts, until a signal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ...models.interrupts import interruptible
+from ..dream.checkpoint import Checkpoint
+from ..dream.progress import format_duration
+from ..dream.results import is_picture_path
+from ..dream.writer import Job, Log
+from ..errors import SettingsError
+from ..image.source import Source
+from ..provider.budget import default_budget
+from ..provider.cards import PROVIDERS
+from ..provider.machine import DeviceName
+from .assigned import FAILURES, describe_failure
+from .executor import Executor, InThisProcess, Workers
+from .plan import Assignment, Plan
+from .receipts import Manifest, Receipt
+from .terminal import Interrupted, Verbosity, dream_at_terminal
+
+# The number of processes, as many as there are threads for, or None: this process.
+WorkerCount = int | Literal["auto"] | None
+# A plan that takes longer than this is announced after its first picture.
+_LONG_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the pictures of a call, in numbers; `signal` is that of the signal that ended it, or None."""
+
+    done: int
+    failed: int
+    signal: int | None = None
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Shows a call's messages; `hint` is what to say of a long plan besides its length."""
+
+    log: Log
+    log_error: Log
+    verbosity: Verbosity = "normal"
+    hint: str | None = None
+
+
+def dream_named(job: Job, source: Source, reporter: Reporter, checkpoint: Checkpoint | None = None) -> Outcome:
+    """Dreams one picture, or resumes it from a checkpoint.
+
+    A failure is reported. Ctrl-C, SIGTERM or SIGHUP ends the dream, whose results are saved; a second Ctrl-C ends the
+    program at once.
+    """
+    with interruptible() as interrupted:
+        try:
+            dream_at_terminal(job, source, reporter.log, interrupted, checkpoint, reporter.verbosity)
+        except FAILURES as error:
+            reporter.log_error(describe_failure(source, error))
+            return Outcome(0, 1, interrupted())
+        return Outcome(1, 0, interrupted())
+
+
+def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers: WorkerCount = None) -> Outcome:
+    """Dreams the pictures that are not done yet, according to the manifest in the output folder.
+
+    A picture that fails is reported, and the next one follows. Signals are as with `dream_named`; after one, or after a
+    crash, the same call continues. Raises SettingsError and OutputError.
+    """
+    if job.film or job.piped_as or is_picture_path(job.output):
+        if len(sources) == 1:
+            return dream_named(job, sources[0], reporter)
+        raise SettingsError(
+            "one --film, one --output file or standard output cannot hold several dreams: name a folder, or one picture"
+        )
+    with interruptible() as interrupted, Manifest(job.output or Path()) as manifest:
+        plan = Plan(job, sources, manifest)
+        reporter.log(str(plan))
+        done, failed = plan.done, 0
+        count = _count(job, workers, len(plan.tasks))
+        outlook = _Outlook(plan, count or 1, reporter)
+        with _executor(job, count, manifest, reporter, interrupted) as executor:
+            for receipt in executor.receipts(_assignments(plan, reporter.log)):
+                manifest.add(receipt)
+                if receipt.error:
+                    failed += 1
+                    reporter.log_error(receipt.error)
+                else:
+                    done += 1
+                    outlook.announce(receipt)
+        return Outcome(done, failed, interrupted())
+
+
+def _assignments(plan: Plan, log: Log) -> Iterator[Assignment]:
+    for task in plan.tasks:
+        if assignment := plan.begin(task):
+            yield assignment
+        else:
+            log(f"{task.source.name}: another call has begun it meanwhile")
+
+
+def _executor(job: Job, count: int, manifest: Manifest, reporter: Reporter, interrupted: Interrupted) -> Executor:
+    if count:
+        return Workers(_shared_out(job, count), count, manifest.lock, reporter.log, interrupted)
+    return InThisProcess(job, reporter.log, interrupted, reporter.verbosity)
+
+
+def _count(job: Job, workers: WorkerCount, tasks: int) -> int:
+    """The number of processes, 0 for this one alone; `auto` is one for each thread, or for the GPU."""
+    if workers == "auto":
+        workers = job.choice.machine.threads if _device(job) == "cpu" else 1
+    return min(workers or 0, tasks)
+
+
+def _shared_out(job: Job, count: int) -> Job:
+    """The job of one of several processes, which share the threads and the memory."""
+    machine, execution = job.choice.machine, job.settings.execution
+    memory = execution.memory or default_budget(_device(job), machine.card)
+    share = replace(execution, threads=max(1, machine.threads // count), memory=memory // count)
+    return replace(job, settings=replace(job.settings, execution=share))
+
+
+def _device(job: Job) -> DeviceName:
+    return PROVIDERS[job.choice.machine.provider].device
+
+
+class _Outlook:
+    """Says once how long the rest of a plan will take, if that is long."""
+
+    def __init__(self, plan: Plan, processes: int, reporter: Reporter) -> None:
+        self._pixels = {task.key.file: task.size.pixels for task in plan.tasks}
+        self._processes, self._reporter = processes, reporter
+        self._is_known = False
+
+    def announce(self, receipt: Receipt) -> None:
+        """Receives what became of a picture; the first that is done tells how long the others take."""
+        pixels = self._pixels[receipt.file]
+        if self._is_known or receipt.state != "done" or not receipt.seconds or not pixels:
+            return
+        self._is_known = True
+        rest = receipt.seconds * (sum(self._pixels.values()) - pixels) / pixels / self._processes
+        if rest > _LONG_SECONDS:
+            hint = f"; {self._reporter.hint}" if self._reporter.hint else ""
+            count = len(self._pixels) - 1
+            self._reporter.log(f"the other {count} pictures take about {format_duration(rest)}{hint}")

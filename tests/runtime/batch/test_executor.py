@@ -1,0 +1,220 @@
+"""Several processes: the same results as one, whatever is killed in the middle."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from batches import Lines, done, pictures, sources, states
+from pictures_fixture import TINY_BYTES, listing, load, noise, save
+
+from onnxdream.runtime import Bundle, Execution, Settings
+from onnxdream.runtime.batch.receipts import MANIFEST, Manifest
+from onnxdream.runtime.batch.run import Outcome, dream_many
+from onnxdream.runtime.dream.record import read_record
+from onnxdream.runtime.dream.writer import Job
+
+SETTINGS = Settings(steps=3, step_size=0.02, snapshots=(), execution=Execution("cpu", 2))
+of_posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(Bundle.load(TINY_BYTES), SETTINGS, tmp_path / "out", extras=False)
+
+
+def kill_the_worker() -> None:
+    """Kills the only worker, and returns when it is dead."""
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    worker.join()
+
+
+def test_workers_write_what_one_process_writes(job: Job, tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{n}.png", noise(30 + n % 2, 40, seed=n)) for n in range(6)]
+    paths[5].write_bytes(b"no picture")
+    full, lines = replace(job, extras=True), Lines()
+    one_thread = replace(SETTINGS, execution=Execution("cpu", 1))
+    serial = replace(full, output=tmp_path / "serial", settings=one_thread)
+    dream_many(serial, sources(paths), Lines().reporter())
+    assert dream_many(full, sources(paths), lines.reporter(), 2) == Outcome(5, 1)
+    assert len(lines.errors) == 1
+    assert "5.png" in lines.errors[0]
+    assert listing(tmp_path / "out") == listing(tmp_path / "serial")
+    for n in range(5):
+        names = f"{n}-dream.png", f"{n}-dream-losses.csv"
+        np.testing.assert_array_equal(load(tmp_path / "out" / names[0]), load(tmp_path / "serial" / names[0]))
+        assert (tmp_path / "out" / names[1]).read_bytes() == (tmp_path / "serial" / names[1]).read_bytes()
+    assert states(tmp_path / "out") == states(tmp_path / "serial")
+    assert not multiprocessing.active_children()
+
+
+def test_workers_share_the_threads_and_the_memory(job: Job, tmp_path: Path) -> None:
+    shared = replace(SETTINGS, execution=Execution("cpu", 4, memory=2 * 10**9))
+    dream_many(replace(job, extras=True, settings=shared), sources(pictures(tmp_path, 2)), Lines().reporter(), "auto")
+    records = [read_record(path.read_text(), "") for path in (tmp_path / "out").glob("*.json")]
+    used = [(record.execution.threads, record.settings.execution.memory) for record in records]
+    assert used == [(2, 10**9), (2, 10**9)]  # there are only two pictures for the four
+
+
+@of_posix
+def test_a_picture_whose_worker_is_killed_is_continued_by_another(job: Job, tmp_path: Path) -> None:
+    large = save(tmp_path / "large.png", noise(200, 300))
+    killed: list[str] = []
+
+    def on_line(line: str) -> None:
+        if line.startswith("large.png: 300×200") and not killed:
+            killed.append(line)
+            kill_the_worker()
+
+    slow, lines = replace(job, settings=replace(SETTINGS, steps=100)), Lines(on_line)
+    assert dream_many(slow, sources([*pictures(tmp_path, 3), large]), lines.reporter(), 1) == Outcome(4, 0)
+    assert any(line.startswith("large.png: its worker was killed (signal 9") for line in lines.log)
+    assert done(tmp_path / "out") == ["00.png", "01.png", "02.png", "large.png"]
+    assert listing(tmp_path / "out") == {MANIFEST, "large-dream.png", *(f"0{n}-dream.png" for n in range(3))}
+
+
+@of_posix
+def test_a_picture_that_kills_its_worker_twice_is_set_aside(job: Job, tmp_path: Path) -> None:
+    large = save(tmp_path / "large.png", noise(200, 300))
+    lines = Lines(lambda line: kill_the_worker() if line.startswith("large.png: 300×200") else None)
+    slow = replace(job, settings=replace(SETTINGS, steps=100))
+    assert dream_many(slow, sources([*pictures(tmp_path, 2), large]), lines.reporter(), 1) == Outcome(2, 1)
+    (error,) = lines.errors
+    assert error.startswith("large.png: set aside, since its worker was killed (signal 9")
+    assert len([line for line in lines.log if "another one continues" in line]) == 1
+    assert states(tmp_path / "out") == {"begun": 3, "done": 2, "failed": 1}
+
+
+@of_posix
+def test_workers_that_are_killed_as_they_start_do_not_stop_the_driver(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = SpawnProcess.start
+
+    def start_and_kill(process: SpawnProcess) -> None:
+        start(process)
+        process.kill()
+
+    monkeypatch.setattr(SpawnProcess, "start", start_and_kill)
+    lines = Lines()
+    assert dream_many(job, sources(pictures(tmp_path, 2)), lines.reporter(), 2) == Outcome(0, 2)
+    assert len(lines.errors) == 2
+
+
+@of_posix
+def test_after_a_signal_all_workers_stop_and_the_same_call_continues(job: Job, tmp_path: Path) -> None:
+    slow = replace(job, settings=replace(SETTINGS, steps=100_000))
+    paths = pictures(tmp_path, 4)
+    lines = Lines(lambda line: signal.raise_signal(signal.SIGTERM) if ": 40×30" in line else None)
+    assert dream_many(slow, sources(paths), lines.reporter(), 2).signal == signal.SIGTERM
+    assert states(tmp_path / "out") == {"begun": 2, "stopped": 2}
+    assert not multiprocessing.active_children()
+
+
+# Whole commands
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with twenty pictures and the bundle."""
+    pictures(tmp_path / "in", 20)
+    (tmp_path / "tiny.onnx").write_bytes(TINY_BYTES)
+    return tmp_path
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    options = ("--model", "tiny.onnx", "--provider", "cpu", "--threads", "2", "--no-extras", "--output", "out")
+    command = [sys.executable, "-m", "onnxdream.cli", "dream", "in", *options, "--steps", "100", *words]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True)
+
+
+def wait_until(is_time: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 90
+    while not is_time():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def count_done(folder: Path) -> int:
+    return len(done(folder / "out")) if (folder / "out" / MANIFEST).exists() else 0
+
+
+@of_posix
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+def test_a_driver_that_is_killed_is_continued_by_the_same_call(workers: tuple[str, ...], folder: Path) -> None:
+    process = start(folder, *workers)
+    wait_until(lambda: count_done(folder) >= 3, process)
+    process.kill()
+    process.communicate()
+    before = count_done(folder)
+    assert before < 20
+    process = start(folder, *workers)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert f"20 pictures: {before} done already, {20 - before} to dream" in err.splitlines()
+    assert done(folder / "out") == [f"{n:02}.png" for n in range(20)]
+    assert listing(folder / "out") == {MANIFEST, *(f"{n:02}-dream.png" for n in range(20))}
+
+
+@of_posix
+def test_workers_end_amid_a_dream_when_their_driver_is_killed(folder: Path) -> None:
+    process = start(folder, "--workers", "2", "--steps", "1000000")
+    wait_until((folder / "out" / "01-dream.checkpoint").exists, process)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 90
+    while any(path.suffix == ".lock" for path in (folder / "out").iterdir()):
+        assert time.monotonic() < deadline
+        with Manifest(folder / "out"):  # which removes the lock files that no process holds
+            time.sleep(0.1)
+
+
+@of_posix
+def test_ctrl_c_at_a_terminal_reaches_the_workers_through_the_driver_only(folder: Path) -> None:
+    """A terminal sends it to all processes of the command."""
+    process = start(folder, "--workers", "2", "--steps", "1000000")
+    wait_until((folder / "out" / "01-dream.checkpoint").exists, process)
+    time.sleep(1)  # in which the workers start, or are starting: neither may be hit
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert states(folder / "out") == {"begun": 2, "stopped": 2}
+
+
+@of_posix
+def test_two_calls_at_once_share_the_pictures_and_lose_nothing(folder: Path) -> None:
+    processes = [start(folder, *words) for words in ((), ("--workers", "2"))]
+    ends = [process.communicate(timeout=100)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ends
+    assert done(folder / "out") == [f"{n:02}.png" for n in range(20)]
+    assert listing(folder / "out") == {MANIFEST, *(f"{n:02}-dream.png" for n in range(20))}
+
+
+@of_posix
+def test_broken_pictures_are_named_and_the_exit_code_tells_some_from_all(folder: Path) -> None:
+    paths = sorted((folder / "in").iterdir())
+    for path in paths[:3]:
+        path.write_bytes(b"no picture")
+    process = start(folder, "--workers", "auto", "--steps", "1")
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 3
+    assert len([line for line in err.splitlines() if line.startswith("error: ")]) == 3
+    assert count_done(folder) == 17
+    for path in paths[3:]:
+        path.unlink()
+    process = start(folder, "--steps", "1")
+    process.communicate(timeout=100)
+    assert process.returncode == 1

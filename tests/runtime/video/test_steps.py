@@ -50,8 +50,9 @@ def test_a_film_has_every_picture_in_order_size_and_colour(
             film.add(picture)
     shown = frames(tmp_path / name)
     assert [frame.shape for frame in shown] == [(48, 64, 3)] * 3
+    levels = 12 if cv2.__version__ >= "5" else 40  # OpenCV 4 takes BT.709 for BT.601
     for frame, picture in zip(shown, pictures, strict=True):
-        assert np.abs(frame.mean(axis=(0, 1)) - picture[0, 0]).max() < 12
+        assert np.abs(frame.mean(axis=(0, 1)) - picture[0, 0]).max() < levels
     assert listing(tmp_path) == {name}
     assert property_of(tmp_path / name, cv2.CAP_PROP_FPS) == 3
     codecs = (b"H264", b"AVC1") if library == "av" and name.endswith("mp4") else (b"VP09", b"VP90")

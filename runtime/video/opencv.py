@@ -75,7 +75,7 @@ class OpenCvWriter:
 
     def _open(self, width: int, height: int) -> Any:
         for codec in _CODECS[self._suffix]:
-            four_letters = cv2.VideoWriter_fourcc(*codec)
+            four_letters = cv2.VideoWriter_fourcc(*codec)  # type: ignore[attr-defined]
             writer = cv2.VideoWriter(self._name, four_letters, self._fps, (width, height))
             if writer.isOpened():
                 if codec not in _PLAYED_BY_BROWSERS:

@@ -212,7 +212,7 @@ def test_a_missing_picture_is_reported_before_anything_runs(grid: Path, tmp_path
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_keeps_finished_cells_and_the_repeated_command_resumes(grid: Path, tmp_path: Path) -> None:
-    grid.write_text(grid.read_text().replace("steps = 3", "steps = 3000"))
+    grid.write_text(grid.read_text().replace("steps = 3", "steps = 5000"))
     whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
     command = [*CLI, "run", str(grid), "--output", str(interrupted)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -83,4 +83,4 @@ def _correlation(one: Pixels, other: Pixels) -> float:
         cv2.calcHist([shrink(in_eight_bits(frame), 4 * _COMPARED_SIZE)], [0, 1, 2], None, [_BINS] * 3, [0, 256] * 3)
         for frame in (one, other)
     ]
-    return float(cv2.compareHist(*histograms, cv2.HISTCMP_CORREL))
+    return float(cv2.compareHist(histograms[0], histograms[1], cv2.HISTCMP_CORREL))

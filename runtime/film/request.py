@@ -16,6 +16,7 @@ from ..dream.writer import Job
 from ..errors import FilmError, FilmNotFoundError, SettingsError
 from ..image.source import SourceFile, file_hash
 from ..settings.config import options_of
+from ..settings.kinds import FloatRange, OrNone
 from ..settings.options import OPTIONS, Option, described_options
 from ..settings.presets import DEFAULT_LOOK, PRESETS
 from ..settings.settings import Execution, descriptions
@@ -42,6 +43,7 @@ _EXAMPLES: Mapping[FilmKind, str] = {
 # What a run maximises, which the default look does not state where an option of these is given.
 _OBJECTIVE = {"layers", "layer_weights", "channels", "classes", "pick", "position", "model"}
 _RESUME = Option("resume", Path, "Continue an interrupted film from its .parts folder; give nothing else.")
+_SOURCE_SECONDS = FloatRange(0, 1e9)
 _RANGE = (
     Option("start", float, "Begin this many seconds into the film."),
     Option("end", float, "End this many seconds into the film."),
@@ -113,8 +115,8 @@ def parse_film(kind: FilmKind, source: Path | None, output: Path | None, options
         travel=move if kind == "travel" else None,
         keep_frames=str(expand_user(kept)) if kept else None,
         extras=job.extras,
-        start=options.get("start"),
-        end=options.get("end"),
+        start=_time("start", options),
+        end=_time("end", options),
         output=output.name,
     )
     return FilmRequest(FilmJob(source, output, job, record), request.lines)
@@ -126,6 +128,12 @@ def _move(kind: type[Any], options: Mapping[str, Any]) -> Any:
     return kind(
         **{name: one.read(name.replace("_", " "), options[name]) for name, one in kinds.items() if name in options}
     )
+
+
+def _time(name: str, options: Mapping[str, Any]) -> float | None:
+    """A time in the source, in seconds, if the options have it. Raises SettingsError."""
+    found: float | None = OrNone(_SOURCE_SECONDS).checked(name, options.get(name))
+    return found
 
 
 def _with_look(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
@@ -30,12 +30,16 @@ _MAX_DEATHS = 2
 _POLL_SECONDS = 0.2
 _LEAVE_SECONDS = 5.0
 
+# Begins the next picture; returns None if there is none at the moment.
+Take = Callable[[], Assignment | None]
+
 
 class Executor(Protocol):
     """Dreams pictures and yields a receipt for each, in the order in which they end.
 
     It takes an assignment only when it can begin it at once, and none after a signal; what is begun then is stopped
-    after its current step, and has a receipt, too. Use it in a `with` block.
+    after its current step, and has a receipt, too. Its sessions and processes stay open from one call of `receipts` to
+    the next. Use it in a `with` block.
     """
 
     def __enter__(self) -> Executor: ...
@@ -44,8 +48,8 @@ class Executor(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def receipts(self, assignments: Iterator[Assignment]) -> Iterator[Receipt]:
-        """Yields the receipts of assignments."""
+    def receipts(self, take: Take) -> Iterator[Receipt]:
+        """Yields the receipts of the assignments that it takes, until nothing is left to do and `take` has none."""
         ...
 
 
@@ -63,8 +67,8 @@ class InThisProcess:
     ) -> None:
         pass
 
-    def receipts(self, assignments: Iterator[Assignment]) -> Iterator[Receipt]:
-        while not self._interrupted() and (assignment := next(assignments, None)):
+    def receipts(self, take: Take) -> Iterator[Receipt]:
+        while not self._interrupted() and (assignment := take()):
             yield dream_assigned(self._job, assignment, self._dream)
 
     def _dream(self, job: Job, source: Source, checkpoint: Checkpoint | None) -> Record:
@@ -108,11 +112,11 @@ class Workers:
                 worker.process.kill()
                 worker.process.join()
 
-    def receipts(self, assignments: Iterator[Assignment]) -> Iterator[Receipt]:
+    def receipts(self, take: Take) -> Iterator[Receipt]:
         has_stopped = False
         while True:
             if not self._interrupted():
-                self._assign(assignments)
+                self._assign(take)
             elif not has_stopped:
                 has_stopped = True
                 self._stop()
@@ -125,11 +129,11 @@ class Workers:
                 if receipt:
                     yield receipt
 
-    def _assign(self, assignments: Iterator[Assignment]) -> None:
+    def _assign(self, take: Take) -> None:
         """Gives every worker that has nothing to do a picture, and starts workers until there are enough."""
         idle = deque(worker for worker in self._workers if not worker.assignment)
         while idle or len(self._workers) < self._count:
-            assignment = self._again.popleft() if self._again else next(assignments, None)
+            assignment = self._again.popleft() if self._again else take()
             if assignment is None:
                 break
             worker = idle.popleft() if idle else self._start()

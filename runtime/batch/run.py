@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from ..provider.budget import default_budget
 from ..provider.cards import PROVIDERS
 from ..provider.machine import DeviceName
 from .assigned import FAILURES, describe_failure
-from .executor import Executor, InThisProcess, Workers
+from .executor import Executor, InThisProcess, Take, Workers
 from .plan import Assignment, Plan
 from .receipts import Manifest, Receipt
 from .terminal import Interrupted, Verbosity, dream_at_terminal
@@ -82,7 +82,7 @@ def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers:
         count = _count(job, workers, len(plan.tasks))
         outlook = _Outlook(plan, count or 1, reporter)
         with _executor(job, count, manifest, reporter, interrupted) as executor:
-            for receipt in executor.receipts(_assignments(plan, reporter.log)):
+            for receipt in executor.receipts(_taken_from(plan, reporter.log)):
                 manifest.add(receipt)
                 if receipt.error:
                     failed += 1
@@ -93,12 +93,18 @@ def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers:
         return Outcome(done, failed, interrupted())
 
 
-def _assignments(plan: Plan, log: Log) -> Iterator[Assignment]:
-    for task in plan.tasks:
-        if assignment := plan.begin(task):
-            yield assignment
-        else:
+def _taken_from(plan: Plan, log: Log) -> Take:
+    """Begins the pictures of a plan, one at each call, without those that another call has begun meanwhile."""
+    tasks = iter(plan.tasks)
+
+    def take() -> Assignment | None:
+        for task in tasks:
+            if assignment := plan.begin(task):
+                return assignment
             log(f"{task.source.name}: another call has begun it meanwhile")
+        return None
+
+    return take
 
 
 def _executor(job: Job, count: int, manifest: Manifest, reporter: Reporter, interrupted: Interrupted) -> Executor:

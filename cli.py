@@ -232,6 +232,28 @@ class _FilmCommand(_DerivedCommand):
 _FILM_ARGUMENTS = ("source", "target")
 
 
+class _FeaturesCommand(_DerivedCommand):
+    """The command `features`."""
+
+    def _options(self) -> list[inspect.Parameter]:
+        from onnxdream.runtime.features.command import feature_options
+
+        named = typer.Argument(
+            metavar="FEATURE",
+            help="Layers, channels or classes: mixed4, mixed4:40,41 or logits:castle.",
+            show_default=False,
+        )
+        return _derived_options({"named": Annotated[list[str] | None, named]}, feature_options())
+
+    def _run(self, options: dict[str, Any], log: Callable[[str], None], verbosity: Verbosity) -> None:
+        from onnxdream.runtime.features.command import draw_at_terminal, parse_feature_request
+
+        request = parse_feature_request(list(options.pop("named", ())), options)
+        signal = draw_at_terminal(request, log, verbosity == "quiet")
+        if signal:
+            raise typer.Exit(exit_code(signal))
+
+
 def _require_input(times: int) -> None:
     """Refuses to read a picture that is typed, or two of them; `times` is how often the command line has a -."""
     if times > 1:
@@ -303,6 +325,14 @@ def travel() -> None:
     """Make a film of a slow walk between channels, layers and looks. Needs the extra `video`.
 
     Example: onnxdream travel photo.jpg travel.mp4 --through creatures,fur,neon --seconds 20
+    """
+
+
+@app.command(cls=_FeaturesCommand)
+def features() -> None:
+    """Draw what channels, layers and classes respond to, from noise, and an atlas of them.
+
+    Example: onnxdream features mixed4:40,41 --model v3-mid
     """
 
 

@@ -38,7 +38,7 @@ FLOORS: tuple[set[str], ...] = (
     {"bundle"},
     {"ascent"},
     {"dream", "deploying"},
-    {"film"},
+    {"film", "features"},
     {"footprint", "batch"},
     {"bench", "deploy", "doctor", "verify"},
     {"__init__"},

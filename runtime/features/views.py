@@ -67,7 +67,7 @@ class Shifted:
 class Affine:
     """The image scaled, turned and shifted about its centre, between its pixels interpolated, mirrored beyond its edge.
 
-    `angle` is in degrees, `down` and `right` in pixels.
+    `angle` is in degrees, anticlockwise, `down` and `right` in pixels.
     """
 
     def __init__(self, size: Size, scale: float, angle: float, down: float, right: float) -> None:
@@ -75,8 +75,8 @@ class Affine:
         self._size = size
         sine, cosine = math.sin(math.radians(angle)) / scale, math.cos(math.radians(angle)) / scale
         rows, columns = np.mgrid[:height, :width].reshape(2, -1) - np.array([[(height - 1) / 2], [(width - 1) / 2]])
-        y = cosine * (rows - down) - sine * (columns - right) + (height - 1) / 2
-        x = sine * (rows - down) + cosine * (columns - right) + (width - 1) / 2
+        y = cosine * (rows - down) + sine * (columns - right) + (height - 1) / 2
+        x = cosine * (columns - right) - sine * (rows - down) + (width - 1) / 2
         top, left = np.floor(y).astype(int), np.floor(x).astype(int)
         down_share, right_share = y - top, x - left
         corners = [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -23,7 +23,7 @@ _SCALES, _ANGLE = (0.9, 1.1), 10.0
 # Crops: their sides as parts of the image's at the first and at the last step, how far their centres spread, and the
 # side at which the network sees them.
 _FIRST_SIDES, _LAST_SIDES, _SPREAD, _SEEN = (0.5, 0.7), (0.2, 0.35), 0.12, 0.75
-# Amplitude of the noise that is added to crops.
+# Standard deviation of the noise that is added to crops.
 _NOISE = 0.06
 
 
@@ -73,32 +73,33 @@ class Affine:
     def __init__(self, size: Size, scale: float, angle: float, down: float, right: float) -> None:
         height, width = size
         self._size = size
-        sine, cosine = math.sin(math.radians(angle)) / scale, math.cos(math.radians(angle)) / scale
-        rows, columns = np.mgrid[:height, :width].reshape(2, -1) - np.array([[(height - 1) / 2], [(width - 1) / 2]])
-        y = cosine * (rows - down) + sine * (columns - right) + (height - 1) / 2
-        x = cosine * (columns - right) - sine * (rows - down) + (width - 1) / 2
-        top, left = np.floor(y).astype(int), np.floor(x).astype(int)
-        down_share, right_share = y - top, x - left
-        corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
-        self._places = [
-            _mirrored(top + down, height) * width + _mirrored(left + right, width) for down, right in corners
-        ]
-        self._shares = [
-            (abs(1 - down - down_share) * abs(1 - right - right_share)).astype(np.float32) for down, right in corners
-        ]
+        sine, cosine = (np.float32(part(math.radians(angle)) / scale) for part in (math.sin, math.cos))
+        rows = np.arange(height, dtype=np.float32)[:, None] - np.float32((height - 1) / 2 + down)
+        columns = np.arange(width, dtype=np.float32)[None] - np.float32((width - 1) / 2 + right)
+        y = cosine * rows + sine * columns + np.float32((height - 1) / 2)
+        x = cosine * columns - sine * rows + np.float32((width - 1) / 2)
+        top, left = np.floor(y), np.floor(x)
+        below, beside = y - top, x - left
+        lines = [_mirrored(top.astype(np.int32) + step, height) * np.int32(width) for step in (0, 1)]
+        places = [_mirrored(left.astype(np.int32) + step, width) for step in (0, 1)]
+        # The four pixels around each place, and the share of each.
+        self._places = [(line + place).ravel() for line in lines for place in places]
+        self._shares = [(one * other).ravel() for one in (1 - below, below) for other in (1 - beside, beside)]
 
     def of(self, images: Floats) -> Floats:
         planes = images.reshape(-1, self._size.pixels)
-        seen = sum(planes[:, place] * share for place, share in zip(self._places, self._shares, strict=True))
-        return np.asarray(seen, np.float32).reshape(images.shape)
+        seen = np.zeros_like(planes)
+        for place, share in zip(self._places, self._shares, strict=True):
+            seen += planes.take(place, axis=1) * share
+        return seen.reshape(images.shape)
 
     def adjoint(self, gradients: Floats) -> Floats:
-        places = np.concatenate(self._places)
-        planes = [
-            np.bincount(places, np.concatenate([plane * share for share in self._shares]), self._size.pixels)
-            for plane in gradients.reshape(-1, self._size.pixels)
-        ]
-        return np.stack(planes).astype(np.float32).reshape(gradients.shape)
+        planes = gradients.reshape(-1, self._size.pixels)
+        images = np.zeros_like(planes)
+        for place, share in zip(self._places, self._shares, strict=True):
+            for image, plane in zip(images, planes, strict=True):
+                image += np.bincount(place, plane * share, self._size.pixels)
+        return images.reshape(gradients.shape)
 
 
 class Crop:
@@ -154,8 +155,8 @@ class Views:
             resampling(length, seen, _start(length, part, random), part * length)
             for length, seen in zip(self.size, self.seen, strict=True)
         )
-        noise = random.normal(0, _NOISE, (3, *self.seen)) + random.uniform(-_NOISE / 2, _NOISE / 2, (3, *self.seen))
-        return Crop(rows, columns, noise.astype(np.float32))
+        noise = random.standard_normal((3, *self.seen), np.float32) * np.float32(_NOISE)
+        return Crop(rows, columns, noise)
 
 
 def resampling(length: int, count: int, start: float, extent: float) -> Floats:
@@ -175,8 +176,7 @@ def _start(length: int, part: float, random: np.random.Generator) -> float:
     return float(np.clip(random.normal(length / 2, _SPREAD * length) - extent / 2, 0, length - extent))
 
 
-def _mirrored(indices: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+def _mirrored(indices: NDArray[np.int32], length: int) -> NDArray[np.int32]:
     """Mirrors indices beyond the edges at the first and the last pixel."""
-    period = max(1, 2 * (length - 1))
-    folded = indices % period
-    return np.minimum(folded, period - folded)
+    last = np.int32(length - 1)
+    return np.clip(last - abs(last - abs(indices)), 0, last)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from onnxdream.runtime.settings.options import Option
 
 _MODEL_HELP = "A network (an unknown name lists all), or the .keras or .h5 file of a model of your own."
+# Channels of a layer that `info --picture` shows.
+_SHOWN_CHANNELS = 5
 _EXAMPLES = Path(__file__).parent / "examples"
 _PIPE = Path("-")  # standard input
 # Typer raises click's usage errors, or those of its own copy of click, depending on its version.
@@ -443,6 +445,9 @@ def info(
     classes: Annotated[
         str | None, typer.Option(metavar="TEXT", help="List the classes whose names contain this text.")
     ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="List the channels of each layer that this picture excites most.")
+    ] = None,
 ) -> None:
     """Show what a bundle contains, or list all bundles."""
     with _one_line_failures():
@@ -454,6 +459,8 @@ def info(
                 raise typer.BadParameter("--classes lists those of one bundle: name the bundle")
             if output is not None:
                 raise typer.BadParameter("--output writes one bundle: name the bundle")
+            if picture is not None:
+                raise typer.BadParameter("--picture is seen with one bundle: name the bundle")
             rows = list_bundles()
             if as_json:
                 print(json.dumps([asdict(row) for row in rows], indent=2))
@@ -464,6 +471,9 @@ def info(
         if classes is not None:
             for number, names in find_classes(loaded.metadata, classes):
                 print(f"{number:>4}  {names}")
+            return
+        if picture is not None:
+            _print_excited(loaded, expand_user(picture), as_json)
             return
         if output is not None:
             _write_bundle(loaded, expand_user(output), overwrite)
@@ -661,6 +671,29 @@ def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> No
         table.add_row(*row)
     # Without a terminal, a row still takes one line.
     Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
+
+
+def _print_excited(bundle: Bundle, picture: Path, as_json: bool) -> None:
+    from onnxdream.runtime.bundle.sessions import Sessions
+    from onnxdream.runtime.features.built_in import built_in_atlas
+    from onnxdream.runtime.features.excitation import most_excited
+    from onnxdream.runtime.image.files import read_picture
+    from onnxdream.runtime.provider.selection import choose_provider
+    from onnxdream.runtime.settings.settings import Execution
+
+    seen = read_picture(picture)
+    for warning in seen.warnings:
+        _log(warning)
+    machine = choose_provider(Execution(precision=bundle.precision)).machine
+    atlas = built_in_atlas(bundle.sha256)
+    layers = most_excited(seen.pixels, Sessions(bundle), machine, _SHOWN_CHANNELS, atlas)
+    if as_json:
+        print(json.dumps({layer: [asdict(one) for one in excited] for layer, excited in layers.items()}, indent=2))
+        return
+    strength = "times the mean on photographs in general" if atlas else "the channel's mean"
+    _print_table(
+        ("layer", f"channels with {strength}"), [(layer, ", ".join(map(str, one))) for layer, one in layers.items()]
+    )
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:

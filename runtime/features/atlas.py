@@ -21,7 +21,7 @@ from ..errors import OutputError, PictureError
 from ..image.files import read_picture
 from ..image.formats.codec import encode_picture
 from ..image.resizing import resize
-from .drawing import Drawn
+from .drawing.draw import Drawn
 from .feature import Feature
 from .page import atlas_page
 from .settings import FeatureSettings

@@ -23,11 +23,11 @@ from ..settings.config import execution_of
 from ..settings.options import OPTIONS, Option, described_options
 from ..settings.settings import Execution, descriptions
 from .atlas import Atlas
-from .drawing import DrawingStep, batches, draw
+from .drawing.draw import DrawingStep, batches, draw
+from .drawing.spectrum import magnitudes_of
 from .feature import Feature, parse_features
 from .progress import FeatureProgress
 from .settings import FeatureSettings
-from .spectrum import magnitudes_of
 
 _OWN = (
     Option(

@@ -43,27 +43,28 @@ def parse_features(metadata: Metadata, texts: list[str]) -> list[Feature]:
     return list(dict.fromkeys(feature for text in texts for feature in _parsed(metadata, text)))
 
 
+def named_feature(metadata: Metadata, layer: str, channel: int) -> Feature:
+    """Returns the feature of a channel, with the name of its class if it is one."""
+    names = metadata.class_names if layer == LOGITS else ()
+    return Feature(layer, channel, names[channel].split(",")[0].strip() if names else "")
+
+
 def _parsed(metadata: Metadata, text: str) -> Iterator[Feature]:
     name, colon, rest = text.partition(":")
     if name == LOGITS and colon:
         for number, _ in class_channels(metadata, rest)[LOGITS]:
-            yield _feature(metadata, LOGITS, number)
+            yield named_feature(metadata, LOGITS, number)
         return
     layer = find_layer(metadata, name)
     if not colon:
-        yield from (_feature(metadata, name, channel) for channel in range(layer.channels))
+        yield from (named_feature(metadata, name, channel) for channel in range(layer.channels))
         return
     for part in rest.split(","):
         if not re.fullmatch(r"\s*\d{1,6}\s*", part):
             raise SettingsError(f"{text!r} is not understood: {_ADVICE}")
         if int(part) >= layer.channels:
             raise SettingsError(f"channel {int(part)} is not in {name}: it has channels 0 to {layer.channels - 1}")
-        yield _feature(metadata, name, int(part))
-
-
-def _feature(metadata: Metadata, layer: str, channel: int) -> Feature:
-    names = metadata.class_names if layer == LOGITS else ()
-    return Feature(layer, channel, names[channel].split(",")[0].strip() if names else "")
+        yield named_feature(metadata, name, int(part))
 
 
 def find_layer(metadata: Metadata, name: str) -> Layer:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ...models.streams import event_stream
 from ..dream.progress import REFRESH_SECONDS, new_bar
 from ..dream.writer import Log
-from .drawing import DrawingStep, Drawn
+from .drawing.draw import DrawingStep, Drawn
 from .feature import Feature
 
 if TYPE_CHECKING:

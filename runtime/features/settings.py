@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..settings.kinds import Choice, Flag, FloatRange, IntRange, OrNone
 from ..settings.settings import check, setting
-from .views import ViewsName
+from .drawing.views import ViewsName
 
 ParameterName = Literal["maco", "fourier", "pixels"]
 Sign = Literal["+", "-"]

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...models.arrays import Floats, Pixels, Size
-from ...models.contract import Metadata
-from ..bundle.sessions import Sessions
-from ..errors import DivergedError, SettingsError
-from ..provider.machine import Machine
-from .feature import Feature, channel_numbers, channels_of, layer_weights
+from ....models.arrays import Floats, Pixels, Size
+from ....models.contract import Metadata
+from ...bundle.sessions import Sessions
+from ...errors import DivergedError, SettingsError
+from ...provider.machine import Machine
+from ..feature import Feature, channel_numbers, channels_of, layer_weights
+from ..settings import FeatureSettings
 from .parameters import FourierParameter, MacoParameter, Parameter, PixelParameter
-from .settings import FeatureSettings
 from .spectrum import natural_magnitudes
 from .views import View, Views
 

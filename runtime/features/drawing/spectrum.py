@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.arrays import Floats, Pixels, Size
-from ..errors import SettingsError
-from ..image.resizing import resize
-from ..settings.colours import imagenet_root
+from ....models.arrays import Floats, Pixels, Size
+from ...errors import SettingsError
+from ...image.resizing import resize
+from ...settings.colours import imagenet_root
 
 Spectrum = NDArray[np.complex64]
 

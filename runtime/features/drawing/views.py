@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.arrays import Floats, Size
+from ....models.arrays import Floats, Size
 
 ViewsName = Literal["crops", "jitter", "affine", "none"]
 
@@ -179,4 +179,5 @@ def _start(length: int, part: float, random: np.random.Generator) -> float:
 def _mirrored(indices: NDArray[np.int32], length: int) -> NDArray[np.int32]:
     """Mirrors indices beyond the edges at the first and the last pixel."""
     last = np.int32(length - 1)
-    return np.clip(last - abs(last - abs(indices)), 0, last)
+    folded: NDArray[np.int32] = np.clip(last - abs(last - abs(indices)), 0, last)
+    return folded

@@ -11,7 +11,7 @@ from pictures_fixture import TINY_BYTES, TINY_LITE_BYTES
 from onnxdream.models.arrays import Floats, Size
 from onnxdream.runtime import Bundle, Sessions
 from onnxdream.runtime.errors import DivergedError, SettingsError
-from onnxdream.runtime.features.drawing import DrawingStep, batches, draw
+from onnxdream.runtime.features.drawing.draw import DrawingStep, batches, draw
 from onnxdream.runtime.features.feature import Feature, channels_of, layer_weights, parse_features
 from onnxdream.runtime.features.settings import FeatureSettings
 from onnxdream.runtime.provider.machine import Machine

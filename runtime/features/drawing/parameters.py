@@ -11,8 +11,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from ...models.arrays import Floats, Size
-from ..settings.colours import imagenet_root
+from ....models.arrays import Floats, Size
+from ...settings.colours import imagenet_root
 from .spectrum import Spectrum, frequencies, from_spectrum, from_spectrum_adjoint
 
 # Amplitude of the noise that pixels and spectra start from.

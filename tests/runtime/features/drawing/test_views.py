@@ -10,7 +10,7 @@ import pytest
 from pictures_fixture import photograph
 
 from onnxdream.models.arrays import Size
-from onnxdream.runtime.features.views import Affine, Crop, Shifted, Views, ViewsName, Whole, resampling
+from onnxdream.runtime.features.drawing.views import Affine, Crop, Shifted, Views, ViewsName, Whole, resampling
 
 SIZE = Size(24, 30)
 SMALLEST = Size(19, 19)

@@ -10,8 +10,8 @@ from pictures_fixture import photograph
 
 from onnxdream.models.arrays import Size
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.features.parameters import FourierParameter, MacoParameter, Parameter, PixelParameter
-from onnxdream.runtime.features.spectrum import (
+from onnxdream.runtime.features.drawing.parameters import FourierParameter, MacoParameter, Parameter, PixelParameter
+from onnxdream.runtime.features.drawing.spectrum import (
     from_spectrum,
     from_spectrum_adjoint,
     magnitudes_of,

@@ -29,7 +29,7 @@ from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.selection import choose_provider
 
 _BUNDLES = ("lite0", "v3-mid")
-_DRAWING = FeatureSettings(size=112, steps=80)
+_DRAWING = FeatureSettings(size=112, steps=48, step_size=0.03)
 _TILES = 64  # of a layer
 _QUALITY = 58  # of the sheets' WebP
 _PAGE = Path(__file__).parent / "atlas.md"

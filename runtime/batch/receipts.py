@@ -35,7 +35,7 @@ class Key(NamedTuple):
     bundle: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """A line of the manifest: what became of a picture.
 

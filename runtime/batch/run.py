@@ -19,7 +19,7 @@ from ..provider.cards import PROVIDERS
 from ..provider.machine import DeviceName
 from .assigned import FAILURES, describe_failure
 from .executor import Executor, InThisProcess, Take, Workers
-from .plan import Assignment, Plan
+from .plan import Assignment, Plan, Task
 from .receipts import Manifest, Receipt
 from .terminal import Interrupted, Verbosity, dream_at_terminal
 
@@ -82,24 +82,25 @@ def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers:
         count = _count(job, workers, len(plan.tasks))
         outlook = _Outlook(plan, count or 1, reporter)
         with _executor(job, count, manifest, reporter, interrupted) as executor:
-            for receipt in executor.receipts(_taken_from(plan, reporter.log)):
+            for receipt in executor.receipts(_taken_from(plan, outlook, reporter.log)):
                 manifest.add(receipt)
+                outlook.announce(receipt)
                 if receipt.error:
                     failed += 1
                     reporter.log_error(receipt.error)
                 else:
                     done += 1
-                    outlook.announce(receipt)
         return Outcome(done, failed, interrupted())
 
 
-def _taken_from(plan: Plan, log: Log) -> Take:
+def _taken_from(plan: Plan, outlook: _Outlook, log: Log) -> Take:
     """Begins the pictures of a plan, one at each call, without those that another call has begun meanwhile."""
-    tasks = iter(plan.tasks)
 
     def take() -> Assignment | None:
-        for task in tasks:
+        while plan.tasks:
+            task = plan.tasks.popleft()
             if assignment := plan.begin(task):
+                outlook.begin(task, assignment.receipt)
                 return assignment
             log(f"{task.source.name}: another call has begun it meanwhile")
         return None
@@ -136,18 +137,23 @@ class _Outlook:
     """Says once how long the rest of a plan will take, if that is long."""
 
     def __init__(self, plan: Plan, processes: int, reporter: Reporter) -> None:
-        self._pixels = {task.key.file: task.size.pixels for task in plan.tasks}
+        self._pixels = sum(task.size.pixels for task in plan.tasks)
+        self._others = len(plan.tasks) - 1
         self._processes, self._reporter = processes, reporter
+        self._begun: dict[str, int] = {}
         self._is_known = False
+
+    def begin(self, task: Task, receipt: Receipt) -> None:
+        """Receives a picture that is begun."""
+        self._begun[receipt.file] = task.size.pixels
 
     def announce(self, receipt: Receipt) -> None:
         """Receives what became of a picture; the first that is done tells how long the others take."""
-        pixels = self._pixels[receipt.file]
+        pixels = self._begun.pop(receipt.file)
         if self._is_known or receipt.state != "done" or not receipt.seconds or not pixels:
             return
         self._is_known = True
-        rest = receipt.seconds * (sum(self._pixels.values()) - pixels) / pixels / self._processes
+        rest = receipt.seconds * (self._pixels - pixels) / pixels / self._processes
         if rest > _LONG_SECONDS:
             hint = f"; {self._reporter.hint}" if self._reporter.hint else ""
-            count = len(self._pixels) - 1
-            self._reporter.log(f"the other {count} pictures take about {format_duration(rest)}{hint}")
+            self._reporter.log(f"the other {self._others} pictures take about {format_duration(rest)}{hint}")

@@ -155,7 +155,7 @@ class _DreamCommand(_DerivedCommand):
 
     def _run(self, options: dict[str, Any], log: Callable[[str], None], verbosity: Verbosity) -> None:
         from onnxdream.runtime.batch.plan import gather_pictures
-        from onnxdream.runtime.batch.run import Reporter, dream_many, dream_named
+        from onnxdream.runtime.batch.run import Reporter, dream_many, dream_named, dream_watched
         from onnxdream.runtime.dream.request import parse_request
         from onnxdream.runtime.image.files import MAX_BYTES
         from onnxdream.runtime.image.source import Source
@@ -171,6 +171,10 @@ class _DreamCommand(_DerivedCommand):
         if request.config:
             request.config.write()
             log(f"options saved as {request.config.path}")
+        reporter = Reporter(log, _log_error, verbosity, request.hint)
+        if request.watch:
+            outcome = dream_watched(request.job, request.watch, reporter, request.recursive, request.workers)
+            raise typer.Exit(exit_code(outcome.signal))  # it ends only by a signal
         sources, missing = list(request.sources), 0
         is_one = bool(sources or images == [_PIPE]) or (len(images) == 1 and not os.path.isdir(images[0]))
         if request.config and not sources and not images:
@@ -182,7 +186,6 @@ class _DreamCommand(_DerivedCommand):
                 sources.insert(0, Source.of_input(read_input(MAX_BYTES + 1)))  # one more is too large
         if not sources:
             raise typer.Exit(1)
-        reporter = Reporter(log, _log_error, verbosity, request.hint)
         if is_one:
             if request.workers:
                 log("--workers has no effect on one picture")

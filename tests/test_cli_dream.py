@@ -179,6 +179,28 @@ def test_workers_have_no_effect_on_one_picture(run: Command) -> None:
     assert "--workers has no effect on one picture" in finished.err.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--watch", "lost", "--output", "out"], "--watch lost is not a folder that exists"),
+        (["--watch", "bears.png", "--output", "out"], "--watch bears.png is not a folder: name one"),
+        (["--watch", "in"], "--watch needs a folder for the results: give it as --output"),
+        (["--watch", "in", "--output", "out.png"], "--watch needs a folder for the results"),
+        (["--watch", "in", "--output", "-"], "--watch needs a folder for the results"),
+        (["--watch", "in", "--output", "out", "--film", "a.mp4"], "--watch needs a folder for the results"),
+        (
+            ["--watch", "in", "--output", "out", "bears.png"],
+            "--watch dreams the pictures of its folder: name no others",
+        ),
+        (["--watch", "in", "--output", "out", "--noise", "30x40"], "give either --noise or pictures"),
+    ],
+)
+def test_a_watch_that_cannot_be_kept_is_refused(words: list[str], reason: str, run: Command, folder: Path) -> None:
+    (folder / "in").mkdir()
+    run("dream", "--model", "tiny.onnx", *words, *SHORT).refuses(reason)
+    assert added(folder) == {"in"}
+
+
 def test_one_bad_picture_among_good_ones_is_reported_and_the_rest_go_on(run: Command, folder: Path) -> None:
     save(folder / "more" / "a.png", noise(40, 53))
     (folder / "more" / "b.png").write_bytes(b"no picture")

@@ -15,6 +15,7 @@ from typing import IO, Literal, NamedTuple
 from ...models.decoding import DecodeError, decoded_json
 from ...models.files import sync
 from ..errors import OutputError
+from ..image.folders import result_stems
 
 MANIFEST = "manifest.jsonl"
 _LOCK = ".onnxdream-run-{}.lock"
@@ -114,6 +115,12 @@ class Manifest:
         """The picture whose result has that name, in capital or small letters; None for a name without receipt."""
         receipt = self._by_result.get(_folded(result))
         return receipt.file if receipt else None
+
+    def has_result(self, path: Path) -> bool:
+        """Whether a file has the name of a picture that a dream of this folder writes, snapshots and plots included."""
+        return path.parent.resolve() == self.folder.resolve() and any(
+            self.owner(f"{stem}.png") is not None for stem in result_stems(path)
+        )
 
     def is_done(self, key: Key) -> bool:
         """Whether the result of a key is there."""

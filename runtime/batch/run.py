@@ -1,7 +1,9 @@
-"""Dreams one picture as it is named, or many by a plan with receipts, until a signal."""
+"""Dreams one picture as it is named, many by a plan with receipts, or what comes into a folder, until a signal."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,13 +22,16 @@ from ..provider.machine import DeviceName
 from .assigned import FAILURES, describe_failure
 from .executor import Executor, InThisProcess, Take, Workers
 from .plan import Assignment, Plan, Task
-from .receipts import Manifest, Receipt
+from .receipts import Manifest, Receipt, State
 from .terminal import Interrupted, Verbosity, dream_at_terminal
+from .watch import Watch
 
 # The number of processes, as many as there are threads for, or None: this process.
 WorkerCount = int | Literal["auto"] | None
 # A plan that takes longer than this is announced after its first picture.
 _LONG_SECONDS = 600
+# How soon the watch of a folder notices a signal.
+_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers:
         plan = Plan(job, sources, manifest)
         reporter.log(str(plan))
         done, failed = plan.done, 0
-        count = _count(job, workers, len(plan.tasks))
+        count = min(_count(job, workers), len(plan.tasks))
         outlook = _Outlook(plan, count or 1, reporter)
         with _executor(job, count, manifest, reporter, interrupted) as executor:
             for receipt in executor.receipts(_taken_from(plan, outlook, reporter.log)):
@@ -91,6 +96,56 @@ def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers:
                 else:
                     done += 1
         return Outcome(done, failed, interrupted())
+
+
+def dream_watched(
+    job: Job, folder: Path, reporter: Reporter, recursive: bool = False, workers: WorkerCount = None
+) -> Outcome:
+    """Dreams the pictures in a folder that are not done yet, and those that come into it, until a signal.
+
+    What has failed is tried again when it has changed. Raises OutputError.
+    """
+    output = job.output or Path()
+    with interruptible() as interrupted, Manifest(output) as manifest:
+        watch = Watch(folder, recursive, reporter.log)
+        plan = Plan(job, (), manifest)
+        _add_new(plan, watch, manifest)
+        reporter.log(f"watching {folder}: what comes in is dreamed into {output}, until Ctrl-C")
+        if plan.done or plan.tasks:
+            reporter.log(str(plan))
+        counts: Counter[State] = Counter()
+        with _executor(job, _count(job, workers), manifest, reporter, interrupted) as executor:
+            while not interrupted():
+                for receipt in executor.receipts(_taken_as_they_come(plan, watch, manifest)):
+                    manifest.add(receipt)
+                    counts[receipt.state] += 1
+                    if receipt.error:
+                        reporter.log_error(receipt.error)
+                time.sleep(_PAUSE_SECONDS)
+    stopped = f", {counts['stopped']} stopped, which the same call continues" if counts["stopped"] else ""
+    reporter.log(f"{counts['done']} dreamed, {counts['failed']} failed{stopped}")
+    return Outcome(counts["done"], counts["failed"], interrupted())
+
+
+def _taken_as_they_come(plan: Plan, watch: Watch, manifest: Manifest) -> Take:
+    """Begins the pictures of a plan, one at each call, and looks for more once there are none."""
+
+    def take() -> Assignment | None:
+        if not plan.tasks:
+            _add_new(plan, watch, manifest)
+        while plan.tasks:
+            task = plan.tasks.popleft()
+            if assignment := plan.begin(task):
+                return assignment
+            watch.forget(task.source)  # another call has begun it; if that is killed, this one continues
+        return None
+
+    return take
+
+
+def _add_new(plan: Plan, watch: Watch, manifest: Manifest) -> None:
+    """Adds what has come into a folder, unless it is a result that was written there."""
+    plan.add(source for source in watch.new_pictures() if not manifest.has_result(source.path))
 
 
 def _taken_from(plan: Plan, outlook: _Outlook, log: Log) -> Take:
@@ -114,11 +169,11 @@ def _executor(job: Job, count: int, manifest: Manifest, reporter: Reporter, inte
     return InThisProcess(job, reporter.log, interrupted, reporter.verbosity)
 
 
-def _count(job: Job, workers: WorkerCount, tasks: int) -> int:
+def _count(job: Job, workers: WorkerCount) -> int:
     """The number of processes, 0 for this one alone; `auto` is one for each thread, or for the GPU."""
     if workers == "auto":
         workers = job.choice.machine.threads if _device(job) == "cpu" else 1
-    return min(workers or 0, tasks)
+    return workers or 0
 
 
 def _shared_out(job: Job, count: int) -> Job:

@@ -75,11 +75,15 @@ def is_result(path: Path) -> bool:
     with suppress(OSError), path.open("rb") as file:
         if png.has_note(file.read(png.NOTE_END)):
             return True
-    stems = {path.stem, _RESULT_ENDING.sub("", path.stem)}
     return any(
         path.name in _recorded_files(path.with_name(f"{stem}.json")) or path.with_name(f"{stem}.checkpoint").is_file()
-        for stem in stems
+        for stem in result_stems(path)
     )
+
+
+def result_stems(path: Path) -> set[str]:
+    """The stems that a dream's result may have if this picture is the result, one of its snapshots or its plot."""
+    return {path.stem, _RESULT_ENDING.sub("", path.stem)}
 
 
 def _recorded_files(path: Path) -> frozenset[str]:

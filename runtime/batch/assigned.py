@@ -32,8 +32,12 @@ def dream_assigned(job: Job, assignment: Assignment, dreamer: Dreamer) -> Receip
     except FAILURES as error:
         Results(assignment.result).release()
         return replace(assignment.receipt, state="failed", error=describe_failure(assignment.source, error))
-    state: State = "stopped" if record.ended == "stopped" else "done"
-    return replace(assignment.receipt, state=state, seconds=record.seconds)
+    return replace(assignment.receipt, state=end_state(record), seconds=record.seconds)
+
+
+def end_state(record: Record) -> State:
+    """Returns what a receipt says of a dream that has not failed."""
+    return "stopped" if record.ended == "stopped" else "done"
 
 
 def describe_failure(source: Source, error: BaseException) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, NamedTuple
@@ -113,8 +113,12 @@ class Manifest:
 
     def owner(self, result: str) -> str | None:
         """The picture whose result has that name, in capital or small letters; None for a name without receipt."""
-        receipt = self._by_result.get(_folded(result))
+        receipt = self.latest_of_result(result)
         return receipt.file if receipt else None
+
+    def latest_of_result(self, result: str) -> Receipt | None:
+        """The last receipt of a result, by its name in capital or small letters, or None."""
+        return self._by_result.get(_folded(result))
 
     def has_result(self, path: Path) -> bool:
         """Whether a file has the name of a picture that a dream of this folder writes, snapshots and plots included."""
@@ -203,6 +207,39 @@ class Manifest:
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(f"cannot write {self._path} ({error.strerror}): choose another --output")
+
+
+@contextmanager
+def resumed_receipt(picture: Path) -> Iterator[Callable[[State, float], None]]:
+    """Notes in the manifest next to an unfinished result that it is begun again.
+
+    Yields a function that is told the state in which it ends, and the seconds that it took; without a call it is
+    stopped, as before. Where no manifest has the result as an unfinished one, nothing is noted. Raises OutputError
+    while another call dreams it.
+    """
+    with ExitStack() as stack:
+        manifest = Manifest(picture.parent) if (picture.parent / MANIFEST).is_file() else None
+        earlier = None
+        with suppress(OutputError):  # of another program
+            earlier = stack.enter_context(manifest).latest_of_result(picture.name) if manifest else None
+        if manifest is None or earlier is None or earlier.state not in ("begun", "stopped"):
+            yield lambda state, seconds: None
+            return
+        receipt = replace(earlier, run=manifest.run, state="begun", seconds=None)
+        with manifest.locked() as file:
+            if manifest.is_being_dreamed(receipt.key):
+                raise OutputError(f"{picture} is being dreamed by another call: wait for it, or stop it")
+            manifest.append(file, receipt)
+        end = replace(receipt, state="stopped")
+
+        def note(state: State, seconds: float) -> None:
+            nonlocal end
+            end = replace(receipt, state=state, seconds=seconds)
+
+        try:
+            yield note
+        finally:
+            manifest.add(end)
 
 
 def hold_lock(path: Path, resources: ExitStack) -> None:

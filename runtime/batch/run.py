@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,10 +20,10 @@ from ..image.source import Source
 from ..provider.budget import default_budget
 from ..provider.cards import PROVIDERS
 from ..provider.machine import DeviceName
-from .assigned import FAILURES, describe_failure
+from .assigned import FAILURES, describe_failure, end_state
 from .executor import Executor, InThisProcess, Take, Workers
 from .plan import Assignment, Plan, Task
-from .receipts import Manifest, Receipt, State
+from .receipts import Manifest, Receipt, State, resumed_receipt
 from .terminal import Interrupted, Verbosity, dream_at_terminal
 from .watch import Watch
 
@@ -57,14 +58,17 @@ def dream_named(job: Job, source: Source, reporter: Reporter, checkpoint: Checkp
     """Dreams one picture, or resumes it from a checkpoint.
 
     A failure is reported. Ctrl-C, SIGTERM or SIGHUP ends the dream, whose results are saved; a second Ctrl-C ends the
-    program at once.
+    program at once. A picture of many that is resumed has its receipt. Raises OutputError while another call dreams it.
     """
-    with interruptible() as interrupted:
+    with interruptible() as interrupted, ExitStack() as stack:
+        note = stack.enter_context(resumed_receipt(job.output)) if checkpoint and job.output else None
         try:
-            dream_at_terminal(job, source, reporter.log, interrupted, checkpoint, reporter.verbosity)
+            record = dream_at_terminal(job, source, reporter.log, interrupted, checkpoint, reporter.verbosity)
         except FAILURES as error:
             reporter.log_error(describe_failure(source, error))
             return Outcome(0, 1, interrupted())
+        if note:
+            note(end_state(record), record.seconds)
         return Outcome(1, 0, interrupted())
 
 

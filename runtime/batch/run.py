@@ -185,7 +185,7 @@ def _shared_out(job: Job, count: int) -> Job:
     machine, execution = job.choice.machine, job.settings.execution
     memory = execution.memory or default_budget(_device(job), machine.card)
     share = replace(execution, threads=max(1, machine.threads // count), memory=memory // count)
-    return replace(job, settings=replace(job.settings, execution=share))
+    return replace(job, settings=replace(job.settings, execution=share), processes=count)
 
 
 def _device(job: Job) -> DeviceName:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,6 +66,21 @@ def test_workers_share_the_threads_and_the_memory(job: Job, tmp_path: Path) -> N
     records = [read_record(path.read_text(), "") for path in (tmp_path / "out").glob("*.json")]
     used = [(record.execution.threads, record.settings.execution.memory) for record in records]
     assert used == [(2, 10**9), (2, 10**9)]  # there are only two pictures for the four
+
+
+def test_the_least_memory_that_a_refusal_names_is_enough_for_all_workers(job: Job, tmp_path: Path) -> None:
+    def dream_with(memory: int) -> Lines:
+        lines, limited = Lines(), replace(SETTINGS, execution=Execution("cpu", 2, memory=memory))
+        dream_many(replace(job, settings=limited), sources(paths), lines.reporter(), 2)
+        return lines
+
+    paths = pictures(tmp_path, 2)
+    refusals = dream_with(10**8).errors
+    assert len(refusals) == 2
+    least = re.search(r"budget of 50MB for each of 2 workers is too small .* at least --memory (\d+)MB", refusals[0])
+    assert least, refusals[0]
+    assert len(dream_with((int(least[1]) - 4) * 10**6).errors) == 2
+    assert dream_with(int(least[1]) * 10**6).errors == []
 
 
 @of_posix

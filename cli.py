@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -682,7 +683,7 @@ def _write_bundle(bundle: Bundle, output: Path, overwrite: bool) -> None:
 
 
 def _log(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(_one_line(line), file=sys.stderr)
 
 
 def _log_nothing(line: str) -> None:
@@ -694,7 +695,12 @@ def _log_error(line: str) -> None:
     if events:
         events.send("error", text=line)
     else:
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {_one_line(line)}", file=sys.stderr)
+
+
+def _one_line(text: str) -> str:
+    """A message with its control characters escaped, since the name of a file may have some."""
+    return "".join(repr(one)[1:-1] if unicodedata.category(one) == "Cc" else one for one in text)
 
 
 if __name__ == "__main__":

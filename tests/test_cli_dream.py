@@ -6,6 +6,7 @@ import csv
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,6 +172,20 @@ def test_folders_and_several_pictures_are_dreamed_in_one_call(run: Command, fold
     pictures = {path.name for path in (folder / "out").glob("*-dream.png")}
     assert pictures == {"a-dream.png", "b-dream.png", "bears-dream.png"}
     assert finished.err.count("saved as") == 3
+
+
+def test_names_of_all_kinds_are_dreamed_and_take_one_line_each(run: Command, folder: Path) -> None:
+    names = ["new\nline.png", "-dash.png", "--output.png", "two words.png", os.fsdecode(b"caf\xe9.png"), "\x1b[31m.png"]
+    (folder / "more").mkdir()
+    for name in names:
+        shutil.copy("bears.png", folder / "more" / name)
+    (folder / "more" / "bro\nken.png").write_bytes(b"")
+    finished = run("dream", "more", "--model", "tiny.onnx", "--output", "out", "--no-extras", *SHORT)
+    assert finished.code == 3
+    assert finished.errors == [f"error: {Path('more')}/bro\\nken.png: is empty; copy it again from its source"]
+    assert {path.name for path in (folder / "out").glob("*.png")} == {f"{name[:-4]}-dream.png" for name in names}
+    assert all(line.startswith("new\\nline.png: ") for line in finished.err.splitlines() if "line.png" in line)
+    assert "\x1b" not in finished.err
 
 
 def test_workers_have_no_effect_on_one_picture(run: Command) -> None:

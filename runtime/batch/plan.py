@@ -85,7 +85,7 @@ class Assignment:
 class Plan:
     """What is to be dreamed, long dreams first, and how much is `done` already.
 
-    Whoever begins a task takes it out of `tasks`. A plan takes about 250 bytes for each of them, besides its path.
+    Whoever begins a task takes it out of `tasks`, each of which takes about 150 bytes besides its path.
     """
 
     def __init__(self, job: Job, sources: Iterable[Source], manifest: Manifest) -> None:

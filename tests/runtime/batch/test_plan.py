@@ -120,7 +120,7 @@ def test_a_plan_of_many_pictures_takes_little_memory(job: Job, tmp_path: Path, m
         tracemalloc.stop()
     assert len(plan.tasks) == 2000
     kept = kept.filter_traces([tracemalloc.Filter(False, "*pathlib*")])  # the table of all names, which it enlarges
-    assert sum(trace.size for trace in kept.traces) / 2000 < 400
+    assert sum(trace.size for trace in kept.traces) / 2000 < 260
 
 
 # Names

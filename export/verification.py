@@ -112,6 +112,8 @@ def _open(bundle: bytes) -> Any:
     """Checks a serialized model and opens it in onnxruntime. Raises VerificationError."""
     options = ort.SessionOptions()
     options.log_severity_level = 3  # it warns of inputs with a default value, which the contract requires
+    # Threads that keep spinning after a run would occupy the cores that TensorFlow's threads and NumPy's need next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         onnx.checker.check_model(bundle, full_check=True)
         return ort.InferenceSession(bundle, options, providers=["CPUExecutionProvider"])

@@ -10,12 +10,12 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
 import onnx
+from plain_session import open_plain
 from tiny import LAYERS, LITE_LAYERS, TINY, TINY_LITE
 
 from onnxdream.export import bundle as stage
@@ -131,10 +131,7 @@ def test_operators_inputs_and_outputs_equal_those_of_a_fresh_export(built_in: Bu
 @each
 def test_the_outputs_equal_those_of_a_fresh_export(built_in: BuiltIn) -> None:
     rng = np.random.default_rng(0)
-    sessions = [
-        ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
-        for bundle in (committed(built_in), fresh(built_in))
-    ]
+    sessions = [open_plain(bundle) for bundle in (committed(built_in), fresh(built_in))]
     side = max(metadata_of(committed(built_in)).smallest_size)
     weights = np.array([1.0, -0.5, 2.0, 0.5, 1.0, -1.0, 0.7][: len(built_in.layers)], np.float32)
     for height, width in ((side, side), (81, 97), (97, 80)):

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
 import onnx
 from make_tiny_bundle import COMMAND
+from plain_session import open_plain
 from tiny import LAYERS, TINY
 
 from onnxdream.export import bundle as bundle_module
@@ -33,7 +33,7 @@ RANDOM = ExportRequest(TINY, LAYERS, weights="random")
 
 def metadata_of(bundle: bytes) -> Metadata:
     """Reads the metadata through onnxruntime."""
-    session = ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
+    session = open_plain(bundle)
     entries = session.get_modelmeta().custom_metadata_map
     assert set(entries) == {METADATA_KEY, *map(form_key, FORMS)}
     return Metadata.from_json(entries[METADATA_KEY])
@@ -69,7 +69,7 @@ def test_losses_have_the_order_in_which_the_layers_were_named(tiny_bundle: bytes
     reversed_bundle, _ = make_bundle(replace(RANDOM, layers=LAYERS[::-1]))
     losses = {}
     for name, bundle in (("given", tiny_bundle), ("reversed", reversed_bundle)):
-        session = ort.InferenceSession(bundle, providers=["CPUExecutionProvider"])
+        session = open_plain(bundle)
         (losses[name],) = session.run(["losses"], {"image": image, "layer_weights": np.zeros(3, np.float32)})
     np.testing.assert_allclose(losses["reversed"][:, ::-1], losses["given"], rtol=1e-5)
     assert len(np.unique(losses["given"])) == 3

@@ -9,13 +9,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
 import keras
 import onnx
+from plain_session import open_plain
 from tiny import LAYERS, LITE_LAYERS, TINY_LITE
 
 from onnxdream.export import conversion
@@ -49,10 +49,7 @@ class Converted:
         self.preprocessing = preprocessing
         self.reference = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
         self.onnx = convert(fold(model, preprocessing).cut(layers), layers, objective)
-        self.sessions = {
-            form: ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-            for form, model in self.onnx.items()
-        }
+        self.sessions = {form: open_plain(model.SerializeToString()) for form, model in self.onnx.items()}
 
     def run(self, pictures: Floats, weights: tuple[float, ...], form: str, **inputs: Floats) -> tuple[Floats, Floats]:
         """Computes losses [batch, layers] and the gradient, NHWC, with onnxruntime; `inputs` have defaults."""

@@ -1,5 +1,4 @@
 """Fixtures that all tests share. TensorFlow and onnx are imported only when a test needs them."""
-# ruff: noqa: E402
 
 from __future__ import annotations
 

@@ -295,7 +295,7 @@ def test_tutorial(mean_bundle: Bundle, mean_gradient: Gradient) -> None:
 
 
 def test_tutorial_with_octaves(mean_bundle: Bundle, mean_gradient: Gradient) -> None:
-    pixels = photo(199, 241)
+    pixels = photo(131, 157)
     settings = preset("tutorial-octaves", layer_weights=None, execution=CPU)
     assert settings.steps == 50
     trace = tutorial_octaves(pixels, mean_gradient, 20)

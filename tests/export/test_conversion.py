@@ -496,15 +496,17 @@ def test_the_model_is_plain_onnx_with_the_contracts_shapes(form: str, tiny: Call
 DEFAULTS = {"channel_weights", "position"}
 
 
-@pytest.mark.parametrize("net", ["tiny", "tiny-lite", "v3", "lite0"])
+@pytest.mark.parametrize("net", ["tiny", "one layer", "tiny-lite", "v3", "lite0"])
 def test_every_weight_is_stored_once_and_used(
     net: str,
     tiny: Callable[[str], Converted],
     lite: Callable[[str], Converted],
     real: Callable[[str, tuple[str, ...], str], Converted],
+    reference: LoadReference,
 ) -> None:
     converted = {
         "tiny": lambda: tiny("mean"),
+        "one layer": lambda: Converted(reference("tiny").model, ("low",), "mean"),
         "tiny-lite": lambda: lite("mean"),
         "v3": lambda: real("v3", ("mixed0", "mixed1", "mixed2"), "mean"),
         "lite0": lambda: real("lite0", ("block15", "logits"), "mean"),

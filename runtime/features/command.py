@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class FeatureRequest:
     output: Path
     overwrite: bool = False
     spectrum: str | None = None
-    magnitudes: Floats | None = None
+    magnitudes: Floats | None = field(default=None, repr=False)
 
 
 def feature_options() -> tuple[Option, ...]:

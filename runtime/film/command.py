@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...models.interrupts import interruptible
 from ..dream.progress import format_duration
 from ..dream.writer import Log
-from .output import parts_folder
+from .parts import parts_folder
 from .progress import FilmProgress
 from .record import FilmRecord
 from .request import FilmRequest

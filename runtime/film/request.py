@@ -22,7 +22,7 @@ from ..settings.presets import DEFAULT_LOOK, PRESETS
 from ..settings.settings import Execution, descriptions
 from ..video.formats import film_format
 from ..video.library import load_av
-from .output import film_of, unfinished_record
+from .parts import film_of, unfinished_record
 from .record import FilmKind, FilmRecord, read_film_record
 from .run import FilmJob
 from .settings import Camera, Coherence, Travel

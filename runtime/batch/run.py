@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from ...models.interrupts import interruptible
 from ..dream.checkpoint import Checkpoint
@@ -14,17 +13,13 @@ from ..dream.results import is_picture_path
 from ..dream.writer import Job, Log
 from ..errors import SettingsError
 from ..image.source import Source
-from ..provider.budget import default_budget
-from ..provider.cards import PROVIDERS
-from ..provider.machine import DeviceName
+from ..processes.sharing import WorkerCount, process_count, shared_out
 from .assigned import FAILURES, describe_failure
 from .executor import Executor, InThisProcess, Take, Workers
 from .plan import Assignment, Plan
 from .receipts import Manifest, Receipt
 from .terminal import Interrupted, Verbosity, dream_at_terminal
 
-# The number of processes, as many as there are threads for, or None: this process.
-WorkerCount = int | Literal["auto"] | None
 # A plan that takes longer than this is announced after its first picture.
 _LONG_SECONDS = 600
 
@@ -79,7 +74,7 @@ def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers:
         plan = Plan(job, sources, manifest)
         reporter.log(str(plan))
         done, failed = plan.done, 0
-        count = _count(job, workers, len(plan.tasks))
+        count = process_count(job.choice.machine, workers, len(plan.tasks))
         outlook = _Outlook(plan, count or 1, reporter)
         with _executor(job, count, manifest, reporter, interrupted) as executor:
             for receipt in executor.receipts(_taken_from(plan, reporter.log)):
@@ -113,23 +108,10 @@ def _executor(job: Job, count: int, manifest: Manifest, reporter: Reporter, inte
     return InThisProcess(job, reporter.log, interrupted, reporter.verbosity)
 
 
-def _count(job: Job, workers: WorkerCount, tasks: int) -> int:
-    """The number of processes, 0 for this one alone; `auto` is one for each thread, or for the GPU."""
-    if workers == "auto":
-        workers = job.choice.machine.threads if _device(job) == "cpu" else 1
-    return min(workers or 0, tasks)
-
-
 def _shared_out(job: Job, count: int) -> Job:
     """The job of one of several processes, which share the threads and the memory."""
-    machine, execution = job.choice.machine, job.settings.execution
-    memory = execution.memory or default_budget(_device(job), machine.card)
-    share = replace(execution, threads=max(1, machine.threads // count), memory=memory // count)
+    share = shared_out(job.settings.execution, job.choice.machine, count)
     return replace(job, settings=replace(job.settings, execution=share))
-
-
-def _device(job: Job) -> DeviceName:
-    return PROVIDERS[job.choice.machine.provider].device
 
 
 class _Outlook:

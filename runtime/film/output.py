@@ -18,7 +18,8 @@ from .record import FilmRecord
 class FilmOutput(Parts):
     """Writes a film, frame by frame, into the folder `<film>.parts`, and joins its segments to the film at the end.
 
-    The arguments are those of `Parts`; an existing film or folder is replaced only with `overwrite`. Raises OutputError.
+    The arguments are those of `Parts`; an existing film or folder is replaced only with `overwrite`. Raises
+    OutputError.
     """
 
     def __init__(self, path: Path, record: FilmRecord, time_base: Fraction, rate: Fraction, overwrite: bool) -> None:

@@ -23,9 +23,9 @@ class SegmentRecord:
     """A part of a film between two key frames: its file while the film is made, and its frames.
 
     `file` is relative to the folder of the film's segments. `start` and `end` are in seconds, as the numerator and the
-    denominator of a fraction. `loss` is the mean of the frames' losses. `hash` is the SHA-256, as hex digits, of the hash
-    after the frame before in the same shot and the dreamed frame's pixels, after the segment's last frame: it is the
-    same where all frames of the shot so far are the same.
+    denominator of a fraction. `loss` is the mean of the frames' losses. `hash` is the SHA-256, as hex digits, of the
+    hash after the frame before in the same shot and the dreamed frame's pixels, after the segment's last frame: it is
+    the same where all frames of the shot so far are the same.
     """
 
     file: str

@@ -49,8 +49,8 @@ class DreamedFrame:
 class Shot:
     """What a frame carries over to the next one of its shot.
 
-    `change` is the difference between a dream and its picture, which is the frame in `seen`. `exposure`, `objective` and
-    `colours`, the colour matrix, are those of the shot's first frame.
+    `change` is the difference between a dream and its picture, which is the frame in `seen`. `exposure`, `objective`
+    and `colours`, the colour matrix, are those of the shot's first frame.
     """
 
     change: Image = field(repr=False)
@@ -155,9 +155,7 @@ class FilmDream:
             return self._begun(frame, seen, processor, on_step)
         return self._continued(shot, seen, processor, motion(shot.seen), on_step)
 
-    def _begun(
-        self, frame: Pixels, seen: Seen, processor: ImageProcessor, on_step: OnStep | None
-    ) -> FilmState | None:
+    def _begun(self, frame: Pixels, seen: Seen, processor: ImageProcessor, on_step: OnStep | None) -> FilmState | None:
         """Dreams the first frame of a shot: the whole dream of the settings."""
         shots = self.state.shots if self.state else self._earlier_shots
         machine = self._choice.machine

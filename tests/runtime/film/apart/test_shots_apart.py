@@ -158,16 +158,21 @@ def test_a_film_of_one_shot_has_all_threads(run: Command, folder: Path) -> None:
 def test_a_shot_whose_worker_is_killed_is_continued_by_another(folder: Path) -> None:
     lines: list[str] = []
     shown = 0
+    segment = folder / "apart.mp4.parts" / shot_name(1) / "00002.mp4"
+    written: list[int] = []
 
     def on_frame(frame: object) -> None:
         nonlocal shown
         shown += 1
-        if shown == 10:  # shot 1 has a segment, and its next one is begun
+        if shown in (10, 12):
+            written.append(segment.stat().st_mtime_ns)
+        if shown == 10:  # shot 1 has two segments, and its next one is begun
             kill_the_worker()
 
     record = make("apart.mp4", {**SLOW, "threads": 1, "workers": "1"}, lines, on_frame=on_frame)
     assert (record.ended, record.frames, shown) == ("finished", COUNT, COUNT)
     assert "shot 1: its worker was killed (signal 9, as where memory runs out); another one continues" in lines
+    assert written[0] == written[1]  # it was not begun anew
     assert_same_film(folder / "apart.mp4", folder / "slow.mp4")
 
 

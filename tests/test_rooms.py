@@ -35,7 +35,7 @@ FLOORS: tuple[set[str], ...] = (
     {"errors"},
     {"settings", "video"},
     {"provider", "image"},
-    {"bundle"},
+    {"bundle", "processes"},
     {"ascent"},
     {"dream", "deploying"},
     {"film"},

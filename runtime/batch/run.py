@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from ...models.interrupts import interruptible
 from ..dream.checkpoint import Checkpoint
@@ -17,9 +16,7 @@ from ..dream.results import is_picture_path
 from ..dream.writer import Job, Log
 from ..errors import SettingsError
 from ..image.source import Source
-from ..provider.budget import default_budget
-from ..provider.cards import PROVIDERS
-from ..provider.machine import DeviceName
+from ..processes.sharing import WorkerCount, process_count, shared_out, wanted_count
 from .assigned import FAILURES, describe_failure, end_state
 from .executor import Executor, InThisProcess, Take, Workers
 from .plan import Assignment, Plan, Task
@@ -27,8 +24,6 @@ from .receipts import Manifest, Receipt, State, resumed_receipt
 from .terminal import Interrupted, Verbosity, dream_at_terminal
 from .watch import Watch
 
-# The number of processes, as many as there are threads for, or None: this process.
-WorkerCount = int | Literal["auto"] | None
 # A plan that takes longer than this is announced after its first picture.
 _LONG_SECONDS = 600
 # How soon the watch of a folder notices a signal.
@@ -88,7 +83,7 @@ def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers:
         plan = Plan(job, sources, manifest)
         reporter.log(str(plan))
         done, failed = plan.done, 0
-        count = min(_count(job, workers), len(plan.tasks))
+        count = process_count(job.choice.machine, workers, len(plan.tasks))
         outlook = _Outlook(plan, count or 1, reporter)
         with _executor(job, count, manifest, reporter, interrupted) as executor:
             for receipt in executor.receipts(_taken_from(plan, outlook, reporter.log)):
@@ -118,7 +113,9 @@ def dream_watched(
         if plan.done or plan.tasks:
             reporter.log(str(plan))
         counts: Counter[State] = Counter()
-        with _executor(job, _count(job, workers), manifest, reporter, interrupted) as executor:
+        with _executor(
+            job, wanted_count(job.choice.machine, workers) or 0, manifest, reporter, interrupted
+        ) as executor:
             while not interrupted():
                 for receipt in executor.receipts(_taken_as_they_come(plan, watch, manifest)):
                     manifest.add(receipt)
@@ -173,23 +170,10 @@ def _executor(job: Job, count: int, manifest: Manifest, reporter: Reporter, inte
     return InThisProcess(job, reporter.log, interrupted, reporter.verbosity)
 
 
-def _count(job: Job, workers: WorkerCount) -> int:
-    """The number of processes, 0 for this one alone; `auto` is one for each thread, or for the GPU."""
-    if workers == "auto":
-        workers = job.choice.machine.threads if _device(job) == "cpu" else 1
-    return workers or 0
-
-
 def _shared_out(job: Job, count: int) -> Job:
     """The job of one of several processes, which share the threads and the memory."""
-    machine, execution = job.choice.machine, job.settings.execution
-    memory = execution.memory or default_budget(_device(job), machine.card)
-    share = replace(execution, threads=max(1, machine.threads // count), memory=memory // count)
+    share = shared_out(job.settings.execution, job.choice.machine, count)
     return replace(job, settings=replace(job.settings, execution=share), processes=count)
-
-
-def _device(job: Job) -> DeviceName:
-    return PROVIDERS[job.choice.machine.provider].device
 
 
 class _Outlook:

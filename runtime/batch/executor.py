@@ -75,6 +75,35 @@ class InThisProcess:
         return dream_at_terminal(job, source, self._log, self._interrupted, checkpoint, self._verbosity)
 
 
+class Casualties:
+    """The pictures whose worker has ended: each is continued once, by another one, and then set aside."""
+
+    def __init__(self, log: Log) -> None:
+        self.to_continue: deque[Assignment] = deque()
+        self._deaths: Counter[str] = Counter()
+        self._log = log
+
+    def add(self, assignment: Assignment, how: str) -> Receipt | None:
+        """Notes that a worker has ended amid a picture; returns a receipt if the picture is set aside.
+
+        `how` says in words how it ended.
+        """
+        self._deaths[assignment.receipt.file] += 1
+        name = assignment.source.name
+        if self._deaths[assignment.receipt.file] < _MAX_DEATHS:
+            self._log(f"{name}: its worker {how}; another one continues")
+            self.to_continue.append(replace(assignment, earlier=assignment.receipt))
+            return None
+        error = (
+            f"{name}: set aside, since its worker {how} for the second time: try it alone, with a smaller --max-size"
+        )
+        return replace(assignment.receipt, state="failed", error=error)
+
+    def take(self, take: Take) -> Assignment | None:
+        """Returns the next picture to continue, or else to begin."""
+        return self.to_continue.popleft() if self.to_continue else take()
+
+
 @dataclass(eq=False)
 class _Worker:
     """A process, the connection to it, and what it dreams at the moment."""
@@ -95,8 +124,7 @@ class Workers:
         self._job, self._count, self._lock = replace(job, sessions=None), count, lock  # type: ignore[arg-type]
         self._log, self._interrupted = log, interrupted
         self._workers: list[_Worker] = []
-        self._deaths: Counter[str] = Counter()
-        self._again: deque[Assignment] = deque()
+        self._casualties = Casualties(log)
 
     def __enter__(self) -> Workers:
         return self
@@ -133,7 +161,7 @@ class Workers:
         """Gives every worker that has nothing to do a picture, and starts workers until there are enough."""
         idle = deque(worker for worker in self._workers if not worker.assignment)
         while idle or len(self._workers) < self._count:
-            assignment = self._again.popleft() if self._again else take()
+            assignment = self._casualties.take(take)
             if assignment is None:
                 break
             worker = idle.popleft() if idle else self._start()
@@ -178,16 +206,7 @@ class Workers:
         self._workers.remove(worker)
         worker.connection.close()
         worker.process.join()
-        self._deaths[assignment.receipt.file] += 1
-        name, how = assignment.source.name, _how_it_ended(worker.process.exitcode)
-        if self._deaths[assignment.receipt.file] < _MAX_DEATHS:
-            self._log(f"{name}: its worker {how}; another one continues")
-            self._again.append(replace(assignment, earlier=assignment.receipt))
-            return None
-        error = (
-            f"{name}: set aside, since its worker {how} for the second time: try it alone, with a smaller --max-size"
-        )
-        return replace(assignment.receipt, state="failed", error=error)
+        return self._casualties.add(assignment, _how_it_ended(worker.process.exitcode))
 
 
 def _how_it_ended(code: int | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...models.interrupts import interruptible
+from ..cluster.connection import ClusterOptions
 from ..dream.checkpoint import Checkpoint
 from ..dream.progress import format_duration
 from ..dream.results import is_picture_path
@@ -18,6 +19,7 @@ from ..provider.budget import default_budget
 from ..provider.cards import PROVIDERS
 from ..provider.machine import DeviceName
 from .assigned import FAILURES, describe_failure
+from .cluster import Cluster
 from .executor import Executor, InThisProcess, Take, Workers
 from .plan import Assignment, Plan
 from .receipts import Manifest, Receipt
@@ -63,13 +65,22 @@ def dream_named(job: Job, source: Source, reporter: Reporter, checkpoint: Checkp
         return Outcome(1, 0, interrupted())
 
 
-def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers: WorkerCount = None) -> Outcome:
+def dream_many(
+    job: Job,
+    sources: Sequence[Source],
+    reporter: Reporter,
+    workers: WorkerCount = None,
+    cluster: ClusterOptions | None = None,
+) -> Outcome:
     """Dreams the pictures that are not done yet, according to the manifest in the output folder.
 
     A picture that fails is reported, and the next one follows. Signals are as with `dream_named`; after one, or after a
-    crash, the same call continues. Raises SettingsError and OutputError.
+    crash, the same call continues. On a cluster, `workers` is the most that dream there. Raises SettingsError,
+    OutputError and ClusterError.
     """
     if job.film or job.piped_as or is_picture_path(job.output):
+        if cluster:
+            raise SettingsError("--cluster dreams into a folder: leave out --film, and give a folder as --output")
         if len(sources) == 1:
             return dream_named(job, sources[0], reporter)
         raise SettingsError(
@@ -79,9 +90,9 @@ def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers:
         plan = Plan(job, sources, manifest)
         reporter.log(str(plan))
         done, failed = plan.done, 0
-        count = _count(job, workers, len(plan.tasks))
+        count = len(plan.tasks) if cluster and workers in (None, "auto") else _count(job, workers, len(plan.tasks))
         outlook = _Outlook(plan, count or 1, reporter)
-        with _executor(job, count, manifest, reporter, interrupted) as executor:
+        with _executor(job, count, cluster, manifest, reporter, interrupted) as executor:
             for receipt in executor.receipts(_taken_from(plan, reporter.log)):
                 manifest.add(receipt)
                 if receipt.error:
@@ -107,7 +118,16 @@ def _taken_from(plan: Plan, log: Log) -> Take:
     return take
 
 
-def _executor(job: Job, count: int, manifest: Manifest, reporter: Reporter, interrupted: Interrupted) -> Executor:
+def _executor(
+    job: Job,
+    count: int,
+    cluster: ClusterOptions | None,
+    manifest: Manifest,
+    reporter: Reporter,
+    interrupted: Interrupted,
+) -> Executor:
+    if count and cluster:
+        return Cluster(job, cluster, count, manifest.lock, reporter.log, interrupted)
     if count:
         return Workers(_shared_out(job, count), count, manifest.lock, reporter.log, interrupted)
     return InThisProcess(job, reporter.log, interrupted, reporter.verbosity)

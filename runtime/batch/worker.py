@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,7 +15,7 @@ from ..dream.checkpoint import Checkpoint
 from ..dream.job import dream_and_save
 from ..dream.record import Record
 from ..dream.run import Preparation
-from ..dream.writer import Callbacks, Job
+from ..dream.writer import Callbacks, Job, Log
 from ..image.source import Source
 from .assigned import Dreamer, dream_assigned
 from .plan import Assignment
@@ -41,7 +42,7 @@ def work(connection: Connection, lock: Path) -> None:
             hold_lock(lock, stack)
         while True:
             assignment = mailbox.assignments.get()
-            connection.send(dream_assigned(job, assignment, _dreamer(connection, mailbox.stops)))
+            connection.send(dream_assigned(job, assignment, dreamer(connection.send, mailbox.stops.is_set)))
 
 
 class _Mailbox:
@@ -65,10 +66,10 @@ class _Mailbox:
                 self.assignments.put(message)
 
 
-def _dreamer(connection: Connection, stops: threading.Event) -> Dreamer:
-    """Returns what dreams a picture and sends its lines to the driver."""
+def dreamer(log: Log, is_stopped: Callable[[], bool]) -> Dreamer:
+    """Returns what dreams a picture until `is_stopped` says so; `log` is called with the lines for the user."""
 
-    def dreamer(job: Job, source: Source, checkpoint: Checkpoint | None) -> Record:
+    def dream_one(job: Job, source: Source, checkpoint: Checkpoint | None) -> Record:
         steps = 0
 
         def on_start(preparation: Preparation) -> None:
@@ -76,10 +77,10 @@ def _dreamer(connection: Connection, stops: threading.Event) -> Dreamer:
             steps = preparation.max_steps
 
         def on_step(step: Step) -> bool:
-            return stops.is_set()
+            return is_stopped()
 
-        dream, results = dream_and_save(job, source, Callbacks(connection.send, on_step, on_start), checkpoint)
-        connection.send(describe_result(source, dream.record, steps, results))
+        dream, results = dream_and_save(job, source, Callbacks(log, on_step, on_start), checkpoint)
+        log(describe_result(source, dream.record, steps, results))
         return dream.record
 
-    return dreamer
+    return dream_one

@@ -242,7 +242,9 @@ class Cluster:
 
 def _portable(job: Job) -> Job:
     """The job without its sessions, with the paths and the provider of this machine."""
-    bundle = job.bundle if job.bundle.path is None else replace(job.bundle, path=job.bundle.path.resolve())
+    bundle = job.bundle
+    if bundle.path and not bundle.is_built_in:
+        bundle = replace(bundle, path=bundle.path.absolute())
     mask, guide, output = (path and path.absolute() for path in (job.mask, job.guide, job.output))
     execution = replace(job.settings.execution, provider=job.choice.machine.provider)
     settings = replace(job.settings, execution=execution)

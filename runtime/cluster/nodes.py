@@ -115,7 +115,7 @@ def _cause(error: Exception) -> str:
 
 
 def _inspection() -> Callable[[str, str | None], dict[str, Any]]:
-    """What a node is asked. It travels as code, being a function inside another, since onnxdream may be missing there."""
+    """What a node is asked. A function inside another travels as code, so that onnxdream may be missing there."""
 
     def inspect(version: str, lock: str | None) -> dict[str, Any]:
         try:

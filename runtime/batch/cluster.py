@@ -88,14 +88,17 @@ class Cluster:
                 has_stopped = True
                 for worker in self._workers:
                     worker.actor.stop.remote()
-            is_starting = any(worker.awaits and not worker.assignment for worker in self._workers)
-            if not any(worker.assignment for worker in self._workers) and (has_stopped or not is_starting):
+            if not any(worker.assignment for worker in self._workers) and (has_stopped or not self._waits_for_starts()):
                 break
             for worker in self._ready():
                 if receipt := self._receive(worker):
                     yield receipt
         if not (self._workers or has_stopped):
             raise ClusterError(_NO_WORKERS)
+
+    def _waits_for_starts(self) -> bool:
+        """Whether only workers that are starting could go on."""
+        return bool(self._workers) and all(worker.awaits for worker in self._workers)
 
     # Starting
 
@@ -201,7 +204,7 @@ class Cluster:
             self._remove(worker)
             if not self._interrupted():
                 self._workers.append(self._start())
-            return self._casualties.add(assignment, f"on {self._name(worker)} {self._how_it_ended(error)}")
+            return self._casualties.add(assignment, f"on node {self._name(worker)} {self._how_it_ended(error)}")
         if isinstance(message, str):
             self._log(message)
             return None
@@ -230,7 +233,7 @@ class Cluster:
         self._ray.kill(worker.actor)
 
     def _name(self, worker: _Worker) -> str:
-        return self._nodes.names.get(worker.node, "of a worker")
+        return self._nodes.names.get(worker.node, "?")
 
     def _how_it_ended(self, error: Exception) -> str:
         if isinstance(error, self._ray.exceptions.OutOfMemoryError):

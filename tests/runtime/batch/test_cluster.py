@@ -74,9 +74,10 @@ def kill_a_worker(cluster: Any) -> None:
 
 
 def record_of(path: Path) -> Record:
-    """A record without what differs from run to run, and with whether the provider was chosen left out."""
+    """A record without the time, and without the memory, which decides the size of tiles."""
     record = read_record(path.read_text(), "")
-    return replace(record, seconds=0.0, settings=replace(record.settings, execution=Execution()))
+    settings = replace(record.settings, execution=Execution())
+    return replace(record, seconds=0.0, settings=settings, execution=Execution("cpu", record.execution.threads))
 
 
 @pytest.mark.parametrize("ship", [False, True])
@@ -107,7 +108,7 @@ def test_a_cluster_writes_what_one_process_writes(ship: bool, there: ClusterOpti
         for path in (tmp_path / "out").glob("?-dream-step*.png"):
             assert path.read_bytes() == (tmp_path / other / path.name).read_bytes()
         for path in (tmp_path / "out").glob("?-dream.json"):
-            assert record_of(path) == replace(record_of(tmp_path / other / path.name))
+            assert record_of(path) == record_of(tmp_path / other / path.name)
         for path in (tmp_path / "out").glob("?-dream.png"):
             np.testing.assert_array_equal(load(path), load(tmp_path / other / path.name))
 
@@ -177,16 +178,14 @@ def test_the_pictures_of_a_node_that_dies_are_continued_elsewhere(
 def test_after_a_signal_all_workers_stop_and_the_same_call_continues(
     ship: bool, there: ClusterOptions, job: Job, tmp_path: Path
 ) -> None:
-    slow, options = replace(job, settings=replace(SETTINGS, steps=300)), replace(there, ship=ship)
-    paths = [save(tmp_path / f"{n}.png", noise(200, 300, seed=n)) for n in range(3)]
+    slow, options = replace(job, settings=replace(SETTINGS, steps=400)), replace(there, ship=ship)
+    paths = [save(tmp_path / f"{n}.png", noise(60, 80, seed=n)) for n in range(3)]
     handler = signal.getsignal(signal.SIGTERM)
-    lines = Lines(lambda line: signal.raise_signal(signal.SIGTERM) if ": 300×200" in line else None)
+    lines = Lines(lambda line: signal.raise_signal(signal.SIGTERM) if ": 80×60" in line else None)
     assert dream_many(slow, sources(paths), lines.reporter(), None, options).signal == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is handler
     assert states(tmp_path / "out") == {"begun": 2, "stopped": 2}
     assert len(list((tmp_path / "out").glob("*.checkpoint"))) == 2
-    before = max(path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.checkpoint"))
-    assert before
     assert dream_many(slow, sources(paths), Lines().reporter(), None, options) == Outcome(3, 0)
     assert listing(tmp_path / "out") == {MANIFEST, *(f"{n}-dream.png" for n in range(3))}
     one_thread = replace(slow.settings, execution=Execution("cpu", 1))
@@ -216,8 +215,8 @@ def test_a_cluster_without_free_cpus_is_refused(there: ClusterOptions, job: Job,
     holder = f"""if True:
         import ray, time
         ray.init("{there.address}", log_to_driver=False)
-        task = ray.remote(num_cpus=1)(time.sleep)
-        tasks = [task.remote(600) for _ in range(2)]
+        task = ray.remote(num_cpus=1)(lambda: time.sleep(600))
+        tasks = [task.remote() for _ in range(2)]
         while ray.available_resources().get("CPU"):
             time.sleep(0.1)
         print("held", flush=True)
@@ -318,7 +317,6 @@ def test_a_local_cluster_leaves_no_processes(how: signal.Signals, tmp_path: Path
         assert out == ""
         assert "Traceback" not in err
         assert not [line for line in err.splitlines() if "ray" in line.lower()]
-        wait_until(lambda: not group(process.pid))
+        wait_until(lambda: not {"python", "raylet", "gcs_server", "ray::NodeWorker"} & set(group(process.pid)))
     finally:
-        for line in group(process.pid):
-            print(line)
+        process.kill()

@@ -20,7 +20,7 @@ from ..errors import ClusterError, ClusterExtraError, SettingsError
 # The cluster that is started on this machine, and the one that runs here already, wherever its head is.
 LOCAL, AUTO = "local", "auto"
 _CONNECT_SECONDS = 3.0
-_CHECK_SECONDS = 6.0
+_CHECK_SECONDS = 30.0  # on a machine that is busy; else Ray's own limits below end the check after seven seconds
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
 _VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\S+)")
 # Joins the cluster and says in JSON what came of it.
@@ -28,12 +28,18 @@ _CHECK = """import json, ray
 try:
     ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
 except Exception as error:
-    print(json.dumps(str(error)))
+    print(json.dumps(str(error.__cause__ or error)))
 else:
     print(json.dumps(None))
 """
-# Ray sends statistics home, and waits a minute for a node on this machine, unless it is told otherwise.
-_CHECK_ENVIRONMENT = {"RAY_GCS_SERVER_REQUEST_TIMEOUT_SECONDS": "3"}
+# Ray waits for minutes unless it is told otherwise; these are the seconds that it takes to connect, twice, to give up
+# where no head answers, and to look for a node on this machine.
+_CHECK_ENVIRONMENT = {
+    "RAY_gcs_rpc_server_connect_timeout_s": "2",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "3",
+    "RAY_gcs_server_request_timeout_seconds": "4",
+}
+# Ray sends statistics home otherwise.
 _START_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 

@@ -46,7 +46,7 @@ class _Worker:
 
 
 class Cluster:
-    """Dreams pictures by actors on the nodes of a Ray cluster, at most `count` of them, if given.
+    """Dreams pictures by actors on the nodes of a Ray cluster, at most `count` of them.
 
     An actor that ends amid a picture is replaced, as with `Workers`. `lock` is the lock file of the call, which all
     nodes must see unless the pictures travel. Joins the cluster when the first pictures are asked for; this and
@@ -54,7 +54,7 @@ class Cluster:
     """
 
     def __init__(
-        self, job: Job, options: ClusterOptions, count: int | None, lock: Path, log: Log, interrupted: Interrupted
+        self, job: Job, options: ClusterOptions, count: int, lock: Path, log: Log, interrupted: Interrupted
     ) -> None:
         self._job, self._options, self._count = _portable(job), options, count
         self._gpus = int(PROVIDERS[job.choice.machine.provider].device == "cuda")
@@ -107,7 +107,7 @@ class Cluster:
         self._ray = self._resources.enter_context(joined(self._options.address))
         room = free_workers(self._ray, self._cpus, self._gpus)
         self._nodes = inspect_nodes(self._ray, self._lock, self._log)
-        count = min(room, self._count or room)
+        count = min(room, self._count)
         self._workers = [self._start() for _ in range(count)]
         while not self._interrupted() and any(worker.awaits for worker in self._workers):
             for worker in self._ready():

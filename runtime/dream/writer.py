@@ -39,8 +39,9 @@ class Job:
     `output` is a folder, a picture's path, or None for the current folder. `mask` and `guide` are picture files. `film`
     is the path of an .mp4, .webm, .gif or .webp, with a frame every `film_every` steps and `film_fps` frames per
     second, both chosen by the number of steps where they are None. Without `extras`, only the picture and the film are
-    written. `piped_as` is the suffix of the picture that goes to standard output instead of `output`. `sessions` are
-    the bundle's; several jobs may share them.
+    written. `piped_as` is the suffix of the picture that goes to standard output instead of `output`. `processes` have
+    this job at the same time, each with the memory of its settings. `sessions` are the bundle's; several jobs may share
+    them.
     """
 
     bundle: Bundle
@@ -54,6 +55,7 @@ class Job:
     guide: Path | None = None
     extras: bool = True
     piped_as: str | None = None
+    processes: int = 1
     sessions: Sessions = field(default=None, compare=False, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:

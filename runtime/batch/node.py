@@ -124,7 +124,7 @@ def _dream_copies(job: Job, assignment: Assignment, parcel: Parcel, log: Log, st
         own_job = replace(job, mask=job.mask and copies.of(job.mask), guide=job.guide and copies.of(job.guide))
         own = replace(
             assignment,
-            source=replace(assignment.source, path=copies.of(assignment.source.path)),
+            source=replace(assignment.source, place=copies.of(assignment.source.path)),
             result=copies.results / assignment.result.name,
         )
         receipt = dream_prepared(

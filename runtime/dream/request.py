@@ -41,8 +41,8 @@ class DreamRequest:
     Where `sources` is empty, the job is for the pictures of the command line and, if `recursive`, for those in the
     folders inside its folders; `workers` is the number of processes for them, or auto, or None for this process.
     `cluster` is the address of the Ray cluster to dream on, if any, and `ship` whether pictures travel there. If there
-    is a folder to `watch`, the pictures are those that come into it. `hint` is a line to show at the end, on what to try
-    next. `config` is a config file to write first.
+    is a folder to `watch`, the pictures are those that come into it. `hint` is a line to show at the end, on what to
+    try next. `config` is a config file to write first.
     """
 
     job: Job

@@ -20,7 +20,8 @@ OPTIONAL = {
     "av",
     "matplotlib",
     "pillow_heif",
-}  # in the extras `video`, `report` and `heic`: imported only where they are used
+    "ray",
+}  # in the extras `video`, `report`, `heic` and `cluster`: imported only where they are used
 
 # room -> the packages that its modules may not import
 FORBIDDEN = {
@@ -38,7 +39,7 @@ FLOORS: tuple[set[str], ...] = (
     {"bundle", "processes"},
     {"ascent"},
     {"dream", "deploying"},
-    {"film"},
+    {"film", "cluster"},
     {"footprint", "batch"},
     {"bench", "deploy", "doctor", "verify"},
     {"__init__"},

@@ -66,6 +66,35 @@ class InThisProcess:
         return dream_at_terminal(job, source, self._log, self._interrupted, checkpoint, self._verbosity)
 
 
+class Casualties:
+    """The pictures whose worker has ended: each is continued once, by another one, and then set aside."""
+
+    def __init__(self, log: Log) -> None:
+        self.to_continue: deque[Assignment] = deque()
+        self._deaths: Counter[str] = Counter()
+        self._log = log
+
+    def add(self, assignment: Assignment, how: str) -> Receipt | None:
+        """Notes that a worker has ended amid a picture; returns a receipt if the picture is set aside.
+
+        `how` says in words how it ended.
+        """
+        self._deaths[assignment.receipt.file] += 1
+        name = assignment.source.name
+        if self._deaths[assignment.receipt.file] < MAX_DEATHS:
+            self._log(f"{name}: its worker {how}; another one continues")
+            self.to_continue.append(replace(assignment, earlier=assignment.receipt))
+            return None
+        error = (
+            f"{name}: set aside, since its worker {how} for the second time: try it alone, with a smaller --max-size"
+        )
+        return replace(assignment.receipt, state="failed", error=error)
+
+    def take(self, take: Take) -> Assignment | None:
+        """Returns the next picture to continue, or else to begin."""
+        return self.to_continue.popleft() if self.to_continue else take()
+
+
 class Workers:
     """Dreams pictures in several processes at the same time; `job` has the threads and the memory of one of them.
 
@@ -77,8 +106,7 @@ class Workers:
         setup = WorkerSetup(replace(job, sessions=None), lock)  # type: ignore[arg-type]
         self._pool: Pool[Assignment] = Pool(count, PictureDreamer, setup, interrupted)
         self._log = log
-        self._deaths: Counter[str] = Counter()
-        self._again: deque[Assignment] = deque()
+        self._casualties = Casualties(log)
 
     def __enter__(self) -> Workers:
         self._pool.__enter__()
@@ -90,26 +118,11 @@ class Workers:
         self._pool.__exit__(kind, error, trace)
 
     def receipts(self, take: Take) -> Iterator[Receipt]:
-        for assignment, message in self._pool.messages(lambda: self._again.popleft() if self._again else take()):
+        for assignment, message in self._pool.messages(lambda: self._casualties.take(take)):
             if isinstance(message, Finished):
                 yield message.result
             elif isinstance(message, Died):
-                receipt = self._bury(assignment, message)
-                if receipt:
+                if receipt := self._casualties.add(assignment, message.how):
                     yield receipt
             else:
                 self._log(message)
-
-    def _bury(self, assignment: Assignment, death: Died) -> Receipt | None:
-        """Has a picture continued whose worker has ended; returns a receipt if it is set aside."""
-        self._deaths[assignment.receipt.file] += 1
-        name = assignment.source.name
-        if self._deaths[assignment.receipt.file] < MAX_DEATHS:
-            self._log(f"{name}: its worker {death.how}; another one continues")
-            self._again.append(replace(assignment, earlier=assignment.receipt))
-            return None
-        error = (
-            f"{name}: set aside, since its worker {death.how} for the second time: try it alone, with a smaller "
-            "--max-size"
-        )
-        return replace(assignment.receipt, state="failed", error=error)

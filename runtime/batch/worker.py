@@ -11,7 +11,7 @@ from ..dream.checkpoint import Checkpoint
 from ..dream.job import dream_and_save
 from ..dream.record import Record
 from ..dream.run import Preparation
-from ..dream.writer import Callbacks, Job
+from ..dream.writer import Callbacks, Job, Log
 from ..image.source import Source
 from ..processes.worker import Stops, Tell
 from .assigned import Dreamer, dream_assigned
@@ -41,13 +41,13 @@ class PictureDreamer:
             hold_lock(setup.lock, self._resources)
 
     def __call__(self, assignment: Assignment, tell: Tell, stops: Stops) -> Receipt:
-        return dream_assigned(self._job, assignment, _dreamer(tell, stops))
+        return dream_assigned(self._job, assignment, dreamer(tell, stops))
 
 
-def _dreamer(tell: Tell, stops: Stops) -> Dreamer:
-    """Returns what dreams a picture and sends its lines to the driver."""
+def dreamer(log: Log, is_stopped: Stops) -> Dreamer:
+    """Returns what dreams a picture until `is_stopped` says so; `log` is called with the lines for the user."""
 
-    def dreamer(job: Job, source: Source, checkpoint: Checkpoint | None) -> Record:
+    def dream_one(job: Job, source: Source, checkpoint: Checkpoint | None) -> Record:
         steps = 0
 
         def on_start(preparation: Preparation) -> None:
@@ -55,10 +55,10 @@ def _dreamer(tell: Tell, stops: Stops) -> Dreamer:
             steps = preparation.max_steps
 
         def on_step(step: Step) -> bool:
-            return stops()
+            return is_stopped()
 
-        dream, results = dream_and_save(job, source, Callbacks(tell, on_step, on_start), checkpoint)
-        tell(describe_result(source, dream.record, steps, results))
+        dream, results = dream_and_save(job, source, Callbacks(log, on_step, on_start), checkpoint)
+        log(describe_result(source, dream.record, steps, results))
         return dream.record
 
-    return dreamer
+    return dream_one

@@ -15,7 +15,7 @@ from ..dream.request import introduction, parse_request
 from ..dream.writer import Job
 from ..errors import FilmError, FilmNotFoundError, SettingsError
 from ..image.source import SourceFile, file_hash
-from ..processes.sharing import wanted_count
+from ..processes.sharing import process_count
 from ..settings.config import options_of
 from ..settings.kinds import FloatRange, OrNone
 from ..settings.options import OPTIONS, Option, described_options
@@ -33,7 +33,7 @@ MOVES: Mapping[FilmKind, type[Any]] = {"film": Coherence, "zoom": Camera, "trave
 # Options of `dream` that a film does not have: it has a source and a range of values of its own, and no snapshots.
 _LEFT_OUT = {
     *("noise", "snapshots", "normalization", "output", "extras", "film", "every", "fps"),
-    *("recursive", "repeat", "resume", "save_config", "format", "watch"),
+    *("recursive", "repeat", "resume", "save_config", "format", "cluster", "ship", "watch"),
 }
 # A zoom and a travel have their own objective or base, which these would not fit, and a single shot.
 _ONLY_FOR_FILMS = {"mask", "guide", "feather", "full_size", "blend", "pick", "position", "workers"}
@@ -129,7 +129,7 @@ def parse_film(kind: FilmKind, source: Path | None, output: Path | None, options
         start=_time("start", options),
         end=_time("end", options),
         output=output.name,
-        workers=wanted_count(job.choice.machine, request.workers),
+        workers=process_count(job.choice.machine, request.workers) or None,
     )
     return FilmRequest(FilmJob(source, output, job, record), request.lines)
 

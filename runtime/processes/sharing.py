@@ -14,16 +14,11 @@ from ..settings.settings import Execution
 WorkerCount = int | Literal["auto"] | None
 
 
-def process_count(machine: Machine, workers: WorkerCount, tasks: int) -> int:
+def process_count(machine: Machine, workers: WorkerCount) -> int:
     """The number of processes, 0 for this one alone; `auto` is one for each thread, or for the GPU."""
-    return min(wanted_count(machine, workers) or 0, tasks)
-
-
-def wanted_count(machine: Machine, workers: WorkerCount) -> int | None:
-    """The number of processes that the user wants, however many tasks there are."""
     if workers == "auto":
         return machine.threads if _device(machine) == "cpu" else 1
-    return workers
+    return workers or 0
 
 
 def shared_out(execution: Execution, machine: Machine, count: int) -> Execution:

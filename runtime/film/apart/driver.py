@@ -14,7 +14,7 @@ from ...dream.record import recorded_versions
 from ...dream.writer import Log
 from ...errors import FilmError, OutputError
 from ...processes.pool import MAX_DEATHS, Died, Pool
-from ...processes.sharing import process_count, shared_out
+from ...processes.sharing import shared_out
 from ...processes.worker import Finished
 from ...video.reader import FilmReader
 from ..output import FilmOutput
@@ -85,7 +85,7 @@ def _looked_at(film: FilmJob, reader: FilmReader, callbacks: FilmCallbacks) -> I
 def _planned(film: FilmJob, shots: tuple[int, ...], log: Log) -> FilmRecord:
     """The record of a film with its shots, and with what each process gets."""
     execution, machine = film.job.settings.execution, film.job.choice.machine
-    count = process_count(machine, film.record.workers, len(shots))
+    count = min(film.record.workers or 1, len(shots))
     share = shared_out(execution, machine, count)
     log(
         f"{film.source.name}: {_count(len(shots), 'shot')} in {_count(sum(shots), 'frame')}, dreamed in "

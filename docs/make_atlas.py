@@ -37,6 +37,7 @@ _PAGE = Path(__file__).parent / "atlas.md"
 
 def main(photos: Path, work: Path) -> None:
     """Draws what is missing, and writes the atlases and the page."""
+    FOLDER.mkdir(exist_ok=True)
     machine = choose_provider(Execution()).machine
     made = [_atlas(name, photos, work / name, machine) for name in _BUNDLES]
     _PAGE.write_text(_page(made), encoding="utf-8")
@@ -75,7 +76,7 @@ def _write_sheet(pictures: list[Path], path: Path) -> None:
     rows: list[Floats] = [np.hstack(tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
     width = COLUMNS * TILE
     rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=128) for row in rows]
-    cv2.imwrite(str(path), np.vstack(rows), [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
+    assert cv2.imwrite(str(path), np.vstack(rows), [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
 
 
 def _page(atlases: list[BuiltInAtlas]) -> str:

@@ -74,7 +74,7 @@ def test_a_function_of_the_means_is_that_of_the_whole_picture(tiny: Bundle, kind
     function = functions_towards(layers, OBJECTIVE.layer_weights, target, GuideBy(kind))
     chosen = settings(tile_pixels)
     found = evaluator(tiny, chosen, size, replace(OBJECTIVE, function=function))
-    assert len(found.tile_plan(Size(*size)).tiles) == (1 if tile_pixels == 300 * 300 else 6)
+    assert len(found.tile_plan(Size(*size)).tiles) == (1 if tile_pixels == 300 * 300 else 9)
     means = []
     for channel in range(42):
         one = np.eye(42, dtype=np.float32)[channel]

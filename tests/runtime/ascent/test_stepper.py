@@ -34,7 +34,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "own colours and schedules": {"colours": "own", "step_size": (0.02, 0.005), "blur": (1.5, 0.0)},
     "pulls": {"tv": 0.2, "l2": 0.1, "stay": 0.3, "jitter": 3},
     "a caricature": {"guide_by": "caricature", "jitter": 4},
-    "a caricature in octaves": {"guide_by": "caricature:4", "octaves": 2, "steps": 5, "until": ("low:1=0.05",)},
+    "a caricature in octaves": {"guide_by": "caricature:4", "octaves": 2, "steps": 5, "until": ("low:1=9",)},
     "octaves": {"octaves": 2, "octave_rounding": True, "detail": "after", "steps": 5},
 }
 

@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -155,7 +156,7 @@ class _DreamCommand(_DerivedCommand):
 
     def _run(self, options: dict[str, Any], log: Callable[[str], None], verbosity: Verbosity) -> None:
         from onnxdream.runtime.batch.plan import gather_pictures
-        from onnxdream.runtime.batch.run import Reporter, dream_many, dream_named
+        from onnxdream.runtime.batch.run import Reporter, dream_many, dream_named, dream_watched
         from onnxdream.runtime.dream.request import parse_request
         from onnxdream.runtime.image.files import MAX_BYTES
         from onnxdream.runtime.image.source import Source
@@ -171,6 +172,10 @@ class _DreamCommand(_DerivedCommand):
         if request.config:
             request.config.write()
             log(f"options saved as {request.config.path}")
+        reporter = Reporter(log, _log_error, verbosity, request.hint)
+        if request.watch:
+            outcome = dream_watched(request.job, request.watch, reporter, request.recursive, request.workers)
+            raise typer.Exit(exit_code(outcome.signal))  # it ends only by a signal
         sources, missing = list(request.sources), 0
         is_one = bool(sources or images == [_PIPE]) or (len(images) == 1 and not os.path.isdir(images[0]))
         if request.config and not sources and not images:
@@ -182,7 +187,6 @@ class _DreamCommand(_DerivedCommand):
                 sources.insert(0, Source.of_input(read_input(MAX_BYTES + 1)))  # one more is too large
         if not sources:
             raise typer.Exit(1)
-        reporter = Reporter(log, _log_error, verbosity, request.hint)
         if is_one:
             if request.workers:
                 log("--workers has no effect on one picture")
@@ -679,7 +683,7 @@ def _write_bundle(bundle: Bundle, output: Path, overwrite: bool) -> None:
 
 
 def _log(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(_one_line(line), file=sys.stderr)
 
 
 def _log_nothing(line: str) -> None:
@@ -691,7 +695,12 @@ def _log_error(line: str) -> None:
     if events:
         events.send("error", text=line)
     else:
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {_one_line(line)}", file=sys.stderr)
+
+
+def _one_line(text: str) -> str:
+    """A message with its control characters escaped, since the name of a file may have some."""
+    return "".join(repr(one)[1:-1] if unicodedata.category(one) == "Cc" else one for one in text)
 
 
 if __name__ == "__main__":

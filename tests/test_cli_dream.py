@@ -6,6 +6,7 @@ import csv
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,10 +174,46 @@ def test_folders_and_several_pictures_are_dreamed_in_one_call(run: Command, fold
     assert finished.err.count("saved as") == 3
 
 
+def test_names_of_all_kinds_are_dreamed_and_take_one_line_each(run: Command, folder: Path) -> None:
+    names = ["new\nline.png", "-dash.png", "--output.png", "two words.png", os.fsdecode(b"caf\xe9.png"), "\x1b[31m.png"]
+    (folder / "more").mkdir()
+    for name in names:
+        shutil.copy("bears.png", folder / "more" / name)
+    (folder / "more" / "bro\nken.png").write_bytes(b"")
+    finished = run("dream", "more", "--model", "tiny.onnx", "--output", "out", "--no-extras", *SHORT)
+    assert finished.code == 3
+    assert finished.errors == [f"error: {Path('more')}/bro\\nken.png: is empty; copy it again from its source"]
+    assert {path.name for path in (folder / "out").glob("*.png")} == {f"{name[:-4]}-dream.png" for name in names}
+    assert all(line.startswith("new\\nline.png: ") for line in finished.err.splitlines() if "line.png" in line)
+    assert "\x1b" not in finished.err
+
+
 def test_workers_have_no_effect_on_one_picture(run: Command) -> None:
     finished = run("dream", "bears.png", "--model", "tiny.onnx", "--workers", "auto", *SHORT)
     finished.succeeds()
     assert "--workers has no effect on one picture" in finished.err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--watch", "lost", "--output", "out"], "--watch lost is not a folder that exists"),
+        (["--watch", "bears.png", "--output", "out"], "--watch bears.png is not a folder: name one"),
+        (["--watch", "in"], "--watch needs a folder for the results: give it as --output"),
+        (["--watch", "in", "--output", "out.png"], "--watch needs a folder for the results"),
+        (["--watch", "in", "--output", "-"], "--watch needs a folder for the results"),
+        (["--watch", "in", "--output", "out", "--film", "a.mp4"], "--watch needs a folder for the results"),
+        (
+            ["--watch", "in", "--output", "out", "bears.png"],
+            "--watch dreams the pictures of its folder: name no others",
+        ),
+        (["--watch", "in", "--output", "out", "--noise", "30x40"], "give either --noise or pictures"),
+    ],
+)
+def test_a_watch_that_cannot_be_kept_is_refused(words: list[str], reason: str, run: Command, folder: Path) -> None:
+    (folder / "in").mkdir()
+    run("dream", "--model", "tiny.onnx", *words, *SHORT).refuses(reason)
+    assert added(folder) == {"in"}
 
 
 def test_one_bad_picture_among_good_ones_is_reported_and_the_rest_go_on(run: Command, folder: Path) -> None:

@@ -12,6 +12,7 @@ from ..dream.results import Results
 from ..dream.writer import Job
 from ..errors import DreamError, PictureError, RecordError
 from ..image.source import Source
+from ..provider.budget import MemoryBudgetError
 from ..settings.settings import Execution
 from .plan import Assignment
 from .receipts import Receipt, State
@@ -31,15 +32,23 @@ def dream_assigned(job: Job, assignment: Assignment, dreamer: Dreamer) -> Receip
         record = dreamer(own, assignment.source, checkpoint)
     except FAILURES as error:
         Results(assignment.result).release()
-        return replace(assignment.receipt, state="failed", error=describe_failure(assignment.source, error))
-    state: State = "stopped" if record.ended == "stopped" else "done"
-    return replace(assignment.receipt, state=state, seconds=record.seconds)
+        return replace(
+            assignment.receipt, state="failed", error=describe_failure(assignment.source, error, job.processes)
+        )
+    return replace(assignment.receipt, state=end_state(record), seconds=record.seconds)
 
 
-def describe_failure(source: Source, error: BaseException) -> str:
-    """Returns one of FAILURES as a line that names the picture."""
+def end_state(record: Record) -> State:
+    """Returns what a receipt says of a dream that has not failed."""
+    return "stopped" if record.ended == "stopped" else "done"
+
+
+def describe_failure(source: Source, error: BaseException, processes: int = 1) -> str:
+    """Returns one of FAILURES as a line that names the picture; `processes` share the memory."""
     if isinstance(error, PictureError):  # its message names the file
         return str(error)
+    if isinstance(error, MemoryBudgetError):
+        return f"{source.name}: {error.describe(processes)}"
     if isinstance(error, DreamError | BundleError):
         return f"{source.name}: {error}"
     return f"{source.name}: there is not enough memory: choose a smaller --max-size"

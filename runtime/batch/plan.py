@@ -7,10 +7,11 @@ import json
 import os
 import stat
 import time
-from collections import Counter
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, count, groupby
 from pathlib import Path
 
 from ...models.arrays import Size
@@ -30,7 +31,7 @@ def gather_pictures(
     With `recursive`, the folders inside folders count, too. Each failure is a call of `log_error`, with a hint if the
     folder `examples` has a picture of that name. `log` is called with a line on what is left out of each folder.
     """
-    pictures: dict[Path, None] = {}
+    pictures: dict[str, None] = {}
     failed = 0
     for path in paths:
         try:
@@ -45,18 +46,22 @@ def gather_pictures(
     return [Source(path) for path in pictures], failed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
-    """A picture to dream, with its key and its approximate size.
+    """A picture to dream, with its approximate size.
 
     `number` counts the pictures of the plan that have the same stem from 1: `a.jpg` becomes `a-dream.png`, and `a.png`
     beside it `a-dream-2.png`.
     """
 
     source: Source
-    key: Key
-    number: int
     size: Size
+    number: int = 1
+
+    @property
+    def stem(self) -> str:
+        """The stem of the picture, in small letters as far as file systems do not tell them from capital ones."""
+        return self.source.path.stem.casefold()
 
     @property
     def name(self) -> str:
@@ -78,70 +83,115 @@ class Assignment:
 
 
 class Plan:
-    """What is to be dreamed, long dreams first, and what is `done` already."""
+    """What is to be dreamed, long dreams first, and how much is `done` already.
+
+    Whoever begins a task takes it out of `tasks`, each of which takes about 150 bytes besides its path.
+    """
 
     def __init__(self, job: Job, sources: Iterable[Source], manifest: Manifest) -> None:
-        self.tasks: list[Task] = []
+        self.tasks: deque[Task] = deque()
         self.done = 0
         self._job, self._manifest = job, manifest
-        self._names: set[str] = set()
-        settings, seen, stems = settings_hash(job), set[str](), Counter[str]()
-        for source in sources:
-            key = _key(source, manifest.folder, settings, job.bundle.sha256)
-            if key.file in seen:
-                continue
-            seen.add(key.file)
-            stems[source.path.stem.casefold()] += 1
-            number = stems[source.path.stem.casefold()]
-            self._names.add(_result_name(source, number).casefold())
-            if manifest.is_done(key) and not job.overwrite:
-                self.done += 1
-            else:
-                self.tasks.append(Task(source, key, number, source.dreamed_size(job.settings.max_size)))
-        # Pictures of one size follow each other and share a session.
-        self.tasks.sort(key=lambda task: (-task.size.pixels, task.size))
+        self._settings = settings_hash(job)
+        self._folders: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+        self.add(sources)
 
     def __str__(self) -> str:
-        count = self.done + len(self.tasks)
+        pictures = self.done + len(self.tasks)
         done = f"{self.done} done already, " if self.done else ""
-        return f"{count} picture{'s' * (count != 1)}: {done}{len(self.tasks)} to dream"
+        return f"{pictures} picture{'s' * (pictures != 1)}: {done}{len(self.tasks)} to dream"
+
+    def add(self, sources: Iterable[Source]) -> None:
+        """Takes in more pictures, each once, without those that are done."""
+        seen, spellings, sizes, tasks = set[str](), dict[str, str](), dict[Size, Size](), list(self.tasks)
+        for source in sources:
+            folder, name = os.path.split(source.place)
+            spelling = spellings.setdefault(self._relative(folder), folder)
+            place = str(source.place) if folder == spelling else os.path.join(spelling, name)
+            if place in seen:
+                continue
+            seen.add(place)
+            key = self._key(source)
+            if self._manifest.is_done(key) and not self._job.overwrite:
+                self.done += 1
+            else:
+                size = source.dreamed_size(self._job.settings.max_size)
+                tasks.append(Task(source, sizes.setdefault(size, size)))
+        del seen
+        self._number(tasks)
+        # Pictures of one size follow each other and share a session.
+        tasks.sort(key=lambda task: (-task.size.pixels, task.size))
+        self.tasks = deque(tasks)
 
     def begin(self, task: Task) -> Assignment | None:
         """Reserves a name for a picture and notes that it is begun.
 
         Returns None where another call has done so since the plan was made. Raises OutputError.
         """
-        manifest, overwrite = self._manifest, self._job.overwrite
+        manifest, overwrite, key = self._manifest, self._job.overwrite, self._key(task.source)
         with manifest.locked() as file:
-            if manifest.is_being_dreamed(task.key) or (manifest.is_done(task.key) and not overwrite):
+            if manifest.is_being_dreamed(key) or (manifest.is_done(key) and not overwrite):
                 return None
-            earlier = manifest.latest_of_file(task.key.file) if overwrite else manifest.latest(task.key)
+            earlier = manifest.latest_of_file(key.file) if overwrite else manifest.latest(key)
             if earlier and (overwrite or earlier.state != "failed"):  # a dream that failed has given its name back
                 name, replaces = earlier.result, earlier.state == "done" or earlier.replaces
             else:
-                name, replaces = self._new_name(task)
-            receipt = Receipt(manifest.run, "begun", *task.key, name, replaces)
+                name, replaces = self._new_name(task, key)
+            receipt = Receipt(manifest.run, "begun", *key, name, replaces)
             manifest.append(file, receipt)
         return Assignment(task.source, receipt, manifest.folder / name, earlier)
 
-    def _new_name(self, task: Task) -> tuple[str, bool]:
+    def _number(self, tasks: list[Task]) -> None:
+        """Numbers the tasks that have the same stem in their order; sorts the list by stem."""
+        tasks.sort(key=lambda task: task.stem)
+        self._counts = {}
+        for stem, group in groupby(range(len(tasks)), key=lambda index: tasks[index].stem):
+            indices = list(group)
+            if len(indices) > 1:
+                self._counts[stem] = len(indices)
+                for number, index in enumerate(indices, 1):
+                    tasks[index] = replace(tasks[index], number=number)
+
+    def _new_name(self, task: Task, key: Key) -> tuple[str, bool]:
         """The name of a result without receipt, and whether it may replace an earlier dream."""
-        if self._job.overwrite and task.number == 1 and self._manifest.owner(task.name) in (None, task.key.file):
+        if self._job.overwrite and task.number == 1 and self._manifest.owner(task.name) in (None, key.file):
             return task.name, True
-        for name in self._free_names(task):
+        for name in self._free_names(task, key):
             if Results.reserve(self._manifest.folder / name):
                 return name, False
         raise AssertionError("numbers have no end")
 
-    def _free_names(self, task: Task) -> Iterator[str]:
+    def _free_names(self, task: Task, key: Key) -> Iterator[str]:
         """Yields the names that belong to no other picture, neither in this plan nor in a receipt."""
-        number = task.number
-        while True:
+        of_others = self._counts.get(task.stem, task.number)
+        for number in chain((task.number,), count(of_others + 1)):
             name = _result_name(task.source, number)
-            is_own = name == task.name or name.casefold() not in self._names
-            if is_own and self._manifest.owner(name) in (None, task.key.file):
+            if self._manifest.owner(name) in (None, key.file):
                 yield name
-            number += 1
+
+    def _key(self, source: Source) -> Key:
+        folder, name = os.path.split(source.place)
+        relative = self._relative(folder)
+        size, changed = (
+            0,
+            time.time_ns(),
+        )  # a pipe is always new, and so is a file that is gone, which the dream reports
+        with suppress(OSError):
+            found = os.stat(source.place)
+            if stat.S_ISREG(found.st_mode):
+                size, changed = found.st_size, found.st_mtime_ns
+        file = name if relative == "." else f"{relative}/{name}"
+        return Key(file, size, changed, self._settings, self._job.bundle.sha256)
+
+    def _relative(self, folder: str) -> str:
+        """The path of a folder relative to the output folder, without links."""
+        if folder not in self._folders:
+            path = Path(folder).resolve()
+            with suppress(ValueError):  # on another drive
+                path = Path(os.path.relpath(path, self._manifest.folder.resolve()))
+            self._folders[folder] = path.as_posix()
+        return self._folders[folder]
 
 
 def settings_hash(job: Job) -> str:
@@ -158,20 +208,6 @@ def _content(path: Path) -> str:
         if path.is_file():  # a pipe can be read only once
             return file_hash(path)
     return str(path)
-
-
-def _key(source: Source, folder: Path, settings: str, bundle: str) -> Key:
-    path = source.path.parent.resolve() / source.path.name
-    try:
-        file = Path(os.path.relpath(path, folder.resolve())).as_posix()
-    except ValueError:  # another drive
-        file = path.as_posix()
-    size, changed = 0, time.time_ns()  # a pipe is always new, and so is a file that is gone, which the dream reports
-    with suppress(OSError):
-        found = path.stat()
-        if stat.S_ISREG(found.st_mode):
-            size, changed = found.st_size, found.st_mtime_ns
-    return Key(file, size, changed, settings, bundle)
 
 
 def _result_name(source: Source, number: int) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, NamedTuple
@@ -15,6 +15,7 @@ from typing import IO, Literal, NamedTuple
 from ...models.decoding import DecodeError, decoded_json
 from ...models.files import sync
 from ..errors import OutputError
+from ..image.folders import result_stems
 
 MANIFEST = "manifest.jsonl"
 _LOCK = ".onnxdream-run-{}.lock"
@@ -35,7 +36,7 @@ class Key(NamedTuple):
     bundle: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """A line of the manifest: what became of a picture.
 
@@ -112,8 +113,18 @@ class Manifest:
 
     def owner(self, result: str) -> str | None:
         """The picture whose result has that name, in capital or small letters; None for a name without receipt."""
-        receipt = self._by_result.get(_folded(result))
+        receipt = self.latest_of_result(result)
         return receipt.file if receipt else None
+
+    def latest_of_result(self, result: str) -> Receipt | None:
+        """The last receipt of a result, by its name in capital or small letters, or None."""
+        return self._by_result.get(_folded(result))
+
+    def has_result(self, path: Path) -> bool:
+        """Whether a file has the name of a picture that a dream of this folder writes, snapshots and plots included."""
+        return path.parent.resolve() == self.folder.resolve() and any(
+            self.owner(f"{stem}.png") is not None for stem in result_stems(path)
+        )
 
     def is_done(self, key: Key) -> bool:
         """Whether the result of a key is there."""
@@ -196,6 +207,39 @@ class Manifest:
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(f"cannot write {self._path} ({error.strerror}): choose another --output")
+
+
+@contextmanager
+def resumed_receipt(picture: Path) -> Iterator[Callable[[State, float], None]]:
+    """Notes in the manifest next to an unfinished result that it is begun again.
+
+    Yields a function that is told the state in which it ends, and the seconds that it took; without a call it is
+    stopped, as before. Where no manifest has the result as an unfinished one, nothing is noted. Raises OutputError
+    while another call dreams it.
+    """
+    with ExitStack() as stack:
+        manifest = Manifest(picture.parent) if (picture.parent / MANIFEST).is_file() else None
+        earlier = None
+        with suppress(OutputError):  # of another program
+            earlier = stack.enter_context(manifest).latest_of_result(picture.name) if manifest else None
+        if manifest is None or earlier is None or earlier.state not in ("begun", "stopped"):
+            yield lambda state, seconds: None
+            return
+        receipt = replace(earlier, run=manifest.run, state="begun", seconds=None)
+        with manifest.locked() as file:
+            if manifest.is_being_dreamed(receipt.key):
+                raise OutputError(f"{picture} is being dreamed by another call: wait for it, or stop it")
+            manifest.append(file, receipt)
+        end = replace(receipt, state="stopped")
+
+        def note(state: State, seconds: float) -> None:
+            nonlocal end
+            end = replace(receipt, state=state, seconds=seconds)
+
+        try:
+            yield note
+        finally:
+            manifest.add(end)
 
 
 def hold_lock(path: Path, resources: ExitStack) -> None:

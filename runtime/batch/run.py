@@ -1,8 +1,11 @@
-"""Dreams one picture as it is named, or many by a plan with receipts, until a signal."""
+"""Dreams one picture as it is named, many by a plan with receipts, or what comes into a folder, until a signal."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,16 +20,19 @@ from ..image.source import Source
 from ..provider.budget import default_budget
 from ..provider.cards import PROVIDERS
 from ..provider.machine import DeviceName
-from .assigned import FAILURES, describe_failure
+from .assigned import FAILURES, describe_failure, end_state
 from .executor import Executor, InThisProcess, Take, Workers
-from .plan import Assignment, Plan
-from .receipts import Manifest, Receipt
+from .plan import Assignment, Plan, Task
+from .receipts import Manifest, Receipt, State, resumed_receipt
 from .terminal import Interrupted, Verbosity, dream_at_terminal
+from .watch import Watch
 
 # The number of processes, as many as there are threads for, or None: this process.
 WorkerCount = int | Literal["auto"] | None
 # A plan that takes longer than this is announced after its first picture.
 _LONG_SECONDS = 600
+# How soon the watch of a folder notices a signal.
+_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,17 @@ def dream_named(job: Job, source: Source, reporter: Reporter, checkpoint: Checkp
     """Dreams one picture, or resumes it from a checkpoint.
 
     A failure is reported. Ctrl-C, SIGTERM or SIGHUP ends the dream, whose results are saved; a second Ctrl-C ends the
-    program at once.
+    program at once. A picture of many that is resumed has its receipt. Raises OutputError while another call dreams it.
     """
-    with interruptible() as interrupted:
+    with interruptible() as interrupted, ExitStack() as stack:
+        note = stack.enter_context(resumed_receipt(job.output)) if checkpoint and job.output else None
         try:
-            dream_at_terminal(job, source, reporter.log, interrupted, checkpoint, reporter.verbosity)
+            record = dream_at_terminal(job, source, reporter.log, interrupted, checkpoint, reporter.verbosity)
         except FAILURES as error:
             reporter.log_error(describe_failure(source, error))
             return Outcome(0, 1, interrupted())
+        if note:
+            note(end_state(record), record.seconds)
         return Outcome(1, 0, interrupted())
 
 
@@ -79,27 +88,78 @@ def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers:
         plan = Plan(job, sources, manifest)
         reporter.log(str(plan))
         done, failed = plan.done, 0
-        count = _count(job, workers, len(plan.tasks))
+        count = min(_count(job, workers), len(plan.tasks))
         outlook = _Outlook(plan, count or 1, reporter)
         with _executor(job, count, manifest, reporter, interrupted) as executor:
-            for receipt in executor.receipts(_taken_from(plan, reporter.log)):
+            for receipt in executor.receipts(_taken_from(plan, outlook, reporter.log)):
                 manifest.add(receipt)
+                outlook.announce(receipt)
                 if receipt.error:
                     failed += 1
                     reporter.log_error(receipt.error)
                 else:
                     done += 1
-                    outlook.announce(receipt)
         return Outcome(done, failed, interrupted())
 
 
-def _taken_from(plan: Plan, log: Log) -> Take:
-    """Begins the pictures of a plan, one at each call, without those that another call has begun meanwhile."""
-    tasks = iter(plan.tasks)
+def dream_watched(
+    job: Job, folder: Path, reporter: Reporter, recursive: bool = False, workers: WorkerCount = None
+) -> Outcome:
+    """Dreams the pictures in a folder that are not done yet, and those that come into it, until a signal.
+
+    What has failed is tried again when it has changed. Raises OutputError.
+    """
+    output = job.output or Path()
+    with interruptible() as interrupted, Manifest(output) as manifest:
+        watch = Watch(folder, recursive, reporter.log)
+        plan = Plan(job, (), manifest)
+        _add_new(plan, watch, manifest)
+        reporter.log(f"watching {folder}: what comes in is dreamed into {output}, until Ctrl-C")
+        if plan.done or plan.tasks:
+            reporter.log(str(plan))
+        counts: Counter[State] = Counter()
+        with _executor(job, _count(job, workers), manifest, reporter, interrupted) as executor:
+            while not interrupted():
+                for receipt in executor.receipts(_taken_as_they_come(plan, watch, manifest)):
+                    manifest.add(receipt)
+                    counts[receipt.state] += 1
+                    if receipt.error:
+                        reporter.log_error(receipt.error)
+                time.sleep(_PAUSE_SECONDS)
+    stopped = f", {counts['stopped']} stopped, which the same call continues" if counts["stopped"] else ""
+    reporter.log(f"{counts['done']} dreamed, {counts['failed']} failed{stopped}")
+    return Outcome(counts["done"], counts["failed"], interrupted())
+
+
+def _taken_as_they_come(plan: Plan, watch: Watch, manifest: Manifest) -> Take:
+    """Begins the pictures of a plan, one at each call, and looks for more once there are none."""
 
     def take() -> Assignment | None:
-        for task in tasks:
+        if not plan.tasks:
+            _add_new(plan, watch, manifest)
+        while plan.tasks:
+            task = plan.tasks.popleft()
             if assignment := plan.begin(task):
+                return assignment
+            watch.forget(task.source)  # another call has begun it; if that is killed, this one continues
+        return None
+
+    return take
+
+
+def _add_new(plan: Plan, watch: Watch, manifest: Manifest) -> None:
+    """Adds what has come into a folder, unless it is a result that was written there."""
+    plan.add(source for source in watch.new_pictures() if not manifest.has_result(source.path))
+
+
+def _taken_from(plan: Plan, outlook: _Outlook, log: Log) -> Take:
+    """Begins the pictures of a plan, one at each call, without those that another call has begun meanwhile."""
+
+    def take() -> Assignment | None:
+        while plan.tasks:
+            task = plan.tasks.popleft()
+            if assignment := plan.begin(task):
+                outlook.begin(task, assignment.receipt)
                 return assignment
             log(f"{task.source.name}: another call has begun it meanwhile")
         return None
@@ -113,11 +173,11 @@ def _executor(job: Job, count: int, manifest: Manifest, reporter: Reporter, inte
     return InThisProcess(job, reporter.log, interrupted, reporter.verbosity)
 
 
-def _count(job: Job, workers: WorkerCount, tasks: int) -> int:
+def _count(job: Job, workers: WorkerCount) -> int:
     """The number of processes, 0 for this one alone; `auto` is one for each thread, or for the GPU."""
     if workers == "auto":
         workers = job.choice.machine.threads if _device(job) == "cpu" else 1
-    return min(workers or 0, tasks)
+    return workers or 0
 
 
 def _shared_out(job: Job, count: int) -> Job:
@@ -125,7 +185,7 @@ def _shared_out(job: Job, count: int) -> Job:
     machine, execution = job.choice.machine, job.settings.execution
     memory = execution.memory or default_budget(_device(job), machine.card)
     share = replace(execution, threads=max(1, machine.threads // count), memory=memory // count)
-    return replace(job, settings=replace(job.settings, execution=share))
+    return replace(job, settings=replace(job.settings, execution=share), processes=count)
 
 
 def _device(job: Job) -> DeviceName:
@@ -136,18 +196,23 @@ class _Outlook:
     """Says once how long the rest of a plan will take, if that is long."""
 
     def __init__(self, plan: Plan, processes: int, reporter: Reporter) -> None:
-        self._pixels = {task.key.file: task.size.pixels for task in plan.tasks}
+        self._pixels = sum(task.size.pixels for task in plan.tasks)
+        self._others = len(plan.tasks) - 1
         self._processes, self._reporter = processes, reporter
+        self._begun: dict[str, int] = {}
         self._is_known = False
+
+    def begin(self, task: Task, receipt: Receipt) -> None:
+        """Receives a picture that is begun."""
+        self._begun[receipt.file] = task.size.pixels
 
     def announce(self, receipt: Receipt) -> None:
         """Receives what became of a picture; the first that is done tells how long the others take."""
-        pixels = self._pixels[receipt.file]
+        pixels = self._begun.pop(receipt.file)
         if self._is_known or receipt.state != "done" or not receipt.seconds or not pixels:
             return
         self._is_known = True
-        rest = receipt.seconds * (sum(self._pixels.values()) - pixels) / pixels / self._processes
+        rest = receipt.seconds * (self._pixels - pixels) / pixels / self._processes
         if rest > _LONG_SECONDS:
             hint = f"; {self._reporter.hint}" if self._reporter.hint else ""
-            count = len(self._pixels) - 1
-            self._reporter.log(f"the other {count} pictures take about {format_duration(rest)}{hint}")
+            self._reporter.log(f"the other {self._others} pictures take about {format_duration(rest)}{hint}")

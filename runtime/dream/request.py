@@ -23,6 +23,7 @@ from ..settings.presets import DEFAULT_LOOK, Preset, find_preset, settings_for_b
 from ..settings.settings import Settings
 from .checkpoint import Checkpoint, read_checkpoint
 from .repeat import find_source, job_to_resume, load_record, recorded_files, recorded_options
+from .results import is_picture_path
 from .run import require_objective
 from .writer import Job
 
@@ -39,8 +40,9 @@ class DreamRequest:
     """A job, the source that its options name, the checkpoint to resume from, and lines to show the user first.
 
     Where `sources` is empty, the job is for the pictures of the command line and, if `recursive`, for those in the
-    folders inside its folders; `workers` is the number of processes for them, or auto, or None for this process. `hint`
-    is a line to show at the end, on what to try next. `config` is a config file to write first.
+    folders inside its folders; `workers` is the number of processes for them, or auto, or None for this process. If
+    there is a folder to `watch`, the pictures are those that come into it. `hint` is a line to show at the end, on what
+    to try next. `config` is a config file to write first.
     """
 
     job: Job
@@ -51,6 +53,7 @@ class DreamRequest:
     config: ConfigFile | None = None
     recursive: bool = False
     workers: int | Literal["auto"] | None = None
+    watch: Path | None = None
 
 
 def parse_request(options: Mapping[str, Any], with_images: bool) -> DreamRequest:
@@ -62,6 +65,9 @@ def parse_request(options: Mapping[str, Any], with_images: bool) -> DreamRequest
     given = {**options, **_paths(options)}
     if "resume" in given:
         return _resume_request(given.pop("resume"), given, with_images)
+    if "watch" in given:
+        _require_watchable(given["watch"], with_images)
+        with_images = True
     named = set(given)
     if "config" in given:
         config = read_config(given.pop("config"))
@@ -114,6 +120,9 @@ def _request(
         source = Source.of_noise(settings.noise)
     job = _job(bundle, settings, options)
     config = _config_file(job, options) if "save_config" in options else None
+    watch = options.get("watch")
+    if watch and (job.output is None or job.film or job.piped_as or is_picture_path(job.output)):
+        raise SettingsError("--watch needs a folder for the results: give it as --output, without --film")
     lines = introduction(job) if source or with_images else []
     lines += [f"preset: {preset.name}. {preset.sentence}"] if preset else []
     lines += [notice] if notice else []
@@ -121,7 +130,14 @@ def _request(
     hint = _hint(options, preset, settings)
     recursive = bool(options.get("recursive"))
     workers = _workers(options.get("workers"))
-    return DreamRequest(job, (source,) if source else (), None, lines, hint, config, recursive, workers)
+    return DreamRequest(job, (source,) if source else (), None, lines, hint, config, recursive, workers, watch)
+
+
+def _require_watchable(folder: Path, with_images: bool) -> None:
+    if with_images:
+        raise SettingsError("--watch dreams the pictures of its folder: name no others")
+    if not folder.is_dir():
+        raise SettingsError(f"--watch {folder} is not a folder{': name one' if folder.exists() else ' that exists'}")
 
 
 def _workers(text: str | None) -> int | Literal["auto"] | None:

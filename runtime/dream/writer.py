@@ -40,7 +40,8 @@ class Job:
     `direction` is a .npy file or two picture files. `film` is the path of an .mp4, .webm, .gif or .webp, with a frame
     every `film_every` steps and `film_fps` frames per second, both chosen by the number of steps where they are None.
     Without `extras`, only the picture and the film are written. `piped_as` is the suffix of the picture that goes to
-    standard output instead of `output`. `sessions` are the bundle's; several jobs may share them.
+    standard output instead of `output`. `processes` have this job at the same time, each with the memory of its
+    settings. `sessions` are the bundle's; several jobs may share them.
     """
 
     bundle: Bundle
@@ -55,6 +56,7 @@ class Job:
     direction: tuple[Path, ...] = ()
     extras: bool = True
     piped_as: str | None = None
+    processes: int = 1
     sessions: Sessions = field(default=None, compare=False, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:

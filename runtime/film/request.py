@@ -31,7 +31,7 @@ MOVES: Mapping[FilmKind, type[Any]] = {"film": Coherence, "zoom": Camera, "trave
 # Options of `dream` that a film does not have: it has a source and a range of values of its own, and no snapshots.
 _LEFT_OUT = {
     *("noise", "snapshots", "normalization", "output", "extras", "film", "every", "fps"),
-    *("recursive", "repeat", "resume", "save_config", "format", "workers"),
+    *("recursive", "repeat", "resume", "save_config", "format", "workers", "watch"),
 }
 # A zoom and a travel have their own objective or base, which these would not fit.
 _ONLY_FOR_FILMS = {"mask", "guide", "feather", "full_size", "blend", "pick", "position"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,10 +14,13 @@ from ...models.arrays import Size
 from ..errors import PictureFormatError
 from ..settings.settings import Settings
 from .files import Picture, picture_of, read_picture
-from .formats.container import ContainerError
+from .formats.container import Container, ContainerError
 from .formats.kinds import read_container
 
 _HASH_BLOCK = 2**20
+# The header of a JPEG with a preview and a colour profile fits into so many bytes.
+_HEADER_BYTES = 2**18
+_JPEG_END = b"\xff\xd9"
 
 
 @dataclass(frozen=True)
@@ -30,17 +35,20 @@ class SourceFile:
     path: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """A picture to dream, not decoded yet.
 
-    `noise` is the width and height in pixels of random noise to dream instead of a file; `data` are the bytes of a
-    picture that has no file.
+    `place` is its path, which is kept as text because a million Paths fill the memory. `noise` is the width and height
+    in pixels of random noise to dream instead of a file; `data` are the bytes of a picture that has no file.
     """
 
-    path: Path
+    place: str | Path
     noise: tuple[int, int] | None = None
     data: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", os.fspath(self.place))
 
     @classmethod
     def of_noise(cls, size: tuple[int, int]) -> Source:
@@ -51,6 +59,11 @@ class Source:
     def of_input(cls, data: bytes) -> Source:
         """The source for the bytes of a picture that came from standard input."""
         return cls(Path("stdin"), data=data)
+
+    @property
+    def path(self) -> Path:
+        """The path of the picture's file, or a name in its place for a picture that has none."""
+        return Path(self.place)
 
     @property
     def name(self) -> str:
@@ -83,7 +96,7 @@ class Source:
             try:
                 if self.data is None and not self.path.is_file():
                     return Size(0, 0)
-                container = read_container(self.path.read_bytes() if self.data is None else self.data)
+                container = _header_of(self.path) if self.data is None else read_container(self.data)
             except (OSError, ContainerError):
                 return Size(0, 0)
             width, height = container.width, container.height
@@ -91,6 +104,18 @@ class Source:
                 width, height = height, width
         factor = min(1.0, (max_size or width + height) / max(width, height, 1))
         return Size(round(height * factor), round(width * factor))
+
+
+def _header_of(path: Path) -> Container:
+    """A picture file without its pixels, of which only the beginning is read where that is enough, as for a JPEG.
+
+    Raises OSError and ContainerError.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+        with suppress(ContainerError):
+            return read_container(head + _JPEG_END)
+        return read_container(head + file.read())
 
 
 def noise_picture(width: int, height: int, seed: int) -> Picture:

@@ -24,7 +24,24 @@ _PLANNED_SHARE = 0.93
 
 
 class MemoryBudgetError(SettingsError):
-    """The memory budget is smaller than the least that the picture and the bundle need."""
+    """The memory budget is smaller than the least that the picture and the bundle need; both are in bytes."""
+
+    def __init__(self, budget: int, least: float) -> None:
+        super().__init__(budget, least)
+        self._budget, self._least = budget, least
+
+    def __str__(self) -> str:
+        return self.describe()
+
+    def describe(self, processes: int = 1) -> str:
+        """Returns the message where so many processes share the memory that --memory gives, a budget each."""
+        budget, least = self._budget, -(-self._least // 10**6) * 10**6
+        shared = f" for each of {processes} workers" if processes > 1 else ""
+        instead = "fewer workers, or" if processes > 1 else "or"
+        return (
+            f"a memory budget of {_in_megabytes(budget)}{shared} is too small for this picture and bundle: "
+            f"give at least --memory {_in_megabytes(processes * least)}, {instead} a smaller --max-size"
+        )
 
 
 @dataclass(frozen=True)
@@ -94,10 +111,7 @@ class Cost:
         min_side = max(_MIN_TILE_SIDE, smallest_side)
         if pixels < min_side**2:
             min_budget = (unavoidable + self.of_tile(min_side**2)) / _PLANNED_SHARE
-            raise MemoryBudgetError(
-                f"a memory budget of {_in_megabytes(budget)} is too small for this picture and bundle: "
-                f"give at least --memory {_in_megabytes(min_budget, round_up=True)}, or a smaller --max-size"
-            )
+            raise MemoryBudgetError(budget, min_budget)
         return pixels
 
 
@@ -129,7 +143,6 @@ def tile_shape(pixels: int, size: Size, grid: int) -> Size:
     return Size(*(max(grid, side - (side - whole) % grid) if side < whole else whole for side, whole in sides))
 
 
-def _in_megabytes(count: float, round_up: bool = False) -> str:
+def _in_megabytes(count: float) -> str:
     """Formats a number of bytes as `--memory` takes it, such as 512MB."""
-    megabytes = -(-count // 10**6) if round_up else count / 10**6
-    return f"{megabytes:.0f}MB"
+    return f"{count / 10**6:.0f}MB"

@@ -118,6 +118,14 @@ _LAST = (
         in_files=False,
     ),
     Option(
+        "watch",
+        Path,
+        "Dream the pictures in this folder, and each that comes into it as soon as it is whole, into --output, until "
+        "Ctrl-C.",
+        "The picture",
+        in_files=False,
+    ),
+    Option(
         "overwrite",
         bool,
         "Overwrite existing results, and the file of --save-config.",

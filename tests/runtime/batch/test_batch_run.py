@@ -13,19 +13,25 @@ from pictures_fixture import TINY_BYTES, listing, load, noise, save
 
 from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.batch import run
+from onnxdream.runtime.batch.plan import Plan
+from onnxdream.runtime.batch.receipts import MANIFEST, Manifest
 from onnxdream.runtime.batch.run import Outcome, dream_many, dream_named
+from onnxdream.runtime.dream.checkpoint import read_checkpoint
 from onnxdream.runtime.dream.record import read_record
+from onnxdream.runtime.dream.repeat import find_source, job_to_resume
 from onnxdream.runtime.dream.writer import Job
-from onnxdream.runtime.errors import SettingsError
+from onnxdream.runtime.errors import OutputError, SettingsError
 from onnxdream.runtime.image.source import Source
 
 SETTINGS = Settings(steps=3, step_size=0.02, snapshots=(), execution=Execution("cpu", 1))
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     """A short dream of the tiny bundle into the folder `out`, of which only the picture is kept."""
-    return Job(Bundle.load(TINY_BYTES), SETTINGS, tmp_path / "out", extras=False)
+    bundle = tmp_path_factory.mktemp("bundle") / "tiny.onnx"
+    bundle.write_bytes(TINY_BYTES)
+    return Job(Bundle.load(bundle), SETTINGS, tmp_path / "out", extras=False)
 
 
 def test_bad_files_are_reported_and_the_rest_go_on(job: Job, tmp_path: Path) -> None:
@@ -113,6 +119,60 @@ def test_a_dream_that_was_stopped_with_other_settings_starts_anew(job: Job, tmp_
     other = replace(job, settings=replace(SETTINGS, seed=1))
     assert dream_many(other, sources(paths), Lines().reporter()) == Outcome(2, 0)
     assert {"00-dream-2.png", "00-dream.checkpoint", "01-dream.png"} <= listing(tmp_path / "out")
+
+
+def resume(picture: Path, lines: Lines, source: Source | None = None) -> Outcome:
+    """Resumes a picture as `--resume` does."""
+    path = picture.with_suffix(".checkpoint")
+    checkpoint = read_checkpoint(path)
+    source = source or find_source(checkpoint.settings, checkpoint.picture, path)
+    return dream_named(job_to_resume(checkpoint, path), source, lines.reporter(), checkpoint)
+
+
+def test_a_picture_of_many_that_is_resumed_alone_has_its_receipts(job: Job, tmp_path: Path) -> None:
+    out, paths = tmp_path / "out", pictures(tmp_path, 2)
+
+    def stop_at(words: str) -> Lines:
+        return Lines(lambda line: signal.raise_signal(signal.SIGINT) if words in line else None)
+
+    dream_many(job, sources(paths), stop_at("→ 40×30").reporter())
+    assert resume(out / "00-dream.png", stop_at("→ 40×30")).signal == signal.SIGINT
+    assert states(out) == {"begun": 2, "stopped": 2}
+    assert resume(out / "00-dream.png", Lines(), Source(paths[1])) == Outcome(0, 1)  # it is another picture
+    assert states(out) == {"begun": 3, "stopped": 3}
+    assert resume(out / "00-dream.png", Lines()) == Outcome(1, 0)
+    assert states(out) == {"begun": 4, "stopped": 3, "done": 1}
+
+
+def test_a_call_for_the_folder_counts_a_picture_that_was_resumed_as_done(job: Job, tmp_path: Path) -> None:
+    out, paths, lines = tmp_path / "out", pictures(tmp_path, 2), Lines()
+    stopping = Lines(lambda line: signal.raise_signal(signal.SIGINT) if "→ 40×30" in line else None)
+    dream_many(job, sources(paths), stopping.reporter())
+    assert resume(out / "00-dream.png", Lines()) == Outcome(1, 0)
+    assert dream_many(job, sources(paths), lines.reporter()) == Outcome(2, 0)
+    assert lines.log[0] == "2 pictures: 1 done already, 1 to dream"
+    assert listing(out) == {MANIFEST, "00-dream.png", "01-dream.png"}
+
+
+def test_a_picture_that_another_call_dreams_is_not_resumed(job: Job, tmp_path: Path) -> None:
+    out, paths = tmp_path / "out", pictures(tmp_path, 1)
+    stopping = Lines(lambda line: signal.raise_signal(signal.SIGINT) if "→ 40×30" in line else None)
+    dream_many(job, sources(paths), stopping.reporter())
+    with Manifest(out) as manifest:
+        plan = Plan(job, sources(paths), manifest)
+        assert plan.begin(plan.tasks[0])
+        with pytest.raises(OutputError, match=r"00-dream\.png is being dreamed by another call"):
+            resume(out / "00-dream.png", Lines())
+
+
+def test_a_resumed_picture_needs_no_receipt(job: Job, tmp_path: Path) -> None:
+    out, (path,) = tmp_path / "out", pictures(tmp_path, 1)
+    out.mkdir()
+    (out / MANIFEST).write_text("of another program")
+    stopping = Lines(lambda line: signal.raise_signal(signal.SIGINT) if "→ 40×30" in line else None)
+    dream_named(job, Source(path), stopping.reporter())
+    assert resume(out / "00-dream.png", Lines()) == Outcome(1, 0)
+    assert (out / MANIFEST).read_text() == "of another program"
 
 
 def test_a_second_ctrl_c_ends_everything_at_once_and_leaves_nothing_half_written(job: Job, tmp_path: Path) -> None:

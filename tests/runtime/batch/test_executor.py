@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,21 +68,35 @@ def test_workers_share_the_threads_and_the_memory(job: Job, tmp_path: Path) -> N
     assert used == [(2, 10**9), (2, 10**9)]  # there are only two pictures for the four
 
 
+def test_the_least_memory_that_a_refusal_names_is_enough_for_all_workers(job: Job, tmp_path: Path) -> None:
+    def dream_with(memory: int) -> Lines:
+        lines, limited = Lines(), replace(SETTINGS, execution=Execution("cpu", 2, memory=memory))
+        dream_many(replace(job, settings=limited), sources(paths), lines.reporter(), 2)
+        return lines
+
+    paths = pictures(tmp_path, 2)
+    refusals = dream_with(10**8).errors
+    assert len(refusals) == 2
+    least = re.search(r"budget of 50MB for each of 2 workers is too small .* at least --memory (\d+)MB", refusals[0])
+    assert least, refusals[0]
+    assert len(dream_with((int(least[1]) - 4) * 10**6).errors) == 2
+    assert dream_with(int(least[1]) * 10**6).errors == []
+
+
 @of_posix
-def test_a_picture_whose_worker_is_killed_is_continued_by_another(job: Job, tmp_path: Path) -> None:
-    large = save(tmp_path / "large.png", noise(200, 300))
+def test_of_a_hundred_pictures_the_one_whose_worker_is_killed_is_continued_by_another(job: Job, tmp_path: Path) -> None:
     killed: list[str] = []
 
     def on_line(line: str) -> None:
-        if line.startswith("large.png: 300×200") and not killed:
+        if line.startswith("50.png: 40×30") and not killed:
             killed.append(line)
             kill_the_worker()
 
-    slow, lines = replace(job, settings=replace(SETTINGS, steps=100)), Lines(on_line)
-    assert dream_many(slow, sources([*pictures(tmp_path, 3), large]), lines.reporter(), 1) == Outcome(4, 0)
-    assert any(line.startswith("large.png: its worker was killed (signal 9") for line in lines.log)
-    assert done(tmp_path / "out") == ["00.png", "01.png", "02.png", "large.png"]
-    assert listing(tmp_path / "out") == {MANIFEST, "large-dream.png", *(f"0{n}-dream.png" for n in range(3))}
+    job, lines = replace(job, settings=replace(SETTINGS, steps=10)), Lines(on_line)
+    assert dream_many(job, sources(pictures(tmp_path, 100)), lines.reporter(), 1) == Outcome(100, 0)
+    assert any(line.startswith("50.png: its worker was killed (signal 9") for line in lines.log)
+    assert done(tmp_path / "out") == [f"{n:02}.png" for n in range(100)]
+    assert listing(tmp_path / "out") == {MANIFEST, *(f"{n:02}-dream.png" for n in range(100))}
 
 
 @of_posix
@@ -127,15 +142,15 @@ def test_after_a_signal_all_workers_stop_and_the_same_call_continues(job: Job, t
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with twenty pictures and the bundle."""
-    pictures(tmp_path / "in", 20)
+    """A folder with a hundred pictures and the bundle."""
+    pictures(tmp_path / "in", 100)
     (tmp_path / "tiny.onnx").write_bytes(TINY_BYTES)
     return tmp_path
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     options = ("--model", "tiny.onnx", "--provider", "cpu", "--threads", "2", "--no-extras", "--output", "out")
-    command = [sys.executable, "-m", "onnxdream.cli", "dream", "in", *options, "--steps", "100", *words]
+    command = [sys.executable, "-m", "onnxdream.cli", "dream", "in", *options, "--steps", "5", *words]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True)
 
 
@@ -155,17 +170,17 @@ def count_done(folder: Path) -> int:
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
 def test_a_driver_that_is_killed_is_continued_by_the_same_call(workers: tuple[str, ...], folder: Path) -> None:
     process = start(folder, *workers)
-    wait_until(lambda: count_done(folder) >= 3, process)
+    wait_until(lambda: count_done(folder) >= 40, process)
     process.kill()
     process.communicate()
     before = count_done(folder)
-    assert before < 20
+    assert before < 100
     process = start(folder, *workers)
     _, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
-    assert f"20 pictures: {before} done already, {20 - before} to dream" in err.splitlines()
-    assert done(folder / "out") == [f"{n:02}.png" for n in range(20)]
-    assert listing(folder / "out") == {MANIFEST, *(f"{n:02}-dream.png" for n in range(20))}
+    assert f"100 pictures: {before} done already, {100 - before} to dream" in err.splitlines()
+    assert done(folder / "out") == [f"{n:02}.png" for n in range(100)]
+    assert listing(folder / "out") == {MANIFEST, *(f"{n:02}-dream.png" for n in range(100))}
 
 
 @of_posix
@@ -199,21 +214,24 @@ def test_two_calls_at_once_share_the_pictures_and_lose_nothing(folder: Path) -> 
     processes = [start(folder, *words) for words in ((), ("--workers", "2"))]
     ends = [process.communicate(timeout=100)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ends
-    assert done(folder / "out") == [f"{n:02}.png" for n in range(20)]
-    assert listing(folder / "out") == {MANIFEST, *(f"{n:02}-dream.png" for n in range(20))}
+    assert done(folder / "out") == [f"{n:02}.png" for n in range(100)]
+    assert listing(folder / "out") == {MANIFEST, *(f"{n:02}-dream.png" for n in range(100))}
 
 
 @of_posix
 def test_broken_pictures_are_named_and_the_exit_code_tells_some_from_all(folder: Path) -> None:
     paths = sorted((folder / "in").iterdir())
-    for path in paths[:3]:
+    broken = paths[::15]
+    for path in broken:
         path.write_bytes(b"no picture")
     process = start(folder, "--workers", "auto", "--steps", "1")
     _, err = process.communicate(timeout=100)
     assert process.returncode == 3
-    assert len([line for line in err.splitlines() if line.startswith("error: ")]) == 3
-    assert count_done(folder) == 17
-    for path in paths[3:]:
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert sorted(error.split(": ")[1] for error in errors) == [f"in/{path.name}" for path in broken]
+    assert len(errors) == 7
+    assert count_done(folder) == len(list((folder / "out").glob("*.png"))) == 93
+    for path in set(paths) - set(broken):
         path.unlink()
     process = start(folder, "--steps", "1")
     process.communicate(timeout=100)

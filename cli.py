@@ -157,6 +157,7 @@ class _DreamCommand(_DerivedCommand):
     def _run(self, options: dict[str, Any], log: Callable[[str], None], verbosity: Verbosity) -> None:
         from onnxdream.runtime.batch.plan import gather_pictures
         from onnxdream.runtime.batch.run import Reporter, dream_many, dream_named, dream_watched
+        from onnxdream.runtime.cluster.connection import ClusterOptions
         from onnxdream.runtime.dream.request import parse_request
         from onnxdream.runtime.image.files import MAX_BYTES
         from onnxdream.runtime.image.source import Source
@@ -165,6 +166,7 @@ class _DreamCommand(_DerivedCommand):
         piped = images.count(_PIPE)
         _require_input(piped)
         request = parse_request(options, with_images=bool(images))
+        cluster = None if request.cluster is None else ClusterOptions(request.cluster, request.ship)
         if request.job.piped_as:
             _require_no_terminal()
         for line in request.lines:
@@ -174,7 +176,7 @@ class _DreamCommand(_DerivedCommand):
             log(f"options saved as {request.config.path}")
         reporter = Reporter(log, _log_error, verbosity, request.hint)
         if request.watch:
-            outcome = dream_watched(request.job, request.watch, reporter, request.recursive, request.workers)
+            outcome = dream_watched(request.job, request.watch, reporter, request.recursive, request.workers, cluster)
             raise typer.Exit(exit_code(outcome.signal))  # it ends only by a signal
         sources, missing = list(request.sources), 0
         is_one = bool(sources or images == [_PIPE]) or (len(images) == 1 and not os.path.isdir(images[0]))
@@ -187,12 +189,12 @@ class _DreamCommand(_DerivedCommand):
                 sources.insert(0, Source.of_input(read_input(MAX_BYTES + 1)))  # one more is too large
         if not sources:
             raise typer.Exit(1)
-        if is_one:
+        if is_one and not cluster:
             if request.workers:
                 log("--workers has no effect on one picture")
             outcome = dream_named(request.job, sources[0], reporter, request.checkpoint)
         else:
-            outcome = dream_many(request.job, sources, reporter, request.workers)
+            outcome = dream_many(request.job, sources, reporter, request.workers, cluster)
         if outcome.signal:
             raise typer.Exit(exit_code(outcome.signal))
         if request.hint and not outcome.failed:

@@ -79,3 +79,11 @@ class FilmFormatError(FilmError, ValueError):
 
 class FilmExtraError(FilmError, ImportError):
     """PyAV is not installed."""
+
+
+class ClusterError(DreamError, RuntimeError):
+    """A cluster cannot be joined, or its nodes cannot dream."""
+
+
+class ClusterExtraError(ClusterError, ImportError):
+    """Ray is not installed."""

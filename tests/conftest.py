@@ -10,6 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# NumPy reads it when it is imported. In small products its threads mostly wait for the cores that the threads of
+# onnxruntime and TensorFlow occupy.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import cv2
 import numpy
 import onnxruntime
@@ -18,8 +23,6 @@ from make_tiny_bundle import TINY_LITE_PATH, TINY_PATH
 from tiny import LAYERS, TINY, TINY_LITE
 
 from onnxdream.models.backbones import Backbone, find_backbone
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def pytest_report_header() -> str:

@@ -448,6 +448,7 @@ NUMBERS = {
     "--threads": ["-1", "0", "two", "99999"],
     "--every": ["-1", "0", "often"],
     "--workers": ["-1", "0", "two", "1025", ""],
+    "--cluster": ["host", "host:0", "host:99999", "ray://host:10001", ""],
     "--snapshots": ["-1", "0,5", "x", "1.5", "999999999", "1;2"],
     "--layer-weights": ["low=x", "low=nan", "low=inf", "low=1e9", "=1", "", "low=0", "low=1,low=2"],
 }

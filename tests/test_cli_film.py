@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
-from itertools import count
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from pictures_fixture import (
     save,
 )
 
-from onnxdream.runtime.film import output
+from onnxdream.runtime.film import parts
 
 pytest.importorskip("av")
 from clips import Clip, Sound, decoded, packets, pan, uneven_times, write_clip
@@ -61,10 +61,10 @@ def record_of(path: Path) -> dict[str, Any]:
     return found
 
 
-def last_hash(record: dict[str, Any]) -> str:
-    """Which is equal where all frames are."""
-    found: str = record["segments"][-1]["hash"]
-    return found
+def hashes(record: dict[str, Any]) -> list[str]:
+    """Those at the end of each shot, which are equal where all frames are."""
+    segments = record["segments"]
+    return [one["hash"] for one, after in zip_longest(segments, segments[1:]) if after is None or after["shots"]]
 
 
 def test_a_film_is_dreamed_with_its_times_and_its_sound(run: Command, folder: Path) -> None:
@@ -191,21 +191,21 @@ def test_a_killed_film_continues_as_if_nothing_had_happened(run: Command, folder
     """Its frames are those of an unbroken run before they are encoded, and its file is the same, byte for byte."""
     run("film", "walk.mp4", "whole.mp4", *SLOW).succeeds()
     process = start("film", "walk.mp4", "killed.mp4", *SLOW)
-    parts = folder / "killed.mp4.parts"
-    playlist = parts / "playlist.m3u"
+    unfinished = folder / "killed.mp4.parts"
+    playlist = unfinished / "playlist.m3u"
     wait_for(lambda: playlist.exists() and bool(playlist.read_text()), process)
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not (folder / "killed.mp4").exists()
     assert playlist.read_text() == "00001.mp4\n"
-    assert len(decoded(parts / "00001.mp4")) == 14  # it can be watched
+    assert len(decoded(unfinished / "00001.mp4")) == 14  # it can be watched
     (folder / "moved").mkdir()
-    os.rename(parts, folder / "moved" / "killed.mp4.parts")
+    os.rename(unfinished, folder / "moved" / "killed.mp4.parts")
     finished = run("film", "--resume", "moved/killed.mp4.parts")
     finished.succeeds()
     assert "resuming after 14 frames" in finished.err
-    assert last_hash(record_of(folder / "moved" / "killed.mp4")) == last_hash(record_of(folder / "whole.mp4"))
+    assert hashes(record_of(folder / "moved" / "killed.mp4")) == hashes(record_of(folder / "whole.mp4"))
     assert (folder / "moved" / "killed.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
     assert listing(folder / "moved") == {"killed.mp4", "killed.mp4.json"}
 
@@ -223,7 +223,7 @@ def test_ctrl_c_leaves_a_film_that_plays_and_can_be_continued(run: Command, fold
     assert 0 < len(shown) < 24
     assert packets(folder / "stopped.mp4", "audio")[-1].time < shown[-1][0] + 0.2
     run("film", "--resume", "stopped.mp4.parts").succeeds()
-    assert last_hash(record_of(folder / "stopped.mp4")) == last_hash(record_of(folder / "whole.mp4"))
+    assert hashes(record_of(folder / "stopped.mp4")) == hashes(record_of(folder / "whole.mp4"))
     assert len(decoded(folder / "stopped.mp4")) == 24
     assert not (folder / "stopped.mp4.parts").exists()
 
@@ -232,7 +232,7 @@ def test_ctrl_c_leaves_a_film_that_plays_and_can_be_continued(run: Command, fold
 def test_a_film_is_written_by_one_run_at_a_time(run: Command, folder: Path) -> None:
     process = start("film", "walk.mp4", "a.mp4", *SLOW)
     try:
-        wait_for(lambda: output.unfinished_record(folder / "a.mp4.parts").exists(), process)
+        wait_for(lambda: parts.unfinished_record(folder / "a.mp4.parts").exists(), process)
         run("film", "walk.mp4", "a.mp4", *FEW).refuses("holds an unfinished film", "--resume")
         run("film", "walk.mp4", "a.mp4", *FEW, "--overwrite").refuses("another run is writing a.mp4")
         run("film", "--resume", "a.mp4.parts").refuses("another run is writing a.mp4")
@@ -282,17 +282,17 @@ def test_films_from_a_picture(command: str, words: tuple[str, ...], run: Command
 def test_films_from_a_picture_continue_as_if_nothing_had_happened(
     command: str, words: tuple[str, ...], run: Command, folder: Path, bears: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "_MAX_FRAMES", 3)
+    monkeypatch.setattr(parts, "_MAX_FRAMES", 3)
     run(command, bears, "whole.mp4", *words).succeeds()
 
     with monkeypatch.context() as patch:
-        patch.setattr(output.FilmOutput, "_new_segment", _raising_at(output.FilmOutput._new_segment, 3))
+        patch.setattr(parts.Parts, "_new_segment", _raising_at(parts.Parts._new_segment, 3))
         assert run(command, bears, "a.mp4", *words).code == 130
     finished = run(command, "--resume", "a.mp4.parts")
     finished.succeeds()
     assert "resuming after 6 frames" in finished.err
     assert (folder / "a.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
-    assert last_hash(record_of(folder / "a.mp4")) == last_hash(record_of(folder / "whole.mp4"))
+    assert hashes(record_of(folder / "a.mp4")) == hashes(record_of(folder / "whole.mp4"))
 
 
 def _raising_at(function: Callable[..., Any], call: int) -> Callable[..., Any]:

@@ -20,7 +20,8 @@ OPTIONAL = {
     "av",
     "matplotlib",
     "pillow_heif",
-}  # in the extras `video`, `report` and `heic`: imported only where they are used
+    "ray",
+}  # in the extras `video`, `report`, `heic` and `cluster`: imported only where they are used
 
 # room -> the packages that its modules may not import
 FORBIDDEN = {
@@ -35,10 +36,10 @@ FLOORS: tuple[set[str], ...] = (
     {"errors"},
     {"settings", "video"},
     {"provider", "image"},
-    {"bundle"},
+    {"bundle", "processes"},
     {"ascent"},
     {"dream", "deploying"},
-    {"film"},
+    {"film", "cluster"},
     {"footprint", "batch"},
     {"bench", "deploy", "doctor", "verify"},
     {"__init__"},

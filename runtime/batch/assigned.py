@@ -25,7 +25,11 @@ Dreamer = Callable[[Job, Source, Checkpoint | None], Record]
 
 def dream_assigned(job: Job, assignment: Assignment, dreamer: Dreamer) -> Receipt:
     """Dreams a picture and returns its receipt; a failure is an error in it."""
-    checkpoint = _prepare(job, assignment)
+    return dream_prepared(job, assignment, prepare_assigned(job, assignment), dreamer)
+
+
+def dream_prepared(job: Job, assignment: Assignment, checkpoint: Checkpoint | None, dreamer: Dreamer) -> Receipt:
+    """Dreams a picture from its beginning or from what `prepare_assigned` returned, as `dream_assigned` does."""
     settings = checkpoint.settings if checkpoint else job.settings
     own = replace(job, settings=settings, output=assignment.result, overwrite=True)  # the name is reserved
     try:
@@ -54,7 +58,7 @@ def describe_failure(source: Source, error: BaseException, processes: int = 1) -
     return f"{source.name}: there is not enough memory: choose a smaller --max-size"
 
 
-def _prepare(job: Job, assignment: Assignment) -> Checkpoint | None:
+def prepare_assigned(job: Job, assignment: Assignment) -> Checkpoint | None:
     """Removes what a killed attempt has left, and returns the checkpoint to continue from, if there is one."""
     earlier, results = assignment.earlier, Results(assignment.result)
     if earlier is None or earlier.state not in ("begun", "stopped"):

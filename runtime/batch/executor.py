@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..dream.checkpoint import Checkpoint
 from ..dream.record import Record
 from ..dream.writer import Job, Log
 from ..image.source import Source
+from ..processes.pool import MAX_DEATHS, Died, Pool
+from ..processes.worker import Finished
 from .assigned import dream_assigned
 from .plan import Assignment
 from .receipts import Receipt
 from .terminal import Interrupted, Verbosity, dream_at_terminal
-from .worker import STOP, work
-
-# A picture whose worker has ended so often is set aside.
-_MAX_DEATHS = 2
-_POLL_SECONDS = 0.2
-_LEAVE_SECONDS = 5.0
+from .worker import PictureDreamer, WorkerSetup
 
 # Begins the next picture; returns None if there is none at the moment.
 Take = Callable[[], Assignment | None]
@@ -75,13 +66,33 @@ class InThisProcess:
         return dream_at_terminal(job, source, self._log, self._interrupted, checkpoint, self._verbosity)
 
 
-@dataclass(eq=False)
-class _Worker:
-    """A process, the connection to it, and what it dreams at the moment."""
+class Casualties:
+    """The pictures whose worker has ended: each is continued once, by another one, and then set aside."""
 
-    process: BaseProcess
-    connection: Connection
-    assignment: Assignment | None = None
+    def __init__(self, log: Log) -> None:
+        self.to_continue: deque[Assignment] = deque()
+        self._deaths: Counter[str] = Counter()
+        self._log = log
+
+    def add(self, assignment: Assignment, how: str) -> Receipt | None:
+        """Notes that a worker has ended amid a picture; returns a receipt if the picture is set aside.
+
+        `how` says in words how it ended.
+        """
+        self._deaths[assignment.receipt.file] += 1
+        name = assignment.source.name
+        if self._deaths[assignment.receipt.file] < MAX_DEATHS:
+            self._log(f"{name}: its worker {how}; another one continues")
+            self.to_continue.append(replace(assignment, earlier=assignment.receipt))
+            return None
+        error = (
+            f"{name}: set aside, since its worker {how} for the second time: try it alone, with a smaller --max-size"
+        )
+        return replace(assignment.receipt, state="failed", error=error)
+
+    def take(self, take: Take) -> Assignment | None:
+        """Returns the next picture to continue, or else to begin."""
+        return self.to_continue.popleft() if self.to_continue else take()
 
 
 class Workers:
@@ -92,119 +103,26 @@ class Workers:
     """
 
     def __init__(self, job: Job, count: int, lock: Path, log: Log, interrupted: Interrupted) -> None:
-        self._job, self._count, self._lock = replace(job, sessions=None), count, lock  # type: ignore[arg-type]
-        self._log, self._interrupted = log, interrupted
-        self._workers: list[_Worker] = []
-        self._deaths: Counter[str] = Counter()
-        self._again: deque[Assignment] = deque()
+        setup = WorkerSetup(replace(job, sessions=None), lock)  # type: ignore[arg-type]
+        self._pool: Pool[Assignment] = Pool(count, PictureDreamer, setup, interrupted)
+        self._log = log
+        self._casualties = Casualties(log)
 
     def __enter__(self) -> Workers:
+        self._pool.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._workers:
-            worker.connection.close()  # at which it ends
-        for worker in self._workers:
-            worker.process.join(_LEAVE_SECONDS)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
+        self._pool.__exit__(kind, error, trace)
 
     def receipts(self, take: Take) -> Iterator[Receipt]:
-        has_stopped = False
-        while True:
-            if not self._interrupted():
-                self._assign(take)
-            elif not has_stopped:
-                has_stopped = True
-                self._stop()
-            busy = [worker for worker in self._workers if worker.assignment]
-            if not busy:
-                break
-            for ready in wait([worker.connection for worker in busy], _POLL_SECONDS):
-                (worker,) = (one for one in busy if one.connection is ready)
-                receipt = self._receive(worker)
-                if receipt:
+        for assignment, message in self._pool.messages(lambda: self._casualties.take(take)):
+            if isinstance(message, Finished):
+                yield message.result
+            elif isinstance(message, Died):
+                if receipt := self._casualties.add(assignment, message.how):
                     yield receipt
-
-    def _assign(self, take: Take) -> None:
-        """Gives every worker that has nothing to do a picture, and starts workers until there are enough."""
-        idle = deque(worker for worker in self._workers if not worker.assignment)
-        while idle or len(self._workers) < self._count:
-            assignment = self._again.popleft() if self._again else take()
-            if assignment is None:
-                break
-            worker = idle.popleft() if idle else self._start()
-            worker.assignment = assignment
-            with suppress(OSError):  # it has just ended, which `_receive` finds
-                worker.connection.send(assignment)
-
-    def _start(self) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        connection, its_connection = context.Pipe()
-        process = context.Process(target=work, args=(its_connection, self._lock), daemon=True)
-        with _signals_blocked():
-            process.start()
-        its_connection.close()  # so that the connection ends with the process
-        worker = _Worker(process, connection)
-        self._workers.append(worker)
-        with suppress(OSError):  # as an argument, it would block this process forever if the worker is killed meanwhile
-            connection.send(self._job)
-        return worker
-
-    def _stop(self) -> None:
-        for worker in self._workers:
-            with suppress(OSError):
-                worker.connection.send(STOP)
-
-    def _receive(self, worker: _Worker) -> Receipt | None:
-        """Takes a message of a worker; returns the receipt, if it is one."""
-        try:
-            message: Any = worker.connection.recv()
-        except (EOFError, OSError):
-            return self._bury(worker)
-        if isinstance(message, Receipt):
-            worker.assignment = None
-            return message
-        self._log(message)
-        return None
-
-    def _bury(self, worker: _Worker) -> Receipt | None:
-        """Removes a worker that has ended; returns a receipt if its picture is set aside."""
-        assignment = worker.assignment
-        assert assignment
-        self._workers.remove(worker)
-        worker.connection.close()
-        worker.process.join()
-        self._deaths[assignment.receipt.file] += 1
-        name, how = assignment.source.name, _how_it_ended(worker.process.exitcode)
-        if self._deaths[assignment.receipt.file] < _MAX_DEATHS:
-            self._log(f"{name}: its worker {how}; another one continues")
-            self._again.append(replace(assignment, earlier=assignment.receipt))
-            return None
-        error = (
-            f"{name}: set aside, since its worker {how} for the second time: try it alone, with a smaller --max-size"
-        )
-        return replace(assignment.receipt, state="failed", error=error)
-
-
-def _how_it_ended(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"was killed (signal {-code}{', as where memory runs out' if code == -9 else ''})"
-    return f"has ended (exit code {code})"
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """A process that is started meanwhile never receives Ctrl-C, SIGTERM or SIGHUP: its driver tells it to stop."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # whose start would unblock them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            else:
+                self._log(message)

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from ...models.interrupts import interruptible
+from ..cluster.connection import ClusterOptions
 from ..dream.checkpoint import Checkpoint
 from ..dream.progress import format_duration
 from ..dream.results import is_picture_path
 from ..dream.writer import Job, Log
 from ..errors import SettingsError
 from ..image.source import Source
-from ..provider.budget import default_budget
-from ..provider.cards import PROVIDERS
-from ..provider.machine import DeviceName
+from ..processes.sharing import WorkerCount, process_count, shared_out
 from .assigned import FAILURES, describe_failure, end_state
+from .cluster import Cluster
 from .executor import Executor, InThisProcess, Take, Workers
 from .plan import Assignment, Plan, Task
 from .receipts import Manifest, Receipt, State, resumed_receipt
 from .terminal import Interrupted, Verbosity, dream_at_terminal
 from .watch import Watch
 
-# The number of processes, as many as there are threads for, or None: this process.
-WorkerCount = int | Literal["auto"] | None
 # A plan that takes longer than this is announced after its first picture.
 _LONG_SECONDS = 600
 # How soon the watch of a folder notices a signal.
@@ -72,13 +70,22 @@ def dream_named(job: Job, source: Source, reporter: Reporter, checkpoint: Checkp
         return Outcome(1, 0, interrupted())
 
 
-def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers: WorkerCount = None) -> Outcome:
+def dream_many(
+    job: Job,
+    sources: Sequence[Source],
+    reporter: Reporter,
+    workers: WorkerCount = None,
+    cluster: ClusterOptions | None = None,
+) -> Outcome:
     """Dreams the pictures that are not done yet, according to the manifest in the output folder.
 
     A picture that fails is reported, and the next one follows. Signals are as with `dream_named`; after one, or after a
-    crash, the same call continues. Raises SettingsError and OutputError.
+    crash, the same call continues. On a cluster, `workers` is the most that dream there. Raises SettingsError,
+    OutputError and ClusterError.
     """
     if job.film or job.piped_as or is_picture_path(job.output):
+        if cluster:
+            raise SettingsError("--cluster dreams into a folder: leave out --film, and give a folder as --output")
         if len(sources) == 1:
             return dream_named(job, sources[0], reporter)
         raise SettingsError(
@@ -88,9 +95,9 @@ def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers:
         plan = Plan(job, sources, manifest)
         reporter.log(str(plan))
         done, failed = plan.done, 0
-        count = min(_count(job, workers), len(plan.tasks))
+        count = min(_count(job, workers, cluster), len(plan.tasks))
         outlook = _Outlook(plan, count or 1, reporter)
-        with _executor(job, count, manifest, reporter, interrupted) as executor:
+        with _executor(job, count, cluster, manifest, reporter, interrupted) as executor:
             for receipt in executor.receipts(_taken_from(plan, outlook, reporter.log)):
                 manifest.add(receipt)
                 outlook.announce(receipt)
@@ -103,11 +110,16 @@ def dream_many(job: Job, sources: Sequence[Source], reporter: Reporter, workers:
 
 
 def dream_watched(
-    job: Job, folder: Path, reporter: Reporter, recursive: bool = False, workers: WorkerCount = None
+    job: Job,
+    folder: Path,
+    reporter: Reporter,
+    recursive: bool = False,
+    workers: WorkerCount = None,
+    cluster: ClusterOptions | None = None,
 ) -> Outcome:
     """Dreams the pictures in a folder that are not done yet, and those that come into it, until a signal.
 
-    What has failed is tried again when it has changed. Raises OutputError.
+    What has failed is tried again when it has changed. Raises OutputError and ClusterError.
     """
     output = job.output or Path()
     with interruptible() as interrupted, Manifest(output) as manifest:
@@ -118,7 +130,7 @@ def dream_watched(
         if plan.done or plan.tasks:
             reporter.log(str(plan))
         counts: Counter[State] = Counter()
-        with _executor(job, _count(job, workers), manifest, reporter, interrupted) as executor:
+        with _executor(job, _count(job, workers, cluster), cluster, manifest, reporter, interrupted) as executor:
             while not interrupted():
                 for receipt in executor.receipts(_taken_as_they_come(plan, watch, manifest)):
                     manifest.add(receipt)
@@ -167,29 +179,32 @@ def _taken_from(plan: Plan, outlook: _Outlook, log: Log) -> Take:
     return take
 
 
-def _executor(job: Job, count: int, manifest: Manifest, reporter: Reporter, interrupted: Interrupted) -> Executor:
+def _executor(
+    job: Job,
+    count: int,
+    cluster: ClusterOptions | None,
+    manifest: Manifest,
+    reporter: Reporter,
+    interrupted: Interrupted,
+) -> Executor:
+    if count and cluster:
+        return Cluster(job, cluster, count, manifest.lock, reporter.log, interrupted)
     if count:
         return Workers(_shared_out(job, count), count, manifest.lock, reporter.log, interrupted)
     return InThisProcess(job, reporter.log, interrupted, reporter.verbosity)
 
 
-def _count(job: Job, workers: WorkerCount) -> int:
-    """The number of processes, 0 for this one alone; `auto` is one for each thread, or for the GPU."""
-    if workers == "auto":
-        workers = job.choice.machine.threads if _device(job) == "cpu" else 1
-    return workers or 0
+def _count(job: Job, workers: WorkerCount, cluster: ClusterOptions | None) -> int:
+    """The number of processes, 0 for this one alone; on a cluster, the most that there may be."""
+    if cluster:
+        return workers if isinstance(workers, int) else sys.maxsize
+    return process_count(job.choice.machine, workers)
 
 
 def _shared_out(job: Job, count: int) -> Job:
     """The job of one of several processes, which share the threads and the memory."""
-    machine, execution = job.choice.machine, job.settings.execution
-    memory = execution.memory or default_budget(_device(job), machine.card)
-    share = replace(execution, threads=max(1, machine.threads // count), memory=memory // count)
+    share = shared_out(job.settings.execution, job.choice.machine, count)
     return replace(job, settings=replace(job.settings, execution=share), processes=count)
-
-
-def _device(job: Job) -> DeviceName:
-    return PROVIDERS[job.choice.machine.provider].device
 
 
 class _Outlook:

@@ -1,12 +1,9 @@
-"""A worker: a process that dreams one picture after another, as its driver says over a connection."""
+"""A worker of a batch: it dreams one picture after another in a process of its own."""
 
 from __future__ import annotations
 
-import os
-import queue
-import threading
 from contextlib import ExitStack, suppress
-from multiprocessing.connection import Connection
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..ascent.ascent import Step
@@ -14,61 +11,43 @@ from ..dream.checkpoint import Checkpoint
 from ..dream.job import dream_and_save
 from ..dream.record import Record
 from ..dream.run import Preparation
-from ..dream.writer import Callbacks, Job
+from ..dream.writer import Callbacks, Job, Log
 from ..image.source import Source
+from ..processes.worker import Stops, Tell
 from .assigned import Dreamer, dream_assigned
 from .plan import Assignment
-from .receipts import hold_lock
+from .receipts import Receipt, hold_lock
 from .terminal import describe_result
 
-STOP = "stop"
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What a worker needs for all its pictures: the job, and the lock file of the driver's call."""
+
+    job: Job
+    lock: Path
 
 
-def work(connection: Connection, lock: Path) -> None:
-    """Dreams what is assigned until the driver closes the connection or ends.
+class PictureDreamer:
+    """Dreams assigned pictures, and tells the driver its lines for the user.
 
-    `connection` carries the job, assignments and STOP, which ends the current dream, to the worker, and lines for the
-    user and receipts back. Its sessions stay open from one picture to the next. `lock` is the lock file of the driver's
-    call.
+    Its sessions stay open from one picture to the next.
     """
-    try:
-        job: Job = connection.recv()
-    except (EOFError, OSError):  # the driver has gone
-        return
-    mailbox = _Mailbox(connection)
-    with ExitStack() as stack:
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._job = setup.job
+        self._resources = ExitStack()  # until the process ends
         with suppress(OSError):
-            hold_lock(lock, stack)
-        while True:
-            assignment = mailbox.assignments.get()
-            connection.send(dream_assigned(job, assignment, _dreamer(connection, mailbox.stops)))
+            hold_lock(setup.lock, self._resources)
+
+    def __call__(self, assignment: Assignment, tell: Tell, stops: Stops) -> Receipt:
+        return dream_assigned(self._job, assignment, dreamer(tell, stops))
 
 
-class _Mailbox:
-    """Receives what the driver sends, in a thread. Once the driver has gone, the process ends, even amid a step."""
+def dreamer(log: Log, is_stopped: Stops) -> Dreamer:
+    """Returns what dreams a picture until `is_stopped` says so; `log` is called with the lines for the user."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.assignments: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
-        self.stops = threading.Event()
-        self._connection = connection
-        threading.Thread(target=self._receive, daemon=True).start()
-
-    def _receive(self) -> None:
-        while True:
-            try:
-                message = self._connection.recv()
-            except (EOFError, OSError):
-                os._exit(0)
-            if message == STOP:
-                self.stops.set()
-            else:
-                self.assignments.put(message)
-
-
-def _dreamer(connection: Connection, stops: threading.Event) -> Dreamer:
-    """Returns what dreams a picture and sends its lines to the driver."""
-
-    def dreamer(job: Job, source: Source, checkpoint: Checkpoint | None) -> Record:
+    def dream_one(job: Job, source: Source, checkpoint: Checkpoint | None) -> Record:
         steps = 0
 
         def on_start(preparation: Preparation) -> None:
@@ -76,10 +55,10 @@ def _dreamer(connection: Connection, stops: threading.Event) -> Dreamer:
             steps = preparation.max_steps
 
         def on_step(step: Step) -> bool:
-            return stops.is_set()
+            return is_stopped()
 
-        dream, results = dream_and_save(job, source, Callbacks(connection.send, on_step, on_start), checkpoint)
-        connection.send(describe_result(source, dream.record, steps, results))
+        dream, results = dream_and_save(job, source, Callbacks(log, on_step, on_start), checkpoint)
+        log(describe_result(source, dream.record, steps, results))
         return dream.record
 
-    return dreamer
+    return dream_one

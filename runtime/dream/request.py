@@ -40,9 +40,10 @@ class DreamRequest:
     """A job, the source that its options name, the checkpoint to resume from, and lines to show the user first.
 
     Where `sources` is empty, the job is for the pictures of the command line and, if `recursive`, for those in the
-    folders inside its folders; `workers` is the number of processes for them, or auto, or None for this process. If
-    there is a folder to `watch`, the pictures are those that come into it. `hint` is a line to show at the end, on what
-    to try next. `config` is a config file to write first.
+    folders inside its folders; `workers` is the number of processes for them, or auto, or None for this process.
+    `cluster` is the address of the Ray cluster to dream on, if any, and `ship` whether pictures travel there. If there
+    is a folder to `watch`, the pictures are those that come into it. `hint` is a line to show at the end, on what to
+    try next. `config` is a config file to write first.
     """
 
     job: Job
@@ -54,6 +55,8 @@ class DreamRequest:
     recursive: bool = False
     workers: int | Literal["auto"] | None = None
     watch: Path | None = None
+    cluster: str | None = None
+    ship: bool = False
 
 
 def parse_request(options: Mapping[str, Any], with_images: bool) -> DreamRequest:
@@ -129,8 +132,11 @@ def _request(
     lines += doubtful_options(settings, options, named)
     hint = _hint(options, preset, settings)
     recursive = bool(options.get("recursive"))
-    workers = _workers(options.get("workers"))
-    return DreamRequest(job, (source,) if source else (), None, lines, hint, config, recursive, workers, watch)
+    workers, cluster, ship = _workers(options.get("workers")), options.get("cluster"), bool(options.get("ship"))
+    if ship and cluster is None:
+        raise SettingsError("--ship sends pictures to a cluster: name it, as in --cluster 10.0.0.1:6379")
+    pictures = (source,) if source else ()
+    return DreamRequest(job, pictures, None, lines, hint, config, recursive, workers, watch, cluster, ship)
 
 
 def _require_watchable(folder: Path, with_images: bool) -> None:

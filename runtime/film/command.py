@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...models.interrupts import interruptible
 from ..dream.progress import format_duration
 from ..dream.writer import Log
-from .output import parts_folder
+from .apart.driver import make_film_apart
+from .parts import parts_folder
 from .progress import FilmProgress
 from .record import FilmRecord
 from .request import FilmRequest
@@ -24,13 +25,13 @@ def make_at_terminal(request: FilmRequest, log: Log, is_quiet: bool = False) -> 
         callbacks = FilmCallbacks(
             lambda line: progress.log(line), progress.start, progress.step, progress.frame, interrupted
         )
-        record = make_film(film, callbacks)
-    if not record.frames:
+        record = make_film_apart(film, callbacks) if film.record.workers else make_film(film, callbacks)
+    if record.frames:
+        log(f"{name}: {describe(record)}, saved as {film.output.absolute()}")
+        progress.done(record, film.output)
+    else:
         log(f"{name}: stopped before its first frame")
-        return interrupted()
-    log(f"{name}: {describe(record)}, saved as {film.output.absolute()}")
-    progress.done(record, film.output)
-    if record.ended == "stopped":
+    if record.ended == "stopped" and (record.frames or record.shots):
         log(f"continue with onnxdream {record.kind} --resume {parts_folder(film.output)}")
     return interrupted()
 

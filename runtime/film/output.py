@@ -1,119 +1,35 @@
-"""The film while it is written: finished segments and the state to continue from in a folder, then one file."""
+"""The film while it is written: its parts in a folder next to it, then one file."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
-import numpy as np
-
-from ...models.arrays import Size
 from ...models.files import atomic_write, temporary_path
 from ..errors import OutputError
-from ..video.encoder import SegmentWriter
-from ..video.formats import FilmFormat, film_format
 from ..video.joining import Segment, join
-from .frames.coherence import DreamedFrame
-from .record import FilmRecord, SegmentRecord
-from .states import read_state, write_state
-
-# A segment ends before a shot, and after this many frames or seconds: so much is lost when a run is killed.
-_MAX_FRAMES = 100
-_MAX_SECONDS = 10
-_PARTS = ".parts"
-_RECORD, _PLAYLIST, _LOCK = "film.json", "playlist.m3u", "lock"
+from .parts import Parts, parts_folder
+from .record import FilmRecord
 
 
-@dataclass(frozen=True)
-class TimedFrame:
-    """A dreamed frame with the time and the duration at which it is shown, in seconds of the film."""
-
-    dreamed: DreamedFrame
-    time: Fraction
-    duration: Fraction
-
-
-@dataclass
-class _OpenSegment:
-    """The segment that is being written, and what its record will say of it."""
-
-    writer: SegmentWriter
-    start: Fraction
-    end: Fraction
-    hash: str
-    losses: list[float] = field(default_factory=list)
-    shots: int = 0
-    repeated: int = 0
-
-    def add(self, frame: TimedFrame) -> None:
-        dreamed = frame.dreamed
-        self.writer.add(dreamed.pixels, frame.time, frame.duration)
-        self.end = frame.time + frame.duration
-        self.losses.append(dreamed.loss)
-        self.hash = hashlib.sha256(self.hash.encode() + dreamed.pixels.tobytes()).hexdigest()
-        self.shots += dreamed.begins_shot
-        self.repeated += dreamed.is_repeated
-
-    def record(self) -> SegmentRecord:
-        return SegmentRecord(
-            file=self.writer.path.name,
-            start=self.start.as_integer_ratio(),
-            end=self.end.as_integer_ratio(),
-            frames=len(self.losses),
-            shots=self.shots,
-            repeated=self.repeated,
-            loss=float(np.mean(self.losses)),
-            hash=self.hash,
-        )
-
-
-class FilmOutput:
+class FilmOutput(Parts):
     """Writes a film, frame by frame, into the folder `<film>.parts`, and joins its segments to the film at the end.
 
-    Whoever watches the folder's playlist sees the film as far as it is. `record` is what the film's record says so far;
-    if it has segments, the film continues after them. `time_base` is the unit of the frames' times in seconds, `rate`
-    their number per second. Raises OutputError.
+    The arguments are those of `Parts`; an existing film or folder is replaced only with `overwrite`. Raises
+    OutputError.
     """
 
     def __init__(self, path: Path, record: FilmRecord, time_base: Fraction, rate: Fraction, overwrite: bool) -> None:
-        self.path = path
-        self.record = record
-        self.folder = parts_folder(path)
-        self._format: FilmFormat = film_format(path)
-        self._time_base, self._rate = time_base, rate
+        super().__init__(path, parts_folder(path), record, time_base, rate)
         self._overwrite = overwrite
-        self._segment: _OpenSegment | None = None
-        self._state: Any = None
-        self._resources = ExitStack()
 
     def __enter__(self) -> FilmOutput:
-        """Makes the folder, or removes from it what a killed run has not finished. Raises OutputError."""
-        is_new = not self.record.segments
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if is_new:
-                self._require_free()
-                self.folder.mkdir(exist_ok=self._overwrite)
-            self._lock()
-            kept = {segment.file for segment in self.record.segments} | {_LOCK, _RECORD}
-            kept |= {_state_name(self.record)} if self.record.segments else set()
-            for leftover in self.folder.iterdir():
-                if leftover.name not in kept:
-                    leftover.unlink()
-            self._write_record()
-        except OSError as error:
-            self._resources.close()
-            raise OutputError(
-                f"cannot write film {self.path} ({error.strerror or error}): choose another name"
-            ) from error
+        if not (self.record.segments or self.record.shots):
+            self._require_free()
+        super().__enter__()
         return self
 
     def _require_free(self) -> None:
@@ -130,60 +46,6 @@ class FilmOutput:
                 "--overwrite"
             )
 
-    def _lock(self) -> None:
-        """Raises OutputError while another process writes this film. The system unlocks what a killed one held."""
-        with suppress(ImportError):
-            import fcntl  # which Windows lacks
-
-            lock = self._resources.enter_context((self.folder / _LOCK).open("w"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise OutputError(f"another run is writing {self.path}: wait for it, or choose another name") from None
-
-    def restored_state(self, kind: type[Any]) -> Any:
-        """Returns the state after the last segment, of that type; None for a new film. Raises RecordError."""
-        return read_state(self.folder / _state_name(self.record), kind) if self.record.segments else None
-
-    def add(self, frame: TimedFrame, state: Any) -> None:
-        """Appends a frame; `state` is what the film continues from after it. Raises OutputError."""
-        try:
-            if self._segment and self._is_due(self._segment, frame):
-                self.close_segment()
-            if self._segment is None:
-                self._segment = self._new_segment(frame)
-            self._segment.add(frame)
-        except OSError as error:
-            raise self._failure(error) from error
-        self._state = state
-
-    def _is_due(self, segment: _OpenSegment, frame: TimedFrame) -> bool:
-        is_long = len(segment.losses) >= _MAX_FRAMES or frame.time - segment.start >= _MAX_SECONDS
-        return frame.dreamed.begins_shot or is_long
-
-    def _new_segment(self, frame: TimedFrame) -> _OpenSegment:
-        size = Size(*frame.dreamed.pixels.shape[:2])
-        self.record = replace(self.record, size=size)
-        name = f"{len(self.record.segments) + 1:05}{self._format.segment_suffix}"
-        writer = SegmentWriter(self.folder / name, self._format, size, self._time_base, self._rate)
-        before = self.record.segments[-1].hash if self.record.segments else ""
-        return _OpenSegment(writer, frame.time, frame.time, before)
-
-    def close_segment(self) -> None:
-        """Completes the segment that is being written, and with it what `--resume` continues from."""
-        if self._segment is None:
-            return
-        try:
-            self._segment.writer.close()
-            before = self.record
-            self.record = replace(before, segments=(*before.segments, self._segment.record()))
-            self._segment = None
-            write_state(self.folder / _state_name(self.record), self._state)
-            self._write_record()
-            (self.folder / _state_name(before)).unlink(missing_ok=True)
-        except OSError as error:
-            raise self._failure(error) from error
-
     def finish(self, record: FilmRecord, sound: Path | None, log: Callable[[str], None]) -> None:
         """Joins the segments to the film, with the sound of the film `sound`; removes the folder if it is finished.
 
@@ -191,7 +53,7 @@ class FilmOutput:
         """
         self.record = record
         if not record.segments:
-            self._remove_folder()
+            self._finish_without_frames()
             return
         segments = [Segment(self.folder / one.file, Fraction(*one.start), one.frames) for one in record.segments]
         temporary = temporary_path(self.path, f".part{self.path.suffix}")
@@ -211,49 +73,17 @@ class FilmOutput:
         if record.ended == "finished":
             self._remove_folder()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._segment:
-            with suppress(OSError):
-                self._segment.writer.close()
-        self._resources.close()
-
-    def _write_record(self) -> None:
-        atomic_write(self.folder / _RECORD, self.record.to_json().encode())
-        names = "".join(f"{segment.file}\n" for segment in self.record.segments)
-        atomic_write(self.folder / _PLAYLIST, names.encode())
+    def _finish_without_frames(self) -> None:
+        """Keeps the folder only if later shots have frames already."""
+        if self.record.shots:
+            self.update(self.record)
+        else:
+            self._remove_folder()
 
     def _remove_folder(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _failure(self, error: OSError) -> OutputError:
-        cause = error.__cause__ if isinstance(error, OutputError) else error  # that of a segment
-        reason = getattr(cause, "strerror", None) or str(error)
-        return OutputError(
-            f"cannot write film {self.path} ({reason}): make room, and continue with --resume {self.folder}"
-        )
-
-
-def parts_folder(film: Path) -> Path:
-    """The folder with the segments of an unfinished film."""
-    return film.with_name(f"{film.name}{_PARTS}")
-
-
-def film_of(folder: Path) -> Path:
-    """The film whose segments are in a folder."""
-    return folder.with_name(folder.name.removesuffix(_PARTS))
 
 
 def record_path(film: Path) -> Path:
     """The file of a film's record."""
     return film.with_name(f"{film.name}.json")
-
-
-def unfinished_record(folder: Path) -> Path:
-    """The record in the folder of an unfinished film."""
-    return folder / _RECORD
-
-
-def _state_name(record: FilmRecord) -> str:
-    return f"state-{len(record.segments):05}.npz"

@@ -57,6 +57,8 @@ class FilmProgress:
         if self._events:
             self._next_time = self._started
             self._events.send("start", film=self._name, frame=done, frames=count)
+        else:
+            self._show(self._loss)
 
     def step(self, step: Step) -> None:
         """Shows that the first frame of a shot is in progress, which takes longer than others."""

@@ -22,9 +22,10 @@ FilmKind = Literal["film", "zoom", "travel"]
 class SegmentRecord:
     """A part of a film between two key frames: its file while the film is made, and its frames.
 
-    `start` and `end` are in seconds, as the numerator and the denominator of a fraction. `loss` is the mean of the
-    frames' losses. `hash` is the SHA-256, as hex digits, of the hash after the frame before and the dreamed frame's
-    pixels, after the segment's last frame: it is the same for all films whose frames so far are the same.
+    `file` is relative to the folder of the film's segments. `start` and `end` are in seconds, as the numerator and the
+    denominator of a fraction. `loss` is the mean of the frames' losses. `hash` is the SHA-256, as hex digits, of the
+    hash after the frame before in the same shot and the dreamed frame's pixels, after the segment's last frame: it is
+    the same where all frames of the shot so far are the same.
     """
 
     file: str
@@ -43,7 +44,9 @@ class FilmRecord:
 
     `source` is the film or the picture that it is made from. Of `coherence`, `camera` and `travel`, those are given
     that its kind has. `start` and `end` are the seconds of the source between which it was dreamed. `size` is that of
-    the frames, None before the first one.
+    the frames, None before the first one. `workers` is the number of processes that dream its shots, each with the
+    threads and the memory of `settings`, or None for a single process that dreams all frames in order; `shots` are the
+    numbers of frames of these shots, as soon as they are known.
     """
 
     kind: FilmKind
@@ -60,6 +63,8 @@ class FilmRecord:
     keep_frames: str | None
     extras: bool
     output: str
+    workers: int | None = None
+    shots: tuple[int, ...] = ()
     ended: Literal["finished", "stopped"] = "stopped"
     size: Size | None = None
     segments: tuple[SegmentRecord, ...] = ()

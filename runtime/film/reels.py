@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -15,9 +16,10 @@ from ..dream.writer import Job, Log
 from ..image.files import read_picture
 from ..video.reader import FilmReader, SourceFrame
 from .frames.coherence import FilmDream, FilmState
+from .frames.shots import LOOK_AHEAD
 from .frames.travel import TravelDream, TravelState
 from .frames.zoom import ZoomDream, ZoomState
-from .output import TimedFrame
+from .parts import TimedFrame
 from .record import FilmRecord
 from .settings import Camera, Travel
 
@@ -52,20 +54,65 @@ class Reel(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Section:
+    """The frames of one shot: `first` counts those before it, and `number` is that of the shot, from 1."""
+
+    number: int
+    first: int
+    frames: int
+
+
+class Footage:
+    """The undreamed frames of a film, from any of them on.
+
+    They are decoded in order, so that each is the same wherever one begins, whatever the film's times and damages are.
+    It is fast to go on behind the frames that were asked for before; to go back opens the film anew. `log` is called
+    with the reader's lines. Raises FilmError.
+    """
+
+    def __init__(self, source: Path, record: FilmRecord, log: Log) -> None:
+        self._source, self._record, self._log = source, record, log
+        self._open()
+
+    def _open(self) -> None:
+        self._reader = FilmReader(self._source, self._record.start, self._record.end, self._log)
+        self.facts = self._reader.facts
+        self._frames = iter(self._reader)
+        self._number = 0  # of the next frame
+        self._latest: deque[SourceFrame] = deque(maxlen=LOOK_AHEAD)  # which one shot looks at, and the next begins with
+
+    def frames(self, first: int) -> Iterator[SourceFrame]:
+        """Yields the frames from number `first` on, counted from 0."""
+        if first < self._number - len(self._latest):
+            self._reader.close()
+            self._open()
+        self._reader.skip_to(first)
+        oldest = self._number - len(self._latest)
+        yield from list(self._latest)[max(0, first - oldest) :]
+        for frame in self._frames:
+            self._number += 1
+            self._latest.append(frame)
+            if self._number > first:
+                yield frame
+
+
 class FilmReel:
-    """The frames of a film. Raises FilmError."""
+    """The frames of a film, or of a section of it that is dreamed as a film of its own."""
 
     state_kind: type[Any] = FilmState
 
-    def __init__(self, source: Path, job: Job, record: FilmRecord, log: Log) -> None:
-        self._reader = FilmReader(source, record.start, record.end, log)
-        facts = self._reader.facts
+    def __init__(
+        self, footage: Footage, source: Path, job: Job, record: FilmRecord, log: Log, section: Section | None = None
+    ) -> None:
+        facts = footage.facts
         self.count, self.time_base, self.rate = facts.frames, facts.time_base, facts.rate
         self.sound = source if facts.has_sound else None
-        self._job, self._record, self._log = job, record, log
+        self._footage, self._job, self._record, self._log = footage, job, record, log
+        self._section = section
 
     def frames(self, state: Any, done: int, stops: Stops) -> Iterator[tuple[TimedFrame, Any]]:
-        job = self._job
+        job, section = self._job, self._section
         mask, guide = (None if path is None else read_picture(path).pixels for path in (job.mask, job.guide))
         dream = FilmDream(
             job.bundle,
@@ -76,16 +123,18 @@ class FilmReel:
             choice=job.choice,
             sessions=job.sessions,
             state=state,
+            earlier_shots=section.number - 1 if section else 0,
             log=self._log,
         )
         waiting: deque[SourceFrame] = deque()  # frames that were read ahead
 
         def pixels() -> Iterator[Pixels | None]:
-            for frame in islice(self._reader, done, None):
+            for frame in self._footage.frames(done + (section.first if section else 0)):
                 waiting.append(frame)
                 yield frame.pixels
 
-        for dreamed in dream.frames(pixels(), stops):
+        left = section.frames - done if section else None
+        for dreamed in islice(dream.frames(pixels(), stops), left):
             source = waiting.popleft()
             yield TimedFrame(dreamed, source.time, source.duration), dream.state
 
@@ -130,5 +179,5 @@ def open_reel(source: Path, job: Job, record: FilmRecord, log: Log) -> Reel:
     """Opens the reel that a record describes. Raises FilmError and PictureError."""
     move = record.camera or record.travel
     if move is None:
-        return FilmReel(source, job, record, log)
+        return FilmReel(Footage(source, record, log), source, job, record, log)
     return PictureReel(source, job, move, log)

@@ -15,6 +15,7 @@ from ..dream.request import introduction, parse_request
 from ..dream.writer import Job
 from ..errors import FilmError, FilmNotFoundError, SettingsError
 from ..image.source import SourceFile, file_hash
+from ..processes.sharing import process_count
 from ..settings.config import options_of
 from ..settings.kinds import FloatRange, OrNone
 from ..settings.options import OPTIONS, Option, described_options
@@ -22,7 +23,8 @@ from ..settings.presets import DEFAULT_LOOK, PRESETS
 from ..settings.settings import Execution, descriptions
 from ..video.formats import film_format
 from ..video.library import load_av
-from .output import film_of, unfinished_record
+from .apart.tally import Tally
+from .parts import film_of, unfinished_record
 from .record import FilmKind, FilmRecord, read_film_record
 from .run import FilmJob
 from .settings import Camera, Coherence, Travel
@@ -31,10 +33,10 @@ MOVES: Mapping[FilmKind, type[Any]] = {"film": Coherence, "zoom": Camera, "trave
 # Options of `dream` that a film does not have: it has a source and a range of values of its own, and no snapshots.
 _LEFT_OUT = {
     *("noise", "snapshots", "normalization", "output", "extras", "film", "every", "fps"),
-    *("recursive", "repeat", "resume", "save_config", "format", "workers", "watch"),
+    *("recursive", "repeat", "resume", "save_config", "format", "cluster", "ship", "watch"),
 }
-# A zoom and a travel have their own objective or base, which these would not fit.
-_ONLY_FOR_FILMS = {"mask", "guide", "feather", "full_size", "blend", "pick", "position"}
+# A zoom and a travel have their own objective or base, which these would not fit, and a single shot.
+_ONLY_FOR_FILMS = {"mask", "guide", "feather", "full_size", "blend", "pick", "position", "workers"}
 _EXAMPLES: Mapping[FilmKind, str] = {
     "film": "film walk.mp4 walk-dream.mp4",
     "zoom": "zoom photo.jpg zoom.mp4 --seconds 10",
@@ -55,6 +57,15 @@ _PRESET = Option(
     "A named set of settings; the command `presets` lists them all. Options override it. Default: "
     f"{DEFAULT_LOOK}, which also says how other layers are dreamed. The defaults in this help are those of `paper`.",
 )
+_WORKERS = Option(
+    "workers",
+    str,
+    "Dream several shots at the same time, in this number of processes, or auto: as many as there are threads. They "
+    "share the threads and the memory. Default: one shot after the other.",
+    "Where to compute",
+    in_files=False,
+)
+_INSTEAD = {option.name: option for option in (_PRESET, _WORKERS)}  # of those of `dream`
 _EXTRAS = Option(
     "extras",
     bool,
@@ -76,7 +87,7 @@ def film_options(kind: FilmKind) -> tuple[Option, ...]:
     """Returns the options of a command: its own, then those of `dream` that it takes."""
     left_out = _LEFT_OUT | (set() if kind == "film" else _ONLY_FOR_FILMS)
     own = (*described_options(MOVES[kind]), *(_RANGE if kind == "film" else ()), _RESUME, _FRAMES, _EXTRAS)
-    others = (_PRESET if option.name == "preset" else option for option in OPTIONS if option.name not in left_out)
+    others = (_INSTEAD.get(option.name, option) for option in OPTIONS if option.name not in left_out)
     return (*own, *others)
 
 
@@ -118,6 +129,7 @@ def parse_film(kind: FilmKind, source: Path | None, output: Path | None, options
         start=_time("start", options),
         end=_time("end", options),
         output=output.name,
+        workers=process_count(job.choice.machine, request.workers) or None,
     )
     return FilmRequest(FilmJob(source, output, job, record), request.lines)
 
@@ -181,4 +193,5 @@ def _resumed(kind: FilmKind, folder: Path) -> FilmRequest:
     mask, guide = (find_file(file, folder) if file else None for file in (record.mask, record.guide))
     job = Job(bundle_of(record.bundle), record.settings, overwrite=True, mask=mask, guide=guide, extras=record.extras)
     film = FilmJob(find_file(record.source, folder), film_of(folder), job, record)
-    return FilmRequest(film, [*introduction(job), f"resuming after {record.frames} frames"])
+    frames = Tally(folder, record).frames if record.shots else record.frames
+    return FilmRequest(film, [*introduction(job), f"resuming after {frames} frames"])

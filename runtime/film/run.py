@@ -18,8 +18,9 @@ from ..image.formats.codec import encode_picture
 from ..video.formats import film_format
 from .frames.coherence import DreamedFrame
 from .output import FilmOutput
+from .parts import Parts
 from .record import FilmRecord
-from .reels import open_reel
+from .reels import Reel, open_reel
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ class FilmCallbacks:
     interrupted: Callable[[], object] = lambda: False
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How the frames of a film or of a shot came to an end: all are there, it was interrupted, or it failed."""
+
+    is_complete: bool
+    failure: OnnxdreamError | None = None
+
+
 def make_film(film: FilmJob, callbacks: FilmCallbacks) -> FilmRecord:
     """Makes a film, from its beginning or from where it was interrupted, and returns its record.
 
@@ -64,49 +73,64 @@ def make_film(film: FilmJob, callbacks: FilmCallbacks) -> FilmRecord:
         notices.append(line)
         callbacks.log(line)
 
-    def stops(step: Step) -> bool:
-        callbacks.on_step(step)
-        return bool(callbacks.interrupted())
-
     reel = open_reel(film.source, film.job, film.record, notice)
-    sound = reel.sound
-    if sound and film_format(film.output).sound_codec is None:
-        notice(f"{film.source.name}: the sound is left out, because {film.output.suffix} films have none")
-        sound = None
+    sound = sound_for(film, reel.sound, notice)
     started = time.monotonic() - film.record.seconds
-    done = film.record.frames
-    failure: OnnxdreamError | None = None
-    is_complete = False
     with FilmOutput(film.output, film.record, reel.time_base, reel.rate, film.job.overwrite) as output:
-        frames = reel.frames(output.restored_state(reel.state_kind), done, stops)
-        callbacks.on_start(reel.count, done)
-        try:
-            for frame, state in frames:
-                output.add(frame, state)
-                done += 1
-                if film.record.keep_frames:
-                    _keep(frame.dreamed.pixels, Path(film.record.keep_frames), done)
-                callbacks.on_frame(frame.dreamed)
-                if callbacks.interrupted():
-                    break
-            else:
-                is_complete = not callbacks.interrupted()
-        except OutputError:
-            raise
-        except OnnxdreamError as error:
-            failure = error
-        output.close_segment()
+        ending = dream_parts(output, reel, callbacks)
         record = replace(
             output.record,
-            ended="finished" if is_complete else "stopped",
+            ended="finished" if ending.is_complete else "stopped",
             notices=tuple(notices),
             seconds=round(time.monotonic() - started, 3),
             versions=recorded_versions(),
         )
         output.finish(record, sound, notice)
-    if failure:
-        raise failure
+    if ending.failure:
+        raise ending.failure
     return record
+
+
+def dream_parts(parts: Parts, reel: Reel, callbacks: FilmCallbacks, first: int = 0) -> Ending:
+    """Dreams the frames of a reel that are not among the parts yet, and adds them; `first` counts those before it.
+
+    Raises OutputError.
+    """
+    done = parts.record.frames
+    is_complete = False
+    failure: OnnxdreamError | None = None
+
+    def stops(step: Step) -> bool:
+        callbacks.on_step(step)
+        return bool(callbacks.interrupted())
+
+    frames = reel.frames(parts.restored_state(reel.state_kind), done, stops)
+    callbacks.on_start(reel.count, done)
+    try:
+        for frame, state in frames:
+            parts.add(frame, state)
+            done += 1
+            if parts.record.keep_frames:
+                _keep(frame.dreamed.pixels, Path(parts.record.keep_frames), first + done)
+            callbacks.on_frame(frame.dreamed)
+            if callbacks.interrupted():
+                break
+        else:
+            is_complete = not callbacks.interrupted()
+    except OutputError:
+        raise
+    except OnnxdreamError as error:
+        failure = error
+    parts.close_segment()
+    return Ending(is_complete, failure)
+
+
+def sound_for(film: FilmJob, sound: Path | None, notice: Log) -> Path | None:
+    """The film whose sound a film gets, if it can have any; `notice` is called with a line if it cannot."""
+    if sound and film_format(film.output).sound_codec is None:
+        notice(f"{film.source.name}: the sound is left out, because {film.output.suffix} films have none")
+        return None
+    return sound
 
 
 def _keep(pixels: Pixels, folder: Path, number: int) -> None:

@@ -151,6 +151,23 @@ _LAST = (
         in_files=False,
     ),
     Option(
+        "cluster",
+        str,
+        "Dream on the machines of a Ray cluster: the address of its head, as in 10.0.0.1:6379; auto, the cluster that "
+        "this machine belongs to; or local, one that is started here. --workers is then the most workers, and "
+        "--threads those of each: 1 by default.",
+        "Where to compute",
+        in_files=False,
+    ),
+    Option(
+        "ship",
+        bool,
+        "Send the pictures to the machines of --cluster, and the results back, where they share no folders.",
+        "Where to compute",
+        ("--ship",),
+        in_files=False,
+    ),
+    Option(
         "progress",
         str,
         "How progress is shown: auto, a bar on a terminal or else a line every ten seconds, or json, events for a "

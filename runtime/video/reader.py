@@ -79,6 +79,7 @@ class FilmReader:
             raise FilmError(f"{path}: nothing is left between the start and the end; choose a later end")
         self._log = log
         self._damaged = 0
+        self._first_wanted = 0
         self._container = open_film(path)
         try:
             self._open()
@@ -145,15 +146,19 @@ class FilmReader:
             return None if self._end is None else self._end - self._start
         return max(Fraction(0), (whole if self._end is None else min(whole, self._end)) - self._start)
 
+    def skip_to(self, number: int) -> None:
+        """Leaves the frames before that number, counted from 0, without pixels: to convert them takes time, too."""
+        self._first_wanted = number
+
     def __iter__(self) -> Iterator[SourceFrame]:
         """Each frame is held back until the next is there, which tells how long it is shown."""
-        pixels, time = self._pixels(self._first[1]), self._first[0]
+        pixels, time = self._pixels(self._first[1], 0), self._first[0]
         duration = 1 / self._rate()
         with reading_errors(self.path):
-            for next_time, frame in self._frames:
+            for number, (next_time, frame) in enumerate(self._frames, 1):
                 duration = next_time - time
                 yield SourceFrame(pixels, time, duration)
-                pixels, time = self._pixels(frame), next_time
+                pixels, time = self._pixels(frame, number), next_time
         duration = self._last_duration(time, duration)
         yield SourceFrame(pixels, time, duration)
         self._report(self._start + time + duration)
@@ -164,7 +169,9 @@ class FilmReader:
             return self._end - self._start - time
         return previous
 
-    def _pixels(self, frame: Any) -> Pixels | None:
+    def _pixels(self, frame: Any, number: int) -> Pixels | None:
+        if number < self._first_wanted:
+            return None
         if frame is not None:
             with suppress(load_av().error.FFmpegError):
                 return self._converter.picture(frame)

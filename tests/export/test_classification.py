@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from exports import unverified
 from pictures_fixture import load as load_picture
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
-from onnxdream.export import bundle as stage
 from onnxdream.export.builtin import strip_weights, weight_rules
 from onnxdream.export.bundle import ExportRequest, make_bundle
 from onnxdream.export.folding.fold import fold
@@ -49,9 +49,7 @@ def loaded() -> LoadedModel:
 @pytest.fixture(scope="module")
 def bundle(loaded: LoadedModel) -> Bundle:
     """A bundle of the scores, as the exporter makes it; other tests compare it with TensorFlow."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "verify", lambda *_: ())
-        patch.setattr(stage, "measure", lambda *_: None)
+    with unverified():
         return Bundle.load(make_bundle(ExportRequest(LITE0, (LOGITS,), weights="builtin"))[0])
 
 

@@ -9,13 +9,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
 import keras
 import onnx
+from plain_session import open_plain
 from tiny import LAYERS, LITE_LAYERS, TINY_LITE
 
 from onnxdream.export import conversion
@@ -48,11 +48,10 @@ class Converted:
         self.objective = objective
         self.preprocessing = preprocessing
         self.reference = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
-        self.onnx = convert(fold(model, preprocessing).cut(layers), layers, objective)
-        self.sessions = {
-            form: ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-            for form, model in self.onnx.items()
-        }
+        self.layers = layers
+        self.forward = fold(model, preprocessing).cut(layers)
+        self.onnx = convert(self.forward, layers, objective)
+        self.sessions = {form: open_plain(model.SerializeToString()) for form, model in self.onnx.items()}
 
     def run(self, pictures: Floats, weights: tuple[float, ...], form: str, **inputs: Floats) -> tuple[Floats, Floats]:
         """Computes losses [batch, layers] and the gradient, NHWC, with onnxruntime; `inputs` have defaults."""
@@ -93,6 +92,16 @@ def tiny(reference: LoadReference) -> Callable[[str], Converted]:
 def lite(reference: LoadReference) -> Callable[[str], Converted]:
     model = reference("tiny-lite").model
     return cache(lambda objective: Converted(model, LITE_LAYERS, objective, TINY_LITE.preprocessing))
+
+
+@pytest.fixture(scope="session")
+def real(reference: LoadReference) -> Callable[[str, tuple[str, ...], str], Converted]:
+    """Returns layers of a real backbone: `real(backbone, layers, objective)`."""
+    return cache(
+        lambda net, layers, objective: Converted(
+            reference(net).model, layers, objective, find_backbone(net).preprocessing
+        )
+    )
 
 
 def test_the_weights_are_copied_once_for_all_forms(reference: LoadReference, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,11 +447,11 @@ def test_a_picture_smaller_than_a_window_with_same_padding(form: str, kind: str,
     ],
 )
 def test_the_real_backbones_gradients_are_tensorflows(
-    net: str, layers: tuple[str, ...], objective: str, reference: LoadReference
+    net: str, layers: tuple[str, ...], objective: str, real: Callable[[str, tuple[str, ...], str], Converted]
 ) -> None:
     """In one of the pictures, rounding may decide a pooling's maximum or a ReLU's sign."""
-    converted = Converted(reference(net).model, layers, objective, find_backbone(net).preprocessing)
-    side = max(fold(reference(net).model).cut(layers).smallest_size(), 75)
+    converted = real(net, layers, objective)
+    side = max(converted.forward.smallest_size(), 75)
     weights = (1.0, -0.7, 0.4)[: len(layers)]
     cosines: dict[str, list[float]] = {form: [] for form in FORMS}
     for seed in range(2):
@@ -487,19 +496,22 @@ def test_the_model_is_plain_onnx_with_the_contracts_shapes(form: str, tiny: Call
 DEFAULTS = {"channel_weights", "position"}
 
 
-@pytest.mark.parametrize(
-    ("net", "layers"),
-    [
-        ("tiny", ("low",)),
-        ("tiny", LAYERS),
-        ("tiny-lite", LITE_LAYERS),
-        ("v3", ("mixed0", "mixed1", "mixed2")),
-        ("lite0", ("block10", "logits")),
-    ],
-)
-def test_every_weight_is_stored_once_and_used(net: str, layers: tuple[str, ...], reference: LoadReference) -> None:
-    forward = fold(reference(net).model).cut(layers)
-    model = convert(forward, layers, "mean")["portable"]
+@pytest.mark.parametrize("net", ["tiny", "one layer", "tiny-lite", "v3", "lite0"])
+def test_every_weight_is_stored_once_and_used(
+    net: str,
+    tiny: Callable[[str], Converted],
+    lite: Callable[[str], Converted],
+    real: Callable[[str, tuple[str, ...], str], Converted],
+    reference: LoadReference,
+) -> None:
+    converted = {
+        "tiny": lambda: tiny("mean"),
+        "one layer": lambda: Converted(reference("tiny").model, ("low",), "mean"),
+        "tiny-lite": lambda: lite("mean"),
+        "v3": lambda: real("v3", ("mixed0", "mixed1", "mixed2"), "mean"),
+        "lite0": lambda: real("lite0", ("block15", "logits"), "mean"),
+    }[net]()
+    forward, layers, model = converted.forward, converted.layers, converted.onnx["portable"]
     read = {name for node in model.graph.node for name in node.input}
     assert {t.name for t in model.graph.initializer} <= read
     floats = [

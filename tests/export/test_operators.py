@@ -8,13 +8,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
 import keras
 from keras.src.applications.convnext import LayerScale, StochasticDepth
+from plain_session import open_plain
 
 from onnxdream.export.conversion import convert
 from onnxdream.export.folding.fold import fold
@@ -147,7 +147,7 @@ class Exported:
         self.layer = "end" if "end" in forward.layers else forward.layers[-1]
         self.forward = forward.cut((self.layer,))
         self.sessions = {
-            form: ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+            form: open_plain(model.SerializeToString())
             for form, model in convert(self.forward, (self.layer,), "l2").items()
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ from ...provider.selection import ProviderChoice, choose_provider
 from ...settings.settings import Settings
 from ..settings import Coherence
 from .exposure import Exposure, visibility
-from .flow import DisFlow, FlowMethod, motion_between
-from .shots import LOOK_AHEAD, change_between, is_another_picture, with_following
+from .flow import DisFlow, FlowMethod, Motion, motion_between
+from .shots import Seen, role_of, seen_after, with_following
 
 OnStep = Callable[[Step], bool | None]
 
@@ -48,17 +49,15 @@ class DreamedFrame:
 class Shot:
     """What a frame carries over to the next one of its shot.
 
-    `change` is the difference between a dream and its picture, and `source` the undreamed frame that it belongs to.
-    `exposure`, `objective` and `colours`, the colour matrix, are those of the shot's first frame. `blank_frames` counts
-    those since `source`.
+    `change` is the difference between a dream and its picture, which is the frame in `seen`. `exposure`, `objective`
+    and `colours`, the colour matrix, are those of the shot's first frame.
     """
 
     change: Image = field(repr=False)
-    source: Pixels = field(repr=False)
+    seen: Seen
     exposure: Exposure
     objective: Objective
     colours: Floats | None = field(repr=False)
-    blank_frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,8 @@ class FilmDream:
     The first frame of a shot gets the whole dream of the settings. For each later frame, the change that the dream has
     made is warped along the optical flow, as far as the flow can be trusted, added to the frame, and followed by a few
     gradients in the largest octave. The arguments are those of `prepare`; `coherence` states how the dream carries
-    over, and `flow` computes the motion. `state` is that of an earlier run, to continue it. Raises DreamError and
+    over, and `flow` computes the motion. `state` is that of an earlier run, to continue it. `earlier_shots` is the
+    number of shots before the first frame, where the frames are those of a part of a film. Raises DreamError and
     BundleError.
     """
 
@@ -95,13 +95,14 @@ class FilmDream:
         sessions: Sessions | None = None,
         flow: FlowMethod | None = None,
         state: FilmState | None = None,
+        earlier_shots: int = 0,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.bundle = as_bundle(bundle, sessions)
-        # A range of values that follows the picture would make the film flicker.
-        self.settings = replace(as_settings(settings), normalization="backbone", snapshots=(), noise=None)
+        self.settings = settings_of_frames(as_settings(settings))
         self.coherence = coherence or Coherence()
         self.state = state
+        self._earlier_shots = earlier_shots
         self._log = log
         self._drawing = None if mask is None else array_of(mask, "mask", log)
         self._guide = None if guide is None else pixels_of(guide, "guide", log)
@@ -138,25 +139,25 @@ class FilmDream:
         """Dreams a frame; returns the film's state after it, or None if `on_step` has ended the film."""
         processor = ImageProcessor(frame, self.bundle.metadata, self.settings, self._mask_for(frame))
         base = processor.base(processor.largest_octave)
-        if not visibility(base):
-            return self._after_blank(processor.postprocess(base))
         shot = self.state.shot if self.state else None
-        if shot is None or shot.blank_frames > LOOK_AHEAD:
-            return self._begun(frame, processor, on_step)
-        change = change_between(shot.source, frame, following)
-        if change == "cut":
-            return self._begun(frame, processor, on_step)
-        motion = motion_between(frame, shot.source, self._flow)
-        if change == "same" and is_another_picture(shot.source, frame, motion.trusted_share):
-            return self._begun(frame, processor, on_step)
-        # Where less of the picture is found again, as when one shot fades into another, all of it persists less.
-        persist = np.float32(self.coherence.persist * motion.trusted_share)
-        carried = motion.warped(shot.change) * (persist * motion.trust_at(size_of(base)))
-        return self._continued(shot, frame, processor, carried, change == "flash", on_step)
 
-    def _begun(self, frame: Pixels, processor: ImageProcessor, on_step: OnStep | None) -> FilmState | None:
+        @cache
+        def motion(seen: Seen) -> Motion:
+            return motion_between(frame, seen.frame, self._flow)
+
+        before = shot.seen if shot else None
+        role = role_of(frame, base, before, following, motion)
+        seen = seen_after(frame, role, before)
+        if role == "blank":
+            return self._after_blank(seen, processor.postprocess(base))
+        assert seen
+        if role == "first" or shot is None:
+            return self._begun(frame, seen, processor, on_step)
+        return self._continued(shot, seen, processor, motion(shot.seen), on_step)
+
+    def _begun(self, frame: Pixels, seen: Seen, processor: ImageProcessor, on_step: OnStep | None) -> FilmState | None:
         """Dreams the first frame of a shot: the whole dream of the settings."""
-        shots = self.state.shots if self.state else 0
+        shots = self.state.shots if self.state else self._earlier_shots
         machine = self._choice.machine
         objective = objective_for(frame, self._guide, self._sessions, self.settings, machine)
         evaluator = self._evaluator_for(objective, processor.largest_octave)
@@ -170,21 +171,24 @@ class FilmDream:
                 raise DivergedError("the first frame's gradient is not a finite number: choose a smaller --step-size")
             return self._repeated()
         image, base = ascent.state.image, processor.base(processor.largest_octave)
-        shot = Shot(image - base, frame, Exposure.of(image, base), objective, ascent.state.colours)
+        shot = Shot(image - base, seen, Exposure.of(image, base), objective, ascent.state.colours)
         return self._shown(shot, processor, base, shot.change, ascent, shots + 1, begins_shot=True)
 
     def _continued(
         self,
         shot: Shot,
-        frame: Pixels,
+        seen: Seen,
         processor: ImageProcessor,
-        carried: Image,
-        is_flash: bool,
+        motion: Motion,
         on_step: OnStep | None,
     ) -> FilmState | None:
-        """Dreams a later frame of a shot, from its picture and what is carried over of the change before."""
+        """Dreams a later frame of a shot, from its picture and the change before, which moves along with it."""
         assert self.state
         base = processor.base(processor.largest_octave)
+        moved = motion.warped(shot.change)
+        # Where less of the picture is found again, as when one shot fades into another, all of it persists less.
+        persist = np.float32(self.coherence.persist * motion.trusted_share)
+        carried = moved * (persist * motion.trust_at(size_of(base)))
         settings = replace(self._settings_of_shot(self.state.shots), steps=self.coherence.steps_next, detail="before")
         image = base + carried
         if settings.clip:
@@ -198,11 +202,12 @@ class FilmDream:
         ended = _ascend(ascent, on_step)
         if ended == "stopped":
             return None
-        if ended == "diverged":
-            return self._repeated()
-        change = shot.exposure.held(ascent.state.image - base, base, self.coherence.persist)
         # What a flash lights up is no part of the shot: the next frame continues from the one before the flash.
-        following = shot if is_flash else replace(shot, change=change, source=frame, blank_frames=0)
+        is_flash = seen is shot.seen
+        if ended == "diverged":  # the shot goes on, so that where the next one begins does not depend on it
+            return self._repeated(shot if is_flash else replace(shot, change=moved, seen=seen))
+        change = shot.exposure.held(ascent.state.image - base, base, self.coherence.persist)
+        following = shot if is_flash else replace(shot, change=change, seen=seen)
         return self._shown(following, processor, base, change, ascent, self.state.shots)
 
     def _shown(
@@ -220,18 +225,19 @@ class FilmDream:
         loss = float(ascent.state.history[-1] @ ascent.layer_weights)
         return FilmState(DreamedFrame(pixels, loss, begins_shot), shots, shot)
 
-    def _after_blank(self, pixels: Pixels) -> FilmState:
+    def _after_blank(self, seen: Seen | None, pixels: Pixels) -> FilmState:
         """The state after a frame that shows nothing, which is not dreamed."""
-        frame = DreamedFrame(pixels, 0.0)
+        shown = DreamedFrame(pixels, 0.0)
         if self.state is None:
-            return FilmState(frame)
+            return FilmState(shown, self._earlier_shots)
         shot = self.state.shot
-        return replace(self.state, shown=frame, shot=shot and replace(shot, blank_frames=shot.blank_frames + 1))
+        return replace(self.state, shown=shown, shot=replace(shot, seen=seen) if shot and seen else shot)
 
-    def _repeated(self) -> FilmState:
-        """The state after a frame that is missing or could not be dreamed."""
+    def _repeated(self, shot: Shot | None = None) -> FilmState:
+        """The state after a frame that is missing or could not be dreamed; the shot as it was, unless it is given."""
         assert self.state
-        return replace(self.state, shown=replace(self.state.shown, begins_shot=False, is_repeated=True))
+        shown = replace(self.state.shown, begins_shot=False, is_repeated=True)
+        return replace(self.state, shown=shown, shot=shot or self.state.shot)
 
     def _settings_of_shot(self, number: int) -> Settings:
         """The settings of a shot, whose jitter is its own, and the same in all its frames."""
@@ -247,6 +253,11 @@ class FilmDream:
             evaluator = Evaluator(self._sessions, self.settings, self._choice.machine, objective, largest, self._log)
             self._evaluator = objective, largest, evaluator
         return self._evaluator[2]
+
+
+def settings_of_frames(settings: Settings) -> Settings:
+    """The settings of a film's frames: a range of values that follows the picture would make the film flicker."""
+    return replace(settings, normalization="backbone", snapshots=(), noise=None)
 
 
 def dream_film(

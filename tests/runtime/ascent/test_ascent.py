@@ -8,10 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 from pictures_fixture import TINY_BYTES, cliff_bytes, noise
+from plain_session import open_plain
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream, preset
 from onnxdream.runtime.bundle.means import functions_towards
@@ -33,7 +33,7 @@ STEP_SIZES: dict[GradientNorm, float] = {"std": 0.02, "l2": 0.02, "mean-abs": 0.
 
 def reference(picture: NDArray[Any], settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:
     """Returns the losses [steps + 1, layers] and the picture, by eqs. 1 and 2 of the paper in float64."""
-    session = ort.InferenceSession(TINY_BYTES, providers=["CPUExecutionProvider"])
+    session = open_plain(TINY_BYTES)
     weights = np.array([(settings.layer_weights or dict.fromkeys(LAYERS, 1)).get(layer, 0) for layer in LAYERS])
     max_value = np.iinfo(picture.dtype).max
     low, high = (picture.min(), picture.max()) if settings.normalization == "minmax" else (0, max_value)

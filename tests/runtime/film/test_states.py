@@ -11,16 +11,16 @@ from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.errors import RecordError
 from onnxdream.runtime.film.frames.coherence import DreamedFrame, FilmState, Shot
 from onnxdream.runtime.film.frames.exposure import Exposure
+from onnxdream.runtime.film.frames.shots import Seen
 from onnxdream.runtime.film.states import read_state, write_state
 
 PIXELS = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
 SHOT = Shot(
     np.linspace(-1, 1, 24, dtype=np.float32).reshape(3, 2, 4),
-    PIXELS,
+    Seen(PIXELS, 3),
     Exposure((0.1, 1 / 3, -0.7), 1e-9),
     Objective(np.ones(2, np.float32), np.full(5, 0.2, np.float32)),
     None,
-    blank_frames=3,
 )
 
 
@@ -29,7 +29,7 @@ def test_a_state_comes_back_exactly(tmp_path: Path) -> None:
     write_state(tmp_path / "a.npz", state)
     read = read_state(tmp_path / "a.npz", FilmState)
     assert read.shot is not None
-    assert (read.shots, read.shot.blank_frames, read.shot.exposure) == (4, 3, SHOT.exposure)
+    assert (read.shots, read.shot.seen.blank_frames, read.shot.exposure) == (4, 3, SHOT.exposure)
     assert (read.shown.loss, read.shown.begins_shot, read.shown.is_repeated) == (1 / 3, True, True)
     np.testing.assert_array_equal(read.shown.pixels, PIXELS)
     np.testing.assert_array_equal(read.shot.change, SHOT.change)

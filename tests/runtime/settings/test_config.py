@@ -80,7 +80,7 @@ OTHER = {
 }
 NO_KEYS = {
     *("images", "config", "save_config", "resume", "repeat", "overwrite", "recursive", "format"),
-    *("workers", "watch", "quiet", "verbose", "progress", "help"),
+    *("workers", "cluster", "ship", "watch", "quiet", "verbose", "progress", "help"),
 }
 METHODS = Path(__file__).parents[3] / "docs" / "methods.md"
 NAMES = [setting.name for setting in fields(Settings) if setting.name != "execution"]

@@ -146,6 +146,21 @@ def test_a_frame_that_cannot_be_dreamed_is_the_one_before_it(monkeypatch: pytest
     np.testing.assert_array_equal(found[2].pixels, plain[1].pixels)
 
 
+def test_after_a_frame_that_cannot_be_dreamed_its_shot_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later frames are compared with it, so that shots begin where they begin without dreaming."""
+    from onnxdream.runtime.film.frames import coherence
+
+    frames = pan(4)
+    real, calls = coherence._ascend, iter(range(4))
+    monkeypatch.setattr(coherence, "_ascend", lambda *given: "diverged" if next(calls) == 2 else real(*given))
+    dreaming = FilmDream(TINY, SETTINGS, Coherence(steps_next=2))
+    for _ in zip(range(3), dreaming.frames(frames), strict=False):
+        pass
+    assert dreaming.state is not None
+    assert dreaming.state.shot is not None
+    np.testing.assert_array_equal(dreaming.state.shot.seen.frame, frames[2])
+
+
 def test_an_earlier_state_continues_to_the_bit() -> None:
     frames = [*pan(4), OTHER, OTHER]
     plain = film(frames)

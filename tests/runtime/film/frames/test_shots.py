@@ -55,9 +55,9 @@ def test_a_frame_of_another_size_is_a_cut() -> None:
 
 
 def test_little_trust_and_other_colours_are_another_picture() -> None:
-    assert is_another_picture(view(0), OTHER, 0.2)
-    assert not is_another_picture(view(0), OTHER, 0.9)
-    assert not is_another_picture(view(0), view(10), 0.2)
+    assert is_another_picture(view(0), OTHER, lambda: 0.2)
+    assert not is_another_picture(view(0), OTHER, lambda: 0.9)
+    assert not is_another_picture(view(0), view(10), lambda: 0.2)
 
 
 def test_frames_come_with_those_that_follow() -> None:

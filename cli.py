@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from onnxdream.runtime.settings.options import Option
 
 _MODEL_HELP = "A network (an unknown name lists all), or the .keras or .h5 file of a model of your own."
+# Channels of a layer that `info --picture` shows.
+_SHOWN_CHANNELS = 5
 _EXAMPLES = Path(__file__).parent / "examples"
 _PIPE = Path("-")  # standard input
 # Typer raises click's usage errors, or those of its own copy of click, depending on its version.
@@ -238,6 +240,28 @@ class _FilmCommand(_DerivedCommand):
 _FILM_ARGUMENTS = ("source", "target")
 
 
+class _FeaturesCommand(_DerivedCommand):
+    """The command `features`."""
+
+    def _options(self) -> list[inspect.Parameter]:
+        from onnxdream.runtime.features.command import feature_options
+
+        named = typer.Argument(
+            metavar="FEATURE",
+            help="Layers, channels or classes: mixed4, mixed4:40,41 or logits:castle.",
+            show_default=False,
+        )
+        return _derived_options({"named": Annotated[list[str] | None, named]}, feature_options())
+
+    def _run(self, options: dict[str, Any], log: Callable[[str], None], verbosity: Verbosity) -> None:
+        from onnxdream.runtime.features.command import draw_at_terminal, parse_feature_request
+
+        request = parse_feature_request(list(options.pop("named", ())), options)
+        signal = draw_at_terminal(request, log, verbosity == "quiet")
+        if signal:
+            raise typer.Exit(exit_code(signal))
+
+
 def _require_input(times: int) -> None:
     """Refuses to read a picture that is typed, or two of them; `times` is how often the command line has a -."""
     if times > 1:
@@ -309,6 +333,14 @@ def travel() -> None:
     """Make a film of a slow walk between channels, layers and looks. Needs the extra `video`.
 
     Example: onnxdream travel photo.jpg travel.mp4 --through creatures,fur,neon --seconds 20
+    """
+
+
+@app.command(cls=_FeaturesCommand)
+def features() -> None:
+    """Draw what channels, layers and classes respond to, from noise, and an atlas of them.
+
+    Example: onnxdream features mixed4:40,41 --model v3-mid
     """
 
 
@@ -419,6 +451,9 @@ def info(
     classes: Annotated[
         str | None, typer.Option(metavar="TEXT", help="List the classes whose names contain this text.")
     ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="List the channels of each layer that this picture excites most.")
+    ] = None,
 ) -> None:
     """Show what a bundle contains, or list all bundles."""
     with _one_line_failures():
@@ -430,6 +465,8 @@ def info(
                 raise typer.BadParameter("--classes lists those of one bundle: name the bundle")
             if output is not None:
                 raise typer.BadParameter("--output writes one bundle: name the bundle")
+            if picture is not None:
+                raise typer.BadParameter("--picture is seen with one bundle: name the bundle")
             rows = list_bundles()
             if as_json:
                 print(json.dumps([asdict(row) for row in rows], indent=2))
@@ -440,6 +477,9 @@ def info(
         if classes is not None:
             for number, names in find_classes(loaded.metadata, classes):
                 print(f"{number:>4}  {names}")
+            return
+        if picture is not None:
+            _print_excited(loaded, expand_user(picture), as_json)
             return
         if output is not None:
             _write_bundle(loaded, expand_user(output), overwrite)
@@ -637,6 +677,29 @@ def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> No
         table.add_row(*row)
     # Without a terminal, a row still takes one line.
     Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
+
+
+def _print_excited(bundle: Bundle, picture: Path, as_json: bool) -> None:
+    from onnxdream.runtime.bundle.sessions import Sessions
+    from onnxdream.runtime.features.built_in import built_in_atlas
+    from onnxdream.runtime.features.excitation import most_excited
+    from onnxdream.runtime.image.files import read_picture
+    from onnxdream.runtime.provider.selection import choose_provider
+    from onnxdream.runtime.settings.settings import Execution
+
+    seen = read_picture(picture)
+    for warning in seen.warnings:
+        _log(warning)
+    machine = choose_provider(Execution(precision=bundle.precision)).machine
+    atlas = built_in_atlas(bundle.sha256)
+    layers = most_excited(seen.pixels, Sessions(bundle), machine, _SHOWN_CHANNELS, atlas)
+    if as_json:
+        print(json.dumps({layer: [asdict(one) for one in excited] for layer, excited in layers.items()}, indent=2))
+        return
+    strength = "times the mean on photographs in general" if atlas else "the channel's mean"
+    _print_table(
+        ("layer", f"channels with {strength}"), [(layer, ", ".join(map(str, one))) for layer, one in layers.items()]
+    )
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:

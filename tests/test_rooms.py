@@ -39,7 +39,7 @@ FLOORS: tuple[set[str], ...] = (
     {"bundle", "processes"},
     {"ascent"},
     {"dream", "deploying"},
-    {"film", "cluster"},
+    {"film", "features", "cluster"},
     {"footprint", "batch"},
     {"bench", "deploy", "doctor", "verify"},
     {"__init__"},

@@ -54,15 +54,15 @@ class Sessions:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self._key: tuple[int, int, Machine] | None = None
+        self._key: tuple[int, int, Machine, int] | None = None
         self._session: Session | None = None
 
-    def get(self, height: int, width: int, machine: Machine) -> Session:
-        """Returns the session for pictures of that size in pixels, and opens it if needed.
+    def get(self, height: int, width: int, machine: Machine, batch: int = 1) -> Session:
+        """Returns the session for that many pictures at once, of that size in pixels, and opens it if needed.
 
         Raises BundleFormatError, ProviderError and OutOfMemoryError.
         """
-        key = height, width, machine
+        key = height, width, machine, batch
         if self._session is None or self._key != key:
             self.forget()
             self._session, self._key = Session(self.bundle, *key), key
@@ -70,7 +70,7 @@ class Sessions:
 
     def builds_engine(self, height: int, width: int, machine: Machine) -> bool:
         """Whether a session for that size would have to build an engine first, which takes TensorRT minutes."""
-        if machine.provider != "tensorrt" or self._key == (height, width, machine):
+        if machine.provider != "tensorrt" or self._key == (height, width, machine, 1):
             return False
         return builds_engine(model_for(self.bundle, machine), machine, _pinned(height, width))
 
@@ -84,14 +84,14 @@ class Sessions:
 
 
 class Session:
-    """A bundle on one provider, for pictures of one fixed size.
+    """A bundle on one provider, for pictures of one fixed size, `batch` of them at once.
 
     Opening it raises BundleFormatError, ProviderError and OutOfMemoryError.
     """
 
-    def __init__(self, bundle: Bundle, height: int, width: int, machine: Machine) -> None:
+    def __init__(self, bundle: Bundle, height: int, width: int, machine: Machine, batch: int = 1) -> None:
         try:
-            self._session = open_session(model_for(bundle, machine), machine, _pinned(height, width))
+            self._session = open_session(model_for(bundle, machine), machine, _pinned(height, width, batch))
         except (ProviderError, BundleError):
             raise
         except Exception as error:  # onnxruntime's errors have no common base class
@@ -119,6 +119,22 @@ class Session:
         """Returns the same, and the channel means, float32 [channels of all layers]. Raises what `evaluate` raises."""
         losses, gradient, means = self._evaluate(image, objective, contract.CHANNEL_MEANS)
         return losses, gradient, means
+
+    def evaluate_batch(self, images: Floats, layer_weights: Floats, channel_weights: Floats) -> tuple[Floats, Floats]:
+        """Returns the channel means of the session's batch of images, and the gradient of each with its own channels.
+
+        `images` are float32 [batch, 3, height, width], and so is the gradient; `layer_weights` are [layers];
+        `channel_weights` are [batch, channels of all layers], and so are the channel means. Raises ComputationError.
+        """
+        feed = {
+            contract.IMAGE: images,
+            contract.LAYER_WEIGHTS: layer_weights,
+            contract.CHANNEL_WEIGHTS: channel_weights,
+        }
+        means, gradient = self._run([contract.CHANNEL_MEANS, contract.GRADIENT], {**self._defaults, **feed})
+        if means.shape != channel_weights.shape or gradient.shape != images.shape:
+            raise self._contract_error()
+        return means, gradient
 
     def bind(self, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> BoundSession:
         """Binds the session to tensors of the contract's names and shapes, to be run any number of times.
@@ -186,8 +202,8 @@ def kernel_counts(bundle: Bundle, height: int, width: int, machine: Machine) -> 
     return placement(model_for(bundle, machine), machine, _pinned(height, width))
 
 
-def _pinned(height: int, width: int) -> dict[str, int]:
-    return {contract.BATCH: 1, contract.WEIGHTS_BATCH: 1, contract.HEIGHT: height, contract.WIDTH: width}
+def _pinned(height: int, width: int, batch: int = 1) -> dict[str, int]:
+    return {contract.BATCH: batch, contract.WEIGHTS_BATCH: batch, contract.HEIGHT: height, contract.WIDTH: width}
 
 
 def _require_contract(session: Any, bundle: Bundle) -> None:

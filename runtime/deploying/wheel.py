@@ -36,6 +36,7 @@ _CONTENTS = (
     "runtime/*.py",
     "runtime/*/*.py",
     "runtime/*/*/*.py",
+    "runtime/features/atlases/*",
     "runtime/deploying/templates/*.sh",
     "study/*.py",
     "study/templates/*.html",

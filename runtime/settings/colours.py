@@ -83,6 +83,11 @@ def own_colours(image: Floats, share: float) -> Floats:
     return mixed
 
 
+def imagenet_root() -> Floats:
+    """Returns the matrix that makes colours, as in ImageNet's pictures, of decorrelated ones, float32 [3, 3]."""
+    return _IMAGENET.astype(np.float32)
+
+
 def imagenet_colours() -> Floats:
     """Returns the colour covariance of ImageNet's pictures, float32 [3, 3], with a trace of 3 (from lucid's root)."""
     covariance: Floats = _with_trace_3(_IMAGENET @ _IMAGENET.T).astype(np.float32)

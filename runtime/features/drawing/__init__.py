@@ -1,0 +1,1 @@
+"""Drawing features: ascent on the parameters of pictures, which the network sees through views."""

@@ -1,0 +1,213 @@
+"""Draws features from noise: ascent on the parameters of a batch of pictures, seen through views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ....models.arrays import Floats, Pixels, Size
+from ....models.contract import Metadata
+from ...bundle.sessions import Sessions
+from ...errors import DivergedError, SettingsError
+from ...provider.machine import Machine
+from ..feature import Feature, channel_numbers, channels_of, layer_weights
+from ..settings import FeatureSettings
+from .parameters import FourierParameter, MacoParameter, Parameter, PixelParameter
+from .spectrum import natural_magnitudes
+from .views import View, Views
+
+# Adam (Kingma and Ba 2015, algorithm 1).
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-12
+# Pixels that are computed at once: small pictures are drawn in batches, which is faster.
+_BATCH_PIXELS = 8 * 128**2
+# How strongly pictures of one channel are pushed apart, compared with the channel itself.
+_DIVERSITY = 0.5
+# The part of the summed gradients, ordered by size, that is fully opaque.
+_OPAQUE = 0.98
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """The picture of a feature: uint8 [size, size, 3 or 4], and the feature's loss on it, its channel's mean."""
+
+    feature: Feature
+    pixels: Pixels = field(repr=False)
+    loss: float
+    steps: int
+    number: int = 0  # among the pictures of the feature, from 0
+
+
+@dataclass(frozen=True)
+class DrawingStep:
+    """The position of a batch: the number of steps done, and the mean loss of its pictures as they were seen."""
+
+    number: int
+    loss: float
+
+
+OnStep = Callable[[DrawingStep], bool | None]
+
+
+def batches(features: list[Feature], settings: FeatureSettings, smallest: Size) -> Iterator[list[Feature]]:
+    """Yields the features of each batch that is drawn at once; all pictures of a feature are in one batch."""
+    views = _views(settings, smallest)
+    count = max(1, _BATCH_PIXELS // (views.count * settings.diversity * views.seen.pixels))
+    for start in range(0, len(features), count):
+        yield features[start : start + count]
+
+
+def draw(
+    features: list[Feature],
+    settings: FeatureSettings,
+    sessions: Sessions,
+    machine: Machine,
+    magnitudes: Floats | None = None,
+    on_step: OnStep = lambda step: None,
+) -> list[Drawn]:
+    """Draws a batch of features at once, `settings.diversity` pictures of each.
+
+    `magnitudes` are those of MACO's spectrum, see `spectrum.py`; None are those of photographs in general. `on_step` is
+    called before each step; if it returns True, the drawing ends with the pictures so far. Raises SettingsError,
+    DivergedError, ComputationError and BundleError.
+    """
+    batch = _Batch(features, settings, sessions, machine, magnitudes)
+    number = 0
+    for number in range(settings.steps):
+        if on_step(DrawingStep(number, batch.step(number / settings.steps))):
+            break
+    return batch.drawn(number + 1)
+
+
+class _Batch:
+    """Pictures that are drawn together."""
+
+    def __init__(
+        self,
+        features: list[Feature],
+        settings: FeatureSettings,
+        sessions: Sessions,
+        machine: Machine,
+        magnitudes: Floats | None,
+    ) -> None:
+        self._settings, self._sessions, self._machine = settings, sessions, machine
+        self._metadata = sessions.bundle.metadata
+        _require_sense(self._metadata, settings)
+        self._features = [feature for feature in features for _ in range(settings.diversity)]
+        self._views = _views(settings, self._metadata.smallest_size)
+        self._parameter = _parameter(self._features, settings, magnitudes)
+        self._adam = _Adam(self._parameter.values, settings.step_size or self._parameter.step_size)
+        self._random = np.random.default_rng(settings.seed)
+        self._layer_weights = layer_weights(self._metadata, features)
+        self._numbers = channel_numbers(self._metadata, self._features)
+        self._weights = self._plain_weights()
+        self._gradients = np.zeros((len(self._features), settings.size, settings.size), np.float32)
+
+    def step(self, progress: float) -> float:
+        """Makes one step, and returns the mean loss before it. Raises DivergedError."""
+        images = self._parameter.images()
+        views = self._views.at(progress, self._random)
+        means, gradient = self._gradient(images, views)
+        loss = float(means[range(len(means)), self._numbers].mean())
+        if not np.isfinite(gradient).all():
+            raise DivergedError("the gradient is not a finite number: choose a smaller --step-size")
+        self._gradients += abs(gradient).sum(axis=1)
+        if self._settings.diversity > 1:
+            self._weights = self._plain_weights() + self._pushing_apart(means)
+        direction = self._parameter.backward(gradient)
+        self._adam.step(self._parameter.smoothed(direction, progress))
+        return loss
+
+    def drawn(self, steps: int) -> list[Drawn]:
+        """Returns the pictures as they are."""
+        images = self._parameter.images()
+        means, _ = self._evaluated(images, self._plain_weights())
+        pixels = np.rint((images.transpose(0, 2, 3, 1) + 1) * 127.5).clip(0, 255).astype(np.uint8)
+        if self._settings.alpha:
+            pixels = np.concatenate([pixels, self._alpha()[..., None]], axis=3)
+        return [
+            Drawn(feature, pixels[place], float(means[place, channel]), steps, place % self._settings.diversity)
+            for place, (feature, channel) in enumerate(zip(self._features, self._numbers, strict=True))
+        ]
+
+    def _gradient(self, images: Floats, views: list[View]) -> tuple[Floats, Floats]:
+        """The channel means and the gradients of images, averaged over views of them."""
+        seen = np.concatenate([view.of(images) for view in views])
+        means, gradients = self._evaluated(seen, np.tile(self._weights, (len(views), 1)))
+        parts = zip(views, np.split(gradients, len(views)), strict=True)
+        total: Floats = sum(view.adjoint(part) for view, part in parts) / np.float32(len(views))
+        return means.reshape(len(views), len(images), -1).mean(axis=0), total
+
+    def _evaluated(self, images: Floats, channel_weights: Floats) -> tuple[Floats, Floats]:
+        height, width = images.shape[2:]
+        session = self._sessions.get(height, width, self._machine, len(images))
+        return session.evaluate_batch(np.ascontiguousarray(images, np.float32), self._layer_weights, channel_weights)
+
+    def _plain_weights(self) -> Floats:
+        channels = sum(layer.channels for layer in self._metadata.layers)
+        weights = np.zeros((len(self._features), channels), np.float32)
+        weights[range(len(self._features)), self._numbers] = 1 if self._settings.sign == "+" else -1
+        return weights
+
+    def _pushing_apart(self, means: Floats) -> Floats:
+        """Weights that make the channel means of a feature's pictures less similar to each other.
+
+        They are the slope of the cosine between each picture's means and those of the others, in the feature's layer.
+        """
+        weights, count = np.zeros_like(means), self._settings.diversity
+        for start in range(0, len(means), count):
+            layer = channels_of(self._metadata, self._features[start].layer)
+            own = means[start : start + count, layer]
+            units = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
+            others = (units.sum(axis=0) - units) / (count - 1)
+            slopes = others - (others * units).sum(axis=1, keepdims=True) * units
+            weights[start : start + count, layer] = -np.float32(_DIVERSITY) * slopes
+        return weights
+
+    def _alpha(self) -> Pixels:
+        """The transparency of the pictures: the sums of their absolute gradients (Fel et al. 2023, section 3)."""
+        opaque = np.quantile(self._gradients, _OPAQUE, axis=(1, 2), keepdims=True)
+        shares = np.clip(self._gradients / np.maximum(opaque, 1e-30), 0, 1)
+        return np.rint(shares * 255).astype(np.uint8)
+
+
+class _Adam:
+    """Moves values along a gradient, in place."""
+
+    def __init__(self, values: Floats, step_size: float) -> None:
+        self._values, self._step_size, self._number = values, step_size, 0
+        self._mean, self._square = np.zeros_like(values), np.zeros_like(values)
+
+    def step(self, gradient: Floats) -> None:
+        self._number += 1
+        self._mean += np.float32(1 - _BETA1) * (gradient - self._mean)
+        self._square += np.float32(1 - _BETA2) * (gradient * gradient - self._square)
+        corrected = np.sqrt(self._square) * np.float32((1 - _BETA2**self._number) ** -0.5) + np.float32(_EPSILON)
+        self._values += np.float32(self._step_size / (1 - _BETA1**self._number)) * self._mean / corrected
+
+
+def _views(settings: FeatureSettings, smallest: Size) -> Views:
+    if settings.size < max(smallest):
+        raise SettingsError(f"size {settings.size} is too small: the network needs {max(smallest)} pixels")
+    return Views(settings.views, Size(settings.size, settings.size), smallest)
+
+
+def _parameter(features: list[Feature], settings: FeatureSettings, magnitudes: Floats | None) -> Parameter:
+    size = Size(settings.size, settings.size)
+    # A picture's noise is its own, and the same whatever it is drawn together with.
+    generators = [
+        np.random.default_rng((settings.seed, feature.channel, place % settings.diversity))
+        for place, feature in enumerate(features)
+    ]
+    if settings.param == "maco":
+        return MacoParameter(generators, size, natural_magnitudes(size) if magnitudes is None else magnitudes)
+    return FourierParameter(generators, size) if settings.param == "fourier" else PixelParameter(generators, size)
+
+
+def _require_sense(metadata: Metadata, settings: FeatureSettings) -> None:
+    if settings.sign == "-" and metadata.objective == "l2":
+        raise SettingsError(
+            "sign - has no picture here: the bundle's objective is l2, the mean of squares, whose least value is that "
+            "of grey"
+        )

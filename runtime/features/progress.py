@@ -1,0 +1,92 @@
+"""The progress of features that are drawn: a bar on a terminal, otherwise a line for each, or events for a program."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ...models.streams import event_stream
+from ..dream.progress import REFRESH_SECONDS, new_bar
+from ..dream.writer import Log
+from .drawing.draw import DrawingStep, Drawn
+from .feature import Feature
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+# A layer has hundreds of channels; a line for each batch is enough where there are more than these.
+_NAMED = 3
+
+
+class FeatureProgress:
+    """Shows the steps of all features on standard error, and a line for each batch that is drawn.
+
+    Where standard error is an EventStream, these are the events `start`, `step` and `done`. `log` is called with each
+    line for the user. With `is_quiet` nothing is shown.
+    """
+
+    def __init__(self, features: list[Feature], steps: int, log: Log, is_quiet: bool = False) -> None:
+        self._features, self._steps, self._log, self._is_quiet = features, steps, log, is_quiet
+        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._events = None if is_quiet else event_stream()
+        self._bar: Progress | None = None
+        self._done = 0
+        self._started = self._next_time = time.monotonic()
+
+    def __enter__(self) -> FeatureProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hide()
+
+    def start(self, done: int) -> None:
+        """Receives the number of features that are drawn already."""
+        self._done = done
+        if done:
+            self._log(f"{len(self._features)} features: {done} drawn already, {len(self._features) - done} to draw")
+        if self._events:
+            self._events.send("start", features=len(self._features), done=done, steps=self._steps)
+
+    def show(self, batch: list[Feature], step: DrawingStep) -> None:
+        """Moves the bar, at most ten times a second."""
+        now = time.monotonic()
+        if self._is_quiet or now < self._next_time:
+            return
+        self._next_time = now + REFRESH_SECONDS
+        if self._events:
+            self._events.send("step", features=", ".join(map(str, batch)), step=step.number, loss=step.loss)
+        elif self._is_terminal:
+            self._bar = self._bar or new_bar("features", self._steps * len(self._features), self._steps * self._done)
+            self._bar.start()
+            (task,) = self._bar.tasks
+            completed = self._steps * self._done + step.number * len(batch)
+            self._bar.update(task.id, completed=completed, loss=f"{step.loss:.4g}", rate=str(batch[0]))
+
+    def done(self, drawn: list[Drawn]) -> None:
+        """Receives a batch that is drawn."""
+        names = list(dict.fromkeys(str(one.feature) for one in drawn))
+        self._done += len(names)
+        self._hide()
+        losses = ", ".join(f"{one.loss:.4g}" for one in drawn) if len(drawn) <= _NAMED else ""
+        some = ", ".join(names) if len(names) <= _NAMED else f"{names[0]} to {names[-1]}"
+        count = f" ({self._done} of {len(self._features)})" if len(self._features) > 1 else ""
+        self._log(f"{some}: drawn{f', loss {losses}' if losses else ''}{count}")
+
+    def finish(self, page: Path) -> None:
+        """Receives the path of the atlas."""
+        seconds = time.monotonic() - self._started
+        self._hide()
+        missing = len(self._features) - self._done
+        more = f"; {missing} are not drawn yet: the same command continues" if missing else ""
+        self._log(f"{self._done} features in {page.parent}, atlas {page}, in {seconds:.1f} s{more}")
+        if self._events:
+            self._events.send("done", features=self._done, seconds=round(seconds, 3), result=str(page.absolute()))
+
+    def _hide(self) -> None:
+        if self._bar:
+            self._bar.stop()

@@ -22,7 +22,7 @@ PAPER_SETS = (
 )
 
 # Keys of `dream --config` that a study sets itself.
-_NOT_IN_A_STUDY = ("model", "output", "film", "every", "noise", "extras")
+_NOT_IN_A_STUDY = ("model", "output", "film", "every", "noise", "extras", "direction")
 _FILES = ("mask", "guide")
 NAMED_WEIGHTS = ("auto", "imagenet", "builtin", "random")
 

@@ -40,6 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save(path / "small-mask.png", mask[:30])
     save(path / "guide.png", noise(50, 50, seed=8))
     save(path / "small-guide.png", noise(18, 50))
+    np.save(path / "weights.npy", np.linspace(-1, 1, 14).astype(np.float32))
     (path / "tiny.onnx").write_bytes(TINY_BYTES)
     monkeypatch.chdir(path)
     return path
@@ -66,6 +67,12 @@ METHODS: dict[str, tuple[str, ...]] = {
     "channels": ("--channels", "low:1,-2", "--channels", "high:0"),
     "pick": ("--pick", "strongest:2"),
     "guide": ("--guide", "guide.png"),
+    "a cosine to a guide": ("--guide", "guide.png", "--guide-by", "cosine"),
+    "a caricature of a guide": ("--guide", "guide.png", "--guide-by", "caricature:4"),
+    "a caricature of itself": ("--guide-by", "caricature"),
+    "a direction": ("--direction", "guide.png,mask.png"),
+    "a direction of weights": ("--direction", "weights.npy", "--layers", "low"),
+    "until": ("--until", "low:1=-1"),
     "layer weights": ("--layer-weights", "low=1,high=-2"),
     "gradient norm": ("--gradient-norm", "mean-abs"),
     "blur": ("--blur", "1.5"),
@@ -74,6 +81,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "laplacian": ("--laplacian", "3"),
     "tv": ("--tv", "0.5"),
     "l2": ("--l2", "0.5"),
+    "stay": ("--stay", "0.5"),
     "momentum": ("--optimizer", "momentum", "--momentum", "0.5"),
     "adam": ("--optimizer", "adam"),
     "no clip": ("--no-clip", "--step-size", "0.5"),
@@ -206,6 +214,34 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "channels and pick": (("--channels", "low:1", "--pick", "weakest"), ("channels and pick contradict",)),
     "channels and a guide": (("--channels", "low:1", "--guide", "guide.png"), ("channels and a guide contradict",)),
     "pick and a guide": (("--pick", "strongest", "--guide", "guide.png"), ("pick and a guide contradict",)),
+    "cosine without a guide": (("--guide-by", "cosine"), ("guide by cosine", "--guide PICTURE")),
+    "an unknown way of a guide": (("--guide-by", "cos"), ("guide by 'cos'", "surplus, cosine, caricature")),
+    "a power that is not one": (("--guide-by", "caricature:x"), ("guide by 'caricature:x'",)),
+    "a cosine with a power": (("--guide-by", "cosine:2"), ("guide by 'cosine:2'",)),
+    "classes and a caricature": (
+        ("--pick", "weakest", "--guide-by", "caricature"),
+        ("pick and guide by caricature contradict",),
+    ),
+    "a direction and a guide": (
+        ("--direction", "guide.png,mask.png", "--guide", "guide.png"),
+        ("a direction and a guide contradict",),
+    ),
+    "channels and a direction": (
+        ("--direction", "guide.png,mask.png", "--channels", "low:1"),
+        ("channels and a direction contradict",),
+    ),
+    "a direction of one picture": (("--direction", "guide.png"), ("direction 'guide.png'", ".npy file")),
+    "a missing direction": (("--direction", "lost.npy"), ("cannot read direction lost.npy",)),
+    "a direction of several layers": (("--direction", "weights.npy"), ("those of one layer, not of low, mid, high",)),
+    "a direction of another length": (
+        ("--direction", "weights.npy", "--layers", "mid"),
+        ("has 14 weights, but mid has 20 channels",),
+    ),
+    "a direction to nothing": (("--direction", "guide.png,guide.png"), ("look the same to these layers",)),
+    "until without a number": (("--until", "low:1"), ("until 'low:1'", "mixed4:40=0.8")),
+    "until of an unknown layer": (("--until", "lowest:1=2"), ("layer 'lowest' of --until",)),
+    "until of an unknown channel": (("--until", "low:14=2"), ("channel 14 is not in low",)),
+    "stay above 1": (("--stay", "1.5"), ("stay must be a number from 0 to 1",)),
     "an unknown layer": (("--channels", "lowest:1"), ("layer 'lowest'", "the nearest are low")),
     "an unknown channel": (("--channels", "low:14"), ("channel 14 is not in low", "0 to 13")),
     "invalid channels": (("--channels", "low=3"), ("channels 'low=3'", "mixed2:12,-40")),

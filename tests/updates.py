@@ -31,11 +31,12 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "l2": [{"l2": 0.2}],
     "momentum": [{"optimizer": "momentum"}, {"optimizer": "momentum", "momentum": 0.0}],
     "adam": [{"optimizer": "adam"}, {"optimizer": "adam", "momentum": 0.0}],
+    "stay": [{"stay": 0.2}, {"stay": 1.0}, {"stay": 1.0, "step_size": (0.2, 0.01), "steps": 4}],
     "step": [{}, {"clip": False}, {"step_size": (0.2, 0.05), "steps": 4}],
 }
 
 
-ALL_PARTS = {"blur": 0.7, "laplacian": 4, "colours": "own", "tv": 0.1, "l2": 0.1, "gradient_norm": "std"}
+ALL_PARTS = {"blur": 0.7, "laplacian": 4, "colours": "own", "tv": 0.1, "l2": 0.1, "stay": 0.3, "gradient_norm": "std"}
 
 
 def random_image(size: tuple[int, int], seed: int, scale: float = 1.0) -> Image:
@@ -51,13 +52,19 @@ def colours_of(settings: Settings) -> Floats | None:
     return own_colours(random_image((9, 8), 77), colours.share) if colours.has_matrix else None
 
 
+def base_for(settings: Settings, image: Image) -> Image | None:
+    """Returns the undreamed image of an image, random values of its shape, if the settings need one."""
+    return random_image(size_of(image), 78) if settings.stay else None
+
+
 def by_numpy(
     settings: Settings, limits: tuple[float, float], image: Image, gradients: list[Image], mask: Floats | None
 ) -> list[Image]:
     """Returns the image and the slots after one step for each gradient; `mask` is float32 [height, width]."""
     moved, slots = image.copy(), new_slots(settings, image)
     for number, gradient in enumerate(gradients, 1):
-        Update(settings, limits, colours_of(settings)).apply(moved, gradient.copy(), slots, number, mask)
+        update = Update(settings, limits, colours_of(settings))
+        update.apply(moved, gradient.copy(), slots, number, mask, base_for(settings, image))
     return [moved, *slots]
 
 
@@ -72,12 +79,14 @@ def by_graph(
 ) -> list[Image]:
     """Returns the same from the graph. Each gradient is rolled by its shift first, which the graph undoes."""
     update = GraphUpdate(settings, limits, size_of(image), device.native_machine, mask, colours_of(settings))
+    undreamed = base_for(settings, image)
+    base = None if undreamed is None else device.tensor(undreamed[None])
     tensors = [device.tensor(array[None].copy()) for array in (image, *new_slots(settings, image))]
     for number, gradient in enumerate(gradients, 1):
         shift = shifts[number - 1] if shifts else (0, 0)
         rolled = device.tensor(np.roll(gradient, shift, axis=(1, 2))[None])
         found = [device.empty(tensor.shape) for tensor in tensors]
-        bound = update.bind(tensors[0], rolled, tensors[1:], found)
+        bound = update.bind(tensors[0], rolled, tensors[1:], found, base)
         bound.feed(update.inputs(number, shift))
         bound.run()
         tensors = found

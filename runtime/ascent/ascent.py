@@ -35,8 +35,10 @@ class State:
     `octave_starts` are the values of `number` at the beginning of each octave so far. `slots` are the arrays that the
     optimizer keeps, each of the image's shape. `history` holds the losses before every update and, after an evaluation,
     those of the image itself. `only_evaluation_left` says that all updates are done and the final evaluation remains.
-    `colours` is the colour matrix, float32 [3, 3], the same during the whole run; None without one. During a run, only
-    the state that a step's `fetch_state` returns is up to date.
+    `colours` is the colour matrix, float32 [3, 3], the same during the whole run; None without one. `means_before` are
+    the channel means, float32 [channels of all layers], at which the last evaluation took the slope of the objective's
+    function; None without one, and as an octave begins. During a run, only the state that a step's `fetch_state`
+    returns is up to date.
     """
 
     image: Image = field(repr=False)
@@ -48,6 +50,7 @@ class State:
     only_evaluation_left: bool = False
     history: list[Losses] = field(default_factory=list, repr=False)
     colours: Floats | None = field(default=None, repr=False)
+    means_before: Floats | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,9 @@ class Ascent:
     def step_config(self, size: Size) -> StepConfig:
         """Returns the configuration of an octave's stepper."""
         mask = None if self._mask is None else self._mask.at(size)
-        return StepConfig(self.evaluator, self._settings, self._limits, mask, self.state.colours)
+        base = self.processor.base(size) if self._settings.stay else None
+        state = self.state
+        return StepConfig(self.evaluator, self._settings, self._limits, mask, state.colours, base, state.means_before)
 
     def _initial_state(self) -> State:
         image = self.processor.base(self.processor.octaves[0])
@@ -193,6 +198,7 @@ class Ascent:
             and len(state.slots) == slot_count(self._settings)
             and (state.colours is not None) == parse_colours(self._settings.colours).has_matrix
             and all(losses.shape == self.layer_weights.shape for losses in state.history)
+            and (state.means_before is None or state.means_before.shape == (self.evaluator.channel_count,))
         )
         if not matches:
             raise RecordError("the checkpoint does not match its picture and settings: start the dream again")
@@ -285,6 +291,7 @@ class Ascent:
         self._fetch_losses()
         if self._stepper:
             self.state.image, self.state.slots = self._stepper.arrays()
+            self.state.means_before = self._stepper.means_before
         return self.state
 
     def _require_finite(self) -> None:
@@ -300,7 +307,11 @@ class Ascent:
         self._stepper = None
 
     def _should_leave_octave(self) -> bool:
-        """Whether the losses of this octave, one row for each update, exceed `max_loss` or are on a plateau."""
+        """Whether this octave has come to its goals, or its losses, one row for each update, exceed `max_loss` or are
+        on a plateau."""
+        goals, means = self.evaluator.objective.goals, self._stepper.fetch_means() if self._stepper else None
+        if goals is not None and means is not None and goals.are_reached(means):
+            return True
         highest, window = self._settings.max_loss, self._settings.plateau
         if highest is None and window is None:
             return False
@@ -317,7 +328,7 @@ class Ascent:
         state, settings = self._fetch_state(), self._settings
         processor, octaves = self.processor, self.processor.octaves
         self._earlier_finite_image = self._stepper.kept_image() if self._stepper else None
-        self._stepper = None
+        self._stepper = state.means_before = None
         if settings.detail == "after" and state.octave > 0:
             base, smaller = (processor.base(octaves[state.octave - back]) for back in (0, 1))
             state.image = with_lost_detail(state.image, base, smaller)

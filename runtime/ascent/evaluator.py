@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from ...models import contract
-from ...models.arrays import Image, Losses, Size, size_of
+from ...models.arrays import Floats, Image, Losses, Size, size_of
 from ...models.contract import Metadata
 from ..bundle.objective import Objective
 from ..bundle.sessions import Session, Sessions
@@ -26,6 +27,17 @@ _TUTORIAL_TILE = 512
 _MIN_TILE = 128
 
 
+class Evaluation(NamedTuple):
+    """The losses, float32 [layers], and the gradient of an image, and its channel means if the objective reads them.
+
+    The means are float32 [channels of all layers].
+    """
+
+    losses: Losses
+    gradient: Image
+    means: Floats | None = None
+
+
 class Evaluator:
     """Computes the losses of an image of any size, and the gradient of their weighted sum.
 
@@ -34,6 +46,9 @@ class Evaluator:
     and a layer that sees the whole picture, need an image as a whole. `largest_size` is the size of the run's largest
     image. `execution` states what the run really uses: provider, threads and the pixels of a tile. Raises
     MemoryBudgetError, and SettingsError for an image that must be whole and cannot be.
+
+    Where the objective is a function of the channel means, the losses are its values, and the gradient takes its slope
+    at the means that the caller gives, usually those of the step before.
     """
 
     def __init__(
@@ -49,7 +64,7 @@ class Evaluator:
         self._bundle = sessions.bundle
         self._settings = settings
         self.machine = machine
-        self._objective = objective
+        self.objective = objective
         self._log = log
         self._plans: dict[Size, TilePlan] = {}
         self.execution = replace(settings.execution, provider=machine.provider_text, threads=machine.threads)
@@ -60,7 +75,12 @@ class Evaluator:
     @property
     def layer_count(self) -> int:
         """The number of losses."""
-        return len(self._objective.layer_weights)
+        return len(self.objective.layer_weights)
+
+    @property
+    def channel_count(self) -> int:
+        """The number of channels of all layers."""
+        return sum(layer.channels for layer in self._bundle.metadata.layers)
 
     def tile_plan(self, size: Size) -> TilePlan:
         """Returns how an image of this size is cut into tiles."""
@@ -74,51 +94,78 @@ class Evaluator:
 
         If memory runs out, it tries again with smaller tiles. Raises OutOfMemoryError when they cannot be smaller.
         """
+        means = None if self.objective.function is None else self.evaluate_at(image, None).means
+        losses, gradient, _ = self.evaluate_at(image, means)
+        return losses, gradient
+
+    def evaluate_at(self, image: Image, means: Floats | None) -> Evaluation:
+        """Returns the same, with the slope of the objective's function at `means` [channels of all layers].
+
+        Without means, the gradient is that of the layers' means. Raises what `evaluate` raises.
+        """
+        objective = self.objective if means is None else self.objective.at(means)
         while True:
             size = size_of(image)
             try:
-                return self._evaluate(image, self.tile_plan(size))
+                found = self._evaluate(image, self.tile_plan(size), objective)
+                break
             except OutOfMemoryError as error:
                 self.shrink_tiles(size, error)
+        if objective.function is None or found.means is None:
+            return found
+        return found._replace(losses=objective.function.values(found.means))
 
     def is_whole(self, size: Size) -> bool:
         """Whether an image of this size is computed as a whole, without tiles."""
         return _is_whole(self.tile_plan(size), size)
 
-    def bind(self, image: Tensor, losses: Tensor, gradient: Tensor) -> BoundSession:
+    def bind(self, image: Tensor, losses: Tensor, gradient: Tensor, means: Tensor | None = None) -> BoundSession:
         """Returns the same computation for an untiled image that stays in the device's memory.
 
-        All tensors are float32 there: the image [1, 3, height, width], and the outputs `losses` [1, layers] and
-        `gradient` [1, 3, height, width]. Raises ComputationError, here and when it runs; if memory ran out, call
-        `shrink_tiles`.
+        All tensors are float32 there: the image [1, 3, height, width], and the outputs `losses` [1, layers],
+        `gradient` [1, 3, height, width] and, if given, `means` [1, channels of all layers]. The losses are those of the
+        channel weights also where the objective is a function; before each run, its weights are fed, see
+        `weights_at`. Raises ComputationError, here and when it runs; if memory ran out, call `shrink_tiles`.
         """
         session = self._session(Size(*image.shape[2:]))
         inputs = {contract.IMAGE: image, **self._weights}
-        return session.bind(inputs, {contract.LOSSES: losses, contract.GRADIENT: gradient})
+        outputs = {contract.LOSSES: losses, contract.GRADIENT: gradient}
+        return session.bind(inputs, outputs if means is None else {**outputs, contract.CHANNEL_MEANS: means})
+
+    def weights_at(self, means: Floats) -> dict[str, Tensor]:
+        """Returns the input that changes with the channel means [channels of all layers] of the step before."""
+        weights = self.objective.at(means).inputs[contract.CHANNEL_WEIGHTS]
+        return {contract.CHANNEL_WEIGHTS: Tensor.on_host(weights)}
 
     @cached_property
     def _weights(self) -> dict[str, Tensor]:
         """The inputs of the objective in the device's memory, by their names."""
         device = Device(self.machine)
-        return {name: device.tensor(values) for name, values in self._objective.inputs.items()}
+        return {name: device.tensor(values) for name, values in self.objective.inputs.items()}
 
-    def _evaluate(self, image: Image, tile_plan: TilePlan) -> tuple[Losses, Image]:
+    def _evaluate(self, image: Image, tile_plan: TilePlan, objective: Objective) -> Evaluation:
         session = self._session(tile_plan.tile_size)
+        evaluate = session.evaluate_with_means if objective.reads_means else session.evaluate
         if self.is_whole(size_of(image)):
-            return session.evaluate(image, self._objective)
+            return Evaluation(*evaluate(image, objective))
         gradient = np.zeros_like(image)
-        losses = np.zeros(len(self._objective.layer_weights), np.float64)
+        losses = np.zeros(self.layer_count, np.float64)
+        means = np.zeros(self.channel_count, np.float64)
         covered = sum(tile.area for tile in tile_plan)
         share = np.float32(tile_plan.tile_size.pixels / covered)
         for tile in tile_plan:
             rows, columns = tile.window
             tile_image = np.ascontiguousarray(image[:, rows, columns])
-            tile_losses, tile_gradient = session.evaluate(tile_image, self._objective)
+            tile_losses, tile_gradient, tile_means = Evaluation(*evaluate(tile_image, objective))
             losses += tile_losses * (tile.area / covered)
+            if tile_means is not None:
+                means += tile_means * (tile.area / covered)
             tile_gradient *= tile.row_weights[:, None]
             tile_gradient *= tile.column_weights * share
             gradient[:, rows, columns] += tile_gradient
-        return losses.astype(np.float32), gradient
+        return Evaluation(
+            losses.astype(np.float32), gradient, means.astype(np.float32) if objective.reads_means else None
+        )
 
     def _session(self, size: Size) -> Session:
         if self._sessions.builds_engine(*size, self.machine):
@@ -130,7 +177,7 @@ class Evaluator:
         if self._whole_reason and not _is_whole(tile_plan, size):
             raise SettingsError(
                 f"{self._whole_reason}, but {size} pixels are computed in tiles of {tile_plan.tile_size}: give more "
-                "--memory or a smaller --max-size" + _TILES_ADVICE[self._objective.positions is None]
+                "--memory or a smaller --max-size" + _TILES_ADVICE[self.objective.positions is None]
             )
         return tile_plan
 

@@ -11,17 +11,17 @@ from ..settings.settings import Settings
 from .parts.adam import ADAM
 from .parts.blur import BLUR
 from .parts.colours import COLOURS
-from .parts.l2 import L2
 from .parts.laplacian import LAPLACIAN
 from .parts.momentum import MOMENTUM
 from .parts.norm import NORM
 from .parts.part import Limits, Part, UpdateContext
+from .parts.pulls import L2, STAY
 from .parts.step import STEP
 from .parts.tv import TV
 
 # All parts that an update may consist of, in order. Each exists twice, for numpy here and as a graph for
 # `update_graph`. The arrays that an update keeps and the memory that it takes follow from this table as well.
-PARTS: tuple[Part, ...] = (BLUR, LAPLACIAN, COLOURS, NORM, TV, L2, MOMENTUM, ADAM, STEP)
+PARTS: tuple[Part, ...] = (BLUR, LAPLACIAN, COLOURS, NORM, TV, L2, MOMENTUM, ADAM, STAY, STEP)
 
 
 def parts_of(settings: Settings) -> tuple[Part, ...]:
@@ -44,8 +44,8 @@ class Update:
     """The update x <- clip(x + step_size * direction): eq. 2 of the paper with a scaled gradient.
 
     The direction is the gradient after all other parts: it is smoothed, multiplied by the colour matrix and divided by
-    its norm, the gradients of the regularisers are subtracted, and the optimizer accumulates it. `limits` are the
-    lowest and the highest value of an image; `colours` is the colour matrix,
+    its norm, the gradients of the regularisers are subtracted, the optimizer accumulates it, and the pull towards the
+    original is subtracted. `limits` are the lowest and the highest value of an image; `colours` is the colour matrix,
     float32 [3, 3], or None without one.
     """
 
@@ -53,14 +53,23 @@ class Update:
     limits: Limits
     colours: Floats | None = field(default=None, repr=False)
 
-    def apply(self, image: Image, gradient: Image, slots: list[Image], number: int, mask: Floats | None = None) -> None:
+    def apply(
+        self,
+        image: Image,
+        gradient: Image,
+        slots: list[Image],
+        number: int,
+        mask: Floats | None = None,
+        base: Image | None = None,
+    ) -> None:
         """Updates the image and the slots in place, and may overwrite the gradient.
 
         `number` counts the octave's updates from 1; `mask` is float32 [height, width], from 0 (stays) to 1 (moves).
+        `base` is the undreamed image, which the setting `stay` needs.
         """
         direction, first = gradient, 0
         for part in parts_of(self.settings):
             own = slots[first : first + part.slots]
-            context = UpdateContext(self.settings, self.limits, image, own, number, mask, self.colours)
+            context = UpdateContext(self.settings, self.limits, image, own, number, mask, self.colours, base)
             direction = part.by_numpy(direction, context)
             first += part.slots

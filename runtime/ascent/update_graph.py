@@ -50,12 +50,20 @@ class GraphUpdate:
         outputs = dict.fromkeys((direction, *graph.next_slots), graph.image_shape)
         self._compiled = CompiledGraph(graph, outputs, machine)
 
-    def bind(self, image: Tensor, gradient: Tensor, slots: Sequence[Tensor], outputs: Sequence[Tensor]) -> BoundSession:
+    def bind(
+        self,
+        image: Tensor,
+        gradient: Tensor,
+        slots: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        base: Tensor | None = None,
+    ) -> BoundSession:
         """Binds the update to an image, a gradient and slots, and to `outputs`: the next image and the next slots.
 
-        All tensors are float32 [1, 3, height, width], and no output may be an input. Raises ComputationError.
+        `base` is the undreamed image, which the setting `stay` needs. All tensors are float32 [1, 3, height, width],
+        and no output may be an input. Raises ComputationError.
         """
-        inputs = {"image": image, "gradient": gradient}
+        inputs = {"image": image, "gradient": gradient} | ({} if base is None else {"base": base})
         inputs |= {slot_name(index): slot for index, slot in enumerate(slots)}
         return self._compiled.bind(inputs, *outputs)
 

@@ -249,9 +249,11 @@ def _portable(job: Job) -> Job:
     if bundle.path and not bundle.is_built_in:
         bundle = replace(bundle, path=bundle.path.absolute())
     mask, guide, output = (path and path.absolute() for path in (job.mask, job.guide, job.output))
+    direction = tuple(path.absolute() for path in job.direction)
     execution = replace(job.settings.execution, provider=job.choice.machine.provider)
     settings = replace(job.settings, execution=execution)
-    return replace(job, bundle=bundle, settings=settings, mask=mask, guide=guide, output=output, sessions=None)  # type: ignore[arg-type]
+    own: dict[str, Any] = {"mask": mask, "guide": guide, "direction": direction, "output": output, "sessions": None}
+    return replace(job, bundle=bundle, settings=settings, **own)
 
 
 def _absolute(assignment: Assignment) -> Assignment:

@@ -121,7 +121,8 @@ def _dream_copies(job: Job, assignment: Assignment, parcel: Parcel, log: Log, st
     """Dreams copies of the files in a parcel in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="onnxdream-") as folder:
         copies = Copies(Path(folder).resolve(), parcel.inputs, assignment.result.parent)
-        own_job = replace(job, mask=job.mask and copies.of(job.mask), guide=job.guide and copies.of(job.guide))
+        mask, guide = (path and copies.of(path) for path in (job.mask, job.guide))
+        own_job = replace(job, mask=mask, guide=guide, direction=tuple(map(copies.of, job.direction)))
         own = replace(
             assignment,
             source=replace(assignment.source, place=copies.of(assignment.source.path)),

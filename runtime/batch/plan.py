@@ -198,7 +198,7 @@ def settings_hash(job: Job) -> str:
     """The hash of what decides a result besides the picture and the bundle, not of the machine that computes it."""
     settings = asdict(job.settings)
     settings["execution"] = job.settings.execution.precision
-    files = [path and _content(path) for path in (job.mask, job.guide)]
+    files = [path and _content(path) for path in (job.mask, job.guide, *job.direction)]
     return hashlib.sha256(json.dumps([settings, files], sort_keys=True).encode()).hexdigest()
 
 

@@ -68,7 +68,7 @@ def chosen_channels(layers: tuple[Layer, ...], channels: Channels) -> Floats:
     Layers without chosen channels keep the mean over all their channels. Raises SettingsError for a layer or a channel
     that the bundle does not have.
     """
-    weights = dict(zip([layer.name for layer in layers], _split(plain_weights(layers), layers), strict=True))
+    weights = dict(zip([layer.name for layer in layers], split_channels(plain_weights(layers), layers), strict=True))
     for name, members in channels.items():
         if name not in weights:
             raise SettingsError(f"layer {name!r} of --channels is not in the bundle: it has {', '.join(weights)}")
@@ -89,7 +89,7 @@ def picked_channels(layers: tuple[Layer, ...], layer_weights: Floats, means: Flo
     case for every channel of the layers with a weight.
     """
     parts = []
-    for layer, activations in zip(layers, _split(means, layers), strict=True):
+    for layer, activations in zip(layers, split_channels(means, layers), strict=True):
         order = np.argsort(activations, kind="stable")
         active = order[activations[order] > 0]
         members = active[: -pick.count - 1 : -1] if pick.which == "strongest" else active[: pick.count]
@@ -111,7 +111,7 @@ def guided_channels(layers: tuple[Layer, ...], layer_weights: Floats, guide_mean
     surplus in any layer with a weight; `layer_weights` are those of the run, [layers].
     """
     parts = []
-    for guide, own in zip(_split(guide_means, layers), _split(means, layers), strict=True):
+    for guide, own in zip(split_channels(guide_means, layers), split_channels(means, layers), strict=True):
         surplus = np.maximum(guide - own, 0)
         parts.append(surplus / max(float(surplus.sum()), 1e-12))
     if not _has_weight(parts, layer_weights):
@@ -126,6 +126,6 @@ def _has_weight(parts: list[Floats], layer_weights: Floats) -> bool:
     return any(weight and part.any() for part, weight in zip(parts, layer_weights, strict=True))
 
 
-def _split(values: Floats, layers: tuple[Layer, ...]) -> list[Floats]:
-    """Splits an array [channels] into one array for each layer."""
+def split_channels(values: Floats, layers: tuple[Layer, ...]) -> list[Floats]:
+    """Returns the parts of an array [channels] that belong to each layer."""
     return np.split(values, np.cumsum([layer.channels for layer in layers])[:-1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from ...models.arrays import Floats
 from ...models.contract import EVERYWHERE, Layer
 from ..errors import SettingsError
+from ..settings.parsing import finite_number
 
 # layer -> y, x and radius, as `contract` defines them
 Positions = Mapping[str, tuple[float, float, float]]
@@ -26,7 +26,7 @@ def parse_positions(texts: Sequence[str]) -> Positions:
     for text in texts:
         layer, _, numbers = text.partition(":")
         parts = numbers.split(",")
-        values = [number for part in parts if (number := _number(part)) is not None]
+        values = [number for part in parts if (number := finite_number(part)) is not None]
         if not layer or layer in positions or len(parts) not in (2, 3) or len(values) < len(parts):
             raise SettingsError(f"position {text!r} is not understood: {_ADVICE}, each layer once")
         y, x, radius = (*values, 0.0)[:3]
@@ -56,12 +56,3 @@ def chosen_positions(layers: tuple[Layer, ...], positions: Positions) -> Floats 
     if not positions:
         return None
     return np.array([positions.get(layer.name, EVERYWHERE) for layer in layers], np.float32)
-
-
-def _number(text: str) -> float | None:
-    """Returns a finite number, or None if a text is not one."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -112,10 +112,13 @@ class Session:
 
         Raises ComputationError, and BundleFormatError where the outputs break the contract.
         """
-        losses, gradient = self._run([contract.LOSSES, contract.GRADIENT], self._feed(image, objective))
-        if losses.shape != (1, *objective.layer_weights.shape) or gradient.shape != (1, *image.shape):
-            raise self._contract_error()
-        return losses[0], gradient[0]
+        losses, gradient = self._evaluate(image, objective)
+        return losses, gradient
+
+    def evaluate_with_means(self, image: Image, objective: Objective) -> tuple[Losses, Image, Floats]:
+        """Returns the same, and the channel means, float32 [channels of all layers]. Raises what `evaluate` raises."""
+        losses, gradient, means = self._evaluate(image, objective, contract.CHANNEL_MEANS)
+        return losses, gradient, means
 
     def evaluate_batch(self, images: Floats, layer_weights: Floats, channel_weights: Floats) -> tuple[Floats, Floats]:
         """Returns the channel means of the session's batch of images, and the gradient of each with its own channels.
@@ -162,6 +165,13 @@ class Session:
 
     def _feed(self, image: Image, objective: Objective) -> dict[str, Floats]:
         return {contract.IMAGE: image[None], **self._defaults, **objective.inputs}
+
+    def _evaluate(self, image: Image, objective: Objective, *more: str) -> list[Floats]:
+        """Returns the losses, the gradient and `more` outputs of one image, without the dimension of the batch."""
+        found = self._run([contract.LOSSES, contract.GRADIENT, *more], self._feed(image, objective))
+        if found[0].shape != (1, *objective.layer_weights.shape) or found[1].shape != (1, *image.shape):
+            raise self._contract_error()
+        return [output[0] for output in found]
 
     def _contract_error(self) -> BundleFormatError:
         return BundleFormatError(f"{self._name}: the shapes of its outputs break the contract: export it again")

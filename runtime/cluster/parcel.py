@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ..image.source import Source, SourceFile
 
 
 def pack_inputs(job: Job, source: Source) -> dict[Path, bytes]:
-    """Returns the bytes of the picture, the mask and the guide of a dream by their paths. Raises PictureError."""
+    """Returns the bytes of the files that a dream reads, by their paths. Raises PictureError."""
     packed = {}
     for path in _inputs(job, source):
         try:
@@ -75,7 +75,7 @@ def store_results(job: Job, source: Source, result: Path, files: Mapping[str, by
             continue
         if path == results.record:
             record = read_record(data.decode(), name)
-            data = replace(record, **_relocated(record, paths)).to_json().encode()
+            data = replace(record, **_relocated(record, paths, job.direction)).to_json().encode()
         try:
             atomic_write(path, data)
         except OSError as error:
@@ -84,7 +84,7 @@ def store_results(job: Job, source: Source, result: Path, files: Mapping[str, by
             ) from error
     if results.checkpoint.name in files:
         checkpoint = read_checkpoint(results.checkpoint)
-        moved = replace(checkpoint, output=str(result.resolve()), **_relocated(checkpoint, paths))
+        moved = replace(checkpoint, output=str(result.resolve()), **_relocated(checkpoint, paths, job.direction))
         results.write_checkpoint(moved)
     results.remove_earlier_files(files)
 
@@ -92,7 +92,7 @@ def store_results(job: Job, source: Source, result: Path, files: Mapping[str, by
 def _inputs(job: Job, source: Source) -> Iterator[Path]:
     if source.noise is None and source.data is None:
         yield source.path
-    yield from (path for path in (job.mask, job.guide) if path)
+    yield from (path for path in (job.mask, job.guide, *job.direction) if path)
 
 
 def _recorded_paths(job: Job, source: Source) -> dict[str, Path | None]:
@@ -102,10 +102,14 @@ def _recorded_paths(job: Job, source: Source) -> dict[str, Path | None]:
     return {"bundle": job.bundle.path, "picture": picture, "mask": job.mask, "guide": job.guide}
 
 
-def _relocated(document: Record | Checkpoint, paths: Mapping[str, Path | None]) -> dict[str, Any]:
-    """Those fields of a record or a checkpoint with their paths on this machine."""
+def _relocated(
+    document: Record | Checkpoint, paths: Mapping[str, Path | None], direction: Sequence[Path]
+) -> dict[str, Any]:
+    """Those fields of a record or a checkpoint, and the direction, with their paths on this machine."""
     found: dict[str, SourceFile | None] = {name: getattr(document, name) for name in paths}
-    return {
+    moved: dict[str, Any] = {
         name: file and replace(file, path=str(path.resolve()) if path else None)
         for (name, file), path in zip(found.items(), paths.values(), strict=True)
     }
+    pairs = zip(document.direction, direction, strict=True)
+    return {**moved, "direction": tuple(replace(file, path=str(path.resolve())) for file, path in pairs)}

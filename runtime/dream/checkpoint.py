@@ -17,6 +17,8 @@ from ..settings.settings import Settings, settings_from_dict
 
 _FORMAT = 1
 _SOURCES = ("bundle", "picture", "mask", "guide")
+# The arrays of a state that some runs do not have.
+_OPTIONAL_ARRAYS = ("colours", "means_before")
 # A counter's key in the file -> its field in the state and its type.
 _COUNTERS = {
     "number": ("number", int),
@@ -40,6 +42,7 @@ class Checkpoint:
     picture: SourceFile
     mask: SourceFile | None
     guide: SourceFile | None
+    direction: tuple[SourceFile, ...]
     output: str
     film: str | None
     film_every: int
@@ -63,16 +66,16 @@ class Checkpoint:
             "extras": self.extras,
             "seconds": self.seconds,
             "slots": len(self.state.slots),
-            "colours": self.state.colours is not None,
+            "arrays": [name for name in _OPTIONAL_ARRAYS if getattr(self.state, name) is not None],
             "octave_starts": self.state.octave_starts,
             "counters": {key: getattr(self.state, name) for key, (name, _) in _COUNTERS.items()},
         }
         for name in _SOURCES:
             source = getattr(self, name)
             header[name] = asdict(source) if source else None
+        header["direction"] = [asdict(source) for source in self.direction]
         arrays: dict[str, Any] = {f"slot{i}": slot for i, slot in enumerate(self.state.slots)}
-        if self.state.colours is not None:
-            arrays["colours"] = self.state.colours
+        arrays |= {name: getattr(self.state, name) for name in header["arrays"]}
         # The losses of the image itself are computed again on resuming.
         rows = self.state.history[: self.state.number]
         history = np.stack(rows) if rows else np.zeros((0, 0), np.float32)
@@ -89,20 +92,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
             if header["format"] != _FORMAT:
                 raise RecordError(f"{path} was written by another version of onnxdream: resume it with that version")
             slots = [f"slot{number}" for number in range(header["slots"])]
-            colours = ["colours"] if header["colours"] else []
+            optional = [name for name in _OPTIONAL_ARRAYS if name in header["arrays"]]
             # numpy does not check an array's CRC where its shape is damaged, and ignores a missing array.
-            if file.zip.testzip() or set(file.files) != {"facts", "image", "history", *slots, *colours}:
+            if file.zip.testzip() or set(file.files) != {"facts", "image", "history", *slots, *optional}:
                 raise ValueError("the archive of a checkpoint is damaged")
             state = State(
                 file["image"],
                 [file[slot] for slot in slots],
                 history=list(file["history"]),
-                colours=file["colours"] if colours else None,
+                **{name: file[name] for name in optional},
                 octave_starts=list(decoded(tuple[int, ...], header["octave_starts"])),
                 **{_COUNTERS[key][0]: value for key, value in header["counters"].items()},
             )
         _require_consistent(state)
-        sources = {name: decoded(SourceFile | None, header[name]) for name in _SOURCES}
+        sources: dict[str, Any] = {name: decoded(SourceFile | None, header[name]) for name in _SOURCES}
+        sources["direction"] = decoded(tuple[SourceFile, ...], header["direction"])
         return Checkpoint(
             settings=settings_from_dict(header["settings"]),
             **sources,
@@ -131,9 +135,11 @@ def _require_consistent(state: State) -> None:
     counters = all(type(getattr(state, name)) is kind for name, kind in _COUNTERS.values())
     matrix = state.colours
     is_matrix = matrix is None or (matrix.dtype == np.float32 and matrix.shape == (3, 3) and np.isfinite(matrix).all())
+    means = state.means_before
+    are_means = means is None or (means.dtype == np.float32 and means.ndim == 1 and np.isfinite(means).all())
     starts = state.octave_starts
     are_starts = starts == sorted(set(starts)) and starts[0] == 0 and len(starts) == state.octave + 1
-    if not (same_shape and counters and is_matrix and are_starts and starts[-1] <= state.number):
+    if not (same_shape and counters and is_matrix and are_means and are_starts and starts[-1] <= state.number):
         raise ValueError("the parts of the checkpoint do not fit each other")
     if state.image.shape[0] != 3 or len(state.history) != state.number:
         raise ValueError("the parts of the checkpoint do not fit each other")

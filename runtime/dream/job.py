@@ -1,4 +1,4 @@
-"""Dreaming one picture file: reads it with its mask and guide, dreams it, and writes the results next to each other."""
+"""Dreaming one picture file: reads it with what belongs to it, dreams it, and writes the results next to each other."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...models.arrays import Size
-from ..errors import RecordError
+from ..bundle.directions import DirectionLike
+from ..errors import RecordError, SettingsError
 from ..image.files import Picture, read_picture
-from ..image.source import Source, SourceFile
+from ..image.source import Source, SourceFile, file_hash
 from ..settings.settings import Settings
 from ..video.steps import StepFilm
 from .checkpoint import Checkpoint
@@ -40,7 +41,7 @@ def _results(job: Job, source: Source) -> Results:
     """Where the results of a source go. Raises OutputError."""
     if job.piped_as:
         return PipedResults.of_format(job.piped_as)
-    inputs = [path for path in (source.path, job.mask, job.guide) if path]
+    inputs = [path for path in (source.path, job.mask, job.guide, *job.direction) if path]
     return Results.for_source(source.path, job.output, job.overwrite, job.settings.snapshots, inputs, job.extras)
 
 
@@ -50,7 +51,12 @@ def _dream_into(
     for warning in picture.warnings:
         callbacks.log(warning)
     mask, guide = (None if path is None else read_picture(path) for path in (job.mask, job.guide))
-    files = SourceFiles(source.file(picture), _source_file(job.mask, mask), _source_file(job.guide, guide))
+    files = SourceFiles(
+        source.file(picture),
+        _source_file(job.mask, mask),
+        _source_file(job.guide, guide),
+        tuple(map(_direction_file, job.direction)),
+    )
     _require_unchanged(checkpoint, files)
     preparation = prepare(
         None if source.noise else picture.pixels,
@@ -58,6 +64,7 @@ def _dream_into(
         job.settings,
         mask=mask.pixels if mask else None,
         guide=guide.pixels if guide else None,
+        direction=_direction(job),
         state=checkpoint.state if checkpoint else None,
         choice=job.choice,
         sessions=job.sessions,
@@ -93,6 +100,7 @@ def _with_files(dream: Dream, files: SourceFiles, seconds_before: float) -> Drea
         picture=files.picture,
         mask=files.mask,
         guide=files.guide,
+        direction=files.direction,
         seconds=round(dream.record.seconds + seconds_before, 3),
     )
     return replace(dream, record=record)
@@ -118,6 +126,24 @@ def _source_file(path: Path | None, picture: Picture | None) -> SourceFile | Non
     return Source(path).file(picture) if path and picture else None
 
 
+def _direction(job: Job) -> DirectionLike | None:
+    """The direction as `prepare` takes it: a .npy file, two pictures, or None."""
+    if len(job.direction) == 2:
+        first, second = job.direction
+        return first, second
+    return job.direction[0] if job.direction else None
+
+
+def _direction_file(path: Path) -> SourceFile:
+    """How a record names a file of the direction. Raises SettingsError."""
+    try:
+        return SourceFile(path.name, file_hash(path), str(path.resolve()))
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read direction {path} ({error.strerror}): check the name and the folder"
+        ) from error
+
+
 def _require_unchanged(checkpoint: Checkpoint | None, files: SourceFiles) -> None:
     if checkpoint is None:
         return
@@ -125,3 +151,6 @@ def _require_unchanged(checkpoint: Checkpoint | None, files: SourceFiles) -> Non
         before, now = getattr(checkpoint, name), getattr(files, name)
         if before and now and before.sha256 != now.sha256:
             raise RecordError(f"the {name} has changed since the checkpoint: restore the original {before.name}")
+    for before, now in zip(checkpoint.direction, files.direction, strict=True):
+        if before.sha256 != now.sha256:
+            raise RecordError(f"the direction has changed since the checkpoint: restore the original {before.name}")

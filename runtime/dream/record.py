@@ -22,11 +22,12 @@ _RECORDED_PACKAGES = ("onnxdream", "onnxruntime", "onnxruntime-gpu", "onnxruntim
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """The files of the picture, the mask and the guide of a run."""
+    """The files of the picture, the mask, the guide and the direction of a run."""
 
     picture: SourceFile
     mask: SourceFile | None = None
     guide: SourceFile | None = None
+    direction: tuple[SourceFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Record:
     picture: SourceFile | None = None
     mask: SourceFile | None = None
     guide: SourceFile | None = None
+    direction: tuple[SourceFile, ...] = ()
     files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -119,6 +121,7 @@ class Record:
     def to_json(self, with_paths: bool = True) -> str:
         """The record as JSON text; without paths it does not reveal the machine's folders."""
         files = {name: _without_path(getattr(self, name)) for name in ("bundle", "picture", "mask", "guide")}
+        files["direction"] = tuple(map(_without_path, self.direction))
         return json.dumps(asdict(self if with_paths else replace(self, **files)), indent=2)
 
     def settings_to_repeat(self) -> Settings:

@@ -44,8 +44,8 @@ def load_record(path: Path) -> Record:
 def recorded_options(record: Record, given: Mapping[str, Any], with_images: bool) -> dict[str, Any]:
     """The options that repeat a record, beneath those that the user gave.
 
-    The provider, the threads and the tiles are those that the run used, as far as they still apply; a mask and a guide
-    are named by their SourceFile. With other pictures, there is no noise.
+    The provider, the threads and the tiles are those that the run used, as far as they still apply; a mask, a
+    guide and a direction are named by their SourceFiles. With other pictures, there is no noise.
     """
     settings = record.settings_to_repeat()
     if _TILES_FOLLOW & given.keys():
@@ -55,8 +55,8 @@ def recorded_options(record: Record, given: Mapping[str, Any], with_images: bool
     options = options_of(settings)
     if "preset" in given:
         options = {name: value for name, value in options.items() if name in _KEPT_WITH_PRESET}
-    elif record.guide:
-        options["guide"] = record.guide
+    else:
+        options |= {name: file for name in ("guide", "direction") if (file := getattr(record, name))}
     if record.mask:
         options["mask"] = record.mask
     left_out = {"noise"} if with_images else set()
@@ -64,9 +64,18 @@ def recorded_options(record: Record, given: Mapping[str, Any], with_images: bool
     return {name: value for name, value in options.items() if name not in left_out}
 
 
-def recorded_files(options: Mapping[str, Any], record_path: Path) -> dict[str, Path]:
-    """Finds the files that a record names among these options. Raises RecordError."""
-    return {name: find_file(file, record_path) for name, file in options.items() if isinstance(file, SourceFile)}
+def recorded_files(options: Mapping[str, Any], record_path: Path) -> dict[str, Any]:
+    """Finds the files that a record names among these options: a path for each, and one or two for a direction.
+
+    Raises RecordError.
+    """
+    found: dict[str, Any] = {
+        name: find_file(file, record_path) for name, file in options.items() if isinstance(file, SourceFile)
+    }
+    direction = options.get("direction")
+    if isinstance(direction, tuple):
+        found["direction"] = tuple(find_file(file, record_path) for file in direction)
+    return found
 
 
 def find_source(settings: Settings, file: SourceFile | None, record_path: Path) -> Source:
@@ -107,6 +116,7 @@ def job_to_resume(checkpoint: Checkpoint, checkpoint_path: Path) -> Job:
         film_fps=checkpoint.film_fps,
         mask=find_file(checkpoint.mask, checkpoint_path) if checkpoint.mask else None,
         guide=find_file(checkpoint.guide, checkpoint_path) if checkpoint.guide else None,
+        direction=tuple(find_file(file, checkpoint_path) for file in checkpoint.direction),
         extras=checkpoint.extras,
     )
 

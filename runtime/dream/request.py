@@ -13,6 +13,7 @@ from ...models.library import bundle_paths
 from ..bundle.bundle import Bundle
 from ..bundle.channel_weights import parse_channels
 from ..bundle.choice import bundle_of, choose_bundle, describe
+from ..bundle.directions import direction_paths
 from ..errors import SettingsError
 from ..image.source import Source
 from ..settings.config import ConfigFile, execution_of, options_of, overridden, read_config, settings_changes
@@ -105,8 +106,8 @@ def _request(
     is used if given.
     """
     changes = settings_changes(options)
-    if "guide" in options:
-        changes.setdefault("channels", ())  # a guide replaces the channels of a preset
+    if {"guide", "direction"} & options.keys() or options.get("guide_by", "surplus") != "surplus":
+        changes.setdefault("channels", ())  # they replace the channels of a preset
     if "noise" in changes and with_images:
         raise SettingsError("noise is dreamed instead of a picture: give either --noise or pictures")
     execution = execution_of(options)
@@ -117,7 +118,7 @@ def _request(
     if precision is None:
         execution = replace(execution, precision=bundle.precision)
     settings, notice = settings_for_bundle(preset, bundle.metadata, {**changes, "execution": execution})
-    require_objective(bundle.metadata, settings, has_guide=False)
+    require_objective(bundle.metadata, settings, "guide" in options, "direction" in options)
     if settings.noise:
         source = Source.of_noise(settings.noise)
     job = _job(bundle, settings, options)
@@ -200,7 +201,9 @@ def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
     if piped_as:
         output, extras = None, False
     overwrite = bool(given.get("overwrite"))
-    return Job(bundle, settings, output, overwrite, film, every, fps, mask, guide, extras, piped_as)
+    direction = given.get("direction", ())
+    paths = direction_paths(direction) if isinstance(direction, str) else direction
+    return Job(bundle, settings, output, overwrite, film, every, fps, mask, guide, paths, extras, piped_as)
 
 
 def _piped_as(output: Path | None, chosen: str | None) -> str | None:
@@ -221,6 +224,7 @@ def _config_file(job: Job, options: Mapping[str, Any]) -> ConfigFile:
     kept: dict[str, Any] = {"model": options.get("model", job.bundle.name if is_named else str(path))}
     files = ("mask", "guide", "film", *(() if job.piped_as else ("output",)))
     kept |= {name: str(options[name]) for name in files if name in options}
+    kept |= {"direction": ",".join(map(str, job.direction))} if job.direction else {}
     speed = {"every": job.film_every, "fps": job.film_fps} if job.film else {}
     kept |= {name: value for name, value in speed.items() if value is not None}
     kept |= {} if job.extras else {"extras": False}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from ..bundle.channel_weights import (
     picked_channels,
 )
 from ..bundle.classes import class_channels
+from ..bundle.directions import Direction, DirectionLike
+from ..bundle.means import chosen_goals, functions_towards, parse_until
 from ..bundle.objective import Objective
 from ..bundle.positions import chosen_positions, parse_positions
 from ..bundle.sessions import Sessions
@@ -34,6 +36,7 @@ from ..image.processor import ImageProcessor, Mask
 from ..image.source import noise_picture
 from ..provider.machine import Machine
 from ..provider.selection import ProviderChoice, choose_provider
+from ..settings.parsing import parse_guide_by
 from ..settings.presets import preset
 from ..settings.settings import Execution, Settings
 from .record import Record
@@ -143,6 +146,7 @@ def prepare(
     *,
     mask: PictureLike | None = None,
     guide: PictureLike | None = None,
+    direction: DirectionLike | None = None,
     state: State | None = None,
     choice: ProviderChoice | None = None,
     sessions: Sessions | None = None,
@@ -152,8 +156,10 @@ def prepare(
 
     `picture` and `guide` are arrays, uint8 or uint16 [height, width] or [height, width, 3 or 4], RGB[A], or paths of
     files, or Pillow images; a grey picture becomes RGB. `picture` is None where the settings have `noise`. `mask` is
-    one of these, too, or bool, or floating-point from 0 to 1; it has the picture's size. `bundle` may be named as for
-    `Bundle.load`; `settings` may be the name of a preset, and None is the preset `paper` on all layers.
+    one of these, too, or bool, or floating-point from 0 to 1; it has the picture's size. `direction` are the weights of
+    the channels of the one layer that is maximised, float32 [channels], or the path of a .npy file with them; or two
+    pictures, the one to go from and the one to go to. `bundle` may be named as for `Bundle.load`; `settings` may be the
+    name of a preset, and None is the preset `paper` on all layers.
 
     `state` is that of an earlier run of the same picture, bundle and settings, to resume it. `choice` is the result of
     `choose_provider` for these settings, if its notice has been shown to the user; None makes the choice here.
@@ -164,9 +170,10 @@ def prepare(
     bundle = as_bundle(bundle, sessions)
     pixels = picture_or_noise(picture, settings, log)
     guide_pixels = None if guide is None else pixels_of(guide, "guide", log)
+    towards = None if direction is None else Direction.of(direction, log)
     region = None if mask is None else Mask.of(array_of(mask, "mask", log), pixels, settings.feather)
     metadata = bundle.metadata
-    require_objective(metadata, settings, guide is not None)
+    require_objective(metadata, settings, guide is not None, direction is not None)
     processor = ImageProcessor(pixels, metadata, settings, region)
     bundle.require_precision(settings.execution.precision)
     if choice is None:
@@ -182,7 +189,7 @@ def prepare(
     for line in processor.notices:
         notice(line)
     sessions = sessions or Sessions(bundle)
-    objective = objective_for(pixels, guide_pixels, sessions, settings, choice.machine)
+    objective = objective_for(pixels, guide_pixels, sessions, settings, choice.machine, towards)
     evaluator = Evaluator(sessions, settings, choice.machine, objective, processor.largest_octave, notice)
     ascent = Ascent(processor, evaluator, settings, objective.layer_weights, INPUT_RANGE, processor.mask, state)
     return Preparation(bundle, settings, ascent, notices)
@@ -196,6 +203,7 @@ def dream(
     *,
     mask: PictureLike | None = None,
     guide: PictureLike | None = None,
+    direction: DirectionLike | None = None,
     state: State | None = None,
     choice: ProviderChoice | None = None,
     sessions: Sessions | None = None,
@@ -206,7 +214,16 @@ def dream(
     `prepare` followed by `Preparation.ascend`, which document the arguments and errors.
     """
     preparation = prepare(
-        picture, bundle, settings, mask=mask, guide=guide, state=state, choice=choice, sessions=sessions, log=log
+        picture,
+        bundle,
+        settings,
+        mask=mask,
+        guide=guide,
+        direction=direction,
+        state=state,
+        choice=choice,
+        sessions=sessions,
+        log=log,
     )
     return preparation.ascend(on_step)
 
@@ -241,58 +258,46 @@ def picture_or_noise(given: PictureLike | None, settings: Settings, log: Callabl
     return pixels_of(given, "picture", log)  # type: ignore[arg-type]  # which explains None
 
 
-def require_objective(metadata: Metadata, settings: Settings, has_guide: bool) -> None:
-    """Raises SettingsError unless a bundle has the layers, channels and classes of the settings, without a guide's."""
-    for name in ("channels", "classes", "pick"):
-        if has_guide and getattr(settings, name):
-            raise SettingsError(f"{name} and a guide contradict each other: give one of them")
+def require_objective(metadata: Metadata, settings: Settings, has_guide: bool, has_direction: bool = False) -> None:
+    """Raises SettingsError unless a bundle has the layers, channels and classes of the settings, without a guide's.
+
+    What is maximised may be chosen in one way only.
+    """
+    guide_by = parse_guide_by(settings.guide_by)
+    if guide_by.kind == "cosine" and not has_guide:
+        raise SettingsError("guide by cosine turns a picture towards a guide: give one, as in --guide PICTURE")
+    chosen = [name for name in ("channels", "classes", "pick") if getattr(settings, name)]
+    chosen += ["a direction"] if has_direction else []
+    chosen += ["a guide"] if has_guide else ["guide by caricature"] if guide_by.is_function else []
+    if len(chosen) > 1:
+        raise SettingsError(f"{chosen[0]} and {chosen[1]} contradict each other: give one of them")
     named = _named_channels(metadata, settings)
     chosen_positions(metadata.layers, parse_positions(settings.position))
+    chosen_goals(metadata.layers, parse_until(settings.until))
     settings.weights_of(metadata.layer_names)
     chosen_channels(metadata.layers, named)
 
 
 def objective_for(
-    picture: Pixels, guide: Pixels | None, sessions: Sessions, settings: Settings, machine: Machine
+    picture: Pixels,
+    guide: Pixels | None,
+    sessions: Sessions,
+    settings: Settings,
+    machine: Machine,
+    direction: Direction | None = None,
 ) -> Objective:
     """Returns what a run with these settings maximises; `pick` and a guide choose channels by the picture.
 
     Raises SettingsError, ComputationError and BundleError.
     """
     metadata = sessions.bundle.metadata
-    layer_weights = np.array(settings.weights_of(metadata.layer_names), np.float32)
-    named = _named_channels(metadata, settings)
-    if named:
-        channel_weights: Floats | None = chosen_channels(metadata.layers, named)
-    else:
-        channel_weights = _channel_weights(picture, guide, sessions, settings, machine, layer_weights)
-    positions = chosen_positions(metadata.layers, parse_positions(settings.position))
-    return Objective(layer_weights, channel_weights, positions)
-
-
-def _named_channels(metadata: Metadata, settings: Settings) -> Channels:
-    """The channels that the settings name, as channels or classes, if any. Raises SettingsError."""
-    return class_channels(metadata, settings.classes) if settings.classes else parse_channels(settings.channels)
-
-
-def _channel_weights(
-    picture: Pixels,
-    guide: Pixels | None,
-    sessions: Sessions,
-    settings: Settings,
-    machine: Machine,
-    layer_weights: Floats,
-) -> Floats | None:
-    """The weights of the bundle's channels by `pick` or the guide, float32 [channels of all layers].
-
-    None leaves them all equal. `layer_weights` is float32 [layers]. Raises SettingsError.
-    """
-    metadata = sessions.bundle.metadata
     layers = metadata.layers
-    if guide is None and not settings.pick:
-        return None
+    layer_weights = np.array(settings.weights_of(metadata.layer_names), np.float32)
+    positions = chosen_positions(layers, parse_positions(settings.position))
+    goals = chosen_goals(layers, parse_until(settings.until))
+    plain = Objective(layer_weights, positions=positions, goals=goals)
 
-    def channel_means(pixels: Pixels) -> Floats:
+    def means_of(pixels: Pixels) -> Floats:
         """The mean objective of each channel for a small version of a picture, float32 [channels of all layers]."""
         small = Settings(
             max_size=min(_STATISTICS_SIZE, settings.max_size or _STATISTICS_SIZE), normalization=settings.normalization
@@ -301,11 +306,29 @@ def _channel_weights(
         session = sessions.get(*processor.size, machine)
         return session.channel_means(processor.base(processor.size), Objective(layer_weights))
 
-    if settings.pick:
-        return picked_channels(layers, layer_weights, channel_means(picture), parse_pick(settings.pick))
-    assert guide is not None
-    _require_size(guide, metadata.smallest_size)
-    return guided_channels(layers, layer_weights, channel_means(guide), channel_means(picture))
+    guide_by = parse_guide_by(settings.guide_by)
+    if guide is not None:
+        _require_size(guide, metadata.smallest_size)
+    if guide_by.is_function:
+        target = means_of(picture if guide is None else guide)
+        return replace(plain, function=functions_towards(layers, layer_weights, target, guide_by))
+    named = _named_channels(metadata, settings)
+    if named:
+        channel_weights = chosen_channels(layers, named)
+    elif settings.pick:
+        channel_weights = picked_channels(layers, layer_weights, means_of(picture), parse_pick(settings.pick))
+    elif direction is not None:
+        channel_weights = direction.channel_weights(layers, layer_weights, means_of)
+    elif guide is not None:
+        channel_weights = guided_channels(layers, layer_weights, means_of(guide), means_of(picture))
+    else:
+        return plain
+    return replace(plain, channel_weights=channel_weights)
+
+
+def _named_channels(metadata: Metadata, settings: Settings) -> Channels:
+    """The channels that the settings name, as channels or classes, if any. Raises SettingsError."""
+    return class_channels(metadata, settings.classes) if settings.classes else parse_channels(settings.channels)
 
 
 def _require_size(guide: Pixels, smallest: Size) -> None:

@@ -36,12 +36,12 @@ Log = Callable[[str], None]
 class Job:
     """What to do with each picture: the bundle, the settings, and the files to read and write.
 
-    `output` is a folder, a picture's path, or None for the current folder. `mask` and `guide` are picture files. `film`
-    is the path of an .mp4, .webm, .gif or .webp, with a frame every `film_every` steps and `film_fps` frames per
-    second, both chosen by the number of steps where they are None. Without `extras`, only the picture and the film are
-    written. `piped_as` is the suffix of the picture that goes to standard output instead of `output`. `processes` have
-    this job at the same time, each with the memory of its settings. `sessions` are the bundle's; several jobs may share
-    them.
+    `output` is a folder, a picture's path, or None for the current folder. `mask` and `guide` are picture files,
+    `direction` is a .npy file or two picture files. `film` is the path of an .mp4, .webm, .gif or .webp, with a frame
+    every `film_every` steps and `film_fps` frames per second, both chosen by the number of steps where they are None.
+    Without `extras`, only the picture and the film are written. `piped_as` is the suffix of the picture that goes to
+    standard output instead of `output`. `processes` have this job at the same time, each with the memory of its
+    settings. `sessions` are the bundle's; several jobs may share them.
     """
 
     bundle: Bundle
@@ -53,6 +53,7 @@ class Job:
     film_fps: int | None = None
     mask: Path | None = None
     guide: Path | None = None
+    direction: tuple[Path, ...] = ()
     extras: bool = True
     piped_as: str | None = None
     processes: int = 1
@@ -91,8 +92,8 @@ class Callbacks:
 class Writer:
     """Writes snapshots, film and checkpoints while a picture is dreamed, and the other results at the end.
 
-    `files` name the picture, the mask and the guide. `preparation` is the run that is about to start, `resumed` the
-    checkpoint that it resumes from.
+    `files` name the picture, the mask, the guide and the direction. `preparation` is the run that is about to start,
+    `resumed` the checkpoint that it resumes from.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class Writer:
                 picture=self._files.picture,
                 mask=self._files.mask,
                 guide=self._files.guide,
+                direction=self._files.direction,
                 output=str(self.results.picture.resolve()),
                 film=str(self.film.path.resolve()) if self.film else None,
                 film_every=self.film_speed.every,

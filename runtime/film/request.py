@@ -33,10 +33,12 @@ MOVES: Mapping[FilmKind, type[Any]] = {"film": Coherence, "zoom": Camera, "trave
 # Options of `dream` that a film does not have: it has a source and a range of values of its own, and no snapshots.
 _LEFT_OUT = {
     *("noise", "snapshots", "normalization", "output", "extras", "film", "every", "fps"),
-    *("recursive", "repeat", "resume", "save_config", "format", "cluster", "ship", "watch"),
+    *("recursive", "repeat", "resume", "save_config", "format", "cluster", "ship", "watch", "direction"),
 }
 # A zoom and a travel have their own objective or base, which these would not fit, and a single shot.
-_ONLY_FOR_FILMS = {"mask", "guide", "feather", "full_size", "blend", "pick", "position", "workers"}
+_ONLY_FOR_FILMS = {
+    *("mask", "guide", "guide_by", "feather", "full_size", "blend", "pick", "position", "stay", "workers")
+}
 _EXAMPLES: Mapping[FilmKind, str] = {
     "film": "film walk.mp4 walk-dream.mp4",
     "zoom": "zoom photo.jpg zoom.mp4 --seconds 10",

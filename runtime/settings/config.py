@@ -32,15 +32,17 @@ _OTHER_KEYS = tuple(
     )
 )
 _PATH_KEYS = tuple(option.name for option in OPTIONS if option.in_files and option.type is Path)
-_TEXT_KEYS = ("preset", "model", *_PATH_KEYS)
+_TEXT_KEYS = ("preset", "model", "direction", *_PATH_KEYS)
 # Each option replaces these options of a config file or a record, which choose what to dream in another way.
 _REPLACED: Mapping[str, set[str]] = {
     "layers": {"layer_weights", "channels", "classes", "position"},
     "layer_weights": {"layers", "channels", "classes", "position"},
-    "channels": {"layers", "layer_weights", "pick", "guide", "classes", "position"},
-    "classes": {"layers", "layer_weights", "channels", "pick", "guide", "position"},
-    "pick": {"channels", "guide", "classes"},
-    "guide": {"channels", "pick", "classes"},
+    "channels": {"layers", "layer_weights", "pick", "guide", "guide_by", "direction", "classes", "position"},
+    "classes": {"layers", "layer_weights", "channels", "pick", "guide", "guide_by", "direction", "position"},
+    "pick": {"channels", "guide", "guide_by", "direction", "classes"},
+    "guide": {"channels", "pick", "direction", "classes"},
+    "guide_by": {"channels", "pick", "direction", "classes"},
+    "direction": {"channels", "pick", "guide", "guide_by", "classes"},
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .parsing import parse_guide_by
 from .schedule import largest_value
 from .settings import Settings
 
@@ -24,6 +25,11 @@ class _Condition:
 
 _CONDITIONS = (
     _Condition(("feather",), lambda settings, options: "mask" in options, "without --mask"),
+    _Condition(
+        ("guide_by",),
+        lambda settings, options: "guide" in options or parse_guide_by(settings.guide_by).kind == "caricature",
+        "without --guide",
+    ),
     _Condition(("every",), lambda settings, options: "film" in options, "without --film"),
     _Condition(
         ("momentum",), lambda settings, options: settings.optimizer != "plain", "with the optimizer plain, the default"

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import SettingsError
 from .colours import parse_colours
-from .parsing import parse_layer_weights, parse_memory, parse_size, parse_snapshots
+from .parsing import parse_guide_by, parse_layer_weights, parse_memory, parse_size, parse_snapshots
 from .schedule import parse_schedule, schedule_error
 
 
@@ -177,6 +177,18 @@ class ColourChoice(Text):
 
     def __str__(self) -> str:
         return "free, own, own:SHARE, imagenet or lightness"
+
+
+class GuideChoice(Text):
+    """How a guide counts, as `parse_guide_by` reads it."""
+
+    def checked(self, name: str, value: Any) -> str:
+        text = super().checked(name, value)
+        parse_guide_by(text)
+        return text
+
+    def __str__(self) -> str:
+        return "surplus, cosine, caricature or caricature:POWER"
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,15 @@ _LAST = (
     Option(
         "guide",
         Path,
-        "Another picture to dream of: maximise the channels that respond more to it than to the picture.",
+        "Another picture to dream of: maximise the channels that respond more to it than to the picture. --guide-by "
+        "offers other ways.",
+        "What to dream, and how",
+    ),
+    Option(
+        "direction",
+        str,
+        "Weights of the channels: a .npy file with float32 [channels] of the one layer that is maximised, or two "
+        "pictures, as in day.jpg,night.jpg, to go from what the first shows towards what the second shows.",
         "What to dream, and how",
     ),
     Option(

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import dataclass
 
 from ..errors import SettingsError
 
+_MAX_POWER = 100.0  # of a caricature's cosine
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def finite_number(text: str) -> float | None:
+    """Returns a finite number, or None if a text is not one."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def parse_layer_weights(text: str) -> dict[str, float]:
@@ -56,3 +68,26 @@ def parse_size(text: str, option: str = "noise") -> tuple[int, int]:
     if not match or not (int(match[1]) and int(match[2])):
         raise SettingsError(f"{option} {text!r}: write width x height, as in 512x384")
     return int(match[1]), int(match[2])
+
+
+@dataclass(frozen=True)
+class GuideBy:
+    """How a guide counts: `kind` is surplus, cosine or caricature, `power` that of a caricature's cosine."""
+
+    kind: str
+    power: float = 2.0
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it is a function of channel means, in place of weights that stay the same."""
+        return self.kind != "surplus"
+
+
+def parse_guide_by(text: str) -> GuideBy:
+    """Reads `surplus`, `cosine`, `caricature`, or `caricature:4` with the power of the cosine. Raises SettingsError."""
+    kind, colon, number = text.partition(":")
+    power = finite_number(number) if colon else GuideBy.power
+    is_known = kind in ("surplus", "cosine", "caricature") and (kind == "caricature" or not colon)
+    if not is_known or power is None or not 0 <= power <= _MAX_POWER:
+        raise SettingsError(f"guide by {text!r}: write surplus, cosine, caricature or caricature:4")
+    return GuideBy(kind, power)

@@ -15,6 +15,7 @@ from .kinds import (
     ColourChoice,
     Flag,
     FloatRange,
+    GuideChoice,
     IntRange,
     Kind,
     LayerWeights,
@@ -257,6 +258,22 @@ class Settings:
         _DREAM,
         default_text="the whole picture",
     )
+    guide_by: str = setting(
+        "surplus",
+        GuideChoice(),
+        "How a guide counts: surplus maximises the channels that respond more to it than to the picture; cosine turns "
+        "the picture's channel means towards the guide's; caricature exaggerates what both share, more strictly with "
+        "caricature:4 than with caricature:2, which is caricature. Without a guide, it exaggerates the picture itself.",
+        _DREAM,
+    )
+    until: tuple[str, ...] = setting(
+        (),
+        ListOf(Text()),
+        "End an octave when a channel's mean reaches a value, as in mixed4:40=0.8. Repeat the option for other "
+        "channels, all of which must then reach theirs.",
+        _DREAM,
+        default_text="none",
+    )
     max_loss: float | None = setting(
         None,
         OrNone(FloatRange(-1e30, 1e30)),
@@ -298,6 +315,13 @@ class Settings:
         0.0,
         FloatRange(0, 1e6),
         "Strength of the L2 penalty, which pulls pixels towards the middle of their range; 0 is off.",
+        _DREAM,
+    )
+    stay: float = setting(
+        0.0,
+        FloatRange(0, 1),
+        "Strength of the pull towards the original picture, so that a photograph stays recognisable: 0.2 is gentle, 1 "
+        "holds it close; 0 is off.",
         _DREAM,
     )
     optimizer: OptimizerName = setting(
@@ -400,6 +424,8 @@ class Settings:
         chosen = [name for name in ("channels", "classes", "pick") if getattr(self, name)]
         if len(chosen) > 1:
             raise SettingsError(f"{chosen[0]} and {chosen[1]} contradict each other: give one of them")
+        if self.stay and self.noise:
+            raise SettingsError("noise has no original picture to stay close to: leave out stay, or give a picture")
 
     def weights_of(self, layers: tuple[str, ...]) -> list[float]:
         """Returns the weight of each layer of a bundle. A layer that is not named has weight 0.

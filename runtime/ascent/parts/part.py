@@ -39,7 +39,8 @@ class UpdateContext:
     """The inputs of a part in numpy. It changes its own slots in place, and the last part changes the image.
 
     `slots` have the image's shape. `number` counts the octave's updates from 1. `mask` is float32 [height, width], from
-    0 (stays) to 1 (moves), `colours` the colour matrix, float32 [3, 3]; either may be None.
+    0 (stays) to 1 (moves), `colours` the colour matrix, float32 [3, 3]; either may be None. `base` is the undreamed
+    image, of the image's shape, or None where no part needs it.
     """
 
     settings: Settings
@@ -49,6 +50,7 @@ class UpdateContext:
     number: int
     mask: Floats | None = field(default=None, repr=False)
     colours: Floats | None = field(default=None, repr=False)
+    base: Image | None = field(default=None, repr=False)
 
 
 class UpdateGraph(ImageGraph):

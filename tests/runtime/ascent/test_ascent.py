@@ -14,6 +14,7 @@ from pictures_fixture import TINY_BYTES, cliff_bytes, noise
 from plain_session import open_plain
 
 from onnxdream.runtime import Bundle, Execution, Settings, Step, dream, preset
+from onnxdream.runtime.bundle.means import functions_towards
 from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session, Sessions
 from onnxdream.runtime.dream.run import prepare
@@ -21,6 +22,7 @@ from onnxdream.runtime.errors import DivergedError, DreamError, SettingsError
 from onnxdream.runtime.image.resizing import resize
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.onnx_graph import message_class
+from onnxdream.runtime.settings.parsing import parse_guide_by
 from onnxdream.runtime.settings.settings import GradientNorm, Normalization, OptimizerName
 
 FEW = Settings(steps=6, step_size=0.02, execution=Execution("cpu", 1))
@@ -392,3 +394,85 @@ def test_sizes_and_tiles_are_known_before_a_dream_starts() -> None:
 def test_a_dream_without_settings_uses_those_of_the_paper() -> None:
     dreamed = dream(noise(30, 40), TINY, on_step=lambda step: step.number == 1)
     assert dreamed.record.settings == Settings()
+
+
+# Functions of channel means
+
+
+@pytest.mark.parametrize("kind", ["cosine", "caricature:3"])
+def test_a_function_is_maximised_by_its_slope_at_the_means_before(kind: str) -> None:
+    """The expected dream comes from a plain loop, whose losses are the function's values."""
+    picture, guide = noise(40, 53), noise(48, 44, seed=6) // 2 + 80
+    settings = replace(FEW, guide_by=kind, normalization="backbone", layer_weights={"low": 2.0, "high": -1.0})
+    dreamed = dream(picture, TINY, settings, guide=guide)
+    layers, weights = TINY.metadata.layers, np.array([2, 0, -1], np.float32)
+    to_image = lambda pixels: (pixels.transpose(2, 0, 1) / 127.5 - 1).astype(np.float32)  # noqa: E731
+    target = Session(TINY, 48, 44, Machine("cpu", 1)).channel_means(to_image(guide), Objective(weights))
+    function = functions_towards(layers, weights, target, parse_guide_by(kind))
+    session, image = Session(TINY, 40, 53, Machine("cpu", 1)), to_image(picture)
+    before = session.channel_means(image, Objective(weights))
+    rows = []
+    for number in range(7):
+        objective = Objective(weights, function.slopes(before))
+        _, gradient, before = session.evaluate_with_means(image, objective)
+        rows.append(function.values(before))
+        if number < 6:
+            image = np.clip(image + np.float32(0.02) * gradient / gradient.std(), -1, 1)
+    np.testing.assert_allclose(dreamed.losses, rows, rtol=1e-3, atol=1e-5)
+    totals = dreamed.losses @ weights
+    assert totals[-1] > totals[0] + 0.01
+    assert dreamed.record.last_loss == pytest.approx(float(totals[-1]))
+    difference = np.abs(dreamed.picture - ((image.transpose(1, 2, 0) + 1) * 127.5))
+    assert difference.max() < 3
+    assert difference.mean() < 0.5
+
+
+def test_a_caricature_without_a_guide_exaggerates_the_picture_itself() -> None:
+    picture = noise(40, 53)
+    settings = replace(FEW, guide_by="caricature", max_size=None)
+    alone, guided = dream(picture, TINY, settings), dream(picture, TINY, settings, guide=picture)
+    np.testing.assert_array_equal(alone.picture, guided.picture)
+    np.testing.assert_allclose(alone.losses[0], 1, rtol=1e-5)  # the picture is there once
+    assert (alone.losses[-1] > 1).all()
+
+
+def test_a_loss_and_a_plateau_end_an_octave_by_the_function_s_value() -> None:
+    settings = replace(FEW, guide_by="caricature", steps=20)
+    totals = dream(noise(40, 53), TINY, settings).losses.sum(axis=1)
+    assert len(totals) == 21
+    limit = float(totals[6] + totals[7]) / 2
+    assert len(dream(noise(40, 53), TINY, replace(settings, max_loss=limit)).losses) == 9  # seen before update 8
+    assert len(dream(noise(40, 53), TINY, replace(settings, plateau=3, step_size=1e-6)).losses) == 5
+
+
+@pytest.mark.parametrize("tile_pixels", [None, 1500])
+def test_an_octave_ends_when_all_means_have_their_values(tile_pixels: int | None) -> None:
+    """A unit weight makes a channel's mean the loss, from which the values are taken."""
+    picture = noise(40, 53)
+    settings = replace(FEW, steps=12, execution=Execution("cpu", 1, tile_pixels=tile_pixels))
+    rows = []
+    for channel in (1, 6):
+        watched = replace(settings, layer_weights={"low": 1.0}, channels=(f"low:{channel}",))
+        rows.append(dream(picture, TINY, watched).losses[:, 0])
+    rise = replace(settings, layer_weights={"low": 1.0}, channels=("low:1",))
+    value = (rows[0][4] + rows[0][5]) / 2
+    ended = dream(picture, TINY, replace(rise, until=(f"low:1={value}",)))
+    assert len(ended.losses) == 7  # the sixth evaluation is the first above the value, and its update the last
+    both = replace(rise, until=(f"low:1={value}", "low:6=1e6"))
+    assert len(dream(picture, TINY, both).losses) == 13
+    octaves = dream(picture, TINY, replace(rise, octaves=2, until=("low:1=-1",)))
+    assert octaves.record.steps_done == 2  # one in each octave
+
+
+def test_stay_keeps_the_picture() -> None:
+    picture = noise(40, 53)
+    changes = []
+    for stay in (0.0, 0.2, 1.0):
+        settings = replace(FEW, steps=40, octaves=2, jitter=4, stay=stay)
+        changes.append(np.abs(dream(picture, TINY, settings).picture.astype(int) - picture).mean())
+    assert changes[0] > 1.2 * changes[1] > 2 * changes[2] > 1
+
+
+def test_noise_has_nothing_to_stay_close_to() -> None:
+    with pytest.raises(SettingsError, match="noise has no original picture to stay close to"):
+        Settings(noise=(40, 30), stay=0.1)

@@ -15,12 +15,14 @@ from onnxdream.models.arrays import Floats, Size
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime.ascent.evaluator import Evaluator
 from onnxdream.runtime.bundle.bundle import Bundle
+from onnxdream.runtime.bundle.means import functions_towards
 from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session, Sessions
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.errors import OutOfMemoryError
 from onnxdream.runtime.provider.budget import MemoryBudgetError
 from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.settings.parsing import GuideBy
 from onnxdream.runtime.settings.settings import Execution, Settings
 
 MACHINE = Machine("cpu", 1)
@@ -60,6 +62,35 @@ def test_an_image_that_fits_is_evaluated_as_by_a_session(tiny: Bundle, with_chan
     expected = Session(tiny, 96, 80, Machine("cpu", 1)).evaluate(picture, objective)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("tile_pixels", [300 * 300, 100 * 100])
+@pytest.mark.parametrize("kind", ["cosine", "caricature"])
+def test_a_function_of_the_means_is_that_of_the_whole_picture(tiny: Bundle, kind: str, tile_pixels: int) -> None:
+    """In tiles, the means are the area-weighted means of the tiles', and all tiles take the slope there."""
+    picture, size = image(150, 220), (150, 220)
+    layers = tiny.metadata.layers
+    target = np.random.default_rng(4).random(42).astype(np.float32)
+    function = functions_towards(layers, OBJECTIVE.layer_weights, target, GuideBy(kind))
+    chosen = settings(tile_pixels)
+    found = evaluator(tiny, chosen, size, replace(OBJECTIVE, function=function))
+    assert len(found.tile_plan(Size(*size)).tiles) == (1 if tile_pixels == 300 * 300 else 9)
+    means = []
+    for channel in range(42):
+        one = np.eye(42, dtype=np.float32)[channel]
+        losses, _ = evaluator(tiny, chosen, size, replace(OBJECTIVE, channel_weights=one)).evaluate(picture)
+        means.append(losses.sum())
+    before = np.random.default_rng(5).random(42).astype(np.float32)
+    evaluation = found.evaluate_at(picture, before)
+    assert evaluation.means is not None
+    np.testing.assert_allclose(evaluation.means, means, rtol=1e-5)
+    np.testing.assert_allclose(evaluation.losses, function.values(evaluation.means))
+    static = replace(OBJECTIVE, channel_weights=function.slopes(before))
+    np.testing.assert_array_equal(evaluation.gradient, evaluator(tiny, chosen, size, static).evaluate(picture)[1])
+    losses, gradient = found.evaluate(picture)  # at the image's own means
+    own = found.evaluate_at(picture, evaluation.means)
+    np.testing.assert_array_equal(losses, own.losses)
+    np.testing.assert_array_equal(gradient, own.gradient)
 
 
 @pytest.mark.parametrize("size", [(150, 220), (64, 300), (128, 128)])
@@ -233,9 +264,11 @@ import json, re, resource, sys
 from pathlib import Path
 import numpy as np
 from onnxdream.runtime.bundle.bundle import Bundle
+from onnxdream.runtime.bundle.means import functions_towards
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.dream.run import dream
+from onnxdream.runtime.settings.parsing import GuideBy
 from onnxdream.runtime.settings.settings import Execution, Settings
 bundle = Bundle.load(sys.argv[1])
 picture = np.random.default_rng(0).integers(0, 256, (600, 700, 3), np.uint8)

@@ -22,7 +22,7 @@ from onnxdream.runtime.bundle.sessions import Sessions
 from onnxdream.runtime.errors import DivergedError, OutOfMemoryError
 from onnxdream.runtime.image.processor import ImageProcessor, Mask
 from onnxdream.runtime.provider.machine import Machine
-from onnxdream.runtime.provider.tensors import Device
+from onnxdream.runtime.provider.tensors import BoundSession, Device
 
 TINY = Bundle.load(TINY_BYTES)
 FEW = Settings(steps=10, step_size=0.01, execution=Execution("cpu", 1))
@@ -32,7 +32,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "jitter and momentum": {"jitter": 20, "optimizer": "momentum"},
     "smoothing and adam": {"blur": 0.7, "laplacian": 2, "optimizer": "adam", "step_size": 0.003},
     "own colours and schedules": {"colours": "own", "step_size": (0.02, 0.005), "blur": (1.5, 0.0)},
-    "pulls": {"tv": 0.2, "l2": 0.1},
+    "pulls": {"tv": 0.2, "l2": 0.1, "stay": 0.3, "jitter": 3},
+    "a caricature": {"guide_by": "caricature", "jitter": 4},
+    "a caricature in octaves": {"guide_by": "caricature:4", "octaves": 2, "steps": 5, "until": ("low:1=9",)},
     "octaves": {"octaves": 2, "octave_rounding": True, "detail": "after", "steps": 5},
 }
 
@@ -145,7 +147,10 @@ def test_when_losses_are_fetched_does_not_change_a_bit(
         np.testing.assert_array_equal(np.stack(seen), at_once.losses)
 
 
-@pytest.mark.parametrize(("watched", "fetches"), [({}, 4), ({"plateau": 9}, 11), ({"max_loss": 1e9}, 11)])
+@pytest.mark.parametrize(
+    ("watched", "fetches"),
+    [({}, 4), ({"until": ("low:1=9",)}, 4), ({"plateau": 9}, 11), ({"max_loss": 1e9}, 11)],
+)
 def test_losses_are_fetched_every_few_steps_or_when_something_depends_on_them(
     watched: dict[str, Any], fetches: int, batched: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +178,30 @@ def test_an_octave_ends_early_with_batched_losses_too(monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(together.picture, at_once.picture)
 
 
+@pytest.mark.parametrize("options", [{}, {"guide_by": "caricature"}, {"until": ("low:1=9",)}])
+def test_a_step_costs_one_evaluation_whatever_is_maximised(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function of the channel means needs one more as each octave begins."""
+    evaluations: list[BoundSession] = []
+    real_bind, real_run = Evaluator.bind, BoundSession.run
+
+    def bind(evaluator: Evaluator, *tensors: Any) -> BoundSession:
+        evaluations.append(real_bind(evaluator, *tensors))
+        return evaluations[-1]
+
+    runs = [0]
+
+    def run(session: BoundSession) -> None:
+        runs[0] += any(session is one for one in evaluations)
+        real_run(session)
+
+    monkeypatch.setattr(Evaluator, "bind", bind)
+    monkeypatch.setattr(BoundSession, "run", run)
+    dream(PICTURE, TINY, replace(FEW, octaves=2, **options))
+    assert runs == [21 + (3 if "guide_by" in options else 0)]  # the result is evaluated in a memory of its own
+
+
 @pytest.mark.parametrize("last", [0, 1, 3, 4, 6])
 def test_a_stop_fetches_everything(last: int, batched: None) -> None:
     stopped = dream(PICTURE, TINY, FEW, lambda step: step.number == last)
@@ -189,10 +218,11 @@ def test_steps_return_their_losses_after_the_run(batched: None) -> None:
         assert step.fetch_total() == pytest.approx(float(row.sum()), rel=1e-6)
 
 
+@pytest.mark.parametrize("options", [{}, {"guide_by": "caricature", "stay": 0.1}])
 @pytest.mark.parametrize("stop", [1, 4, 5, 9])
-def test_a_run_resumed_from_any_step_is_bit_for_bit_the_same(stop: int, batched: None) -> None:
+def test_a_run_resumed_from_any_step_is_bit_for_bit_the_same(stop: int, options: Any, batched: None) -> None:
     """Some losses are not fetched yet when the state is taken; they must not be lost."""
-    settings = replace(FEW, optimizer="adam", jitter=5, step_size=0.002)
+    settings = replace(FEW, optimizer="adam", jitter=5, step_size=0.002, **options)
     whole = dream(PICTURE, TINY, settings)
     taken: list[State] = []
 

@@ -51,6 +51,12 @@ RUNS: dict[str, tuple[str, ...]] = {
     "own colours and schedules": (
         *("--colours", "own:0.8", "--step-size", "0.02:0.005", "--blur", "1.5:0", "--octaves", "2", "--steps", "150"),
     ),
+    "a cosine, a goal and a pull": (
+        *("--guide", "guide.png", "--guide-by", "cosine", "--octaves", "2", "--jitter", "3", "--stay", "0.1"),
+        *("--steps", "150", "--until", "low:1=9"),
+    ),
+    "tiles and a caricature": ("--steps", "40", "--memory", "175MB", "--guide-by", "caricature", "--jitter", "5"),
+    "a direction": ("--direction", "guide.png,mask.png", "--steps", "300"),
     "noise and picked channels": ("--noise", "60x50", "--pick", "strongest:3", "--seed", "7", "--steps", "300"),
 }
 
@@ -187,7 +193,14 @@ def checkpoint(folder: Path) -> Path:
     return stopped_job(folder, replace(SHORT, optimizer="adam"), 4, mask=folder / "mask.png")
 
 
-@pytest.mark.parametrize("choices", [{}, {"colours": "own", "step_size": (0.03, 0.01), "blur": (1.6, 0.5)}])
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"colours": "own", "step_size": (0.03, 0.01), "blur": (1.6, 0.5)},
+        {"guide_by": "caricature", "stay": 0.2},
+    ],
+)
 @pytest.mark.parametrize("after", range(12))
 def test_a_run_may_be_stopped_at_any_step(
     after: int, choices: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch

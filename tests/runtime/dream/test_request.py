@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +21,7 @@ from onnxdream.runtime.dream.job import dream_and_save
 from onnxdream.runtime.dream.request import DreamRequest, parse_request
 from onnxdream.runtime.dream.writer import Callbacks, Job
 from onnxdream.runtime.errors import ProviderError, RecordError, SettingsError
+from onnxdream.runtime.image.files import read_note
 from onnxdream.runtime.image.source import Source
 from onnxdream.runtime.provider import selection
 from onnxdream.runtime.provider.cards import PROVIDERS
@@ -111,7 +113,6 @@ def test_options_become_settings_files_and_execution() -> None:
         max_size=0,
         output=Path("out"),
         mask=Path("mask.png"),
-        guide=Path("guide.png"),
         film=Path("film.mp4"),
         every=3,
         overwrite=True,
@@ -124,9 +125,22 @@ def test_options_become_settings_files_and_execution() -> None:
         max_size=None,
         execution=Execution("cpu", 1, 900 * 10**6),
     )
-    files = (job.output, job.mask, job.guide, job.film)
-    assert files == (Path("out"), Path("mask.png"), Path("guide.png"), Path("film.mp4"))
+    assert (job.output, job.mask, job.film) == (Path("out"), Path("mask.png"), Path("film.mp4"))
     assert (job.film_every, job.overwrite) == (3, True)
+    assert request_of(guide=Path("guide.png")).job.guide == Path("guide.png")
+    assert request_of(direction="mask.png,guide.png").job.direction == (Path("mask.png"), Path("guide.png"))
+
+
+def test_what_is_maximised_is_chosen_in_one_way() -> None:
+    choices: dict[str, Any] = {
+        "channels": ["low:1"],
+        "pick": "weakest",
+        "direction": "mask.png,guide.png",
+        "guide": Path("guide.png"),
+    }
+    for one, other in itertools.combinations(choices, 2):
+        with pytest.raises(SettingsError, match=f"{one}.* and .*{other} contradict each other: give one of them"):
+            request_of(**{name: choices[name] for name in (one, other)})
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "keras"])
@@ -160,6 +174,10 @@ def test_a_guide_replaces_the_channels_of_a_preset_and_keeps_its_layers() -> Non
     settings = parse_request({"preset": "feathers", "guide": "guide.png"}, with_images=True).job.settings
     assert PRESETS["feathers"].settings.channels
     assert (settings.channels, settings.layer_weights) == ((), {"mixed3": 1.0})
+    for options in ({"guide_by": "caricature"}, {"direction": "mask.png,guide.png"}):
+        assert parse_request({"preset": "feathers", **options}, with_images=True).job.settings.channels == ()
+    kept = parse_request({"preset": "feathers", "guide_by": "surplus"}, with_images=True).job.settings
+    assert kept.channels == PRESETS["feathers"].settings.channels
 
 
 def test_a_bundle_of_another_objective_causes_a_notice() -> None:
@@ -338,8 +356,35 @@ def test_layers_and_channels_override_those_of_a_record() -> None:
     assert repeated(record, layers="mid").settings.weights_of(("low", "mid", "high")) == [0, 1, 0]
     assert repeated(record, channels=["mid:2"]).settings.channels == ("mid:2",)
     assert repeated(record, guide=Path("guide.png")).settings.channels == ()
-    guided = record_of(Settings(), guide=Path("guide.png"))
-    assert repeated(guided, pick="weakest").guide is None
+    guided = record_of(Settings(guide_by="cosine"), guide=Path("guide.png"))
+    assert repeated(guided).settings.guide_by == "cosine"
+    for options in ({"pick": "weakest"}, {"channels": ["low:1"]}, {"direction": "mask.png,guide.png"}):
+        job = repeated(guided, **options)
+        assert (job.guide, job.settings.guide_by) == (None, "surplus")
+    assert repeated(record, guide_by="caricature").settings.channels == ()
+
+
+def test_a_direction_is_repeated_by_its_files_and_replaced_by_another_choice() -> None:
+    record = record_of(Settings(), direction=(Path("mask.png"), Path("guide.png")))
+    job = repeated(record)
+    assert job.direction == (Path("mask.png").resolve(), Path("guide.png").resolve())
+    for options in ({"pick": "weakest"}, {"guide": Path("mask.png")}, {"preset": "eyes"}):
+        assert repeated(record, **options).direction == ()
+    assert repeated(record, direction="guide.png,mask.png").direction == (Path("guide.png"), Path("mask.png"))
+    save(Path("guide.png"), noise(40, 40, seed=99))
+    with pytest.raises(RecordError, match=r"guide\.png is missing or has changed"):
+        repeated(record)
+
+
+def test_a_record_in_a_picture_names_a_direction_without_its_folder() -> None:
+    record = record_of(Settings(), direction=(Path("mask.png"), Path("guide.png")))
+    note = read_note(record.with_suffix(".png"))
+    assert note is not None
+    assert [file["path"] for file in json.loads(note)["direction"]] == [None, None]
+    assert [Path(file["path"]).name for file in json.loads(record.read_text())["direction"]] == [
+        "mask.png",
+        "guide.png",
+    ]
 
 
 def test_a_record_is_repeated_with_another_bundle() -> None:
@@ -395,6 +440,8 @@ def test_a_record_with_a_byte_order_mark_is_read() -> None:
         {"model": "tiny.onnx", "layers": "low,mid", "max_size": 0, "memory": "900MB", **CPU},
         {"model": "tiny.onnx", "mask": "mask.png", "feather": 2.0, "film": "a.mp4", "every": 3, "output": "out"},
         {"model": "tiny.onnx", "guide": "guide.png", "extras": False},
+        {"model": "tiny.onnx", "guide": "guide.png", "guide_by": "caricature:3", "until": ["low:1=2"], "stay": 0.2},
+        {"model": "tiny.onnx", "direction": "mask.png,guide.png"},
         {"preset": "masks", "steps": 3},
         {},
     ],

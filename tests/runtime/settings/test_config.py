@@ -42,6 +42,12 @@ VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
     "classes": ('"207,castle"', ("--classes", "207,castle"), "207,castle"),
     "pick": ('"weakest:2"', ("--pick", "weakest:2"), "weakest:2"),
     "position": ('["low:0.5,0.25,0.1"]', ("--position", "low:0.5,0.25,0.1"), ("low:0.5,0.25,0.1",)),
+    "guide_by": ('"caricature:4"', ("--guide-by", "caricature:4"), "caricature:4"),
+    "until": (
+        '["low:1=0.5", "mid:2=1"]',
+        ("--until", "low:1=0.5", "--until", "mid:2=1"),
+        ("low:1=0.5", "mid:2=1"),
+    ),
     "max_loss": ("-2.5", ("--max-loss", "-2.5"), -2.5),
     "plateau": ("6", ("--plateau", "6"), 6),
     "jitter": ("4", ("--jitter", "4"), 4),
@@ -49,6 +55,7 @@ VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
     "laplacian": ("3", ("--laplacian", "3"), 3),
     "tv": ("0.125", ("--tv", "0.125"), 0.125),
     "l2": ("0.75", ("--l2", "0.75"), 0.75),
+    "stay": ("0.25", ("--stay", "0.25"), 0.25),
     "optimizer": ('"adam"', ("--optimizer", "adam"), "adam"),
     "momentum": ("0.5", ("--momentum", "0.5"), 0.5),
     "clip": ("false", ("--no-clip",), False),
@@ -69,7 +76,7 @@ VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
 NEEDS = {"octaves_above": {"octaves": 5}}
 OTHER = {
     *("preset", "model", "provider", "precision", "threads", "memory"),
-    *("mask", "guide", "output", "film", "every", "fps", "extras"),
+    *("mask", "guide", "direction", "output", "film", "every", "fps", "extras"),
 }
 NO_KEYS = {
     *("images", "config", "save_config", "resume", "repeat", "overwrite", "recursive", "format"),

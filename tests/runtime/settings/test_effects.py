@@ -14,6 +14,12 @@ from onnxdream.runtime.settings.settings import descriptions
 # An option with a value -> what else gives it an effect, and the line without that.
 NEEDS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "feather": ({"feather": 10.0}, {"mask": "m.png"}, "--feather has no effect without --mask"),
+    "guide_by": ({"guide_by": "surplus"}, {"guide": "g.png"}, "--guide-by has no effect without --guide"),
+    "guide_by of itself": (
+        {"guide_by": "surplus"},
+        {"guide_by": "caricature"},
+        "--guide-by has no effect without --guide",
+    ),
     "every": ({"every": 5}, {"film": "f.mp4"}, "--every has no effect without --film"),
     "momentum": (
         {"momentum": 0.5},

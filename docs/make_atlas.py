@@ -31,7 +31,7 @@ from onnxdream.runtime.provider.selection import choose_provider
 _BUNDLES = ("lite0", "v3-mid")
 _DRAWING = FeatureSettings(size=112, steps=48, step_size=0.03)
 _TILES = 64  # of a layer
-_QUALITY = 58  # of the sheets' WebP
+_QUALITY = 47  # of the sheets' WebP
 _PAGE = Path(__file__).parent / "atlas.md"
 
 
@@ -47,7 +47,7 @@ def _atlas(name: str, photos: Path, work: Path, machine: Machine) -> BuiltInAtla
     bundle = Bundle.load(name)
     sessions = Sessions(bundle)
     natural = np.mean(
-        [channel_means(read_picture(path).pixels, sessions, machine) for path in find_pictures([photos])], axis=0
+        [channel_means(read_picture(Path(path)).pixels, sessions, machine) for path in find_pictures([photos])], axis=0
     )
     earlier = built_in_atlas(bundle.sha256)
     layers: dict[str, DrawnLayer] = {}

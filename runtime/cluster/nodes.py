@@ -49,6 +49,9 @@ def inspect_nodes(ray: Any, lock: Path | None, log: Callable[[str], None]) -> No
     for one, name in pending.items():
         try:
             answer = ray.get(one)
+        except ray.exceptions.TaskUnschedulableError:
+            log(f"node {name} has just left the cluster")
+            continue
         except ray.exceptions.RayError as error:
             raise ClusterError(f"node {name} cannot start a worker ({_cause(error)}): check Ray on it") from error
         budgets.append(require_fit(name, answer, lock, log))

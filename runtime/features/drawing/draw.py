@@ -24,6 +24,8 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-12
 _BATCH_PIXELS = 8 * 128**2
 # How strongly pictures of one channel are pushed apart, compared with the channel itself.
 _DIVERSITY = 0.5
+# What the noise may be multiplied by at each step as long as there is no gradient.
+_LOUDNESS = (1, 2, 4, 8)
 # The part of the summed gradients, ordered by size, that is fully opaque.
 _OPAQUE = 0.98
 
@@ -96,7 +98,13 @@ class _Batch:
         _require_sense(self._metadata, settings)
         self._features = [feature for feature in features for _ in range(settings.diversity)]
         self._views = _views(settings, self._metadata.smallest_size)
-        self._parameter = _parameter(self._features, settings, magnitudes)
+        # A picture's noise is its own, and the same whatever it is drawn together with.
+        self._generators = [
+            np.random.default_rng((settings.seed, feature.channel, place % settings.diversity))
+            for place, feature in enumerate(self._features)
+        ]
+        self._parameter = _parameter(self._generators, settings, magnitudes)
+        self._noise = self._parameter.values.copy()
         self._adam = _Adam(self._parameter.values, settings.step_size or self._parameter.step_size)
         self._random = np.random.default_rng(settings.seed)
         self._layer_weights = layer_weights(self._metadata, features)
@@ -117,7 +125,19 @@ class _Batch:
             self._weights = self._plain_weights() + self._pushing_apart(means)
         direction = self._parameter.backward(gradient)
         self._adam.step(self._parameter.smoothed(direction, progress))
+        for place, own in enumerate(gradient):
+            if not own.any():
+                self._renew_noise(place)
         return loss
+
+    def _renew_noise(self, place: int) -> None:
+        """Gives other noise, as strong or stronger, to a picture without a gradient.
+
+        A channel behind a ReLU may not respond to the first noise at all.
+        """
+        random, noise = self._generators[place], self._noise[place]
+        signs = random.choice(np.array([-1, 1], np.float32), noise.shape)
+        self._parameter.values[place] = noise * signs * np.float32(random.choice(_LOUDNESS))
 
     def drawn(self, steps: int) -> list[Drawn]:
         """Returns the pictures as they are."""
@@ -193,13 +213,10 @@ def _views(settings: FeatureSettings, smallest: Size) -> Views:
     return Views(settings.views, Size(settings.size, settings.size), smallest)
 
 
-def _parameter(features: list[Feature], settings: FeatureSettings, magnitudes: Floats | None) -> Parameter:
+def _parameter(
+    generators: list[np.random.Generator], settings: FeatureSettings, magnitudes: Floats | None
+) -> Parameter:
     size = Size(settings.size, settings.size)
-    # A picture's noise is its own, and the same whatever it is drawn together with.
-    generators = [
-        np.random.default_rng((settings.seed, feature.channel, place % settings.diversity))
-        for place, feature in enumerate(features)
-    ]
     if settings.param == "maco":
         return MacoParameter(generators, size, natural_magnitudes(size) if magnitudes is None else magnitudes)
     return FourierParameter(generators, size) if settings.param == "fourier" else PixelParameter(generators, size)

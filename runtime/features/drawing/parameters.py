@@ -16,7 +16,7 @@ from ...settings.colours import imagenet_root
 from .spectrum import Spectrum, frequencies, from_spectrum, from_spectrum_adjoint
 
 # Amplitude of the noise that pixels and spectra start from.
-_START_PIXELS, _START_FOURIER = 0.05, 0.01
+_START_PIXELS, _START_FOURIER = 0.2, 0.01
 # Contrast of an image before the sigmoid: standard deviations (Fel et al. 2023 leave it to the user).
 _CONTRAST = 2.0
 # Blur of the gradient of pixels, sigma in pixels at the first and at the last step.
@@ -51,8 +51,9 @@ class _Squashed:
         return direction
 
     def _squash(self, values: Floats) -> Floats:
-        self._squashed = np.float32(1) / (np.float32(1) + np.exp(-values))
-        return 2 * self._squashed - 1
+        half: Floats = np.tanh(values / 2)  # which cannot overflow
+        self._squashed = np.asarray((half + 1) / 2, np.float32)
+        return half
 
     def _squash_backward(self, gradient: Floats) -> Floats:
         return 2 * gradient * self._squashed * (1 - self._squashed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from pictures_fixture import TINY_BYTES, TINY_LITE_BYTES
 
 from onnxdream.models.arrays import Floats, Size
 from onnxdream.runtime import Bundle, Sessions
+from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.errors import DivergedError, SettingsError
 from onnxdream.runtime.features.drawing.draw import DrawingStep, batches, draw
 from onnxdream.runtime.features.feature import Feature, channels_of, layer_weights, parse_features
@@ -109,6 +111,26 @@ def test_alpha_shows_where_the_gradients_were(sessions: Sessions, machine: Machi
     alpha = drawn.pixels[..., 3]
     assert alpha.max() == 255
     assert alpha.min() < 200
+
+
+def test_noise_that_excites_nothing_is_replaced(
+    sessions: Sessions, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The channels of the tiny network respond to almost anything, so the first gradients are taken away."""
+    evaluate, calls, seen = Session.evaluate_batch, 0, list[Floats]()
+
+    def deaf(self: Session, images: Floats, layers: Floats, channels: Floats) -> tuple[Floats, Floats]:
+        nonlocal calls
+        calls += 1
+        seen.append(images)
+        means, gradient = evaluate(self, images, layers, channels)
+        return means, gradient * np.float32(calls > 8)
+
+    monkeypatch.setattr(Session, "evaluate_batch", deaf)
+    draw([feature(sessions, 1)], replace(FEW, param="pixels", views="none", steps=12), sessions, machine)
+    changes = [float(np.abs(after - before).mean()) for before, after in itertools.pairwise(seen)]
+    assert min(changes[:8]) > 2 * max(changes[8:])  # from the ninth on, they are those of single steps
+    assert max(image.std() for image in seen[:8]) > 1.5 * seen[0].std()
 
 
 def test_a_drawing_ends_when_it_is_told_to(sessions: Sessions, machine: Machine) -> None:

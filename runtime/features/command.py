@@ -23,7 +23,7 @@ from ..settings.config import execution_of
 from ..settings.options import OPTIONS, Option, described_options
 from ..settings.settings import Execution, descriptions
 from .atlas import Atlas
-from .drawing.draw import DrawingStep, batches, draw
+from .drawing.draw import DrawingStep, batches, draw, require_memory
 from .drawing.spectrum import magnitudes_of
 from .feature import Feature, parse_features
 from .progress import FeatureProgress
@@ -80,6 +80,7 @@ def parse_feature_request(texts: list[str], options: Mapping[str, Any]) -> Featu
         spectrum = file_hash(path)
     output = expand_user(options.get("output", Path(f"{Path(bundle.name).stem}-features")))
     choice = choose_provider(execution)
+    require_memory(bundle.metadata, settings, choice.machine, execution.memory)
     return FeatureRequest(
         bundle, features, settings, choice, output, bool(options.get("overwrite")), spectrum, magnitudes
     )

@@ -21,7 +21,7 @@ def atlas_page(record: dict[str, Any], sheet: bytes) -> str:
         f"<h2>{html.escape(layer)} <small>{_count(len(tiles), 'channel')}</small></h2><ul>{''.join(tiles)}</ul>"
         for layer, tiles in layers.items()
     )
-    settings = {name: value for name, value in record["settings"].items() if value is not None}
+    settings = {name: value for name, value in record["settings"].items() if value not in (None, False)}
     return _PAGE.substitute(
         title=html.escape(f"Features of {record['bundle']}"),
         bundle=html.escape(record["bundle"]),
@@ -49,7 +49,7 @@ def _tile(tile: dict[str, Any], place: int, record: dict[str, Any], rows: int) -
         f'<a href="{quote(tile["files"][0])}" title="{html.escape(title)}">'
         f'<span role="img" aria-label="{html.escape(title)}" '
         f'style="background-position:-{column * record["tile"]}px -{row * record["tile"]}px"></span></a>'
-        f"<b>{html.escape(tile['label'] or str(tile['channel']))}</b> <i>{tile['loss']:.3g}</i> {links}</li>"
+        f"<b>{html.escape(tile['label'] or str(tile['channel']))}</b> <i>{tile['loss']:.4g}</i> {links}</li>"
     )
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ...models.streams import event_stream
-from ..dream.progress import REFRESH_SECONDS, new_bar
+from ..dream.progress import REFRESH_SECONDS, format_duration, new_bar
 from ..dream.writer import Log
 from .drawing.draw import DrawingStep, Drawn
 from .feature import Feature
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # A layer has hundreds of channels; a line for each batch is enough where there are more than these.
 _NAMED = 3
+# How long the features may take without a word.
+_LONG_SECONDS = 600
 
 
 class FeatureProgress:
@@ -34,6 +36,7 @@ class FeatureProgress:
         self._events = None if is_quiet else event_stream()
         self._bar: Progress | None = None
         self._done = 0
+        self._is_announced = False
         self._started = self._next_time = time.monotonic()
 
     def __enter__(self) -> FeatureProgress:
@@ -76,6 +79,17 @@ class FeatureProgress:
         some = ", ".join(names) if len(names) <= _NAMED else f"{names[0]} to {names[-1]}"
         count = f" ({self._done} of {len(self._features)})" if len(self._features) > 1 else ""
         self._log(f"{some}: drawn{f', loss {losses}' if losses else ''}{count}")
+        self._announce(len(names))
+
+    def _announce(self, count: int) -> None:
+        """Says once, after the first batch of `count` features, how long the others will take, if that is long."""
+        missing = len(self._features) - self._done
+        rest = (time.monotonic() - self._started) / count * missing
+        if not self._is_announced and rest > _LONG_SECONDS:
+            self._log(
+                f"the other {missing} take about {format_duration(rest)}; a smaller --size and fewer --steps take less"
+            )
+        self._is_announced = True
 
     def finish(self, page: Path) -> None:
         """Receives the path of the atlas."""

@@ -39,8 +39,8 @@ class MemoryBudgetError(SettingsError):
         shared = f" for each of {processes} workers" if processes > 1 else ""
         instead = "fewer workers, or" if processes > 1 else "or"
         return (
-            f"a memory budget of {_in_megabytes(budget)}{shared} is too small for this picture and bundle: "
-            f"give at least --memory {_in_megabytes(processes * least)}, {instead} a smaller --max-size"
+            f"a memory budget of {in_megabytes(budget)}{shared} is too small for this picture and bundle: "
+            f"give at least --memory {in_megabytes(processes * least)}, {instead} a smaller --max-size"
         )
 
 
@@ -143,6 +143,6 @@ def tile_shape(pixels: int, size: Size, grid: int) -> Size:
     return Size(*(max(grid, side - (side - whole) % grid) if side < whole else whole for side, whole in sides))
 
 
-def _in_megabytes(count: float) -> str:
-    """Formats a number of bytes as `--memory` takes it, such as 512MB."""
+def in_megabytes(count: float) -> str:
+    """Returns a number of bytes as `--memory` takes it, such as 512MB."""
     return f"{count / 10**6:.0f}MB"

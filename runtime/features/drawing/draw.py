@@ -11,6 +11,8 @@ from ....models.arrays import Floats, Pixels, Size
 from ....models.contract import Metadata
 from ...bundle.sessions import Sessions
 from ...errors import DivergedError, SettingsError
+from ...provider.budget import Cost, default_budget, in_megabytes
+from ...provider.cards import PROVIDERS
 from ...provider.machine import Machine
 from ..feature import Feature, channel_numbers, channels_of, layer_weights
 from ..settings import FeatureSettings
@@ -22,6 +24,8 @@ from .views import View, Views
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-12
 # Pixels that are computed at once: small pictures are drawn in batches, which is faster.
 _BATCH_PIXELS = 8 * 128**2
+# The arrays for each pixel of a picture: parameters with their running means, images, gradients and spectra.
+_PICTURE_BYTES = 15 * 3 * 4.0
 # How strongly pictures of one channel are pushed apart, compared with the channel itself.
 _DIVERSITY = 0.5
 # What the noise may be multiplied by at each step as long as there is no gradient.
@@ -58,6 +62,22 @@ def batches(features: list[Feature], settings: FeatureSettings, smallest: Size) 
     count = max(1, _BATCH_PIXELS // (views.count * settings.diversity * views.seen.pixels))
     for start in range(0, len(features), count):
         yield features[start : start + count]
+
+
+def require_memory(bundle: Metadata, settings: FeatureSettings, machine: Machine, budget: int | None) -> None:
+    """Raises SettingsError unless a batch fits into a memory budget in bytes; None is half of what the machine has."""
+    views = _views(settings, bundle.smallest_size)
+    device = PROVIDERS[machine.provider].device
+    pictures = settings.diversity * settings.size**2
+    cost = Cost.on(device, machine.precision, bundle.memory, per_update_pixel=0, per_picture_pixel=_PICTURE_BYTES)
+    views_pixels = max(views.count * settings.diversity * views.seen.pixels, pictures)  # the last one is of the whole
+    needed = cost.program + cost.fixed + cost.of_tile(views_pixels) + cost.per_picture_pixel * pictures
+    allowed = budget or default_budget(device, machine.card)
+    if needed > allowed:
+        raise SettingsError(
+            f"pictures of {settings.size} pixels need {in_megabytes(needed)} of memory, and only "
+            f"{in_megabytes(allowed)} may be used: choose a smaller --size, or give more --memory"
+        )
 
 
 def draw(

@@ -175,6 +175,7 @@ def test_the_spectrum_of_a_picture_is_taken_over_and_noted(run: Command, folder:
         (("mid:0", "--spectrum", "grey.png", "--param", "maco"), "single colour"),
         (("mid:0", "--spectrum", "none.png", "--param", "maco"), "none.png"),
         (("mid:0", "--diversity", "0"), "diversity must be"),
+        (("mid:0", "--memory", "100MB"), "may be used: choose a smaller --size, or give more --memory"),
         (("mid:0", "--step-size", "nan"), "step size must be"),
     ],
 )

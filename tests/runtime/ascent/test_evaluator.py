@@ -260,15 +260,13 @@ def test_building_an_engine_is_reported_once(tiny: Bundle) -> None:
 
 # A process whose memory is really limited: to what it has, and some more.
 LIMITED = """
-import json, re, resource, sys
+import importlib.metadata, json, re, resource, sys, socket  # a record imports them, for which memory may be missing
 from pathlib import Path
 import numpy as np
 from onnxdream.runtime.bundle.bundle import Bundle
-from onnxdream.runtime.bundle.means import functions_towards
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.dream.run import dream
-from onnxdream.runtime.settings.parsing import GuideBy
 from onnxdream.runtime.settings.settings import Execution, Settings
 bundle = Bundle.load(sys.argv[1])
 picture = np.random.default_rng(0).integers(0, 256, (600, 700, 3), np.uint8)

@@ -91,7 +91,7 @@ def draw(
     """Draws a batch of features at once, `settings.diversity` pictures of each.
 
     `magnitudes` are those of MACO's spectrum, see `spectrum.py`; None are those of photographs in general. `on_step` is
-    called before each step; if it returns True, the drawing ends with the pictures so far. Raises SettingsError,
+    called at each step; if it returns True, the drawing ends with the pictures so far. Raises SettingsError,
     DivergedError, ComputationError and BundleError.
     """
     batch = _Batch(features, settings, sessions, machine, magnitudes)

@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -55,6 +55,21 @@ def remove_leftovers(*paths: Path) -> None:
 def _temporary_stem(path: Path) -> str:
     """Returns the start of the names of a path's temporary files; a hash keeps them short."""
     return f".onnxdream-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"
+
+
+def lock_alone(path: Path, resources: ExitStack) -> None:
+    """Holds the lock of a file, which is made, until the resources are closed or this process ends.
+
+    Raises BlockingIOError while another process holds it, and OSError.
+    """
+    with suppress(ImportError):
+        import fcntl  # which Windows lacks
+
+        file = resources.enter_context(path.open("w"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BlockingIOError(*error.args) from error
 
 
 def sync(file: IO[bytes]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from ..cluster.connection import ClusterOptions, joined
 from ..cluster.nodes import Nodes, free_workers, inspect_nodes
 from ..cluster.parcel import find_place, pack_inputs, store_results
+from ..dream.progress import counted
 from ..dream.results import Results
 from ..dream.writer import Job, Log
 from ..errors import ClusterError, OutputError, PictureError, RecordError
@@ -117,7 +118,7 @@ class Cluster:
             return
         if not nodes:
             raise ClusterError(_NO_WORKERS)
-        self._log(f"cluster: {_counted(len(self._workers), 'worker')} on {_counted(len(nodes), 'node')}")
+        self._log(f"cluster: {counted(len(self._workers), 'worker')} on {counted(len(nodes), 'node')}")
         self._sent_job = self._ray.put(self._shared_out(max(nodes.values())))
         for worker in self._workers:
             self._send_job(worker)
@@ -276,7 +277,3 @@ def _deadline() -> float:
 def _cause(error: Exception) -> str:
     """The last line of an error of Ray's, which is that of the error on the node."""
     return str(error).strip().splitlines()[-1]
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

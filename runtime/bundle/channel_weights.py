@@ -6,6 +6,7 @@ in the bundle's order.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def picked_channels(layers: tuple[Layer, ...], layer_weights: Floats, means: Flo
         part = np.zeros(layer.channels, np.float32)
         part[members] = 1 / max(1, len(members))
         parts.append(part)
-    if not _has_weight(parts, layer_weights):
+    if not has_weight(parts, layer_weights):
         raise SettingsError(
             "the picture activates no channel of these layers: choose other layers, or leave out --pick"
         )
@@ -114,18 +115,24 @@ def guided_channels(layers: tuple[Layer, ...], layer_weights: Floats, guide_mean
     for guide, own in zip(split_channels(guide_means, layers), split_channels(means, layers), strict=True):
         surplus = np.maximum(guide - own, 0)
         parts.append(surplus / max(float(surplus.sum()), 1e-12))
-    if not _has_weight(parts, layer_weights):
+    if not has_weight(parts, layer_weights):
         raise SettingsError(
             "the guide activates no channel of these layers more than the picture does: choose another guide"
         )
     return np.concatenate(parts).astype(np.float32)
 
 
-def _has_weight(parts: list[Floats], layer_weights: Floats) -> bool:
+def has_weight(parts: list[Floats], layer_weights: Floats) -> bool:
     """Whether some channel has a weight, within a layer that has a weight itself."""
     return any(weight and part.any() for part, weight in zip(parts, layer_weights, strict=True))
 
 
+def channel_starts(layers: tuple[Layer, ...]) -> dict[str, int]:
+    """Returns where each layer's channels begin among those of all layers, by its name."""
+    starts = itertools.accumulate((layer.channels for layer in layers[:-1]), initial=0)
+    return dict(zip((layer.name for layer in layers), starts, strict=True))
+
+
 def split_channels(values: Floats, layers: tuple[Layer, ...]) -> list[Floats]:
     """Returns the parts of an array [channels] that belong to each layer."""
-    return np.split(values, np.cumsum([layer.channels for layer in layers])[:-1])
+    return np.split(values, list(channel_starts(layers).values())[1:])

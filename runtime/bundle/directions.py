@@ -16,7 +16,7 @@ from ...models.contract import Layer
 from ...models.files import expand_user
 from ..errors import SettingsError
 from ..image.pixels import PictureLike, pixels_of
-from .channel_weights import split_channels
+from .channel_weights import has_weight, split_channels
 
 # Weights of a layer's channels, float32 [channels], or the path of a .npy file with them; or two pictures.
 DirectionLike = NDArray[Any] | str | os.PathLike[str] | tuple[PictureLike, PictureLike]
@@ -60,7 +60,7 @@ class Direction:
         if self.pictures is not None:
             first, second = map(means_of, self.pictures)
             parts = [_share(part) for part in split_channels(second - first, layers)]
-            if not any(weight and part.any() for part, weight in zip(parts, layer_weights, strict=True)):
+            if not has_weight(parts, layer_weights):
                 raise SettingsError("the two pictures of the direction look the same to these layers: give others")
             return np.concatenate(parts)
         assert self.weights is not None

@@ -20,7 +20,7 @@ from ...models.arrays import Floats, Losses
 from ...models.contract import Layer
 from ..errors import SettingsError
 from ..settings.parsing import GuideBy, finite_number
-from .channel_weights import split_channels
+from .channel_weights import channel_starts, has_weight, split_channels
 
 # Below this cosine, a caricature counts the cosine as this, so that its gradient does not vanish (as in lucid).
 _LEAST_COSINE = 0.1
@@ -113,7 +113,7 @@ def functions_towards(
     with a weight.
     """
     targets = split_channels(target, layers)
-    if not any(weight and part.any() for part, weight in zip(targets, layer_weights, strict=True)):
+    if not has_weight(targets, layer_weights):
         raise SettingsError("the guide activates no channel of these layers: choose other layers, or another guide")
     if guide_by.kind == "cosine":
         return LayerFunctions(layers, tuple(Cosine(part) for part in targets))
@@ -152,15 +152,12 @@ def chosen_goals(layers: tuple[Layer, ...], until: tuple[tuple[str, int, float],
 
     Raises SettingsError for a layer or a channel that the bundle does not have.
     """
-    starts, start = {}, 0
-    for layer in layers:
-        starts[layer.name] = (start, layer.channels)
-        start += layer.channels
+    counts, starts = {layer.name: layer.channels for layer in layers}, channel_starts(layers)
     for name, channel, _ in until:
-        if name not in starts:
-            raise SettingsError(f"layer {name!r} of --until is not in the bundle: it has {', '.join(starts)}")
-        if channel >= starts[name][1]:
-            raise SettingsError(f"channel {channel} is not in {name}: it has channels 0 to {starts[name][1] - 1}")
+        if name not in counts:
+            raise SettingsError(f"layer {name!r} of --until is not in the bundle: it has {', '.join(counts)}")
+        if channel >= counts[name]:
+            raise SettingsError(f"channel {channel} is not in {name}: it has channels 0 to {counts[name] - 1}")
     if not until:
         return None
-    return Goals(tuple(starts[name][0] + channel for name, channel, _ in until), tuple(value for *_, value in until))
+    return Goals(tuple(starts[name] + channel for name, channel, _ in until), tuple(value for *_, value in until))

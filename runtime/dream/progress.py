@@ -141,6 +141,12 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun: `1 frame`, `2 frames` or `2 processes`."""
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{plural * (number != 1)}"
+
+
 def new_bar(name: str, total: int | None, done: int) -> Progress:
     """Returns a bar that is not shown yet, with the fields `loss` and `rate`; `total` may be unknown.
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from ...models.contract import LOGITS
 from ...models.files import expand_user
 from ...models.library import bundle_paths
+from ..ascent.objectives import require_objective
 from ..bundle.bundle import Bundle
 from ..bundle.channel_weights import parse_channels
 from ..bundle.choice import bundle_of, choose_bundle, describe
@@ -24,7 +25,6 @@ from ..settings.settings import Settings
 from .checkpoint import Checkpoint, read_checkpoint
 from .repeat import find_source, job_to_resume, load_record, recorded_files, recorded_options
 from .results import is_picture_path
-from .run import require_objective
 from .writer import Job
 
 _LOOK_HINT = f"for a look made for photographs, in seconds, add --preset {DEFAULT_LOOK}; `presets` lists all presets"

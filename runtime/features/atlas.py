@@ -15,7 +15,7 @@ import numpy as np
 
 from ...models.arrays import Pixels
 from ...models.decoding import DecodeError, decoded_json
-from ...models.files import atomic_write
+from ...models.files import atomic_write, lock_alone
 from ..bundle.bundle import Bundle
 from ..errors import OutputError, PictureError
 from ..image.files import read_picture
@@ -88,8 +88,13 @@ class Atlas:
     def __enter__(self) -> Atlas:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock()
+            lock_alone(self.folder / _LOCK, self._resources)
             self._tiles = self._earlier_tiles()
+        except BlockingIOError:
+            self._resources.close()
+            raise OutputError(
+                f"another run is drawing in {self.folder}: wait for it, or choose another --output"
+            ) from None
         except OSError as error:
             self._resources.close()
             raise error if isinstance(error, OutputError) else self._failure(error) from error
@@ -141,18 +146,6 @@ class Atlas:
 
     def _place(self, tile: Tile) -> tuple[int, int]:
         return self._bundle.metadata.layer_names.index(tile.layer), tile.channel
-
-    def _lock(self) -> None:
-        with suppress(ImportError):
-            import fcntl  # which Windows lacks
-
-            lock = self._resources.enter_context((self.folder / _LOCK).open("w"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise OutputError(
-                    f"another run is drawing in {self.folder}: wait for it, or choose another --output"
-                ) from None
 
     def _earlier_tiles(self) -> dict[Feature, Tile]:
         """The tiles of an earlier call whose pictures are there. Raises OutputError and OSError."""

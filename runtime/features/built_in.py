@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...models.arrays import Floats, Pixels
+from ...models.arrays import Floats
 from ...models.decoding import decoded_json
-from ..image.files import read_picture
 
 FOLDER = Path(__file__).parent / "atlases"
 TILE = 96  # pixels, the side of a tile
@@ -49,14 +48,6 @@ class BuiltInAtlas:
     def sheet(self, layer: str) -> Path:
         """Returns the WebP file with the tiles of a layer."""
         return FOLDER / f"{self.bundle}-{layer}.webp"
-
-    def tile(self, layer: str, channel: int) -> Pixels | None:
-        """Returns the tile of a channel, uint8 [96, 96, 3], or None if it is not among them."""
-        tiles = self.layers[layer].tiles
-        if channel not in tiles:
-            return None
-        top, left = (TILE * number for number in divmod(tiles.index(channel), COLUMNS))
-        return read_picture(self.sheet(layer)).pixels[top : top + TILE, left : left + TILE]
 
 
 @cache

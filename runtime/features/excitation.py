@@ -8,16 +8,15 @@ import numpy as np
 
 from ...models.arrays import Floats, Pixels
 from ...models.contract import LOGITS
-from ..bundle.objective import Objective
+from ..ascent import objectives
 from ..bundle.sessions import Sessions
-from ..image.processor import ImageProcessor
 from ..provider.machine import Machine
 from ..settings.settings import Settings
 from .built_in import BuiltInAtlas
 from .feature import Feature, channels_of, named_feature
 
-# Longer side in pixels at which pictures are seen: classifiers are trained on about 224 pixels on each side.
-_SEEN_SIZE = 320
+# Pictures are seen with a longer side of 320 pixels: classifiers are trained on about 224 pixels on each side.
+_SEEN = Settings(max_size=320, normalization="backbone")
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,11 @@ class Excited:
 
 
 def channel_means(picture: Pixels, sessions: Sessions, machine: Machine) -> Floats:
-    """Returns the mean objective of each channel on a picture, float32 [channels of all layers].
+    """Returns the mean objective of each channel on a picture as it is seen here, float32 [channels of all layers].
 
     Raises SettingsError, ComputationError and BundleError.
     """
-    metadata = sessions.bundle.metadata
-    processor = ImageProcessor(picture, metadata, Settings(max_size=_SEEN_SIZE, normalization="backbone"))
-    session = sessions.get(*processor.size, machine)
-    plain = Objective(np.ones(len(metadata.layers), np.float32))
-    return session.channel_means(processor.base(processor.size), plain)
+    return objectives.channel_means(picture, sessions, machine, _SEEN)
 
 
 def most_excited(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 
 from ...models.arrays import Floats
 from ...models.contract import LOGITS, Layer, Metadata
+from ..bundle.channel_weights import channel_starts
 from ..bundle.classes import class_channels
 from ..errors import SettingsError
 
@@ -85,15 +85,11 @@ def layer_weights(metadata: Metadata, features: list[Feature]) -> Floats:
 
 def channel_numbers(metadata: Metadata, features: list[Feature]) -> list[int]:
     """Returns the number of each feature's channel among the channels of all layers."""
-    starts = dict(zip(metadata.layer_names, _starts(metadata), strict=True))
+    starts = channel_starts(metadata.layers)
     return [starts[feature.layer] + feature.channel for feature in features]
 
 
 def channels_of(metadata: Metadata, layer: str) -> slice:
     """Returns the place of a layer's channels among those of all layers."""
-    start = _starts(metadata)[metadata.layer_names.index(layer)]
+    start = channel_starts(metadata.layers)[layer]
     return slice(start, start + find_layer(metadata, layer).channels)
-
-
-def _starts(metadata: Metadata) -> list[int]:
-    return list(itertools.accumulate((layer.channels for layer in metadata.layers[:-1]), initial=0))

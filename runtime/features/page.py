@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import math
 from string import Template
 from typing import Any
 from urllib.parse import quote
+
+from ..dream.progress import counted
 
 
 def atlas_page(record: dict[str, Any], sheet: bytes) -> str:
@@ -18,7 +19,7 @@ def atlas_page(record: dict[str, Any], sheet: bytes) -> str:
     for place, tile in enumerate(record["tiles"]):
         layers.setdefault(tile["layer"], []).append(_tile(tile, place, record, rows))
     sections = "".join(
-        f"<h2>{html.escape(layer)} <small>{_count(len(tiles), 'channel')}</small></h2><ul>{''.join(tiles)}</ul>"
+        f"<h2>{html.escape(layer)} <small>{counted(len(tiles), 'channel')}</small></h2><ul>{''.join(tiles)}</ul>"
         for layer, tiles in layers.items()
     )
     settings = {name: value for name, value in record["settings"].items() if value not in (None, False)}
@@ -30,7 +31,6 @@ def atlas_page(record: dict[str, Any], sheet: bytes) -> str:
         side=record["tile"],
         width=record["tile"] * record["columns"],
         sheet=base64.b64encode(sheet).decode(),
-        model=html.escape(json.dumps(record["bundle"])),
     )
 
 
@@ -51,10 +51,6 @@ def _tile(tile: dict[str, Any], place: int, record: dict[str, Any], rows: int) -
         f'style="background-position:-{column * record["tile"]}px -{row * record["tile"]}px"></span></a>'
         f"<b>{html.escape(tile['label'] or str(tile['channel']))}</b> <i>{tile['loss']:.4g}</i> {links}</li>"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 _PAGE = Template("""<!doctype html>
@@ -93,11 +89,10 @@ mean on the picture. A tile opens its picture. Settings: $settings.</p>
 <label>Find <input type="search" id="find" placeholder="number or name"></label>
 <label>Order <select id="order"><option value="number">by number<option value="loss">strongest first</select></label>
 </form>
-<output>Point at a tile for the command that dreams it.</output>
+<output data-model="$bundle">Point at a tile for the command that dreams it.</output>
 $sections
 <script>
 "use strict";
-const model = JSON.parse(document.createRange().createContextualFragment("<i>$model</i>").textContent);
 const tiles = [...document.querySelectorAll("li")], output = document.querySelector("output");
 const places = new Map(tiles.map((tile, place) => [tile, place]));
 document.querySelector("form").addEventListener("submit", event => event.preventDefault());
@@ -115,7 +110,7 @@ function show(event) {
   const tile = event.target.closest("li");
   if (!tile) return;
   const code = document.createElement("code");
-  code.textContent = "onnxdream dream photo.jpg --model " + model + " --channels " + tile.dataset.name;
+  code.textContent = "onnxdream dream photo.jpg --model " + output.dataset.model + " --channels " + tile.dataset.name;
   output.replaceChildren(code);
 }
 document.addEventListener("pointerover", show);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...models.interrupts import interruptible
-from ..dream.progress import format_duration
+from ..dream.progress import counted, format_duration
 from ..dream.writer import Log
 from .apart.driver import make_film_apart
 from .parts import parts_folder
@@ -41,11 +41,7 @@ def describe(record: FilmRecord) -> str:
     shots = sum(segment.shots for segment in record.segments)
     repeated = sum(segment.repeated for segment in record.segments)
     loss = sum(segment.loss * segment.frames for segment in record.segments) / record.frames
-    words = [f"{'stopped after ' * (record.ended == 'stopped')}{_count(record.frames, 'frame')}"]
-    words += [_count(shots, "shot")] if record.kind == "film" else []
-    words += [f"{_count(repeated, 'frame')} repeated"] if repeated else []
+    words = [f"{'stopped after ' * (record.ended == 'stopped')}{counted(record.frames, 'frame')}"]
+    words += [counted(shots, "shot")] if record.kind == "film" else []
+    words += [f"{counted(repeated, 'frame')} repeated"] if repeated else []
     return f"{', '.join(words)}, mean loss {loss:.4g}, in {format_duration(record.seconds)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...models.arrays import Size
-from ...models.files import atomic_write
+from ...models.files import atomic_write, lock_alone
 from ..errors import OutputError
 from ..video.encoder import SegmentWriter
 from ..video.formats import FilmFormat, film_format
@@ -94,26 +94,18 @@ class Parts:
         """Makes the folder, or removes from it what a killed run has not finished. Raises OutputError."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock()
+            lock_alone(self.folder / _LOCK, self._resources)
             self._remove_leftovers()
             self._write_record()
+        except BlockingIOError:
+            self._resources.close()
+            raise OutputError(f"another run is writing {self.path}: wait for it, or choose another name") from None
         except OSError as error:
             self._resources.close()
             raise OutputError(
                 f"cannot write film {self.path} ({error.strerror or error}): choose another name"
             ) from error
         return self
-
-    def _lock(self) -> None:
-        """Raises OutputError while another process writes here. The system unlocks what a killed one held."""
-        with suppress(ImportError):
-            import fcntl  # which Windows lacks
-
-            lock = self._resources.enter_context((self.folder / _LOCK).open("w"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise OutputError(f"another run is writing {self.path}: wait for it, or choose another name") from None
 
     def _remove_leftovers(self) -> None:
         kept = {_LOCK, _RECORD, *(segment.file for segment in self.record.segments)}

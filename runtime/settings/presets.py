@@ -148,6 +148,15 @@ _BASE_LOOK = Settings(
 _CHANNEL_LOOK = replace(_BASE_LOOK, octave_scale=1.4)
 _LITE0, _LITE0_HIGH = "lite0", "lite0-high"
 _MID, _MID_L2 = "v3-mid", "v3-mid-l2"
+
+
+def _channel_look(name: str, channel: int, sentence: str) -> Preset:
+    """A look of one of EfficientNet-Lite0's channels, which its blocks 8 and 10 share."""
+    blocks = "block08", "block10"
+    settings = replace(_CHANNEL_LOOK, channels=tuple(f"{block}:{channel}" for block in blocks))
+    return Preset(name, sentence, settings, blocks, "l2", bundle=_LITE0)
+
+
 _LOOKS = (
     Preset(
         "creatures",
@@ -195,54 +204,14 @@ _LOOKS = (
         "l2",
         bundle=_LITE0_HIGH,
     ),
-    Preset(
-        "towers",
-        "Towers with rows of windows grow upright through the picture, among round clouds.",
-        replace(_CHANNEL_LOOK, channels=("block08:18", "block10:18")),
-        ("block08", "block10"),
-        "l2",
-        bundle=_LITE0,
+    _channel_look("towers", 18, "Towers with rows of windows grow upright through the picture, among round clouds."),
+    _channel_look("snakes", 66, "Thick, scaly bodies with dark spots wind through the picture."),
+    _channel_look(
+        "mosaic", 85, "Square stones with a bright pupil in each cover the middle, and fur grows around them."
     ),
-    Preset(
-        "snakes",
-        "Thick, scaly bodies with dark spots wind through the picture.",
-        replace(_CHANNEL_LOOK, channels=("block08:66", "block10:66")),
-        ("block08", "block10"),
-        "l2",
-        bundle=_LITE0,
-    ),
-    Preset(
-        "mosaic",
-        "Square stones with a bright pupil in each cover the middle, and fur grows around them.",
-        replace(_CHANNEL_LOOK, channels=("block08:85", "block10:85")),
-        ("block08", "block10"),
-        "l2",
-        bundle=_LITE0,
-    ),
-    Preset(
-        "tracery",
-        "Looping lines wind over everything, as in stained glass.",
-        replace(_CHANNEL_LOOK, channels=("block08:64", "block10:64")),
-        ("block08", "block10"),
-        "l2",
-        bundle=_LITE0,
-    ),
-    Preset(
-        "tartan",
-        "Smooth places become woven cloth, and faces get round, watchful eyes.",
-        replace(_CHANNEL_LOOK, channels=("block08:103", "block10:103")),
-        ("block08", "block10"),
-        "l2",
-        bundle=_LITE0,
-    ),
-    Preset(
-        "starfish",
-        "Arms with dark spots stretch through the picture, as of starfish and corals.",
-        replace(_CHANNEL_LOOK, channels=("block08:82", "block10:82")),
-        ("block08", "block10"),
-        "l2",
-        bundle=_LITE0,
-    ),
+    _channel_look("tracery", 64, "Looping lines wind over everything, as in stained glass."),
+    _channel_look("tartan", 103, "Smooth places become woven cloth, and faces get round, watchful eyes."),
+    _channel_look("starfish", 82, "Arms with dark spots stretch through the picture, as of starfish and corals."),
     Preset(
         "facets",
         "Everything breaks into sharp-edged facets, like cut stone or crumpled foil.",

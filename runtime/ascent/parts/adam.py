@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ....models.arrays import Floats, Image
@@ -16,13 +18,21 @@ def _is_wanted(settings: Settings) -> bool:
 
 
 def _by_numpy(direction: Image, context: UpdateContext) -> Image:
-    mean, square = context.slots
-    mean += np.float32(1 - context.settings.momentum) * (direction - mean)
+    return adapted(direction, context.slots, context.settings.momentum, context.number)
+
+
+def adapted(direction: Floats, slots: Sequence[Floats], beta1: float, number: int, epsilon: float = _EPSILON) -> Floats:
+    """Returns Adam's direction at an update, counted from 1; all arrays have the same shape.
+
+    `slots` are the running means of the directions and of their squares, which change in place.
+    """
+    mean, square = slots
+    mean += np.float32(1 - beta1) * (direction - mean)
     square += np.float32(1 - _BETA2) * (direction * direction - square)
-    mean_correction, square_correction = _bias_corrections(context.settings.momentum, context.number)
+    mean_correction, square_correction = _bias_corrections(beta1, number)
     root = np.sqrt(square / np.float32(square_correction))
-    adapted: Floats = mean / np.float32(mean_correction) / (root + np.float32(_EPSILON))
-    return adapted
+    found: Floats = mean / np.float32(mean_correction) / (root + np.float32(epsilon))
+    return found
 
 
 def _as_graph(direction: str, graph: UpdateGraph) -> str:

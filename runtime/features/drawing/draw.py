@@ -9,6 +9,7 @@ import numpy as np
 
 from ....models.arrays import Floats, Pixels, Size
 from ....models.contract import Metadata
+from ...ascent.parts.adam import adapted
 from ...bundle.sessions import Sessions
 from ...errors import DivergedError, SettingsError
 from ...provider.budget import Cost, default_budget, in_megabytes
@@ -20,8 +21,8 @@ from .parameters import FourierParameter, MacoParameter, Parameter, PixelParamet
 from .spectrum import natural_magnitudes
 from .views import View, Views
 
-# Adam (Kingma and Ba 2015, algorithm 1).
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-12
+# Of the optimizer, which is Adam.
+_BETA1, _EPSILON = 0.9, 1e-12
 # Pixels that are computed at once: small pictures are drawn in batches, which is faster.
 _BATCH_PIXELS = 8 * 128**2
 # The arrays for each pixel of a picture: parameters with their running means, images, gradients and spectra.
@@ -97,7 +98,7 @@ def draw(
     batch = _Batch(features, settings, sessions, machine, magnitudes)
     number = 0
     for number in range(settings.steps):
-        if on_step(DrawingStep(number, batch.step(number / settings.steps))):
+        if on_step(DrawingStep(number, batch.step(number))):
             break
     return batch.drawn(number + 1)
 
@@ -125,15 +126,17 @@ class _Batch:
         ]
         self._parameter = _parameter(self._generators, settings, magnitudes)
         self._noise = self._parameter.values.copy()
-        self._adam = _Adam(self._parameter.values, settings.step_size or self._parameter.step_size)
+        self._step_size = np.float32(settings.step_size or self._parameter.step_size)
+        self._slots = [np.zeros_like(self._noise) for _ in range(2)]  # of the optimizer
         self._random = np.random.default_rng(settings.seed)
         self._layer_weights = layer_weights(self._metadata, features)
         self._numbers = channel_numbers(self._metadata, self._features)
         self._weights = self._plain_weights()
         self._gradients = np.zeros((len(self._features), settings.size, settings.size), np.float32)
 
-    def step(self, progress: float) -> float:
-        """Makes one step, and returns the mean loss before it. Raises DivergedError."""
+    def step(self, number: int) -> float:
+        """Makes a step, counted from 0, and returns the mean loss before it. Raises DivergedError."""
+        progress = number / self._settings.steps
         images = self._parameter.images()
         views = self._views.at(progress, self._random)
         means, gradient = self._gradient(images, views)
@@ -143,8 +146,10 @@ class _Batch:
         self._gradients += abs(gradient).sum(axis=1)
         if self._settings.diversity > 1:
             self._weights = self._plain_weights() + self._pushing_apart(means)
-        direction = self._parameter.backward(gradient)
-        self._adam.step(self._parameter.smoothed(direction, progress))
+        direction = self._parameter.smoothed(self._parameter.backward(gradient), progress)
+        # Gradients by the coefficients of a spectrum are small, which the usual epsilon would slow down.
+        adapted_direction = adapted(direction, self._slots, _BETA1, number + 1, _EPSILON)
+        self._parameter.values += self._step_size * adapted_direction
         for place, own in enumerate(gradient):
             if not own.any():
                 self._renew_noise(place)
@@ -210,21 +215,6 @@ class _Batch:
         opaque = np.quantile(self._gradients, _OPAQUE, axis=(1, 2), keepdims=True)
         shares = np.clip(self._gradients / np.maximum(opaque, 1e-30), 0, 1)
         return np.rint(shares * 255).astype(np.uint8)
-
-
-class _Adam:
-    """Moves values along a gradient, in place."""
-
-    def __init__(self, values: Floats, step_size: float) -> None:
-        self._values, self._step_size, self._number = values, step_size, 0
-        self._mean, self._square = np.zeros_like(values), np.zeros_like(values)
-
-    def step(self, gradient: Floats) -> None:
-        self._number += 1
-        self._mean += np.float32(1 - _BETA1) * (gradient - self._mean)
-        self._square += np.float32(1 - _BETA2) * (gradient * gradient - self._square)
-        corrected = np.sqrt(self._square) * np.float32((1 - _BETA2**self._number) ** -0.5) + np.float32(_EPSILON)
-        self._values += np.float32(self._step_size / (1 - _BETA1**self._number)) * self._mean / corrected
 
 
 def _views(settings: FeatureSettings, smallest: Size) -> Views:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ....models.arrays import Pixels, Size
 from ....models.errors import OnnxdreamError
-from ...dream.progress import LINE_SECONDS
+from ...dream.progress import LINE_SECONDS, counted
 from ...dream.record import recorded_versions
 from ...dream.writer import Log
 from ...errors import FilmError, OutputError
@@ -88,8 +88,8 @@ def _planned(film: FilmJob, shots: tuple[int, ...], log: Log) -> FilmRecord:
     count = min(film.record.workers or 1, len(shots))
     share = shared_out(execution, machine, count)
     log(
-        f"{film.source.name}: {_count(len(shots), 'shot')} in {_count(sum(shots), 'frame')}, dreamed in "
-        f"{_count(count, 'process')} with {_count(share.threads or 1, 'thread')}{' each' * (count > 1)}"
+        f"{film.source.name}: {counted(len(shots), 'shot')} in {counted(sum(shots), 'frame')}, dreamed in "
+        f"{counted(count, 'process')} with {counted(share.threads or 1, 'thread')}{' each' * (count > 1)}"
     )
     settings = replace(film.record.settings, execution=share)
     return replace(film.record, workers=count, shots=shots, settings=settings)
@@ -165,8 +165,3 @@ class _Shots:
             self._failure = FilmError(
                 f"{name}: its worker {death.how} for the second time: make room, and continue with --resume {folder}"
             )
-
-
-def _count(number: int, noun: str) -> str:
-    plural = "es" if noun.endswith("s") else "s"
-    return f"{number} {noun}{plural * (number != 1)}"

@@ -14,11 +14,12 @@ from ....models.arrays import Floats, Image, Pixels, Size, size_of
 from ....models.contract import INPUT_RANGE
 from ...ascent.ascent import Ascent, State, Step, StopReason
 from ...ascent.evaluator import Evaluator
+from ...ascent.objectives import objective_for, require_objective
 from ...ascent.update import new_slots
 from ...bundle.bundle import Bundle
 from ...bundle.objective import Objective
 from ...bundle.sessions import Sessions
-from ...dream.run import as_bundle, as_settings, objective_for, require_objective
+from ...dream.run import as_bundle, as_settings
 from ...errors import DivergedError
 from ...image.pixels import PictureLike, array_of, pixels_of
 from ...image.processor import ImageProcessor, Mask

@@ -10,9 +10,9 @@ import numpy as np
 
 from ....models.arrays import Floats
 from ....models.contract import Metadata
+from ...ascent.objectives import require_objective
 from ...bundle.channel_weights import plain_weights
 from ...bundle.objective import Objective
-from ...dream.run import require_objective
 from ...errors import SettingsError
 from ...settings.presets import PRESETS, Preset
 from ...settings.settings import Settings

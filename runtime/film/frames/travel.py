@@ -12,10 +12,11 @@ import numpy as np
 from ....models.arrays import Floats, Image
 from ....models.contract import INPUT_RANGE
 from ...ascent.ascent import OnStep
+from ...ascent.objectives import objective_for
 from ...bundle.bundle import Bundle
 from ...bundle.objective import Objective
 from ...bundle.sessions import Sessions
-from ...dream.run import as_bundle, as_settings, objective_for
+from ...dream.run import as_bundle, as_settings
 from ...errors import DivergedError, SettingsError
 from ...image.pixels import PictureLike
 from ...image.processor import ImageProcessor

@@ -12,9 +12,10 @@ import numpy as np
 from ....models.arrays import Floats, Image, Pixels
 from ....models.contract import INPUT_RANGE
 from ...ascent.ascent import OnStep
+from ...ascent.objectives import objective_for, require_objective
 from ...bundle.bundle import Bundle
 from ...bundle.sessions import Sessions
-from ...dream.run import as_settings, objective_for, require_objective
+from ...dream.run import as_settings
 from ...errors import SettingsError
 from ...image.pixels import PictureLike
 from ...image.resizing import rounded

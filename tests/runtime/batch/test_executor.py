@@ -20,6 +20,7 @@ from batches import Lines, done, pictures, sources, states
 from pictures_fixture import TINY_BYTES, listing, load, noise, save
 
 from onnxdream.runtime import Bundle, Execution, Settings
+from onnxdream.runtime.batch.node import BundleDiffersError, NodeWorker
 from onnxdream.runtime.batch.receipts import MANIFEST, Manifest
 from onnxdream.runtime.batch.run import Outcome, dream_many
 from onnxdream.runtime.dream.record import read_record
@@ -236,3 +237,10 @@ def test_broken_pictures_are_named_and_the_exit_code_tells_some_from_all(folder:
     process = start(folder, "--steps", "1")
     process.communicate(timeout=100)
     assert process.returncode == 1
+
+
+def test_a_node_refuses_a_bundle_that_is_not_the_drivers(job: Job) -> None:
+    worker = NodeWorker()
+    worker.take_job(job, job.bundle.sha256, None)
+    with pytest.raises(BundleDiffersError):
+        worker.take_job(job, "0" * 64, None)

@@ -9,11 +9,11 @@ from typing import Any
 
 from ...models.arrays import Floats, Size
 from ...models.decoding import DecodeError, decoded_json
-from ..ascent.ascent import StopReason
-from ..ascent.tiles import TilePlan
+from ..ascent.step import StopReason
 from ..bundle.bundle import Bundle
 from ..errors import RecordError, SettingsError
 from ..image.source import SourceFile
+from ..image.tiles import TilePlan
 from ..provider.hardware import package_versions
 from ..settings.changes import Change, require_changes
 from ..settings.settings import Execution, Settings, settings_from_dict

@@ -18,7 +18,7 @@ from .course import Course, MakeObjective, Setup
 from .evaluator import Evaluator
 from .step import OnStep, State, Step, StopReason
 from .stepper import StepConfig, Stepper, new_stepper
-from .update import new_slots, shares_slots, slot_count
+from .update import new_slots, slot_count
 
 # An octave is on a plateau while the best loss of the latest steps exceeds the best loss before by less than this
 # share.
@@ -169,7 +169,10 @@ class Ascent:
         mask = None if self._mask is None else self._mask.at(size)
         base = self.processor.base(size) if self._settings.stay else None
         state = self.state
-        return StepConfig(self.evaluator, self._settings, self._limits, mask, state.colours, base, state.means_before)
+        slots_after = max(0, self.course.slots_since - state.octave_starts[-1])
+        return StepConfig(
+            self.evaluator, self._settings, self._limits, mask, state.colours, base, state.means_before, slots_after
+        )
 
     def _initial_state(self) -> State:
         image = self.processor.base(self.processor.octaves[0])
@@ -199,7 +202,7 @@ class Ascent:
         if self._settings == before:
             return
         self._drop_stepper()
-        if not shares_slots(before, self._settings):
+        if self.course.slots_since == state.number:
             state.slots = new_slots(self._settings, state.image)
         if self._settings.colours != before.colours:
             state.colours = self.processor.colour_matrix()

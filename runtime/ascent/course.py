@@ -11,6 +11,7 @@ from ..image.processor import ImageProcessor
 from ..settings.changes import OBJECTIVE_SETTINGS, Change, Moment, changes_at, differing, require_changeable
 from ..settings.settings import Settings
 from .evaluator import Evaluator
+from .update import shares_slots
 
 # Makes the objective of a run's picture for other settings; raises DreamError.
 MakeObjective = Callable[[Settings], Objective]
@@ -70,14 +71,15 @@ class Course:
     """The changes of a run: those made, the one asked for at the current step, and those planned, in order.
 
     `setup` is what the run follows now, `asked_for` what it follows from the current step on, if that is another.
-    `objective_since` is the first number of losses of this objective.
+    `objective_since` is the first number of losses of this objective, `slots_since` the number of updates after which
+    the optimizer's slots were new for its sake.
     """
 
     def __init__(self, setup: Setup, planned: Sequence[Change]) -> None:
         self.setup = setup
         self.changes: list[Change] = []
         self.asked_for: Setup | None = None
-        self.objective_since = 0
+        self.objective_since = self.slots_since = 0
         self._planned = {change.step: change for change in planned}
 
     @property
@@ -106,6 +108,8 @@ class Course:
         self.changes.append(Change.between(number, self.setup.wanted, self.asked_for.wanted))
         if self.asked_for.evaluator.objective is not self.setup.evaluator.objective:
             self.objective_since = number + 1
+        if not shares_slots(self.asked_for.settings, self.setup.settings):
+            self.slots_since = number
         self.setup, self.asked_for = self.asked_for, None
 
     def leave(self, octave: int) -> None:

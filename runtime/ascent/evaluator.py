@@ -84,7 +84,6 @@ class Evaluator:
             affordable = other._affordable_pixels(largest_size)
             if affordable < min(largest_size.pixels, self.execution.tile_pixels or affordable):
                 other._set_tile_pixels(affordable)
-                self._log(f"tiles are smaller from {largest_size} on, to keep within the memory")
                 other.tile_plan(largest_size)
         return other
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pictures_fixture import TINY_BYTES, noise
 
 from onnxdream.runtime import Bundle, Change, Dream, Execution, Settings, Step, changes_at, dream, prepare
@@ -130,6 +131,24 @@ def test_slots_are_kept_where_the_optimizer_stays_and_new_where_it_changes() -> 
     assert [len(slots[number]) for number in range(7)] == [1, 1, 1, 1, 1, 2, 2]
     # The velocity decays by 0.5 in the update after the change: the rest of it is one direction, whose deviation is 1.
     assert np.std(slots[3][0] - np.float32(0.5) * slots[2][0]) == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize("tile_pixels", [None, 1500])
+def test_adam_begins_anew_where_it_is_chosen(tile_pixels: int | None) -> None:
+    """Its first update moves each pixel by the step size, however late it comes."""
+    images: list[NDArray[np.float32]] = []
+
+    def on_step(step: Step) -> None:
+        images.append(step.fetch_state().image.copy())
+        changing({4: {"optimizer": "adam", "step_size": 0.01, "clip": False}})(step)
+
+    picture = noise(60, 73)
+    found = dream(picture, TINY, replace(BEGUN, execution=Execution("cpu", 1, tile_pixels=tile_pixels)), on_step)
+    assert (found.record.octaves[0].tiles > 1) == (tile_pixels is not None)
+    moves = np.abs(images[5] - images[4])
+    assert np.median(moves) == pytest.approx(0.01, rel=1e-3)
+    assert moves.max() < 0.0101
+    assert np.abs(images[4] - images[3]).max() > 0.02
 
 
 def test_steps_may_become_more_or_fewer() -> None:

@@ -82,7 +82,8 @@ class Record:
         if any(number < 0 for number in (self.steps_done, *sizes)):
             raise DecodeError("a record has a negative number")
         require_changes(self.settings, self.changes)
-        if self.changes and self.changes[-1].step >= self.steps_done:
+        # After the last change there is an update, or there was one that has made the run diverge.
+        if self.changes and self.changes[-1].step + (self.ended != "diverged") > self.steps_done:
             raise SettingsError(
                 f"the change at step {self.changes[-1].step} comes after the run's end at step {self.steps_done}: "
                 "leave it out"

@@ -125,7 +125,7 @@ class Preparation:
             layer_weights=ascent.layer_weights,
             ended=ended,
             seconds=seconds,
-            changes=tuple(ascent.course.changes),
+            changes=tuple(change for change in ascent.course.changes if change.step < len(losses)),
         )
         return Dream(ascent.processor.postprocess(state.image), losses, record)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pictures_fixture import TINY_BYTES, noise
+from pictures_fixture import TINY_BYTES, cliff_bytes, noise
 
 from onnxdream.runtime import Bundle, Change, Dream, Execution, Settings, Step, changes_at, dream, prepare
+from onnxdream.runtime.ascent.step import State
 from onnxdream.runtime.errors import DreamError, SettingsError
 
 BEGUN = Settings(steps=6, step_size=0.02, snapshots=(), execution=Execution("cpu", 1))
@@ -187,6 +189,21 @@ def test_sizes_change_with_the_next_octave() -> None:
     assert (smaller.losses[:4] == dream(picture, TINY, replace(settings, octaves=3)).losses[:4]).all()
 
 
+def test_a_run_resumes_at_the_end_that_a_smaller_size_has_brought() -> None:
+    settings = replace(BEGUN, steps=2, octaves=2)
+    preparation = prepare(PICTURE, TINY, settings)
+    states: list[State] = []
+
+    def on_step(step: Step) -> None:
+        changing({1: {"max_size": 20}})(step)
+        states.append(deepcopy(step.fetch_state()))
+
+    ended = preparation.ascend(on_step)
+    assert states[-1].only_evaluation_left
+    changes = preparation.ascent.course.plan(2)
+    assert_same(dream(PICTURE, TINY, settings, state=states[-1], changes=changes), ended)
+
+
 def test_the_scale_of_values_stays_when_the_size_changes() -> None:
     """With minmax, a picture of another size has other darkest and brightest values."""
     picture = noise(80, 106)
@@ -289,18 +306,20 @@ def test_the_record_weighs_its_losses_as_the_run_ended() -> None:
     assert found.record.last_loss == pytest.approx(totals[-1])
 
 
-def test_a_diverged_run_with_a_change_returns_to_its_last_finite_image() -> None:
+def test_a_run_that_a_change_makes_diverge_ends_with_its_last_finite_picture_and_is_repeated() -> None:
     pictures = []
 
     def on_step(step: Step) -> None:
         pictures.append(step.fetch_picture())
-        changing({2: {"step_size": 1e9, "clip": False, "gradient_norm": "none"}})(step)
+        changing({1: {"step_size": 0.02}, 2: {"step_size": 5.0}})(step)
 
-    settings = replace(BEGUN, steps=30)
-    found = dream(PICTURE, TINY, settings, on_step)
-    if found.record.ended == "diverged":
-        np.testing.assert_array_equal(found.picture, pictures[found.record.steps_done])
-    assert found.record.changes[0].step == 2
+    picture, bundle = (noise(20, 24) // 2).astype(np.uint8), Bundle.load(cliff_bytes(0.5))
+    settings = replace(BEGUN, step_size=0.01, gradient_norm="none", normalization="backbone")
+    found = dream(picture, bundle, settings, on_step)
+    assert (found.record.ended, found.record.steps_done) == ("diverged", 2)
+    np.testing.assert_array_equal(found.picture, pictures[2])
+    assert [change.step for change in found.record.changes] == [1, 2]
+    assert_same(dream(picture, bundle, settings, changes=found.record.changes), found)
 
 
 def test_planned_changes_after_the_end_are_not_recorded() -> None:

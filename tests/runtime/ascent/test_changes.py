@@ -189,6 +189,17 @@ def test_sizes_change_with_the_next_octave() -> None:
     assert (smaller.losses[:4] == dream(picture, TINY, replace(settings, octaves=3)).losses[:4]).all()
 
 
+def test_a_larger_size_keeps_within_the_memory_by_tiles() -> None:
+    picture, execution = noise(400, 500), Execution("cpu", 1, memory=200 * 10**6)
+    settings = replace(BEGUN, steps=1, max_size=100, octaves=2, execution=execution)
+    grown = dream(picture, TINY, settings, changing({0: {"max_size": 500}}))
+    assert [octave.tiles for octave in grown.record.octaves] == [1, 1, 4]
+    planned = dream(picture, TINY, replace(settings, max_size=500))
+    assert grown.record.execution.tile_pixels == planned.record.execution.tile_pixels
+    again = dream(picture, TINY, grown.record.settings_to_repeat(), changes=grown.record.changes)
+    np.testing.assert_array_equal(again.picture, grown.picture)
+
+
 def test_a_run_resumes_at_the_end_that_a_smaller_size_has_brought() -> None:
     settings = replace(BEGUN, steps=2, octaves=2)
     preparation = prepare(PICTURE, TINY, settings)

@@ -110,16 +110,13 @@ class Ascent:
                     if self._must_fetch_losses():
                         self._fetch_losses()
                     with callers_mode:
-                        if not state.only_evaluation_left:
-                            self.course.ask_for_planned(state.number, state.octave)
-                        stops = on_step is not None and self._call(on_step)
+                        stops = self._call(on_step)
                     if state.only_evaluation_left:
                         break
                     if stops:
                         reason = "stopped"
                         break
-                    if self.course.asked_for:
-                        self._change()
+                    self._change()
                     self._update()
                     if state.octave_step >= self._settings.steps or self._should_leave_octave():
                         self._leave_octave()
@@ -196,7 +193,9 @@ class Ascent:
         return self.course.setup.settings
 
     def _change(self) -> None:
-        """Continues from the current state with the settings asked for. The losses of the image are known already."""
+        """Continues from the current state with the settings asked for, if any. The image's losses are known already."""
+        if self.course.asked_for is None:
+            return
         state, before = self._fetch_state(), self._settings
         self.course.take(state.number)
         if self._settings == before:
@@ -261,9 +260,16 @@ class Ascent:
         self._stepper = None
         self.evaluator.shrink_tiles(self._octave_size, error)
 
-    def _call(self, on_step: OnStep) -> bool:
-        """Returns whether `on_step` asks to stop. Raises DivergedError if one of its fetches did, caught or not."""
+    def _call(self, on_step: OnStep | None) -> bool:
+        """Returns whether `on_step` asks to stop; planned changes are asked for before it may ask for others.
+
+        Raises DivergedError if one of its fetches did, caught or not.
+        """
         state = self.state
+        if not state.only_evaluation_left:
+            self.course.ask_for_planned(state.number, state.octave)
+        if on_step is None:
+            return False
         self._current_step = state.number
         try:
             stop = on_step(Step(state.number, state.octave, state.octave_step, self._octave_size, self))

@@ -193,7 +193,7 @@ class Ascent:
         return self.course.setup.settings
 
     def _change(self) -> None:
-        """Continues from the current state with the settings asked for, if any. The image's losses are known already."""
+        """Continues from the current state with the settings asked for, if any. Its losses are known."""
         if self.course.asked_for is None:
             return
         state, before = self._fetch_state(), self._settings

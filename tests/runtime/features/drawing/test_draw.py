@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_a_feature_is_drawn_in_a_batch_as_it_is_alone(sessions: Sessions, machin
     together = draw(three, FEW, sessions, machine)
     for one, drawn in zip(three, together, strict=True):
         (alone,) = draw([one], FEW, sessions, machine)
-        assert drawn.feature == one
+        assert drawn.subject == one
         assert drawn.loss == pytest.approx(alone.loss, rel=1e-3)
         difference = drawn.pixels.astype(int) - alone.pixels
         assert np.abs(difference).mean() < 0.5
@@ -119,11 +120,11 @@ def test_noise_that_excites_nothing_is_replaced(
     """The channels of the tiny network respond to almost anything, so the first gradients are taken away."""
     evaluate, calls, seen = Session.evaluate_batch, 0, list[Floats]()
 
-    def deaf(self: Session, images: Floats, layers: Floats, channels: Floats) -> tuple[Floats, Floats]:
+    def deaf(self: Session, images: Floats, layers: Floats, channels: Floats, *more: Any) -> tuple[Floats, Floats]:
         nonlocal calls
         calls += 1
         seen.append(images)
-        means, gradient = evaluate(self, images, layers, channels)
+        means, gradient = evaluate(self, images, layers, channels, *more)
         return means, gradient * np.float32(calls > 8)
 
     monkeypatch.setattr(Session, "evaluate_batch", deaf)

@@ -178,7 +178,7 @@ class Atlas:
     def _is_there(self, tile: Tile) -> bool:
         return all(Path(name).name == name and (self.folder / name).is_file() for name in tile.files)
 
-    def _write(self, drawn: Drawn) -> str:
+    def _write(self, drawn: Drawn[Feature]) -> str:
         number = f"-{drawn.number + 1}" if drawn.number else ""
         name = f"{drawn.subject.file_stem}{number}.png"
         atomic_write(self.folder / name, encode_picture(drawn.pixels, ".png")[0])

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...models.arrays import Floats
 from ...models.files import atomic_write
@@ -78,7 +79,8 @@ class Pictures:
         path = self.folder / f"{last.series}.png"
         stations = sorted((one for ones in self._drawn.values() for one in ones), key=lambda one: one.subject.place)
         try:
-            atomic_write(path, encode_picture(np.hstack([one.pixels for one in stations]), ".png")[0])
+            strip: NDArray[np.uint8] = np.concatenate([one.pixels for one in stations], axis=1)
+            atomic_write(path, encode_picture(strip, ".png")[0])
         except OSError as error:
             raise self._failure(error) from error
         return path

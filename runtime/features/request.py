@@ -27,14 +27,14 @@ from ..settings.config import execution_of
 from ..settings.kinds import IntRange
 from ..settings.options import OPTIONS, Option, described_options
 from ..settings.parsing import parse_guide_by
-from ..settings.settings import Execution, Settings, descriptions
+from ..settings.settings import Execution, Panel, Settings, descriptions
 from .drawing.aim import Aim, layers_aim, placed_aim, walk_aims
 from .drawing.draw import require_memory
 from .drawing.spectrum import magnitudes_of
 from .feature import Feature, find_layer, parse_features
 from .settings import FeatureSettings
 
-_PANEL = "What to dream, and how"
+_PANEL: Panel = "What to dream, and how"
 _OWN = (
     Option(
         "spectrum",
@@ -122,7 +122,8 @@ class FeatureRequest:
             return [self._layers_aim(self.ways, sessions, log)]
         positions = chosen_positions(metadata.layers, parse_positions(self.ways.position))
         if self.ways.walk:
-            return walk_aims(metadata, *self.features, self.ways.walk, positions)
+            first, last = self.features
+            return walk_aims(metadata, first, last, self.ways.walk, positions)
         assert positions is not None
         return [placed_aim(metadata, feature, positions) for feature in self.features]
 

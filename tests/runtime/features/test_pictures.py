@@ -59,9 +59,11 @@ def drawn(request: FeatureRequest) -> Drawn[Any]:
 def means(found: FeatureRequest, image: Floats, positions: Floats | None = None) -> Floats:
     """The channel means of an image, of all layers."""
     sessions, metadata = Sessions(found.bundle), found.bundle.metadata
-    session = sessions.get(*image.shape[1:], found.choice.machine)
+    height, width = image.shape[1:]
+    session = sessions.get(height, width, found.choice.machine)
     weights = np.zeros((1, sum(layer.channels for layer in metadata.layers)), np.float32)
-    return session.evaluate_batch(image[None], layer_weights(metadata, []), weights, positions)[0][0]
+    found_means: Floats = session.evaluate_batch(image[None], layer_weights(metadata, []), weights, positions)[0][0]
+    return found_means
 
 
 def image_of(pixels: Any) -> Floats:
@@ -142,9 +144,8 @@ def test_a_position_is_that_of_a_neuron(folder: Path) -> None:
     picture = drawn(found)
     (aim,) = found.aims(Sessions(found.bundle), lambda line: None)
     place = channels_of(found.bundle.metadata, "low").start + 1
-    assert picture.loss == pytest.approx(
-        means(found, image_of(picture.pixels), aim.maximised.positions)[place], rel=0.1
-    )
+    there = means(found, image_of(picture.pixels), aim.maximised.positions)[place]
+    assert picture.loss == pytest.approx(there, rel=0.1)
     # Nothing pulls at what the neuron does not see, so that only its surroundings differ from the noise.
     noise = drawn(request("low:1", position=["low:0.25,0.75"], steps=1, step_size=1e-6))
     change = np.abs(picture.pixels.astype(int) - noise.pixels).sum(axis=2)

@@ -167,7 +167,8 @@ class _Batch(Generic[S]):
         loss = float(self._batch_weights.losses(means).mean())
         if not np.isfinite(gradient).all():
             raise DivergedError("the gradient is not a finite number: choose a smaller --step-size")
-        self._gradients += abs(gradient).sum(axis=1)
+        if self._settings.alpha:
+            self._gradients += abs(gradient).sum(axis=1)
         self._weights = self._batch_weights.at(means)
         direction = self._parameter.smoothed(self._parameter.backward(gradient), progress)
         # Gradients by the coefficients of a spectrum are small, which the usual epsilon would slow down.

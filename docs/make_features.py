@@ -1,12 +1,15 @@
 """Makes the pictures of docs/features.md.
 
-`python docs/make_features.py params` draws the same channels with each kind of parameters. With `classes FOLDER`, it
-puts the class pictures side by side that `benchmarks/features.py classes FOLDER` has drawn.
+`python docs/make_features.py params` draws the same channels with each kind of parameters, `aims` a walk, a guide, a
+direction and a neuron. With `classes FOLDER`, it puts the class pictures side by side that `benchmarks/features.py
+classes FOLDER` has drawn.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import get_args
 
@@ -23,7 +26,15 @@ from onnxdream.runtime.provider.selection import choose_provider
 
 FOLDER = Path(__file__).parent / "gallery"
 CHANNELS = (("lite0", "block09:1"), ("lite0", "block10:47"), ("v3-mid", "mixed4:648"), ("v3-mid", "mixed5:7"))
+WALK = ("block09:1,82", "--walk", "7")
+AIMS = (
+    ("block10", "--guide", "examples/cat.jpg"),
+    ("block10", "--guide", "examples/cat.jpg", "--guide-by", "cosine"),
+    ("block10", "--direction", "examples/rocket.jpg,examples/cat.jpg"),
+    ("block09:1", "--position", "block09:0.5,0.5"),
+)
 _SIDE = 224  # pixels of a picture on a sheet
+_STATION = 128  # of one of a walk
 _COLUMNS = 5  # of the classes
 _QUALITY = 88
 
@@ -44,6 +55,24 @@ def params() -> None:
     _write("features", np.vstack(rows))
 
 
+def aims() -> None:
+    """Draws a walk, and a guide in two ways, a direction and a neuron side by side, by the command `features`."""
+    drawn = []
+    with tempfile.TemporaryDirectory() as folder:
+        for words in (WALK, *AIMS):
+            subprocess.run(
+                [sys.executable, "-m", "onnxdream", "features", *words, "--model", "lite0", "--output", folder],
+                check=True,
+                cwd=Path(__file__).parents[1],
+            )
+            (strip, *_) = sorted(Path(folder).glob("*.png"), key=lambda path: -path.stat().st_mtime_ns)
+            drawn.append(cv2.imread(str(strip))[..., ::-1])
+    walk, *pictures = drawn
+    stations = np.split(walk, walk.shape[1] // walk.shape[0], axis=1)
+    _write("walk", np.hstack([_small(station, _STATION) for station in stations]))
+    _write("aims", np.hstack([_small(picture) for picture in pictures]))
+
+
 def classes(folder: Path) -> None:
     """Puts class pictures side by side, in the order of their names."""
     pictures = [_small(cv2.imread(str(path))[..., ::-1]) for path in sorted(folder.glob("*-crops.jpg"))]
@@ -51,8 +80,8 @@ def classes(folder: Path) -> None:
     _write("classes", np.vstack(rows))
 
 
-def _small(pixels: NDArray[np.uint8] | Pixels) -> NDArray[np.uint8]:
-    small: NDArray[np.uint8] = cv2.resize(np.ascontiguousarray(pixels), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+def _small(pixels: NDArray[np.uint8] | Pixels, side: int = _SIDE) -> NDArray[np.uint8]:
+    small: NDArray[np.uint8] = cv2.resize(np.ascontiguousarray(pixels), (side, side), interpolation=cv2.INTER_AREA)
     return small
 
 
@@ -62,4 +91,7 @@ def _write(name: str, sheet: NDArray[np.uint8]) -> None:
 
 
 if __name__ == "__main__":
-    classes(Path(sys.argv[2])) if sys.argv[1:2] == ["classes"] else params()
+    if sys.argv[1] == "classes":
+        classes(Path(sys.argv[2]))
+    else:
+        {"params": params, "aims": aims}[sys.argv[1]]()

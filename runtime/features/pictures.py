@@ -36,10 +36,9 @@ class Pictures:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._failure(error) from error
-        for aim in self._aims:
-            for path in (self._picture(aim), self._record_of(aim)):
-                if path.exists() and not self._request.overwrite:
-                    raise OutputError(f"{path} exists: choose another --output, or replace it with --overwrite")
+        existing = [path for aim in self._aims for path in self._files(aim) if path.exists()]
+        if existing and not self._request.overwrite:
+            raise OutputError(f"{existing[0]} exists: choose another --output, or replace it with --overwrite")
         return self
 
     def __exit__(
@@ -76,7 +75,7 @@ class Pictures:
         last = list(self._drawn)[-1]
         if last.series is None:
             return self._picture(last)
-        path = self.folder / f"{last.series}.png"
+        path = self._strip_of(last.series)
         stations = sorted((one for ones in self._drawn.values() for one in ones), key=lambda one: one.subject.place)
         try:
             strip: NDArray[np.uint8] = np.concatenate([one.pixels for one in stations], axis=1)
@@ -84,6 +83,14 @@ class Pictures:
         except OSError as error:
             raise self._failure(error) from error
         return path
+
+    def _files(self, aim: Aim) -> list[Path]:
+        """All files that an aim leaves, with those of its series."""
+        pictures = [self._picture(aim, number) for number in range(self._request.settings.diversity)]
+        return [*pictures, self._record_of(aim), *([self._strip_of(aim.series)] if aim.series else [])]
+
+    def _strip_of(self, series: str) -> Path:
+        return self.folder / f"{series}.png"
 
     def _picture(self, aim: Aim, number: int = 0) -> Path:
         return self.folder / f"{aim.file_stem}{f'-{number + 1}' if number else ''}.png"

@@ -44,8 +44,8 @@ _OWN = (
     Option(
         "direction",
         str,
-        "Draw a direction in one layer that is named: a .npy file with float32 [channels], or two pictures, as in "
-        "day.jpg,night.jpg, for what the second shows more than the first.",
+        "Draw a direction in one layer that is named: a .npy file with a weight (float32) of each channel, or "
+        "two pictures, as in day.jpg,night.jpg, for what the second shows more than the first.",
         _PANEL,
     ),
     Option("guide", Path, "Draw what the named layers see in this picture.", _PANEL),

@@ -165,6 +165,25 @@ def test_a_walk_is_a_row_of_pictures_from_one_channel_to_the_other(run: Command,
     assert [picture["steps"] for picture in found["pictures"]] == [2, 4, 2, 2]
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("mid:0,2", "--walk", "2"), "mid-0-to-2.png"),
+        (("mid:0,2", "--walk", "2"), "mid-0-to-2-2.png"),
+        (("mid:0", "--position", "mid:0.5,0.5", "--diversity", "2"), "mid-0-at-0.5-0.5-2.png"),
+        (("mid", "--guide", "day.png"), "mid-caricature-of-day.json"),
+    ],
+)
+def test_a_file_that_is_there_is_left_alone(words: tuple[str, ...], name: str, run: Command, folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / name).write_bytes(b"mine")
+    finished = run(*words, *FEW)
+    assert finished.code == 1
+    assert f"{name} exists" in finished.err
+    assert listing(folder / "out") == {name}
+    assert (folder / "out" / name).read_bytes() == b"mine"
+
+
 def test_the_weights_of_a_walk_go_from_the_first_channel_to_the_last(folder: Path) -> None:
     found = request("mid:0", "low:2", walk=5)
     aims = found.aims(Sessions(found.bundle), lambda line: None)

@@ -1,7 +1,7 @@
 """Makes the pictures of docs/features.md.
 
-`python docs/make_features.py params` draws the same channels with each kind of parameters, `aims` a walk, a guide, a
-direction and a neuron. With `classes FOLDER`, it puts the class pictures side by side that `benchmarks/features.py
+`python docs/make_features.py params` draws the same channels with each kind of parameters, `walk` a walk, and `aims` a
+guide, a direction and a neuron. With `classes FOLDER`, it puts the class pictures side by side that `benchmarks/features.py
 classes FOLDER` has drawn.
 """
 
@@ -26,7 +26,7 @@ from onnxdream.runtime.provider.selection import choose_provider
 
 FOLDER = Path(__file__).parent / "gallery"
 CHANNELS = (("lite0", "block09:1"), ("lite0", "block10:47"), ("v3-mid", "mixed4:648"), ("v3-mid", "mixed5:7"))
-WALK = ("block09:1,82", "--walk", "7")
+WALK = ("block09:1,82", "--walk", "7", "--size", "128")
 AIMS = (
     ("block10", "--guide", "examples/cat.jpg"),
     ("block10", "--guide", "examples/cat.jpg", "--guide-by", "cosine"),
@@ -34,7 +34,6 @@ AIMS = (
     ("block09:1", "--position", "block09:0.5,0.5"),
 )
 _SIDE = 224  # pixels of a picture on a sheet
-_STATION = 128  # of one of a walk
 _COLUMNS = 5  # of the classes
 _QUALITY = 88
 
@@ -55,22 +54,24 @@ def params() -> None:
     _write("features", np.vstack(rows))
 
 
+def walk() -> None:
+    """Draws a walk from one channel to another."""
+    _write("walk", _drawn(WALK))
+
+
 def aims() -> None:
-    """Draws a walk, and a guide in two ways, a direction and a neuron side by side, by the command `features`."""
-    drawn = []
+    """Draws a guide in two ways, a direction and a neuron side by side."""
+    _write("aims", np.hstack([_small(_drawn(words)) for words in AIMS]))
+
+
+def _drawn(words: tuple[str, ...]) -> NDArray[np.uint8]:
+    """The picture, or the strip of pictures, that the command `features` draws of these words."""
     with tempfile.TemporaryDirectory() as folder:
-        for words in (WALK, *AIMS):
-            subprocess.run(
-                [sys.executable, "-m", "onnxdream", "features", *words, "--model", "lite0", "--output", folder],
-                check=True,
-                cwd=Path(__file__).parents[1],
-            )
-            (strip, *_) = sorted(Path(folder).glob("*.png"), key=lambda path: -path.stat().st_mtime_ns)
-            drawn.append(cv2.imread(str(strip))[..., ::-1])
-    walk, *pictures = drawn
-    stations = np.split(walk, walk.shape[1] // walk.shape[0], axis=1)
-    _write("walk", np.hstack([_small(station, _STATION) for station in stations]))
-    _write("aims", np.hstack([_small(picture) for picture in pictures]))
+        command = [sys.executable, "-m", "onnxdream", "features", *words, "--model", "lite0", "--output", folder]
+        subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
+        (record,) = Path(folder).glob("*.json")
+        found: NDArray[np.uint8] = cv2.imread(str(record.with_suffix(".png")))[..., ::-1]
+    return found
 
 
 def classes(folder: Path) -> None:
@@ -80,8 +81,8 @@ def classes(folder: Path) -> None:
     _write("classes", np.vstack(rows))
 
 
-def _small(pixels: NDArray[np.uint8] | Pixels, side: int = _SIDE) -> NDArray[np.uint8]:
-    small: NDArray[np.uint8] = cv2.resize(np.ascontiguousarray(pixels), (side, side), interpolation=cv2.INTER_AREA)
+def _small(pixels: NDArray[np.uint8] | Pixels) -> NDArray[np.uint8]:
+    small: NDArray[np.uint8] = cv2.resize(np.ascontiguousarray(pixels), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     return small
 
 
@@ -94,4 +95,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "classes":
         classes(Path(sys.argv[2]))
     else:
-        {"params": params, "aims": aims}[sys.argv[1]]()
+        {"params": params, "walk": walk, "aims": aims}[sys.argv[1]]()

@@ -1,8 +1,8 @@
 """Makes the pictures of docs/features.md.
 
 `python docs/make_features.py params` draws the same channels with each kind of parameters, `walk` a walk, and `aims` a
-guide, a direction and a neuron. With `classes FOLDER`, it puts the class pictures side by side that `benchmarks/features.py
-classes FOLDER` has drawn.
+guide, a direction and a neuron. With `classes FOLDER`, it puts the class pictures side by side that
+`benchmarks/features.py classes FOLDER` has drawn.
 """
 
 from __future__ import annotations

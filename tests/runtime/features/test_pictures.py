@@ -196,14 +196,6 @@ def test_the_weights_of_a_walk_go_from_the_first_channel_to_the_last(folder: Pat
     assert [aim.follows.place if aim.follows else None for aim in aims] == [None, 3, 3, 2, 4]
 
 
-def test_pictures_of_a_walk_resemble_their_neighbours(folder: Path, run: Command) -> None:
-    assert run("mid:0,2", "--walk", "3", *FEW, "--steps", "40", "--views", "none").code == 0
-    run("mid:0,2", *FEW, "--steps", "40", "--views", "none", "--output", "alone")
-    ends = [load(folder / "out" / f"mid-0-to-2-{place}.png").astype(int) for place in (1, 3)]
-    alone = [load(folder / "alone" / f"mid-{channel}.png").astype(int) for channel in (0, 2)]
-    assert np.abs(ends[0] - ends[1]).mean() < np.abs(alone[0] - alone[1]).mean()
-
-
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

@@ -16,7 +16,7 @@ from onnxdream.runtime.bundle.means import functions_towards
 from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.errors import DivergedError, SettingsError
-from onnxdream.runtime.features.drawing.aim import Aim
+from onnxdream.runtime.features.drawing.aim import Aim, Subject
 from onnxdream.runtime.features.drawing.draw import DrawingStep, batches, draw
 from onnxdream.runtime.features.feature import Feature, channels_of, layer_weights, parse_features
 from onnxdream.runtime.features.settings import FeatureSettings
@@ -75,7 +75,8 @@ def test_functions_of_channel_means_are_drawn_in_a_batch_as_they_are_alone(
         Aim("guide", "guide", Objective(weights, function=functions_towards(layers, weights, target, GuideBy(kind))))
         for kind, target in zip(("cosine", "caricature"), random.random((2, channels), np.float32), strict=True)
     ]
-    together = draw([*aims, feature(sessions, 1)], FEW, sessions, machine)
+    subjects: list[Subject] = [*aims, feature(sessions, 1)]
+    together = draw(subjects, FEW, sessions, machine)
     for one, drawn in zip(aims, together, strict=False):
         (alone,) = draw([one], FEW, sessions, machine)
         assert drawn.loss == pytest.approx(alone.loss, rel=1e-3)

@@ -27,7 +27,7 @@ class BatchWeights:
         self._objectives, self._sign, self._diversity = objectives, np.float32(sign), diversity
         channels = [layer.channels for layer in metadata.layers]
         layers = np.stack([objective.layer_weights for objective in objectives])
-        self.layer_weights: Floats = layers.any(axis=0).astype(np.float32)
+        self.layer_weights = np.asarray(layers.any(axis=0), np.float32)
         self.positions = objectives[0].positions
         self._factors = np.repeat(layers, channels, axis=1)
         plain = plain_weights(metadata.layers)

@@ -245,7 +245,7 @@ class _FeaturesCommand(_DerivedCommand):
     """The command `features`."""
 
     def _options(self) -> list[inspect.Parameter]:
-        from onnxdream.runtime.features.command import feature_options
+        from onnxdream.runtime.features.request import feature_options
 
         named = typer.Argument(
             metavar="FEATURE",
@@ -255,7 +255,8 @@ class _FeaturesCommand(_DerivedCommand):
         return _derived_options({"named": Annotated[list[str] | None, named]}, feature_options())
 
     def _run(self, options: dict[str, Any], log: Callable[[str], None], verbosity: Verbosity) -> None:
-        from onnxdream.runtime.features.command import draw_at_terminal, parse_feature_request
+        from onnxdream.runtime.features.command import draw_at_terminal
+        from onnxdream.runtime.features.request import parse_feature_request
 
         request = parse_feature_request(list(options.pop("named", ())), options)
         signal = draw_at_terminal(request, log, verbosity == "quiet")
@@ -341,6 +342,7 @@ def travel() -> None:
 def features() -> None:
     """Draw what channels, layers and classes respond to, from noise, and an atlas of them.
 
+    Also a guide's likeness, a direction, a single neuron, or a walk from one channel to another.
     Example: onnxdream features mixed4:40,41 --model v3-mid
     """
 

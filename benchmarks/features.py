@@ -1,12 +1,13 @@
 """Measures features: the cost of a step, the time of class pictures, and whether the classifier names them.
 
 `python benchmarks/features.py step` compares a step with the bare gradient. `python benchmarks/features.py classes
-FOLDER` draws ten classes with a bundle of EfficientNet-Lite0 with `logits`, with views and without, as JPEG files.
+FOLDER` draws ten classes with a bundle of EfficientNet-Lite0 with `logits` (`onnxdream export --model lite0 --layers
+logits`), with views and without, as JPEG files; `--views crops` and `--views none` draw only the ones or the others.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +28,8 @@ from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.selection import choose_provider
 
 CLASSES = "207,483,130,340,963,985,388,281,417,972"  # retriever, castle, flamingo, zebra, pizza, daisy, panda, …
-MACO = FeatureSettings(param="maco", views="crops", steps=160)
+CROPS = FeatureSettings(param="maco", views="crops", steps=160)
+DRAWINGS = {one.views: one for one in (CROPS, replace(CROPS, views="none", steps=4 * CROPS.steps))}
 _ROUNDS = 15
 _FIRST = 5  # classes that the classifier may name
 _CLASSIFIED = 224  # pixels, the side of the pictures that it was trained on
@@ -74,14 +76,14 @@ def _seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def draw_classes(folder: Path) -> None:
-    """Draws ten classes with views and without, and says how long it takes and which the classifier names."""
+def draw_classes(folder: Path, drawings: list[FeatureSettings]) -> None:
+    """Draws ten classes, and says how long it takes and at which place the classifier names them."""
     machine = choose_provider(Execution()).machine
     bundle = Bundle.load("lite0-logits-imagenet")
     sessions = Sessions(bundle)
     features = parse_features(bundle.metadata, [f"logits:{CLASSES}"])
     folder.mkdir(parents=True, exist_ok=True)
-    for settings in (MACO, replace(MACO, views="none", steps=4 * MACO.steps)):
+    for settings in drawings:
         named = 0
         for feature in features:
             path = folder / f"{feature.file_stem}-{settings.views}.jpg"
@@ -108,5 +110,19 @@ def _best_place(picture: Pixels, feature: Feature, sessions: Sessions, machine: 
     return min(places)
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    subparsers = parser.add_subparsers(dest="what", required=True)
+    subparsers.add_parser("step")
+    classes = subparsers.add_parser("classes")
+    classes.add_argument("folder", type=Path)
+    classes.add_argument("--views", choices=DRAWINGS)
+    words = parser.parse_args()
+    if words.what == "step":
+        compare_steps()
+    else:
+        draw_classes(words.folder, [DRAWINGS[words.views]] if words.views else list(DRAWINGS.values()))
+
+
 if __name__ == "__main__":
-    draw_classes(Path(sys.argv[2])) if sys.argv[1:2] == ["classes"] else compare_steps()
+    main()

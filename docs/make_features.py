@@ -1,12 +1,15 @@
 """Makes the pictures of docs/features.md.
 
-`python docs/make_features.py params` draws the same channels with each kind of parameters. With `classes FOLDER`, it
-puts the class pictures side by side that `benchmarks/features.py classes FOLDER` has drawn.
+`python docs/make_features.py params` draws the same channels with each kind of parameters, `walk` a walk, and `aims` a
+guide, a direction and a neuron. With `classes FOLDER`, it puts the class pictures side by side that
+`benchmarks/features.py classes FOLDER` has drawn.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import get_args
 
@@ -23,6 +26,13 @@ from onnxdream.runtime.provider.selection import choose_provider
 
 FOLDER = Path(__file__).parent / "gallery"
 CHANNELS = (("lite0", "block09:1"), ("lite0", "block10:47"), ("v3-mid", "mixed4:648"), ("v3-mid", "mixed5:7"))
+WALK = ("block09:1,82", "--walk", "7", "--size", "128")
+AIMS = (
+    ("block10", "--guide", "examples/cat.jpg"),
+    ("block10", "--guide", "examples/cat.jpg", "--guide-by", "cosine"),
+    ("block10", "--direction", "examples/rocket.jpg,examples/cat.jpg"),
+    ("block09:1", "--position", "block09:0.5,0.5"),
+)
 _SIDE = 224  # pixels of a picture on a sheet
 _COLUMNS = 5  # of the classes
 _QUALITY = 88
@@ -44,6 +54,26 @@ def params() -> None:
     _write("features", np.vstack(rows))
 
 
+def walk() -> None:
+    """Draws a walk from one channel to another."""
+    _write("walk", _drawn(WALK))
+
+
+def aims() -> None:
+    """Draws a guide in two ways, a direction and a neuron side by side."""
+    _write("aims", np.hstack([_small(_drawn(words)) for words in AIMS]))
+
+
+def _drawn(words: tuple[str, ...]) -> NDArray[np.uint8]:
+    """The picture, or the strip of pictures, that the command `features` draws of these words."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "onnxdream", "features", *words, "--model", "lite0", "--output", folder]
+        subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
+        (record,) = Path(folder).glob("*.json")
+        found: NDArray[np.uint8] = cv2.imread(str(record.with_suffix(".png")))[..., ::-1]
+    return found
+
+
 def classes(folder: Path) -> None:
     """Puts class pictures side by side, in the order of their names."""
     pictures = [_small(cv2.imread(str(path))[..., ::-1]) for path in sorted(folder.glob("*-crops.jpg"))]
@@ -62,4 +92,7 @@ def _write(name: str, sheet: NDArray[np.uint8]) -> None:
 
 
 if __name__ == "__main__":
-    classes(Path(sys.argv[2])) if sys.argv[1:2] == ["classes"] else params()
+    if sys.argv[1] == "classes":
+        classes(Path(sys.argv[2]))
+    else:
+        {"params": params, "walk": walk, "aims": aims}[sys.argv[1]]()

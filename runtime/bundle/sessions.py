@@ -120,17 +120,21 @@ class Session:
         losses, gradient, means = self._evaluate(image, objective, contract.CHANNEL_MEANS)
         return losses, gradient, means
 
-    def evaluate_batch(self, images: Floats, layer_weights: Floats, channel_weights: Floats) -> tuple[Floats, Floats]:
+    def evaluate_batch(
+        self, images: Floats, layer_weights: Floats, channel_weights: Floats, positions: Floats | None = None
+    ) -> tuple[Floats, Floats]:
         """Returns the channel means of the session's batch of images, and the gradient of each with its own channels.
 
         `images` are float32 [batch, 3, height, width], and so is the gradient; `layer_weights` are [layers];
-        `channel_weights` are [batch, channels of all layers], and so are the channel means. Raises ComputationError.
+        `channel_weights` are [batch, channels of all layers], and so are the channel means; `positions` are
+        [layers, 3]. Raises ComputationError.
         """
         feed = {
             contract.IMAGE: images,
             contract.LAYER_WEIGHTS: layer_weights,
             contract.CHANNEL_WEIGHTS: channel_weights,
         }
+        feed |= {} if positions is None else {contract.POSITION: positions}
         means, gradient = self._run([contract.CHANNEL_MEANS, contract.GRADIENT], {**self._defaults, **feed})
         if means.shape != channel_weights.shape or gradient.shape != images.shape:
             raise self._contract_error()

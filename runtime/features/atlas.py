@@ -35,13 +35,17 @@ _GREY = 128
 
 @dataclass(frozen=True)
 class Tile:
-    """A drawn feature in an atlas: its channel, the files of its pictures and its loss, its channel's mean on it."""
+    """A drawn feature in an atlas: its channel, the files of its pictures and its loss, its channel's mean on it.
+
+    After fewer `steps` than the atlas's settings have, it was interrupted.
+    """
 
     layer: str
     channel: int
     label: str
     files: tuple[str, ...]
     loss: float
+    steps: int
 
     @property
     def feature(self) -> Feature:
@@ -112,19 +116,23 @@ class Atlas:
         return not self._tiles
 
     def missing(self, features: Iterable[Feature]) -> list[Feature]:
-        """Returns the features that are not drawn yet."""
-        return [feature for feature in features if feature not in self._tiles]
+        """Returns the features that are not drawn yet, or only in part."""
+        return [feature for feature in features if feature not in self._tiles or self._is_partial(feature)]
 
-    def add(self, drawn: list[Drawn]) -> None:
+    def start_of(self, features: Iterable[Feature]) -> None:
+        """Features start from noise."""
+
+    def add(self, drawn: list[Drawn[Feature]]) -> None:
         """Writes the pictures of a batch, and notes them. Raises OutputError."""
-        pictures: dict[Feature, list[Drawn]] = {}
+        pictures: dict[Feature, list[Drawn[Feature]]] = {}
         for one in drawn:
-            pictures.setdefault(one.feature, []).append(one)
+            pictures.setdefault(one.subject, []).append(one)
         try:
             for feature, ones in pictures.items():
                 files = tuple(self._write(one) for one in ones)
                 loss = float(np.mean([one.loss for one in ones]))
-                self._tiles[feature] = Tile(feature.layer, feature.channel, feature.label, files, loss)
+                steps = ones[0].steps
+                self._tiles[feature] = Tile(feature.layer, feature.channel, feature.label, files, loss, steps)
             self._write_record()
         except OSError as error:
             raise self._failure(error) from error
@@ -143,6 +151,9 @@ class Atlas:
         except OSError as error:
             raise self._failure(error) from error
         return self.folder / PAGE_NAME
+
+    def _is_partial(self, feature: Feature) -> bool:
+        return self._tiles[feature].steps < self._settings.steps
 
     def _place(self, tile: Tile) -> tuple[int, int]:
         return self._bundle.metadata.layer_names.index(tile.layer), tile.channel
@@ -167,9 +178,9 @@ class Atlas:
     def _is_there(self, tile: Tile) -> bool:
         return all(Path(name).name == name and (self.folder / name).is_file() for name in tile.files)
 
-    def _write(self, drawn: Drawn) -> str:
+    def _write(self, drawn: Drawn[Feature]) -> str:
         number = f"-{drawn.number + 1}" if drawn.number else ""
-        name = f"{drawn.feature.file_stem}{number}.png"
+        name = f"{drawn.subject.file_stem}{number}.png"
         atomic_write(self.folder / name, encode_picture(drawn.pixels, ".png")[0])
         return name
 

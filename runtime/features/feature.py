@@ -12,6 +12,7 @@ from ...models.arrays import Floats
 from ...models.contract import LOGITS, Layer, Metadata
 from ..bundle.channel_weights import channel_starts
 from ..bundle.classes import class_channels
+from ..bundle.objective import Objective
 from ..errors import SettingsError
 
 _ADVICE = "write a layer, channels of it or classes, as in mixed4, mixed4:40,41 or logits:castle"
@@ -33,6 +34,15 @@ class Feature:
         """The name of its picture, without a suffix, as in `mixed4-40`."""
         words = re.sub(r"\W+", "-", self.label).strip("-")
         return f"{self.layer.replace('/', '_')}-{self.channel}{f'-{words}' if words else ''}"
+
+    @property
+    def noise(self) -> int:
+        """The number of the noise that its picture starts from."""
+        return self.channel
+
+    def objective(self, metadata: Metadata) -> Objective:
+        """Returns what its picture maximises: the channel's mean."""
+        return weighed(metadata, {self: 1.0})
 
 
 def parse_features(metadata: Metadata, texts: list[str]) -> list[Feature]:
@@ -93,3 +103,11 @@ def channels_of(metadata: Metadata, layer: str) -> slice:
     """Returns the place of a layer's channels among those of all layers."""
     start = channel_starts(metadata.layers)[layer]
     return slice(start, start + find_layer(metadata, layer).channels)
+
+
+def weighed(metadata: Metadata, weights: dict[Feature, float], positions: Floats | None = None) -> Objective:
+    """Returns the objective that is the weighted sum of channels' means; `positions` are float32 [layers, 3]."""
+    features = list(weights)
+    channel_weights = np.zeros(sum(layer.channels for layer in metadata.layers), np.float32)
+    channel_weights[channel_numbers(metadata, features)] = list(weights.values())
+    return Objective(layer_weights(metadata, features), channel_weights, positions)

@@ -44,12 +44,14 @@ def _tile(tile: dict[str, Any], place: int, record: dict[str, Any], rows: int) -
         for number, file in enumerate(tile["files"], 1)
         if len(tile["files"]) > 1
     )
+    total = record["settings"]["steps"]
+    stopped = f"<small>stopped after {tile['steps']} of {total} steps</small> " if tile["steps"] < total else ""
     return (
         f'<li data-name="{html.escape(name)}" data-loss="{tile["loss"]:g}" data-words="{html.escape(title.lower())}">'
         f'<a href="{quote(tile["files"][0])}" title="{html.escape(title)}">'
         f'<span role="img" aria-label="{html.escape(title)}" '
         f'style="background-position:-{column * record["tile"]}px -{row * record["tile"]}px"></span></a>'
-        f"<b>{html.escape(tile['label'] or str(tile['channel']))}</b> <i>{tile['loss']:.4g}</i> {links}</li>"
+        f"<b>{html.escape(tile['label'] or str(tile['channel']))}</b> <i>{tile['loss']:.4g}</i> {stopped}{links}</li>"
     )
 
 

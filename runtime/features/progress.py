@@ -6,16 +6,18 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ...models.streams import event_stream
 from ..dream.progress import REFRESH_SECONDS, format_duration, new_bar
 from ..dream.writer import Log
+from .drawing.aim import Subject
 from .drawing.draw import DrawingStep, Drawn
-from .feature import Feature
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+S = TypeVar("S", bound=Subject)
 
 # A layer has hundreds of channels; a line for each batch is enough where there are more than these.
 _NAMED = 3
@@ -23,14 +25,14 @@ _NAMED = 3
 _LONG_SECONDS = 600
 
 
-class FeatureProgress:
+class FeatureProgress(Generic[S]):
     """Shows the steps of all features on standard error, and a line for each batch that is drawn.
 
     Where standard error is an EventStream, these are the events `start`, `step` and `done`. `log` is called with each
     line for the user. With `is_quiet` nothing is shown.
     """
 
-    def __init__(self, features: list[Feature], steps: int, log: Log, is_quiet: bool = False) -> None:
+    def __init__(self, features: list[S], steps: int, log: Log, is_quiet: bool = False) -> None:
         self._features, self._steps, self._log, self._is_quiet = features, steps, log, is_quiet
         self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._events = None if is_quiet else event_stream()
@@ -39,7 +41,7 @@ class FeatureProgress:
         self._is_announced = False
         self._started = self._next_time = time.monotonic()
 
-    def __enter__(self) -> FeatureProgress:
+    def __enter__(self) -> FeatureProgress[S]:
         return self
 
     def __exit__(
@@ -55,7 +57,7 @@ class FeatureProgress:
         if self._events:
             self._events.send("start", features=len(self._features), done=done, steps=self._steps)
 
-    def show(self, batch: list[Feature], step: DrawingStep) -> None:
+    def show(self, batch: list[S], step: DrawingStep) -> None:
         """Moves the bar, at most ten times a second."""
         now = time.monotonic()
         if self._is_quiet or now < self._next_time:
@@ -67,18 +69,22 @@ class FeatureProgress:
             self._bar = self._bar or new_bar("features", self._steps * len(self._features), self._steps * self._done)
             self._bar.start()
             (task,) = self._bar.tasks
-            completed = self._steps * self._done + step.number * len(batch)
+            completed = round(self._steps * (self._done + len(batch) * step.number / step.of))
             self._bar.update(task.id, completed=completed, loss=f"{step.loss:.4g}", rate=str(batch[0]))
 
-    def done(self, drawn: list[Drawn]) -> None:
-        """Receives a batch that is drawn."""
-        names = list(dict.fromkeys(str(one.feature) for one in drawn))
-        self._done += len(names)
-        self._hide()
+    def done(self, drawn: list[Drawn[S]]) -> None:
+        """Receives a batch that is drawn, or stopped."""
+        names = list(dict.fromkeys(str(one.subject) for one in drawn))
         losses = ", ".join(f"{one.loss:.4g}" for one in drawn) if len(drawn) <= _NAMED else ""
         some = ", ".join(names) if len(names) <= _NAMED else f"{names[0]} to {names[-1]}"
+        how, first = "drawn", drawn[0]
+        if first.is_finished:
+            self._done += len(names)
+        else:
+            how = f"stopped after {first.steps} of {first.of_steps} steps"
+        self._hide()
         count = f" ({self._done} of {len(self._features)})" if len(self._features) > 1 else ""
-        self._log(f"{some}: drawn{f', loss {losses}' if losses else ''}{count}")
+        self._log(f"{some}: {how}{f', loss {losses}' if losses else ''}{count}")
         self._announce(len(names))
 
     def _announce(self, count: int) -> None:
@@ -91,15 +97,18 @@ class FeatureProgress:
             )
         self._is_announced = True
 
-    def finish(self, page: Path) -> None:
-        """Receives the path of the atlas."""
+    def finish(self, result: Path, is_atlas: bool) -> None:
+        """Receives the path of the atlas, or of a picture."""
         seconds = time.monotonic() - self._started
         self._hide()
         missing = len(self._features) - self._done
-        more = f"; {missing} are not drawn yet: the same command continues" if missing else ""
-        self._log(f"{self._done} features in {page.parent}, atlas {page}, in {seconds:.1f} s{more}")
+        drawn = f"{self._done} features in {result.parent}, atlas {result}"
+        more = f"; {missing} {'is' if missing == 1 else 'are'} not drawn yet: the same command continues"
+        if not is_atlas:
+            drawn, more = f"saved as {result}", f"; {self._done} of {len(self._features)} finished"
+        self._log(f"{drawn}, in {seconds:.1f} s{more if missing else ''}")
         if self._events:
-            self._events.send("done", features=self._done, seconds=round(seconds, 3), result=str(page.absolute()))
+            self._events.send("done", features=self._done, seconds=round(seconds, 3), result=str(result.absolute()))
 
     def _hide(self) -> None:
         if self._bar:

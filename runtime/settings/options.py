@@ -99,7 +99,7 @@ _LAST = (
     Option(
         "direction",
         str,
-        "Weights of the channels: a .npy file with float32 [channels] of the one layer that is maximised, or two "
+        "Weights of the channels: a .npy file with a float32 for each of the one layer that is maximised, or two "
         "pictures, as in day.jpg,night.jpg, to go from what the first shows towards what the second shows.",
         "What to dream, and how",
     ),

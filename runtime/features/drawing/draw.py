@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from ...errors import DivergedError, SettingsError
 from ...provider.budget import Cost, default_budget, in_megabytes
 from ...provider.cards import PROVIDERS
 from ...provider.machine import Machine
-from ..feature import Feature, channel_numbers, channels_of, layer_weights
 from ..settings import FeatureSettings
+from .aim import Subject
 from .parameters import FourierParameter, MacoParameter, Parameter, PixelParameter
 from .spectrum import natural_magnitudes
 from .views import View, Views
+from .weights import BatchWeights
+
+S = TypeVar("S", bound=Subject)
 
 # Of the optimizer, which is Adam.
 _BETA1, _EPSILON = 0.9, 1e-12
@@ -27,8 +31,6 @@ _BETA1, _EPSILON = 0.9, 1e-12
 _BATCH_PIXELS = 8 * 128**2
 # The arrays for each pixel of a picture: parameters with their running means, images, gradients and spectra.
 _PICTURE_BYTES = 15 * 3 * 4.0
-# How strongly pictures of one channel are pushed apart, compared with the channel itself.
-_DIVERSITY = 0.5
 # What the noise may be multiplied by at each step as long as there is no gradient.
 _LOUDNESS = (1, 2, 4, 8)
 # The part of the summed gradients, ordered by size, that is fully opaque.
@@ -36,33 +38,47 @@ _OPAQUE = 0.98
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """The picture of a feature: uint8 [size, size, 3 or 4], and the feature's loss on it, its channel's mean."""
+class Drawn(Generic[S]):
+    """The picture of a subject: uint8 [size, size, 3 or 4], and what it maximises on it: of a channel, its mean.
 
-    feature: Feature
+    `parameters` are those of the picture, from which another may start.
+    """
+
+    subject: S
     pixels: Pixels = field(repr=False)
     loss: float
     steps: int
-    number: int = 0  # among the pictures of the feature, from 0
+    of_steps: int
+    number: int = 0  # among the pictures of the subject, from 0
+    parameters: Floats | None = field(default=None, repr=False)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps were made."""
+        return self.steps == self.of_steps
 
 
 @dataclass(frozen=True)
 class DrawingStep:
-    """The position of a batch: the number of steps done, and the mean loss of its pictures as they were seen."""
+    """The position of a batch: the number of the step that is done, from 0, of how many, and the mean loss before it.
+
+    The loss is that of the pictures as they were seen.
+    """
 
     number: int
+    of: int
     loss: float
 
 
 OnStep = Callable[[DrawingStep], bool | None]
 
 
-def batches(features: list[Feature], settings: FeatureSettings, smallest: Size) -> Iterator[list[Feature]]:
-    """Yields the features of each batch that is drawn at once; all pictures of a feature are in one batch."""
+def batches(subjects: Sequence[S], settings: FeatureSettings, smallest: Size) -> Iterator[list[S]]:
+    """Yields the subjects of each batch that is drawn at once; all pictures of a subject are in one batch."""
     views = _views(settings, smallest)
     count = max(1, _BATCH_PIXELS // (views.count * settings.diversity * views.seen.pixels))
-    for start in range(0, len(features), count):
-        yield features[start : start + count]
+    for start in range(0, len(subjects), count):
+        yield list(subjects[start : start + count])
 
 
 def require_memory(bundle: Metadata, settings: FeatureSettings, machine: Machine, budget: int | None) -> None:
@@ -82,70 +98,78 @@ def require_memory(bundle: Metadata, settings: FeatureSettings, machine: Machine
 
 
 def draw(
-    features: list[Feature],
+    subjects: Sequence[S],
     settings: FeatureSettings,
     sessions: Sessions,
     machine: Machine,
     magnitudes: Floats | None = None,
     on_step: OnStep = lambda step: None,
-) -> list[Drawn]:
-    """Draws a batch of features at once, `settings.diversity` pictures of each.
+    start: Floats | None = None,
+) -> list[Drawn[S]]:
+    """Draws a batch of subjects at once, `settings.diversity` pictures of each.
 
-    `magnitudes` are those of MACO's spectrum, see `spectrum.py`; None are those of photographs in general. `on_step` is
-    called at each step; if it returns True, the drawing ends with the pictures so far. Raises SettingsError,
-    DivergedError, ComputationError and BundleError.
+    `magnitudes` are those of MACO's spectrum, see `spectrum.py`; None are those of photographs in general. `start` are
+    the parameters of a similar picture, from which half the steps are made; None is noise. `on_step` is called at each
+    step; if it returns True, the drawing ends with the pictures so far. Raises SettingsError, DivergedError,
+    ComputationError and BundleError.
     """
-    batch = _Batch(features, settings, sessions, machine, magnitudes)
+    steps = settings.steps if start is None else max(1, settings.steps // 2)
+    batch = _Batch(subjects, replace(settings, steps=steps), sessions, machine, magnitudes, start)
     number = 0
-    for number in range(settings.steps):
-        if on_step(DrawingStep(number, batch.step(number))):
+    for number in range(steps):
+        if on_step(DrawingStep(number, steps, batch.step(number))):
             break
     return batch.drawn(number + 1)
 
 
-class _Batch:
+class _Batch(Generic[S]):
     """Pictures that are drawn together."""
 
     def __init__(
         self,
-        features: list[Feature],
+        subjects: Sequence[S],
         settings: FeatureSettings,
         sessions: Sessions,
         machine: Machine,
         magnitudes: Floats | None,
+        start: Floats | None,
     ) -> None:
         self._settings, self._sessions, self._machine = settings, sessions, machine
-        self._metadata = sessions.bundle.metadata
-        _require_sense(self._metadata, settings)
-        self._features = [feature for feature in features for _ in range(settings.diversity)]
-        self._views = _views(settings, self._metadata.smallest_size)
+        metadata = sessions.bundle.metadata
+        _require_sense(metadata, settings)
+        self._subjects = [subject for subject in subjects for _ in range(settings.diversity)]
+        self._views = _views(settings, metadata.smallest_size)
         # A picture's noise is its own, and the same whatever it is drawn together with.
         self._generators = [
-            np.random.default_rng((settings.seed, feature.channel, place % settings.diversity))
-            for place, feature in enumerate(self._features)
+            np.random.default_rng((settings.seed, subject.noise, place % settings.diversity))
+            for place, subject in enumerate(self._subjects)
         ]
         self._parameter = _parameter(self._generators, settings, magnitudes)
         self._noise = self._parameter.values.copy()
+        if start is not None:
+            self._parameter.values[:] = start
         self._step_size = np.float32(settings.step_size or self._parameter.step_size)
         self._slots = [np.zeros_like(self._noise) for _ in range(2)]  # of the optimizer
         self._random = np.random.default_rng(settings.seed)
-        self._layer_weights = layer_weights(self._metadata, features)
-        self._numbers = channel_numbers(self._metadata, self._features)
-        self._weights = self._plain_weights()
-        self._gradients = np.zeros((len(self._features), settings.size, settings.size), np.float32)
+        objectives = [subject.objective(metadata) for subject in self._subjects]
+        self._batch_weights = BatchWeights(metadata, objectives, 1 if settings.sign == "+" else -1, settings.diversity)
+        self._weights = self._batch_weights.plain()
+        self._gradients = np.zeros((len(self._subjects), settings.size, settings.size), np.float32)
 
     def step(self, number: int) -> float:
         """Makes a step, counted from 0, and returns the mean loss before it. Raises DivergedError."""
         progress = number / self._settings.steps
         images = self._parameter.images()
         views = self._views.at(progress, self._random)
+        if number == 0 and self._batch_weights.follows_means:
+            self._weights = self._batch_weights.at(self._gradient(images, views)[0])
         means, gradient = self._gradient(images, views)
-        loss = float(means[range(len(means)), self._numbers].mean())
+        loss = float(self._batch_weights.losses(means).mean())
         if not np.isfinite(gradient).all():
             raise DivergedError("the gradient is not a finite number: choose a smaller --step-size")
-        self._gradients += abs(gradient).sum(axis=1)
-        if self._settings.diversity > 1:
-            self._weights = self._plain_weights() + self._pushing_apart(means)
+        if self._settings.alpha:
+            self._gradients += abs(gradient).sum(axis=1)
+        self._weights = self._batch_weights.at(means)
         direction = self._parameter.smoothed(self._parameter.backward(gradient), progress)
         # Gradients by the coefficients of a spectrum are small, which the usual epsilon would slow down.
         adapted_direction = adapted(direction, self._slots, _BETA1, number + 1, _EPSILON)
@@ -164,16 +188,18 @@ class _Batch:
         signs = random.choice(np.array([-1, 1], np.float32), noise.shape)
         self._parameter.values[place] = noise * signs * np.float32(random.choice(_LOUDNESS))
 
-    def drawn(self, steps: int) -> list[Drawn]:
+    def drawn(self, steps: int) -> list[Drawn[S]]:
         """Returns the pictures as they are."""
         images = self._parameter.images()
-        means, _ = self._evaluated(images, self._plain_weights())
+        means, _ = self._evaluated(images, self._weights)
+        losses = self._batch_weights.losses(means)
         pixels = np.rint((images.transpose(0, 2, 3, 1) + 1) * 127.5).clip(0, 255).astype(np.uint8)
         if self._settings.alpha:
             pixels = np.concatenate([pixels, self._alpha()[..., None]], axis=3)
+        values, of_steps, diversity = self._parameter.values, self._settings.steps, self._settings.diversity
         return [
-            Drawn(feature, pixels[place], float(means[place, channel]), steps, place % self._settings.diversity)
-            for place, (feature, channel) in enumerate(zip(self._features, self._numbers, strict=True))
+            Drawn(subject, pixels[place], float(losses[place]), steps, of_steps, place % diversity, values[place])
+            for place, subject in enumerate(self._subjects)
         ]
 
     def _gradient(self, images: Floats, views: list[View]) -> tuple[Floats, Floats]:
@@ -187,28 +213,9 @@ class _Batch:
     def _evaluated(self, images: Floats, channel_weights: Floats) -> tuple[Floats, Floats]:
         height, width = images.shape[2:]
         session = self._sessions.get(height, width, self._machine, len(images))
-        return session.evaluate_batch(np.ascontiguousarray(images, np.float32), self._layer_weights, channel_weights)
-
-    def _plain_weights(self) -> Floats:
-        channels = sum(layer.channels for layer in self._metadata.layers)
-        weights = np.zeros((len(self._features), channels), np.float32)
-        weights[range(len(self._features)), self._numbers] = 1 if self._settings.sign == "+" else -1
-        return weights
-
-    def _pushing_apart(self, means: Floats) -> Floats:
-        """Weights that make the channel means of a feature's pictures less similar to each other.
-
-        They are the slope of the cosine between each picture's means and those of the others, in the feature's layer.
-        """
-        weights, count = np.zeros_like(means), self._settings.diversity
-        for start in range(0, len(means), count):
-            layer = channels_of(self._metadata, self._features[start].layer)
-            own = means[start : start + count, layer]
-            units = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
-            others = (units.sum(axis=0) - units) / (count - 1)
-            slopes = others - (others * units).sum(axis=1, keepdims=True) * units
-            weights[start : start + count, layer] = -np.float32(_DIVERSITY) * slopes
-        return weights
+        images = np.ascontiguousarray(images, np.float32)
+        weights = self._batch_weights
+        return session.evaluate_batch(images, weights.layer_weights, channel_weights, weights.positions)
 
     def _alpha(self) -> Pixels:
         """The transparency of the pictures: the sums of their absolute gradients (Fel et al. 2023, section 3)."""

@@ -45,18 +45,21 @@ class Parameter(Protocol):
 class _Squashed:
     """Images that pass a sigmoid."""
 
-    _squashed: Floats
+    _images: Floats
 
     def smoothed(self, direction: Floats, progress: float) -> Floats:
         return direction
 
     def _squash(self, values: Floats) -> Floats:
-        half: Floats = np.tanh(values / 2)  # which cannot overflow
-        self._squashed = np.asarray((half + 1) / 2, np.float32)
-        return half
+        self._images = np.tanh(values / 2)  # a sigmoid from -1 to 1, which cannot overflow
+        return self._images
 
     def _squash_backward(self, gradient: Floats) -> Floats:
-        return 2 * gradient * self._squashed * (1 - self._squashed)
+        slope = self._images * self._images
+        np.subtract(1, slope, out=slope)
+        slope *= gradient
+        slope *= np.float32(0.5)
+        return slope
 
 
 class PixelParameter(_Squashed):
@@ -126,15 +129,19 @@ class MacoParameter(_Squashed):
         # A complex exponential takes NumPy thirty times as long.
         self._spectrum = self._magnitudes * np.cos(self.values) + 1j * (self._magnitudes * np.sin(self.values))
         planes = from_spectrum(self._spectrum, self._size.width)
-        self._deviation = planes.std(axis=(1, 2, 3), keepdims=True)
-        self._standard = (planes - planes.mean(axis=(1, 2, 3), keepdims=True)) / self._deviation
-        return self._squash(_mixed(self._standard, self._colours) * np.float32(_CONTRAST))
+        planes -= planes.mean(axis=(1, 2, 3), keepdims=True)
+        self._deviation = np.sqrt((planes * planes).mean(axis=(1, 2, 3), keepdims=True))
+        planes /= self._deviation
+        self._standard = planes
+        return self._squash(_mixed(planes, self._colours * np.float32(_CONTRAST)))
 
     def backward(self, gradient: Floats) -> Floats:
-        standard = _mixed(self._squash_backward(gradient), self._colours.T) * np.float32(_CONTRAST)
+        standard = _mixed(self._squash_backward(gradient), self._colours.T * np.float32(_CONTRAST))
         along = (standard * self._standard).mean(axis=(1, 2, 3), keepdims=True)
-        mean = standard.mean(axis=(1, 2, 3), keepdims=True)
-        spectrum = from_spectrum_adjoint((standard - mean - self._standard * along) / self._deviation)
+        standard -= standard.mean(axis=(1, 2, 3), keepdims=True)
+        standard -= self._standard * along
+        standard /= self._deviation
+        spectrum = from_spectrum_adjoint(standard)
         # The derivative of the spectrum with respect to its phases is the spectrum turned by 90 degrees.
         return spectrum.imag * self._spectrum.real - spectrum.real * self._spectrum.imag
 

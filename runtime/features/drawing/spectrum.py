@@ -35,7 +35,8 @@ def frequencies(size: Size) -> Floats:
 def from_spectrum(spectrum: Spectrum, width: int) -> Floats:
     """Returns the arrays [..., height, width] of spectra: the inverse transform."""
     height = spectrum.shape[-2]
-    return np.fft.irfft2(spectrum, s=(height, width), axes=(-2, -1)).astype(np.float32)
+    planes: Floats = np.fft.irfft2(spectrum, s=(height, width), axes=(-2, -1)).astype(np.float32, copy=False)
+    return planes
 
 
 def from_spectrum_adjoint(gradient: Floats) -> Spectrum:
@@ -44,8 +45,10 @@ def from_spectrum_adjoint(gradient: Floats) -> Spectrum:
     The real and the imaginary part are the gradients with respect to those of the spectrum.
     """
     height, width = gradient.shape[-2:]
-    spectrum: Spectrum = np.fft.rfft2(gradient, axes=(-2, -1)).astype(np.complex64) / np.float32(height * width)
-    spectrum[..., 1 : (width + 1) // 2] *= 2  # which stand for the negative frequencies, too
+    spectrum: Spectrum = np.fft.rfft2(gradient, axes=(-2, -1)).astype(np.complex64, copy=False)
+    shares = np.full(width // 2 + 1, 1 / (height * width), np.float32)
+    shares[1 : (width + 1) // 2] *= 2  # which stand for the negative frequencies, too
+    spectrum *= shares
     return spectrum
 
 

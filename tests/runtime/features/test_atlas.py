@@ -133,8 +133,8 @@ def test_classes_have_their_names_on_the_page(run: Command, folder: Path) -> Non
 def test_a_name_of_a_class_cannot_break_the_page() -> None:
     from onnxdream.runtime.features.page import atlas_page
 
-    tile = {"layer": "logits", "channel": 1, "label": '<script>"&', "files": ["a b#.png"], "loss": 1.0}
-    made = {"bundle": "</i><b>\"'", "settings": {}, "tile": 8, "columns": 1, "tiles": [tile]}
+    tile = {"layer": "logits", "channel": 1, "label": '<script>"&', "files": ["a b#.png"], "loss": 1.0, "steps": 1}
+    made = {"bundle": "</i><b>\"'", "settings": {"steps": 1}, "tile": 8, "columns": 1, "tiles": [tile]}
     page = atlas_page(made, b"")
     assert '<script>"&' not in page
     assert "</i><b>" not in page
@@ -232,12 +232,37 @@ def test_an_interrupted_atlas_is_continued_by_the_same_call(folder: Path) -> Non
     _, err = process.communicate(timeout=90)
     assert process.returncode == 130, err
     assert "are not drawn yet: the same command continues" in err
-    drawn = len(record(folder)["tiles"])
+    tiles = record(folder)["tiles"]
+    drawn = sum(tile["steps"] == 10 for tile in tiles)
     assert 0 < drawn < 20
-    assert len(Tiles((folder / "out" / "atlas.html").read_text()).names) == drawn
+    page = (folder / "out" / "atlas.html").read_text()
+    assert len(Tiles(page).names) == len(tiles)
+    assert page.count("of 10 steps</small>") == len(tiles) - drawn
     second = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=folder, timeout=100, check=False)
     assert f": {drawn} drawn already" in second.stderr
     assert second.returncode == 0
+    assert {tile["steps"] for tile in record(folder)["tiles"]} == {10}
+
+
+@posix
+@pytest.mark.parametrize("way", [(), ("--walk", "3")])
+def test_an_interrupted_picture_is_kept_as_it_is(way: tuple[str, ...], folder: Path) -> None:
+    words = ("mid:0,1" if way else "mid:0", "--model", "tiny.onnx", "--steps", "100000", *way, *FEW[4:])
+    command = [sys.executable, "-m", "onnxdream.cli", "features", *words, "--progress", "json"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder)
+    assert process.stderr
+    for line in process.stderr:
+        if '"step"' in line and json.loads(line)["step"] > 20:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 130, err
+    name = "mid-0-to-1" if way else "atlas"
+    found = json.loads((folder / "out" / f"{name}.json").read_text())
+    (picture,) = found["pictures" if way else "tiles"]
+    assert 20 < picture["steps"] < 100000
+    assert f"stopped after {picture['steps']} of 100000 steps" in err
+    assert load(folder / "out" / (picture["file"] if way else "mid-0.png")).std() > 10
 
 
 @posix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +12,17 @@ from pictures_fixture import TINY_BYTES, TINY_LITE_BYTES
 
 from onnxdream.models.arrays import Floats, Size
 from onnxdream.runtime import Bundle, Sessions
+from onnxdream.runtime.bundle.means import functions_towards
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.errors import DivergedError, SettingsError
+from onnxdream.runtime.features.drawing.aim import Aim, Subject
 from onnxdream.runtime.features.drawing.draw import DrawingStep, batches, draw
 from onnxdream.runtime.features.feature import Feature, channels_of, layer_weights, parse_features
 from onnxdream.runtime.features.settings import FeatureSettings
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.selection import choose_provider
+from onnxdream.runtime.settings.parsing import GuideBy
 from onnxdream.runtime.settings.settings import Execution
 
 FEW = FeatureSettings(size=32, steps=12)
@@ -54,10 +59,38 @@ def test_a_feature_is_drawn_in_a_batch_as_it_is_alone(sessions: Sessions, machin
     together = draw(three, FEW, sessions, machine)
     for one, drawn in zip(three, together, strict=True):
         (alone,) = draw([one], FEW, sessions, machine)
-        assert drawn.feature == one
+        assert drawn.subject == one
         assert drawn.loss == pytest.approx(alone.loss, rel=1e-3)
         difference = drawn.pixels.astype(int) - alone.pixels
         assert np.abs(difference).mean() < 0.5
+
+
+def test_functions_of_channel_means_are_drawn_in_a_batch_as_they_are_alone(
+    sessions: Sessions, machine: Machine
+) -> None:
+    layers = sessions.bundle.metadata.layers
+    channels, random = sum(layer.channels for layer in layers), np.random.default_rng(0)
+    weights = np.array([0, 1, 0.5], np.float32)
+    aims = [
+        Aim("guide", "guide", Objective(weights, function=functions_towards(layers, weights, target, GuideBy(kind))))
+        for kind, target in zip(("cosine", "caricature"), random.random((2, channels), np.float32), strict=True)
+    ]
+    subjects: list[Subject] = [*aims, feature(sessions, 1)]
+    together = draw(subjects, FEW, sessions, machine)
+    for one, drawn in zip(aims, together, strict=False):
+        (alone,) = draw([one], FEW, sessions, machine)
+        assert drawn.loss == pytest.approx(alone.loss, rel=1e-3)
+        assert np.abs(drawn.pixels.astype(int) - alone.pixels).mean() < 0.5
+        (before,) = draw([one], replace(FEW, steps=1), sessions, machine)
+        assert drawn.loss > before.loss
+
+
+def test_a_drawing_may_start_from_another(sessions: Sessions, machine: Machine) -> None:
+    (first,) = draw([feature(sessions, 1)], FEW, sessions, machine)
+    (further,) = draw([feature(sessions, 1)], replace(FEW, steps=2), sessions, machine, start=first.parameters)
+    (afresh,) = draw([feature(sessions, 1)], replace(FEW, steps=2), sessions, machine)
+    assert (first.steps, further.steps, further.of_steps) == (12, 1, 1)
+    assert abs(further.loss - first.loss) < 0.5 * abs(afresh.loss - first.loss)
 
 
 def test_the_loss_is_the_mean_of_the_channel_on_the_whole_picture(sessions: Sessions, machine: Machine) -> None:
@@ -119,11 +152,11 @@ def test_noise_that_excites_nothing_is_replaced(
     """The channels of the tiny network respond to almost anything, so the first gradients are taken away."""
     evaluate, calls, seen = Session.evaluate_batch, 0, list[Floats]()
 
-    def deaf(self: Session, images: Floats, layers: Floats, channels: Floats) -> tuple[Floats, Floats]:
+    def deaf(self: Session, images: Floats, layers: Floats, channels: Floats, *more: Any) -> tuple[Floats, Floats]:
         nonlocal calls
         calls += 1
         seen.append(images)
-        means, gradient = evaluate(self, images, layers, channels)
+        means, gradient = evaluate(self, images, layers, channels, *more)
         return means, gradient * np.float32(calls > 8)
 
     monkeypatch.setattr(Session, "evaluate_batch", deaf)

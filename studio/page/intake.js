@@ -10,6 +10,7 @@ import { currentJob, emit, isActive, on, show, store } from "./store.js";
 
 let role = "picture"; // of the file that is being chosen
 let isReading = false;
+let wasRunning = false; // as the panel shows it
 
 export function startIntake(stage) {
   byId("choose").onclick = () => choose("picture");
@@ -29,6 +30,7 @@ export function startIntake(stage) {
     take(file);
   });
   on("picture current", () => renderSource(stage));
+  on("job", (job) => { if (job.id === store.current && isActive(job) !== wasRunning) renderSource(stage); });
   renderSource(stage);
 }
 
@@ -136,29 +138,22 @@ function listenToDrops() {
 // The picture in the panel
 
 function renderSource(stage) {
-  const { draft } = store;
-  byId("new").hidden = !draft.picture;
-  if (!draft.picture) {
-    byId("source-body").replaceChildren(make("p", { class: "quiet" }, "None yet."), make("p", { id: "source-message", class: "message" }));
-    return;
-  }
-  const runs = isActive(currentJob());
-  const size = draft.picture.width ? `${draft.picture.width} × ${draft.picture.height}` : "";
-  const about = make("div", { class: "source-about" }, make("strong", { class: "cut" }, draft.picture.name),
-    make("span", { class: "quiet" }, draft.fromResult ? "the result of a dream" : size),
-    make("button", { type: "button", class: "button", onclick: () => choose("picture") }, "Replace"));
-  const head = make("div", { class: "source" }, make("img", { src: draft.picture.picture, alt: "", class: "source-thumb" }), about);
-  const mask = button(draft.mask ? "Change the mask" : "Dream only a part…", () => startMask(stage), { id: "mask-open", disabled: runs });
-  const guide = button(draft.guide ? "Another guide" : "Add a guide…", () => choose("guide"), {
-    id: "guide-open", disabled: runs, title: "A second picture, whose shapes and textures the dream takes on" });
-  const actions = make("div", { class: "row" }, mask);
-  if (draft.mask) actions.append(button("Whole picture", () => { draft.mask = null; emit("picture"); }, { disabled: runs, class: "button ghost" }));
-  const guideRow = make("div", { class: "row" }, guide);
-  if (draft.guide) {
-    const link = draft.guidePicture ?? `/api/pictures/${draft.guide}.jpg`;
-    guideRow.prepend(make("img", { class: "guide-thumb", src: link, alt: "Guide picture" }));
-    guideRow.append(button("Without", () => setGuide(null), { disabled: runs, class: "button ghost", "aria-label": "Dream without the guide" }));
-  }
-  const note = make("p", { class: "note" }, runs ? "Mask and guide are for a new dream." : "A guide is a second picture whose shapes the dream takes on.");
-  byId("source-body").replaceChildren(head, actions, guideRow, note, make("p", { id: "source-message", class: "message", role: "alert" }));
+  const { draft } = store, { picture } = draft;
+  const runs = isActive(currentJob()), isOff = runs || !picture;
+  wasRunning = runs;
+  byId("new").hidden = !picture;
+  const size = picture?.width ? `${picture.width} × ${picture.height}` : "";
+  const about = make("div", { class: "source-about" }, make("strong", { class: "cut" }, picture?.name ?? "None yet"),
+    make("span", { class: "quiet cut" }, !picture ? "Drop, paste or choose one" : draft.fromResult ? "the result of a dream" : size || "\u00a0"),
+    button(picture ? "Replace" : "Choose", () => choose("picture")));
+  const thumb = picture ? make("img", { src: picture.picture, alt: "", class: "source-thumb" }) : make("span", { class: "source-thumb" });
+  const row = make("div", { class: "row" },
+    button(draft.mask ? "Change the mask" : "Mask…", () => startMask(stage), { id: "mask-open", disabled: isOff, title: "Dream only a part of the picture" }));
+  if (draft.mask) row.append(button("Whole picture", () => { draft.mask = null; emit("picture"); }, { disabled: runs, class: "button ghost" }));
+  if (draft.guide) row.append(make("img", { class: "guide-thumb", src: draft.guidePicture ?? `/api/pictures/${draft.guide}.jpg`, alt: "Guide picture" }));
+  row.append(button(draft.guide ? "Another guide" : "Guide…", () => choose("guide"), { id: "guide-open", disabled: isOff, title: "A second picture, whose shapes the dream takes on" }));
+  if (draft.guide) row.append(button("No guide", () => setGuide(null), { disabled: runs, class: "button ghost" }));
+  const note = runs ? "Mask and guide are for a new dream." : "A mask keeps parts as they are. A guide lends its shapes.";
+  byId("source-body").replaceChildren(make("div", { class: "source" }, thumb, about), row, make("p", { class: "note" }, note),
+    make("p", { id: "source-message", class: "message", role: "alert" }));
 }

@@ -43,7 +43,7 @@ async function pressPrimary() {
 
 async function start() {
   const { draft } = store;
-  if (!draft.picture || byId("primary").disabled) return;
+  if (!draft.picture || byId("primary").disabled || showWrong()) return;
   const growth = Object.fromEntries(GROWTH.filter((name) => name in draft.changes).map((name) => [name, settingValue(name)]));
   const body = {
     picture: draft.fromResult ? undefined : draft.picture.id, look: draft.look, bundle: draft.bundle,
@@ -58,6 +58,18 @@ async function start() {
     emit("job", job);
     show(job.id);
   });
+}
+
+/** Whether a field holds what cannot be sent; the first such field gets the focus. */
+function showWrong() {
+  const [name] = Object.keys(store.wrong);
+  const field = name && byId(`setting-${name}`);
+  if (field) {
+    const fold = field.closest("details");
+    if (fold) fold.open = true;
+    field.focus();
+  }
+  return Boolean(field);
 }
 
 /** An id for a request; crypto.randomUUID is missing where the page comes over plain http. */

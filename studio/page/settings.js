@@ -44,8 +44,8 @@ export function startSettings() {
 
 const valueKind = (row) => {
   const isPair = (value) => Array.isArray(value) && value.length === 2 && value.every(Number.isFinite);
-  const takesPairs = row.kind === "number" && (isPair(row.default) || store.catalogue.looks.some((look) => isPair(look.settings[row.name])));
-  return takesPairs ? "schedule" : row.kind;
+  const takesPairs = row.pair || isPair(row.default) || store.catalogue.looks.some((look) => isPair(look.settings[row.name]));
+  return row.kind === "number" && takesPairs ? "schedule" : row.kind;
 };
 
 /** A setting: its name, its field, a slider, what it does in a few words or what is wrong, the whole help, and a reset. */
@@ -61,7 +61,7 @@ function control(row) {
   const reset = button("↺", () => change(row, lookValue(row.name)), { class: "button ghost icon reset", "aria-label": `Reset ${row.title} to the look's value`, title: "Back to the look's value" });
   const parts = (makers[kind] ?? makers.text)(row, id, (text) => tellWrong(row, text));
   const element = make("div", { class: `control kind-${kind}`, "data-name": row.name },
-    make("label", { class: "title", htmlFor: id }, row.title), ask, reset, ...parts.elements, note, help);
+    make("div", { class: "control-head" }, make("label", { class: "title", htmlFor: id }, row.title), ask), reset, ...parts.elements, note, help);
   const update = () => { if (!parts.isEdited?.()) parts.set(settingValue(row.name)); };
   controls.set(row.name, { row, element, update, note, reset, fields: parts.fields });
   for (const field of parts.fields) field.setAttribute("aria-describedby", note.id);
@@ -69,14 +69,12 @@ function control(row) {
 }
 
 function change(row, value) {
-  delete wrong[row.name];
+  delete store.wrong[row.name];
   changeSettings({ [row.name]: value });
 }
 
-const wrong = {}; // setting -> what is wrong with the text in its field
-
 function tellWrong(row, text) {
-  wrong[row.name] = text;
+  store.wrong[row.name] = text;
   updateNote(row.name);
 }
 
@@ -106,18 +104,18 @@ function fieldOf(row, id, label = null) {
 const makers = {
   number(row, id, tell) {
     const field = fieldOf(row, id);
-    const range = sliderOf(row, id, row.title);
+    const range = sliderOf(row, id, `${row.title}, slider`);
     const read = () => {
       const number = tried(field.value, row);
       if (number.error) return tell(number.error);
       return change(row, number.value);
     };
     field.oninput = read;
-    field.onblur = () => { if (!wrong[row.name]) field.value = shown(settingValue(row.name)); };
+    field.onblur = () => { if (!store.wrong[row.name]) field.value = shown(settingValue(row.name)); };
     if (range) range.slider.oninput = () => { field.value = shown(range.value()); range.set(range.value()); change(row, range.value()); };
     return {
       elements: [field, range?.slider], fields: range ? [field, range.slider] : [field],
-      isEdited: () => Boolean(wrong[row.name]) && document.activeElement === field,
+      isEdited: () => Boolean(store.wrong[row.name]) && document.activeElement === field,
       set(value) {
         if (document.activeElement !== field || tried(field.value, row).value !== value) field.value = shown(value);
         range?.set(value ?? Number(range.slider.max));
@@ -128,7 +126,7 @@ const makers = {
   /** A number, or one for an octave's first step and one for its last; the slider moves both. */
   schedule(row, id, tell) {
     const fields = [fieldOf(row, id, `${row.title} at the start of an octave`), fieldOf(row, `${id}-end`, `${row.title} at the end of an octave`)];
-    const range = sliderOf(row, id, row.title);
+    const range = sliderOf(row, id, `${row.title}, slider`);
     const ends = () => [settingValue(row.name)].flat();
     const joined = (first, last) => (first === last ? first : [first, last]);
     const read = () => {
@@ -147,7 +145,7 @@ const makers = {
     return {
       elements: [make("span", { class: "pair" }, fields[0], make("span", { class: "quiet", "aria-hidden": "true" }, "→"), fields[1]), range?.slider],
       fields: range ? [...fields, range.slider] : fields,
-      isEdited: () => Boolean(wrong[row.name]) && fields.includes(document.activeElement),
+      isEdited: () => Boolean(store.wrong[row.name]) && fields.includes(document.activeElement),
       set(value) {
         const [first, last = first] = [value].flat();
         [first, last].forEach((end, place) => {
@@ -162,7 +160,12 @@ const makers = {
     const words = row.optional ? ["", ...row.choices] : row.choices;
     const field = make("select", { id, class: "select", onchange: () => change(row, field.value || null) },
       ...words.map((word) => make("option", { value: word }, word || "off")));
-    return { elements: [field], fields: [field], set: (value) => { field.value = value ?? ""; } };
+    const set = (value) => {
+      const word = value ?? "";
+      if (![...field.options].some((option) => option.value === word)) field.append(make("option", { value: word }, word));
+      field.value = word;
+    };
+    return { elements: [field], fields: [field], set };
   },
 
   flag(row, id) {
@@ -191,8 +194,8 @@ makers.integer = makers.number;
 
 function updateAll() {
   for (const [name, { update }] of controls) {
-    if (same(settingValue(name), null) || !wrong[name]) update();
-    else if (!document.activeElement?.id.startsWith(`setting-${name}`)) { delete wrong[name]; update(); }
+    if (same(settingValue(name), null) || !store.wrong[name]) update();
+    else if (!document.activeElement?.id.startsWith(`setting-${name}`)) { delete store.wrong[name]; update(); }
     updateNote(name);
   }
   updateLocks();
@@ -202,13 +205,13 @@ function updateAll() {
 
 function updateNote(name) {
   const { note, reset, row, fields, element } = controls.get(name);
-  const error = wrong[name] ?? store.errors[name];
+  const error = store.wrong[name] ?? store.errors[name];
   const later = isActive(currentJob()) && row.changes === "octave" ? "Takes effect at the next octave" : null;
   say(note, error ?? (isLocked(name) ? "For a new dream" : later ?? WORDS[name] ?? (row.place === "main" ? "" : row.text)));
   element.classList.toggle("is-wrong", Boolean(error));
   note.setAttribute("role", error ? "alert" : "note");
   for (const field of fields) if (field.type !== "range") field.setAttribute("aria-invalid", String(Boolean(error)));
-  reset.classList.toggle("is-needed", name in store.draft.changes || Boolean(wrong[name]));
+  reset.classList.toggle("is-needed", name in store.draft.changes || Boolean(store.wrong[name]));
   reset.disabled = !reset.classList.contains("is-needed") || isLocked(name);
 }
 
@@ -233,12 +236,4 @@ function searchMore() {
     }
     group.hidden = !shownCount;
   }
-}
-
-/** Whether a field holds something that cannot be sent; the first such field gets the focus. */
-export function focusWrong() {
-  const [name] = Object.keys(wrong);
-  if (!name) return false;
-  controls.get(name).fields[0].focus();
-  return true;
 }

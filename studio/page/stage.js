@@ -226,7 +226,7 @@ export class Stage {
   }
 
   #wheel(event) {
-    const scrolls = document.documentElement.scrollHeight > innerHeight + 1;
+    const scrolls = !matchMedia("(min-width: 960px)").matches; // then the wheel is the page's
     if (scrolls && !event.ctrlKey) return;
     event.preventDefault();
     this.#zoomAt(event, Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)));

@@ -9,6 +9,7 @@ export const store = {
   current: null, // the id of the dream that is shown
   draft: { picture: null, look: null, bundle: null, changes: {}, mask: null, guide: null, branchOf: null, fromResult: false },
   errors: {}, // setting -> line, from the server
+  wrong: {}, // setting -> what is wrong with the text in its field, which is not sent
 };
 
 const listeners = new Map();
@@ -32,10 +33,16 @@ export const findLook = (name) => store.catalogue.looks.find((look) => look.name
 export const findBundle = (name) => store.catalogue.bundles.find((bundle) => bundle.name === name);
 export const findSetting = (name) => store.catalogue.settings.find((setting) => setting.name === name);
 
+/** A value as the page keeps it: a limit that is off may come as 0, and is null here. */
+export function plainValue(name, value) {
+  const row = findSetting(name);
+  return value === 0 && row?.optional && row.min > 0 ? null : value;
+}
+
 /** The value of a setting in the look that the draft starts from. */
 export function lookValue(name) {
   const value = findLook(store.draft.look)?.settings[name];
-  return value === undefined ? findSetting(name)?.default ?? null : value;
+  return plainValue(name, value === undefined ? findSetting(name)?.default ?? null : value);
 }
 
 /** The value of a setting in the draft. */
@@ -67,9 +74,10 @@ export function adopt(job, { keepsPicture = false, isMine = false } = {}) {
   const look = findLook(job.look) ?? findLook(store.catalogue.default_look);
   const changes = {};
   const known = [...GROWTH, ...store.catalogue.settings.map((setting) => setting.name)];
-  for (const [name, value] of Object.entries({ ...job.settings, ...job.pending })) {
+  for (const [name, given] of Object.entries({ ...job.settings, ...job.pending })) {
     const usual = look.settings[name] === undefined ? findSetting(name)?.default : look.settings[name];
-    if (known.includes(name) && !same(value, usual)) changes[name] = value;
+    const value = plainValue(name, given);
+    if (known.includes(name) && !same(value, plainValue(name, usual))) changes[name] = value;
   }
   const hasChanged = look.name !== draft.look || draft.bundle !== job.bundle || !same(changes, draft.changes);
   Object.assign(draft, { look: look.name, bundle: job.bundle, changes });
@@ -80,7 +88,12 @@ export function adopt(job, { keepsPicture = false, isMine = false } = {}) {
   if (hasChanged) emit("draft", { names: null, isMine });
 }
 
-const pictureOf = (job) => ({ id: job.picture, name: job.name, picture: job.original, width: null, height: null });
+/** The picture of a dream; what is known of it already is kept. */
+function pictureOf(job) {
+  const { picture } = store.draft;
+  const known = picture?.id === job.picture && !store.draft.fromResult ? picture : { name: job.name, width: null, height: null };
+  return { ...known, id: job.picture, picture: job.original };
+}
 
 /** Shows a dream, or with null the draft. */
 export function show(id) {

@@ -15,7 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from catalogue import ATLASES, GALLERY, SAMPLES, catalogue
+from fake_catalogue import ATLASES, GALLERY, SAMPLES, catalogue
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
@@ -32,7 +32,7 @@ POLICY = (
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """An error of the interface: its status, its line, and the setting that it is about."""
 
     def __init__(self, status: int, line: str, field_name: str | None = None) -> None:
@@ -186,7 +186,7 @@ class FakeStudio:
     async def page(self, request: Request) -> Response:
         path = PAGE / request.path_params.get("name", "index.html")
         if not path.is_file():
-            raise Refusal(404, "no such file")
+            raise RefusedError(404, "no such file")
         headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
         return Response(path.read_bytes(), media_type=TYPES[path.suffix], headers=headers)
 
@@ -223,7 +223,7 @@ class FakeStudio:
         role = str(form.get("role", "picture"))
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if pixels is None:
-            raise Refusal(415, f"{upload.filename} is no picture that can be read: try a JPEG, PNG or WebP file")
+            raise RefusedError(415, f"{upload.filename} is no picture that can be read: try a JPEG, PNG or WebP file")
         return JSONResponse(self.add_picture(upload.filename or "picture", pixels, role).described(), 201)
 
     async def show_picture(self, request: Request) -> Response:
@@ -241,7 +241,7 @@ class FakeStudio:
                 is_number = row and row["kind"] in ("number", "integer") and isinstance(end, int | float)
                 if is_number and (end < row["min"] or end > row["max"]):
                     line = f"{row['title']} must be from {row['min']} to {row['max']}"
-                    raise Refusal(422, line, name)
+                    raise RefusedError(422, line, name)
 
     async def estimate(self, request: Request) -> Response:
         body = await request.json()
@@ -317,7 +317,7 @@ class FakeStudio:
     def found(self, request: Request) -> Job:
         job = self.jobs.get(request.path_params["id"])
         if job is None:
-            raise Refusal(404, "this dream is no longer there")
+            raise RefusedError(404, "this dream is no longer there")
         return job
 
     async def change(self, request: Request) -> Response:
@@ -325,7 +325,7 @@ class FakeStudio:
         settings = (await request.json())["settings"]
         self.checked(settings)
         if job.state in ENDED:
-            raise Refusal(409, "the dream has ended")
+            raise RefusedError(409, "the dream has ended")
         self.patches.append(settings)
         job.pending = {**job.pending, **settings}
         await self.tell(job)
@@ -345,7 +345,7 @@ class FakeStudio:
         elif action == "stop" and job.state not in ENDED:
             job.state = "stopped"
         else:
-            raise Refusal(409, f"a dream that is {job.state} cannot {action}")
+            raise RefusedError(409, f"a dream that is {job.state} cannot {action}")
         await self.tell(job)
         return JSONResponse(job.described(True))
 
@@ -423,7 +423,7 @@ class FakeStudio:
 
     def app(self) -> Starlette:
         def refused(request: Request, error: Exception) -> Response:
-            assert isinstance(error, Refusal)
+            assert isinstance(error, RefusedError)
             return JSONResponse({"error": error.line, "field": error.field}, error.status)
 
         routes = [
@@ -446,4 +446,4 @@ class FakeStudio:
             Route("/api/jobs/{id}/{name}", self.file),
             WebSocketRoute("/api/live", self.live),
         ]
-        return Starlette(routes=routes, exception_handlers={Refusal: refused}, lifespan=self.lifespan)
+        return Starlette(routes=routes, exception_handlers={RefusedError: refused}, lifespan=self.lifespan)

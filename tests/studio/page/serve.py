@@ -1,4 +1,4 @@
-"""Serves the page with the stand-in for the studio's server, to look at it: `python tests/studio/page/serve.py 7860`."""
+"""Serves the page with the stand-in for its server, to look at it: `python tests/studio/page/serve.py 7860`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Server:
 
     def start(self) -> None:
         config = uvicorn.Config(
-            self.studio.app(), port=self.port, log_level="error", ws="websockets-sansio", timeout_graceful_shutdown=0
+            self.studio.app(), port=self.port, log_level="critical", ws="websockets-sansio", timeout_graceful_shutdown=0
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +22,12 @@ START = {"octaves", "octave_scale", "seed", "normalization", "detail", "noise", 
 
 
 def catalogue() -> dict[str, Any]:
-    """What `/api/catalogue` answers."""
+    """What `/api/catalogue` answers, for the test to change."""
+    return deepcopy(_catalogue())
+
+
+@cache
+def _catalogue() -> dict[str, Any]:
     return {
         "version": "0.1.0",
         "provider": "cpu (2 threads)",

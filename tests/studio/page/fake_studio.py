@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -368,7 +368,7 @@ class FakeStudio:
         if name == "thumbnail.jpg":
             return Response(encoded(cv2.resize(job.dreamed(), (192, 144)), ".jpg"), media_type="image/jpeg")
         if name == "record.json":
-            return JSONResponse(asdict(job, dict_factory=lambda pairs: {"step": dict(pairs)["step"]}))
+            return JSONResponse({"settings": job.settings, "changes": job.changes})
         if name == "settings.toml":
             return Response("".join(f"{key} = {value!r}\n" for key, value in job.settings.items()))
         suffix = "webp" if name.startswith("film") else Path(name).suffix[1:]

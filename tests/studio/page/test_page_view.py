@@ -110,6 +110,7 @@ def test_real_size_is_one_pixel_for_one_and_can_be_panned(page: Page, studio: Fa
     page.locator("#stage").press("+")
     page.get_by_role("button", name="Fit").click()
     assert canvas_sum(page) == fitted
+    page.mouse.move(box["x"] + 300, box["y"] + 300)
     page.mouse.wheel(0, -300)
     expect(page.get_by_role("button", name="Fit")).to_have_attribute("aria-pressed", "false")
     page.locator("#stage").press("f")

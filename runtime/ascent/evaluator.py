@@ -66,11 +66,27 @@ class Evaluator:
         self.machine = machine
         self.objective = objective
         self._log = log
+        self._largest_size = largest_size
         self._plans: dict[Size, TilePlan] = {}
         self.execution = replace(settings.execution, provider=machine.provider_text, threads=machine.threads)
         self._whole_reason = _reason_to_be_whole(objective, self._bundle.metadata, settings)
         self._set_tile_pixels(settings.execution.tile_pixels or self._affordable_pixels(largest_size))
         self.tile_plan(largest_size)
+
+    def changed(self, settings: Settings, objective: Objective, largest_size: Size) -> Evaluator:
+        """Returns the evaluator of other settings or another objective on the way, in tiles of the same size.
+
+        Where images become larger, tiles may have to be smaller. Raises what making an evaluator raises.
+        """
+        settings = replace(settings, execution=self.execution)
+        other = Evaluator(self._sessions, settings, self.machine, objective, largest_size, self._log)
+        if largest_size.pixels > self._largest_size.pixels:
+            affordable = other._affordable_pixels(largest_size)
+            if affordable < min(largest_size.pixels, self.execution.tile_pixels or affordable):
+                other._set_tile_pixels(affordable)
+                self._log(f"tiles are smaller from {largest_size} on, to keep within the memory")
+                other.tile_plan(largest_size)
+        return other
 
     @property
     def layer_count(self) -> int:

@@ -23,7 +23,7 @@ from ..settings.options import OPTIONS
 from ..settings.presets import DEFAULT_LOOK, Preset, find_preset, settings_for_bundle
 from ..settings.settings import Settings
 from .checkpoint import Checkpoint, read_checkpoint
-from .repeat import find_source, job_to_resume, load_record, recorded_files, recorded_options
+from .repeat import find_source, job_to_resume, load_record, recorded_changes, recorded_files, recorded_options
 from .results import is_picture_path
 from .writer import Job
 
@@ -191,7 +191,8 @@ def _repeat_request(path: Path, given: Mapping[str, Any], named: Collection[str]
     options |= recorded_files(options, path)
     bundle = None if {"model", "preset"} & given.keys() else bundle_of(record.bundle)
     source = None if with_images or "noise" in options else find_source(record.settings, record.picture, path)
-    return replace(_request(options, named, with_images, source, bundle), hint=None)
+    request = _request(options, named, with_images, source, bundle)
+    return replace(request, job=replace(request.job, changes=recorded_changes(record, given)), hint=None)
 
 
 def _resume_request(path: Path, given: Mapping[str, Any], with_images: bool) -> DreamRequest:

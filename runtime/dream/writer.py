@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from ...models.arrays import Floats
 from ..ascent.ascent import Step
 from ..bundle.bundle import Bundle
@@ -17,6 +15,7 @@ from ..bundle.sessions import Sessions
 from ..errors import DivergedError, OutputError
 from ..image.files import Picture
 from ..provider.selection import ProviderChoice, choose_provider
+from ..settings.changes import Change
 from ..settings.settings import Settings
 from ..video.steps import FilmSpeed, StepFilm
 from .checkpoint import Checkpoint
@@ -41,7 +40,8 @@ class Job:
     every `film_every` steps and `film_fps` frames per second, both chosen by the number of steps where they are None.
     Without `extras`, only the picture and the film are written, and without `plots` no plot. `piped_as` is the suffix
     of the picture that goes to standard output instead of `output`. `processes` have this job at the same time, each
-    with the memory of its settings. `sessions` are the bundle's; several jobs may share them.
+    with the memory of its settings. `changes` of the settings are made on the way. `sessions` are the bundle's; several
+    jobs may share them.
     """
 
     bundle: Bundle
@@ -58,6 +58,7 @@ class Job:
     piped_as: str | None = None
     processes: int = 1
     plots: bool = True
+    changes: tuple[Change, ...] = ()
     sessions: Sessions = field(default=None, compare=False, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -181,7 +182,8 @@ class Writer:
                 film_every=self.film_speed.every,
                 film_fps=self.film_speed.fps,
                 extras=self.job.extras,
-                seconds=started - self._started,
+                seconds=started - self._started - self._preparation.ascent.seconds_paused,
+                changes=self._preparation.ascent.plan,
                 state=step.fetch_state(),
             )
         )
@@ -207,7 +209,7 @@ class Writer:
 
     def _write_documents(self, dream: Dream) -> None:
         layers = dream.record.layers
-        totals = dream.losses @ np.array(self.job.settings.weights_of(layers), np.float32)
+        totals = dream.losses @ self._preparation.ascent.layer_weights
         starts = [octave.start for octave in dream.record.octaves]
         plot = self._draw_plot(dream, totals, starts) if self.job.extras and self.job.plots else None
         files = self.results.file_names(self._written_snapshots, plot is not None, self.job.extras)

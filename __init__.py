@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .runtime import (
         PRESETS,
         Bundle,
+        Change,
         Coherence,
         Dream,
         Execution,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         Sessions,
         Settings,
         Step,
+        changes_at,
         dream,
         dream_film,
         prepare,
@@ -27,6 +29,7 @@ __version__ = "0.1.0"
 __all__ = [
     "PRESETS",
     "Bundle",
+    "Change",
     "Coherence",
     "Dream",
     "Execution",
@@ -36,6 +39,7 @@ __all__ = [
     "Settings",
     "Step",
     "__version__",
+    "changes_at",
     "dream",
     "dream_film",
     "prepare",

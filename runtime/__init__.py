@@ -22,12 +22,14 @@ from .bundle.sessions import Sessions  # noqa: E402
 from .dream.run import Dream, Preparation, dream, prepare  # noqa: E402
 from .film.frames.coherence import dream_film  # noqa: E402
 from .film.settings import Coherence  # noqa: E402
+from .settings.changes import Change, changes_at  # noqa: E402
 from .settings.presets import PRESETS, preset  # noqa: E402
 from .settings.settings import Execution, Settings  # noqa: E402
 
 __all__ = [
     "PRESETS",
     "Bundle",
+    "Change",
     "Coherence",
     "Dream",
     "Execution",
@@ -36,6 +38,7 @@ __all__ = [
     "Sessions",
     "Settings",
     "Step",
+    "changes_at",
     "dream",
     "dream_film",
     "prepare",

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from ...models.arrays import Floats, Image, Losses, Pixels, Size
-from ..errors import DivergedError, DreamError, RecordError
+from ..errors import DivergedError, DreamError, RecordError, SettingsError
 from ..image.octaves import next_octave, with_lost_detail
 from ..image.processor import ImageProcessor, Mask
 from ..provider.machine import FloatMode
+from ..settings.changes import Change
 from ..settings.colours import parse_colours
 from ..settings.settings import Settings
+from .course import Course, MakeObjective
 from .evaluator import Evaluator
 from .stepper import StepConfig, Stepper, new_stepper
-from .update import new_slots, slot_count
+from .update import new_slots, shares_slots, slot_count
 
 StopReason = Literal["finished", "stopped", "diverged"]
 OnStep = Callable[["Step"], bool | None]
@@ -35,7 +39,7 @@ class State:
     `octave_starts` are the values of `number` at the beginning of each octave so far. `slots` are the arrays that the
     optimizer keeps, each of the image's shape. `history` holds the losses before every update and, after an evaluation,
     those of the image itself. `only_evaluation_left` says that all updates are done and the final evaluation remains.
-    `colours` is the colour matrix, float32 [3, 3], the same during the whole run; None without one. `means_before` are
+    `colours` is the colour matrix, float32 [3, 3], made once for the settings; None without one. `means_before` are
     the channel means, float32 [channels of all layers], at which the last evaluation took the slope of the objective's
     function; None without one, and as an octave begins. During a run, only the state that a step's `fetch_state`
     returns is up to date.
@@ -73,7 +77,8 @@ class Step:
         return self._ascent.losses_at(self.number)
 
     def fetch_total(self) -> float:
-        """Returns the weighted sum of the losses, also later and after the run. Raises DivergedError."""
+        """Returns the sum of the losses with the layer weights of now, also later and after the run. Raises
+        DivergedError."""
         return float(self.fetch_losses() @ self._ascent.layer_weights)
 
     def fetch_state(self) -> State:
@@ -87,14 +92,39 @@ class Step:
         """Returns the picture at this step as it would be saved. Raises what `fetch_state` raises."""
         return self._ascent.processor.postprocess(self.fetch_state().image)
 
+    @property
+    def settings(self) -> Settings:
+        """The settings of the run at its latest step, with those that wait for the next octave."""
+        return self._ascent.wanted_settings
+
+    def change(self, settings: Settings) -> None:
+        """Lets the run go on with other settings, from this step's update or from the next octave on.
+
+        `changes_at` tells which of the two, by name. Raises SettingsError for settings that cannot change on the way or
+        do not fit the bundle, and DreamError once `on_step` has returned. Then the run goes on as before.
+        """
+        self._ascent.change(self.number, settings)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A context for `on_step` to wait in: its time does not count as the run's."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._ascent.seconds_paused += time.perf_counter() - started
+
 
 class Ascent:
     """One run through the octaves of a picture, from the smallest octave or from the state of an earlier run.
 
     `layer_weights` are float32 [layers]; `limits` are the lowest and the highest value of an image. During the run, a
     stepper holds the octave's image and slots; `state` is up to date when the run has ended. Without
-    `evaluates_result`, the run ends with its last update, and the losses of the result are not computed. Raises
-    RecordError for a state of another ascent.
+    `evaluates_result`, the run ends with its last update, and the losses of the result are not computed.
+
+    `planned` are changes of the settings, in order, with those that the run of `state` has made; a run with
+    `make_objective` takes more on the way. `changes` are those made, and `layer_weights` those of now. `seconds_paused`
+    is the time that `on_step` has waited for its user. Raises RecordError for a state of another ascent.
     """
 
     def __init__(
@@ -107,15 +137,21 @@ class Ascent:
         mask: Mask | None = None,
         state: State | None = None,
         evaluates_result: bool = True,
+        planned: Sequence[Change] = (),
+        make_objective: MakeObjective | None = None,
     ) -> None:
-        self.processor = processor
-        self.evaluator = evaluator
         self.layer_weights = layer_weights
-        self._settings = settings
+        self.changes: list[Change] = []
+        self.seconds_paused = 0.0
+        self._course = Course(settings, settings, processor, evaluator, make_objective)
+        self._next_course: Course | None = None  # asked for at the current step
+        self._planned = {change.step: change for change in planned}
+        self._objective_since = 0  # the first number of losses of this objective
         self._limits = limits
         self._mask = mask
         self._evaluates_result = evaluates_result
         self.state = state or self._initial_state()
+        self._make_earlier_changes()
         self._require_matching_state()
         del self.state.history[self.state.number :]
         self._stepper: Stepper | None = None
@@ -125,6 +161,38 @@ class Ascent:
         # of an octave its stepper keeps no image yet; then it is the last finite image of the octave before.
         self._finite_count = self.state.number
         self._earlier_finite_image: Image | None = None
+
+    @property
+    def processor(self) -> ImageProcessor:
+        """The picture with the settings of now."""
+        return self._course.processor
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """The objective and the tiles of now."""
+        return self._course.evaluator
+
+    @property
+    def wanted_settings(self) -> Settings:
+        """The settings of the next step, with those that wait for the next octave."""
+        return (self._next_course or self._course).wanted
+
+    @property
+    def max_steps(self) -> int:
+        """The most updates of the whole run with the settings of now."""
+        state, steps = self.state, self._settings.steps
+        if state.only_evaluation_left:
+            return state.number
+        octaves_left = len(self.processor.octaves) - state.octave - 1
+        return state.octave_starts[-1] + max(steps, state.octave_step + 1) + steps * octaves_left
+
+    @property
+    def plan(self) -> tuple[Change, ...]:
+        """The changes that the run has made, makes at the current step, and has planned: those to resume it with."""
+        number, here = self.state.number, []
+        if self._next_course:
+            here = [Change.between(number, self._course.wanted, self._next_course.wanted)]
+        return (*self.changes, *here, *(change for step, change in self._planned.items() if step > number))
 
     def run(self, on_step: OnStep | None) -> StopReason:
         """Ascends until the last octave is done, `on_step` returns True, or a loss or gradient is not finite.
@@ -141,12 +209,15 @@ class Ascent:
                     if self._must_fetch_losses():
                         self._fetch_losses()
                     with callers_mode:
+                        self._ask_for_planned_change()
                         stops = on_step is not None and self._call(on_step)
                     if state.only_evaluation_left:
                         break
                     if stops:
                         reason = "stopped"
                         break
+                    if self._next_course:
+                        self._follow(self._next_course)
                     self._update()
                     if state.octave_step >= self._settings.steps or self._should_leave_octave():
                         self._leave_octave()
@@ -179,6 +250,18 @@ class Ascent:
             raise DreamError(f"step {number} is over: fetch its picture or its state while on_step is called with it")
         return self._fetch_state()
 
+    def change(self, number: int, settings: Settings) -> None:
+        """Asks for other settings at the step that `on_step` is being called with. Raises what `Step.change` raises."""
+        if number != self._current_step:
+            raise DreamError(f"step {number} is over: change its settings while on_step is called with it")
+        if not isinstance(settings, Settings):
+            raise SettingsError(
+                f"a step changes to Settings, not {type(settings).__name__}: write replace(step.settings, …)"
+            )
+        if self.state.only_evaluation_left and settings != self._course.wanted:
+            raise SettingsError("no step is left that the settings could change: dream the result again with them")
+        self._ask_for(settings)
+
     def step_config(self, size: Size) -> StepConfig:
         """Returns the configuration of an octave's stepper."""
         mask = None if self._mask is None else self._mask.at(size)
@@ -202,6 +285,60 @@ class Ascent:
         )
         if not matches:
             raise RecordError("the checkpoint does not match its picture and settings: start the dream again")
+
+    @property
+    def _settings(self) -> Settings:
+        return self._course.settings
+
+    def _make_earlier_changes(self) -> None:
+        """Makes the planned changes before the state, so that the run follows the course that it was on."""
+        state = self.state
+        for octave, end in enumerate([*state.octave_starts[1:], state.number] if self._planned else ()):
+            for step, change in self._planned.items():
+                if state.octave_starts[octave] <= step < end:
+                    self._note(self._course.changed(change.applied_to(self._course.wanted), octave), step)
+            if octave < state.octave or state.only_evaluation_left:
+                self._course = self._course.after(octave)
+
+    def _ask_for_planned_change(self) -> None:
+        change = self._planned.get(self.state.number)
+        if change and not self.state.only_evaluation_left:
+            self._ask_for(change.applied_to(self._course.wanted))
+
+    def _ask_for(self, wanted: Settings) -> None:
+        is_other = wanted != self._course.wanted
+        self._next_course = self._course.changed(wanted, self.state.octave) if is_other else None
+
+    def _follow(self, course: Course) -> None:
+        """Continues from the current state on another course. The losses of the image are known already."""
+        state, before = self._fetch_state(), self._settings
+        self._next_course = None
+        self._note(course, state.number)
+        if course.settings == before:
+            return
+        self._drop_stepper()
+        if not shares_slots(before, course.settings):
+            state.slots = new_slots(course.settings, state.image)
+        if course.settings.colours != before.colours:
+            state.colours = course.processor.colour_matrix()
+        if course.evaluator.objective.function is None:
+            state.means_before = None
+        self._evaluate()
+        self._discard_new_rows()
+
+    def _note(self, course: Course, step: int) -> None:
+        """Follows a course from a step on, and notes the change."""
+        self.changes.append(Change.between(step, self._course.wanted, course.wanted))
+        objective = course.evaluator.objective
+        if objective is not self.evaluator.objective:
+            self._objective_since = step + 1
+            self.layer_weights = objective.layer_weights
+        self._course = course
+
+    def _drop_stepper(self) -> None:
+        """Lets the stepper go, but not the image that it keeps."""
+        self._earlier_finite_image = self._stepper.kept_image() if self._stepper else None
+        self._stepper = None
 
     @property
     def _octave_size(self) -> Size:
@@ -315,7 +452,10 @@ class Ascent:
         highest, window = self._settings.max_loss, self._settings.plateau
         if highest is None and window is None:
             return False
-        totals = [float(losses @ self.layer_weights) for losses in self.state.history[self.state.octave_starts[-1] :]]
+        since = max(self.state.octave_starts[-1], self._objective_since)
+        totals = [float(losses @ self.layer_weights) for losses in self.state.history[since:]]
+        if not totals:
+            return False
         if highest is not None and totals[-1] > highest:
             return True
         if window is None or len(totals) <= window:
@@ -327,19 +467,23 @@ class Ascent:
         """Makes the next octave's image and slots, on the host, from the image after the last update."""
         state, settings = self._fetch_state(), self._settings
         processor, octaves = self.processor, self.processor.octaves
-        self._earlier_finite_image = self._stepper.kept_image() if self._stepper else None
-        self._stepper = state.means_before = None
+        self._drop_stepper()
+        state.means_before = None
         if settings.detail == "after" and state.octave > 0:
             base, smaller = (processor.base(octaves[state.octave - back]) for back in (0, 1))
             state.image = with_lost_detail(state.image, base, smaller)
         if settings.octave_rounding:
             state.image = processor.quantized(state.image)
-        if state.octave + 1 == len(octaves):
+        self._course = self._course.after(state.octave)
+        if state.octave + 1 == len(self.processor.octaves):
             state.only_evaluation_left = True
             return
-        base, following = (processor.base(octaves[state.octave + on]) for on in (0, 1))
-        state.image = next_octave(state.image, base, following, settings.detail)
-        state.slots = new_slots(settings, state.image)
+        base, following = (
+            processor.base(octaves[state.octave]),
+            self.processor.base(self.processor.octaves[state.octave + 1]),
+        )
+        state.image = next_octave(state.image, base, following, self._settings.detail)
+        state.slots = new_slots(self._settings, state.image)
         state.octave += 1
         state.octave_step = 0
         state.octave_starts.append(state.number)

@@ -66,11 +66,27 @@ class Evaluator:
         self.machine = machine
         self.objective = objective
         self._log = log
+        self._largest_size = largest_size
         self._plans: dict[Size, TilePlan] = {}
         self.execution = replace(settings.execution, provider=machine.provider_text, threads=machine.threads)
         self._whole_reason = _reason_to_be_whole(objective, self._bundle.metadata, settings)
         self._set_tile_pixels(settings.execution.tile_pixels or self._affordable_pixels(largest_size))
         self.tile_plan(largest_size)
+
+    def changed(self, settings: Settings, objective: Objective, largest_size: Size) -> Evaluator:
+        """Returns the evaluator of other settings or another objective on the way, in tiles of the same size.
+
+        Where images become larger, tiles may have to be smaller. Raises what making an evaluator raises.
+        """
+        settings = replace(settings, execution=self.execution)
+        other = Evaluator(self._sessions, settings, self.machine, objective, largest_size, self._log)
+        if largest_size.pixels > self._largest_size.pixels:
+            affordable = other._affordable_pixels(largest_size)
+            if affordable < min(largest_size.pixels, self.execution.tile_pixels or affordable):
+                other._set_tile_pixels(affordable)
+                self._log(f"tiles are smaller from {largest_size} on, to keep within the memory")
+                other.tile_plan(largest_size)
+        return other
 
     @property
     def layer_count(self) -> int:
@@ -192,17 +208,22 @@ class Evaluator:
 
     def _affordable_pixels(self, size: Size) -> int:
         """Returns the most pixels that a tile may have so that a picture of this size fits into the memory budget."""
-        execution = self._settings.execution
-        device = Device(self.machine).name
-        cost = Cost.on(
-            device,
+        budget = self._settings.execution.memory or default_budget(Device(self.machine).name, self.machine.card)
+        return self._cost.largest_tile(budget, size.pixels, max(self._bundle.metadata.smallest_size))
+
+    @cached_property
+    def _cost(self) -> Cost:
+        return Cost.on(
+            Device(self.machine).name,
             self.machine.precision,
             self._bundle.metadata.memory,
             per_update_pixel=_update_bytes_per_pixel(self._settings),
             per_picture_pixel=_picture_bytes_per_pixel(self._settings),
         )
-        budget = execution.memory or default_budget(device, self.machine.card)
-        return cost.largest_tile(budget, size.pixels, max(self._bundle.metadata.smallest_size))
+
+    def expected_bytes(self, size: Size) -> float:
+        """Returns the memory that a run takes whose largest image has this size, in bytes."""
+        return self._cost.total(self.tile_plan(size).tile_size.pixels, size.pixels)
 
     def _set_tile_pixels(self, pixels: int) -> None:
         self.execution = replace(self.execution, tile_pixels=pixels)

@@ -34,9 +34,18 @@ def slot_count(settings: Settings) -> int:
     return sum(part.slots for part in parts_of(settings))
 
 
+def shares_slots(settings: Settings, other: Settings) -> bool:
+    """Whether an update with either settings keeps the same arrays, so that one continues with those of the other."""
+    return _keepers(settings) == _keepers(other)
+
+
 def new_slots(settings: Settings, image: Image) -> list[Image]:
     """Returns the arrays that the optimizer keeps, before the first step: zeros of the image's shape."""
     return [np.zeros_like(image) for _ in range(slot_count(settings))]
+
+
+def _keepers(settings: Settings) -> list[str]:
+    return [part.name for part in parts_of(settings) if part.slots]
 
 
 @dataclass(frozen=True)

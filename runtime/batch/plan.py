@@ -199,7 +199,8 @@ def settings_hash(job: Job) -> str:
     settings = asdict(job.settings)
     settings["execution"] = job.settings.execution.precision
     files = [path and _content(path) for path in (job.mask, job.guide, *job.direction)]
-    return hashlib.sha256(json.dumps([settings, files], sort_keys=True).encode()).hexdigest()
+    changes = [asdict(change) for change in job.changes]
+    return hashlib.sha256(json.dumps([settings, files, *changes], sort_keys=True).encode()).hexdigest()
 
 
 def _content(path: Path) -> str:

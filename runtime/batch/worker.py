@@ -48,17 +48,13 @@ def dreamer(log: Log, is_stopped: Stops) -> Dreamer:
     """Returns what dreams a picture until `is_stopped` says so; `log` is called with the lines for the user."""
 
     def dream_one(job: Job, source: Source, checkpoint: Checkpoint | None) -> Record:
-        steps = 0
-
-        def on_start(preparation: Preparation) -> None:
-            nonlocal steps
-            steps = preparation.max_steps
+        started: list[Preparation] = []
 
         def on_step(step: Step) -> bool:
             return is_stopped()
 
-        dream, results = dream_and_save(job, source, Callbacks(log, on_step, on_start), checkpoint)
-        log(describe_result(source, dream.record, steps, results))
+        dream, results = dream_and_save(job, source, Callbacks(log, on_step, started.append), checkpoint)
+        log(describe_result(source, dream.record, started[0].max_steps, results))
         return dream.record
 
     return dream_one

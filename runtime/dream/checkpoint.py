@@ -13,6 +13,7 @@ from ...models.decoding import decoded
 from ..ascent.ascent import State
 from ..errors import RecordError, SettingsError
 from ..image.source import SourceFile
+from ..settings.changes import Change, require_changes
 from ..settings.settings import Settings, settings_from_dict
 
 _FORMAT = 1
@@ -32,7 +33,8 @@ _COUNTERS = {
 class Checkpoint:
     """Everything that a run needs to resume: its settings, its files by hash, where its results go, and its state.
 
-    The settings name the provider, the threads and the tiles that the run actually used. `output` is the path of the
+    The settings are those that the run began with, and name the provider, the threads and the tiles that it actually
+    used; `changes` are those on the way, also those still planned. `output` is the path of the
     result's picture, `film` that of the film or None. `extras` is whether other files are written, too. `seconds` is
     the time that the run has taken so far.
     """
@@ -49,6 +51,7 @@ class Checkpoint:
     film_fps: int
     extras: bool
     seconds: float
+    changes: tuple[Change, ...]
     state: State
 
     def write(self, file: IO[bytes]) -> None:
@@ -65,6 +68,7 @@ class Checkpoint:
             "film_fps": self.film_fps,
             "extras": self.extras,
             "seconds": self.seconds,
+            "changes": [asdict(change) for change in self.changes],
             "slots": len(self.state.slots),
             "arrays": [name for name in _OPTIONAL_ARRAYS if getattr(self.state, name) is not None],
             "octave_starts": self.state.octave_starts,
@@ -107,8 +111,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         _require_consistent(state)
         sources: dict[str, Any] = {name: decoded(SourceFile | None, header[name]) for name in _SOURCES}
         sources["direction"] = decoded(tuple[SourceFile, ...], header["direction"])
+        settings, changes = settings_from_dict(header["settings"]), decoded(tuple[Change, ...], header["changes"])
+        require_changes(settings, changes)
         return Checkpoint(
-            settings=settings_from_dict(header["settings"]),
+            settings=settings,
             **sources,
             output=str(header["output"]),
             film=header["film"],
@@ -116,6 +122,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             film_fps=int(header["film_fps"]),
             extras=bool(header["extras"]),
             seconds=float(header["seconds"]),
+            changes=changes,
             state=state,
         )
     except FileNotFoundError:

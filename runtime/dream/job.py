@@ -65,6 +65,7 @@ def _dream_into(
         mask=mask.pixels if mask else None,
         guide=guide.pixels if guide else None,
         direction=_direction(job),
+        changes=job.changes,
         state=checkpoint.state if checkpoint else None,
         choice=job.choice,
         sessions=job.sessions,

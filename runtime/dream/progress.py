@@ -34,6 +34,7 @@ class DreamProgress:
         self._is_terminal = sys.stderr is not None and sys.stderr.isatty()  # a service may have no standard error
         self._events = None if is_quiet else event_stream()
         self._octaves = self.steps = 0
+        self._preparation: Preparation | None = None
         self._bar: Progress | None = None
         self._next_time = 0.0
         # The step and the time of the latest line, or of the first step of an octave for events.
@@ -54,7 +55,8 @@ class DreamProgress:
 
     def start(self, preparation: Preparation) -> None:
         """Receives the run before its first step."""
-        self.steps, self._octaves = preparation.max_steps, len(preparation.octaves)
+        self._preparation = preparation
+        self._count()
         if self._events:
             self._events.send("start", picture=self._name, steps=self.steps, octaves=self._octaves)
 
@@ -63,6 +65,7 @@ class DreamProgress:
         if self._is_quiet:
             return
         now = time.monotonic()
+        self._count()
         if self._events:
             self._send_step(step, now)
         elif self._is_terminal and (now >= self._next_time or step.number == self.steps):
@@ -87,6 +90,11 @@ class DreamProgress:
                 seconds=record.seconds,
                 result=location,
             )
+
+    def _count(self) -> None:
+        """Counts the steps and the octaves, which change with the settings on the way."""
+        if self._preparation:
+            self.steps, self._octaves = self._preparation.max_steps, len(self._preparation.octaves)
 
     def _send_step(self, step: Step, now: float) -> None:
         """Sends a step as an event, at most ten times a second."""
@@ -114,7 +122,7 @@ class DreamProgress:
         self._bar.start()
         (task,) = self._bar.tasks
         rate = f"{task.speed:.1f} steps/s" if task.speed else ""
-        self._bar.update(task.id, completed=step.number, loss=f"{step.fetch_total():.4g}", rate=rate)
+        self._bar.update(task.id, total=self.steps, completed=step.number, loss=f"{step.fetch_total():.4g}", rate=rate)
 
     def _line(self, step: Step, now: float) -> str:
         assert self._latest

@@ -15,6 +15,7 @@ from ..bundle.bundle import Bundle
 from ..errors import RecordError, SettingsError
 from ..image.source import SourceFile
 from ..provider.hardware import package_versions
+from ..settings.changes import Change, require_changes
 from ..settings.settings import Execution, Settings, settings_from_dict
 
 _RECORDED_PACKAGES = ("onnxdream", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "numpy")
@@ -47,11 +48,12 @@ class OctaveRecord:
 class Record:
     """One run.
 
+    `settings` are those that the run began with, `changes` those that it made on the way, in order.
     `execution` is what the run actually used. `first_loss` and `last_loss` are the weighted sums of the losses before
     the first and after the last update of the last octave, since those of octaves of different sizes cannot be
-    compared. `notices` state what did not go as planned. `ended` is finished, stopped (by
-    the user) or diverged. `files` are the names of the files that the run left, all in one folder. Raises DecodeError
-    for a negative number.
+    compared, with the layer weights of the end. `notices` state what did not go as planned. `ended` is finished,
+    stopped (by the user) or diverged. `files` are the names of the files that the run left, all in one folder. Raises
+    DecodeError for a negative number, and SettingsError for changes that no run has made.
     """
 
     bundle: SourceFile
@@ -70,6 +72,7 @@ class Record:
     mask: SourceFile | None = None
     guide: SourceFile | None = None
     direction: tuple[SourceFile, ...] = ()
+    changes: tuple[Change, ...] = ()
     files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -78,6 +81,12 @@ class Record:
         ]
         if any(number < 0 for number in (self.steps_done, *sizes)):
             raise DecodeError("a record has a negative number")
+        require_changes(self.settings, self.changes)
+        if self.changes and self.changes[-1].step >= self.steps_done:
+            raise SettingsError(
+                f"the change at step {self.changes[-1].step} comes after the run's end at step {self.steps_done}: "
+                "leave it out"
+            )
 
     @classmethod
     def of_run(
@@ -93,6 +102,7 @@ class Record:
         layer_weights: Floats,
         ended: StopReason,
         seconds: float,
+        changes: tuple[Change, ...] = (),
     ) -> Record:
         """The record of a run that has just ended.
 
@@ -116,6 +126,7 @@ class Record:
             notices=notices,
             seconds=round(seconds, 3),
             versions=recorded_versions(),
+            changes=changes,
         )
 
     def to_json(self, with_paths: bool = True) -> str:

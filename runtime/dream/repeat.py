@@ -12,7 +12,8 @@ from ..bundle.choice import bundle_of
 from ..errors import PictureError, RecordError
 from ..image.files import read_note
 from ..image.source import Source, SourceFile, file_hash
-from ..settings.config import options_of
+from ..settings.changes import Change
+from ..settings.config import options_of, overridden
 from ..settings.settings import Execution, Settings, descriptions
 from .checkpoint import Checkpoint
 from .record import Record, read_record
@@ -62,6 +63,20 @@ def recorded_options(record: Record, given: Mapping[str, Any], with_images: bool
     left_out = {"noise"} if with_images else set()
     left_out |= {"precision"} if {"model", "preset"} & given.keys() else set()  # another bundle has its own
     return {name: value for name, value in options.items() if name not in left_out}
+
+
+def recorded_changes(record: Record, given: Mapping[str, Any]) -> tuple[Change, ...]:
+    """The changes on the way that repeat a record, without those of the settings that the user gave or replaced.
+
+    An option holds for the whole run, and a preset replaces the changes with all other settings.
+    """
+    if "preset" in given:
+        return ()
+    left = [
+        (change.step, {name: change.settings[name] for name in overridden(change.settings, given) if name not in given})
+        for change in record.changes
+    ]
+    return tuple(Change(step, settings) for step, settings in left if settings)
 
 
 def recorded_files(options: Mapping[str, Any], record_path: Path) -> dict[str, Any]:
@@ -118,6 +133,7 @@ def job_to_resume(checkpoint: Checkpoint, checkpoint_path: Path) -> Job:
         guide=find_file(checkpoint.guide, checkpoint_path) if checkpoint.guide else None,
         direction=tuple(find_file(file, checkpoint_path) for file in checkpoint.direction),
         extras=checkpoint.extras,
+        changes=checkpoint.changes,
     )
 
 

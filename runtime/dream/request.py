@@ -23,7 +23,7 @@ from ..settings.options import OPTIONS
 from ..settings.presets import DEFAULT_LOOK, Preset, find_preset, settings_for_bundle
 from ..settings.settings import Settings
 from .checkpoint import Checkpoint, read_checkpoint
-from .repeat import find_source, job_to_resume, load_record, recorded_files, recorded_options
+from .repeat import find_source, job_to_resume, load_record, recorded_changes, recorded_files, recorded_options
 from .results import is_picture_path
 from .writer import Job
 
@@ -105,20 +105,10 @@ def _request(
     `named` are the options that the user knows of. `source` is the picture of a record, and `bundle` its bundle, which
     is used if given.
     """
-    changes = settings_changes(options)
-    if {"guide", "direction"} & options.keys() or options.get("guide_by", "surplus") != "surplus":
-        changes.setdefault("channels", ())  # they replace the channels of a preset
-    if "noise" in changes and with_images:
+    if "noise" in options and with_images:
         raise SettingsError("noise is dreamed instead of a picture: give either --noise or pictures")
-    execution = execution_of(options)
-    preset = find_preset(options["preset"]) if "preset" in options else None
-    precision = execution.precision if "precision" in options else None
-    if bundle is None:
-        bundle = choose_bundle(options.get("model"), precision, preset, _named_layers(changes))
-    if precision is None:
-        execution = replace(execution, precision=bundle.precision)
-    settings, notice = settings_for_bundle(preset, bundle.metadata, {**changes, "execution": execution})
-    require_objective(bundle.metadata, settings, "guide" in options, "direction" in options)
+    choice = choose(options, bundle)
+    bundle, settings, preset, notice = choice.bundle, choice.settings, choice.preset, choice.notice
     if settings.noise:
         source = Source.of_noise(settings.noise)
     job = _job(bundle, settings, options)
@@ -137,6 +127,36 @@ def _request(
         raise SettingsError("--ship sends pictures to a cluster: name it, as in --cluster 10.0.0.1:6379")
     pictures = (source,) if source else ()
     return DreamRequest(job, pictures, None, lines, hint, config, recursive, workers, watch, cluster, ship)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The bundle, the settings for it and the preset that options choose; `notice` is a line for the user, or None."""
+
+    bundle: Bundle
+    settings: Settings
+    preset: Preset | None
+    notice: str | None
+
+
+def choose(options: Mapping[str, Any], bundle: Bundle | None = None) -> Choice:
+    """Returns what options choose to dream with; without a `bundle`, that of the option `model` or of the preset.
+
+    Raises DreamError and BundleError where they contradict each other or the bundle.
+    """
+    changes = settings_changes(options)
+    if {"guide", "direction"} & options.keys() or options.get("guide_by", "surplus") != "surplus":
+        changes.setdefault("channels", ())  # they replace the channels of a preset
+    execution = execution_of(options)
+    preset = find_preset(options["preset"]) if "preset" in options else None
+    precision = execution.precision if "precision" in options else None
+    if bundle is None:
+        bundle = choose_bundle(options.get("model"), precision, preset, _named_layers(changes))
+    if precision is None:
+        execution = replace(execution, precision=bundle.precision)
+    settings, notice = settings_for_bundle(preset, bundle.metadata, {**changes, "execution": execution})
+    require_objective(bundle.metadata, settings, "guide" in options, "direction" in options)
+    return Choice(bundle, settings, preset, notice)
 
 
 def _require_watchable(folder: Path, with_images: bool) -> None:
@@ -171,7 +191,8 @@ def _repeat_request(path: Path, given: Mapping[str, Any], named: Collection[str]
     options |= recorded_files(options, path)
     bundle = None if {"model", "preset"} & given.keys() else bundle_of(record.bundle)
     source = None if with_images or "noise" in options else find_source(record.settings, record.picture, path)
-    return replace(_request(options, named, with_images, source, bundle), hint=None)
+    request = _request(options, named, with_images, source, bundle)
+    return replace(request, job=replace(request.job, changes=recorded_changes(record, given)), hint=None)
 
 
 def _resume_request(path: Path, given: Mapping[str, Any], with_images: bool) -> DreamRequest:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -13,17 +14,19 @@ from ...models.arrays import Losses, Pixels, Size
 from ...models.contract import INPUT_RANGE
 from ..ascent.ascent import Ascent, State, Step, StopReason
 from ..ascent.evaluator import Evaluator
-from ..ascent.interrupts import interruptible_where_nothing_else_is
 from ..ascent.objectives import objective_for, require_objective
 from ..ascent.tiles import TilePlan
 from ..bundle.bundle import Bundle
 from ..bundle.directions import Direction, DirectionLike
+from ..bundle.objective import Objective
 from ..bundle.sessions import Sessions
 from ..errors import SettingsError
 from ..image.pixels import PictureLike, array_of, pixels_of
 from ..image.processor import ImageProcessor, Mask
 from ..image.source import noise_picture
+from ..processes.interrupts import interruptible_where_nothing_else_is
 from ..provider.selection import ProviderChoice, choose_provider
+from ..settings.changes import Change, require_changes
 from ..settings.presets import preset
 from ..settings.settings import Execution, Settings
 from .record import Record
@@ -70,8 +73,11 @@ class Preparation:
 
     @property
     def max_steps(self) -> int:
-        """The number of updates in all octaves, which may be fewer where a loss or a plateau ends an octave."""
-        return self.settings.steps * len(self.octaves)
+        """The number of updates in all octaves with the settings of now, which may change on the way.
+
+        There are fewer where a loss or a plateau ends an octave.
+        """
+        return self.ascent.max_steps
 
     @property
     def tile_plan(self) -> TilePlan:
@@ -101,7 +107,7 @@ class Preparation:
 
             started = time.perf_counter()
             ended = self.ascent.run(on_step_or_interrupt)
-            return self._dream(ended, time.perf_counter() - started)
+            return self._dream(ended, time.perf_counter() - started - self.ascent.seconds_paused)
 
     def _dream(self, ended: StopReason, seconds: float) -> Dream:
         ascent, state = self.ascent, self.ascent.state
@@ -118,6 +124,7 @@ class Preparation:
             layer_weights=ascent.layer_weights,
             ended=ended,
             seconds=seconds,
+            changes=tuple(ascent.changes),
         )
         return Dream(ascent.processor.postprocess(state.image), losses, record)
 
@@ -130,6 +137,7 @@ def prepare(
     mask: PictureLike | None = None,
     guide: PictureLike | None = None,
     direction: DirectionLike | None = None,
+    changes: Sequence[Change] = (),
     state: State | None = None,
     choice: ProviderChoice | None = None,
     sessions: Sessions | None = None,
@@ -144,7 +152,8 @@ def prepare(
     pictures, the one to go from and the one to go to. `bundle` may be named as for `Bundle.load`; `settings` may be the
     name of a preset, and None is the preset `paper` on all layers.
 
-    `state` is that of an earlier run of the same picture, bundle and settings, to resume it. `choice` is the result of
+    `changes` of the settings are made on the way, as in a run to repeat. `state` is that of an earlier run of the same
+    picture, bundle, settings and changes, to resume it. `choice` is the result of
     `choose_provider` for these settings, if its notice has been shown to the user; None makes the choice here.
     `sessions` are the bundle's, if several dreams share them. `log` is called with each line for the user, now and
     during the run. Raises DreamError and BundleError.
@@ -156,7 +165,9 @@ def prepare(
     towards = None if direction is None else Direction.of(direction, log)
     region = None if mask is None else Mask.of(array_of(mask, "mask", log), pixels, settings.feather)
     metadata = bundle.metadata
-    require_objective(metadata, settings, guide is not None, direction is not None)
+    require_changes(settings, changes)
+    for wanted in accumulate(changes, lambda before, change: change.applied_to(before), initial=settings):
+        require_objective(metadata, wanted, guide is not None, direction is not None)
     processor = ImageProcessor(pixels, metadata, settings, region)
     bundle.require_precision(settings.execution.precision)
     if choice is None:
@@ -172,9 +183,25 @@ def prepare(
     for line in processor.notices:
         notice(line)
     sessions = sessions or Sessions(bundle)
-    objective = objective_for(pixels, guide_pixels, sessions, settings, choice.machine, towards)
+
+    def make_objective(wanted: Settings) -> Objective:
+        require_objective(metadata, wanted, guide is not None, direction is not None)
+        wanted = replace(wanted, max_size=settings.max_size)  # a picture's channels do not depend on the dream's size
+        return objective_for(pixels, guide_pixels, sessions, wanted, choice.machine, towards)
+
+    objective = make_objective(settings)
     evaluator = Evaluator(sessions, settings, choice.machine, objective, processor.largest_octave, notice)
-    ascent = Ascent(processor, evaluator, settings, objective.layer_weights, INPUT_RANGE, processor.mask, state)
+    ascent = Ascent(
+        processor,
+        evaluator,
+        settings,
+        objective.layer_weights,
+        INPUT_RANGE,
+        processor.mask,
+        state,
+        planned=changes,
+        make_objective=make_objective,
+    )
     return Preparation(bundle, settings, ascent, notices)
 
 
@@ -187,6 +214,7 @@ def dream(
     mask: PictureLike | None = None,
     guide: PictureLike | None = None,
     direction: DirectionLike | None = None,
+    changes: Sequence[Change] = (),
     state: State | None = None,
     choice: ProviderChoice | None = None,
     sessions: Sessions | None = None,
@@ -203,6 +231,7 @@ def dream(
         mask=mask,
         guide=guide,
         direction=direction,
+        changes=changes,
         state=state,
         choice=choice,
         sessions=sessions,

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from ...models.arrays import Floats
 from ..ascent.ascent import Step
 from ..bundle.bundle import Bundle
@@ -17,6 +15,7 @@ from ..bundle.sessions import Sessions
 from ..errors import DivergedError, OutputError
 from ..image.files import Picture
 from ..provider.selection import ProviderChoice, choose_provider
+from ..settings.changes import Change
 from ..settings.settings import Settings
 from ..video.steps import FilmSpeed, StepFilm
 from .checkpoint import Checkpoint
@@ -39,9 +38,10 @@ class Job:
     `output` is a folder, a picture's path, or None for the current folder. `mask` and `guide` are picture files,
     `direction` is a .npy file or two picture files. `film` is the path of an .mp4, .webm, .gif or .webp, with a frame
     every `film_every` steps and `film_fps` frames per second, both chosen by the number of steps where they are None.
-    Without `extras`, only the picture and the film are written. `piped_as` is the suffix of the picture that goes to
-    standard output instead of `output`. `processes` have this job at the same time, each with the memory of its
-    settings. `sessions` are the bundle's; several jobs may share them.
+    Without `extras`, only the picture and the film are written, and without `plots` no plot. `piped_as` is the suffix
+    of the picture that goes to standard output instead of `output`. `processes` have this job at the same time, each
+    with the memory of its settings. `changes` of the settings are made on the way. `sessions` are the bundle's; several
+    jobs may share them.
     """
 
     bundle: Bundle
@@ -57,6 +57,8 @@ class Job:
     extras: bool = True
     piped_as: str | None = None
     processes: int = 1
+    plots: bool = True
+    changes: tuple[Change, ...] = ()
     sessions: Sessions = field(default=None, compare=False, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -81,12 +83,14 @@ class Callbacks:
     """Functions that are called during a job.
 
     `log` is called with each line for the user, `on_step` at every step; if it returns True, the dream ends and the
-    picture so far is saved. `on_start` is called before the first step.
+    picture so far is saved. `on_start` is called before the first step. If `wants_checkpoint` returns True, one is
+    written before `on_step` is called.
     """
 
     log: Log
     on_step: Callable[[Step], bool | None]
     on_start: Callable[[Preparation], None] = lambda preparation: None
+    wants_checkpoint: Callable[[], bool] = lambda: False
 
 
 class Writer:
@@ -131,6 +135,8 @@ class Writer:
                 self._write_snapshot(step)
             if self.film and step.number % self.film_speed.every == 0:
                 self.film.add(step.fetch_picture())
+            if self.results.keeps_checkpoint and self.callbacks.wants_checkpoint():
+                self._write_checkpoint(step)
             stop = self.callbacks.on_step(step)
             if self.results.keeps_checkpoint and (stop or time.monotonic() > self._next_checkpoint):
                 self._write_checkpoint(step)
@@ -176,7 +182,8 @@ class Writer:
                 film_every=self.film_speed.every,
                 film_fps=self.film_speed.fps,
                 extras=self.job.extras,
-                seconds=started - self._started,
+                seconds=started - self._started - self._preparation.ascent.seconds_paused,
+                changes=self._preparation.ascent.plan,
                 state=step.fetch_state(),
             )
         )
@@ -202,9 +209,9 @@ class Writer:
 
     def _write_documents(self, dream: Dream) -> None:
         layers = dream.record.layers
-        totals = dream.losses @ np.array(self.job.settings.weights_of(layers), np.float32)
+        totals = dream.losses @ self._preparation.ascent.layer_weights
         starts = [octave.start for octave in dream.record.octaves]
-        plot = self._draw_plot(dream, totals, starts) if self.job.extras else None
+        plot = self._draw_plot(dream, totals, starts) if self.job.extras and self.job.plots else None
         files = self.results.file_names(self._written_snapshots, plot is not None, self.job.extras)
         if self.job.extras:
             self.results.write_losses(layers, dream.losses, totals, starts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..errors import SettingsError
 from ..settings.colours import imagenet_colours, own_colours, parse_colours
 from ..settings.settings import Settings
 from .octaves import octave_sizes, resized
-from .resizing import resize, shrink
+from .resizing import resize, shrunk_size
 from .scaling import Scale
 
 # Limit in pixels for the longer side of a picture that is enlarged because it is too small for the network. One that
@@ -28,6 +29,8 @@ _VISIBLE_CONTRAST = 1 / 16
 # In units of the largest pixel value. Keeps a level that rounding errors moved slightly down from being floored to the
 # level below.
 _EPSILON = 5e-7
+# The sizes of the octaves follow from these settings.
+_SIZE_SETTINGS = ("max_size", "octaves", "octaves_above", "octave_scale")
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,13 @@ class ImageProcessor:
         self._settings = settings
         self.mask = Mask.of_visible(picture, mask)
         self._max_value = float(np.iinfo(picture.dtype).max)
-        self._working_picture = _at_working_size(picture, settings.max_size, bundle.smallest_size)
+        self._smallest = bundle.smallest_size
+        self._working_picture = _at_working_size(picture, settings.max_size, self._smallest)
         colours, visible = self._working_picture[..., :3], _visible(self._working_picture)
         if visible is not None:
             colours = colours[visible]
         self.scale = Scale.of(colours, self._max_value, settings.normalization, INPUT_RANGE)
-        self.octaves = octave_sizes(
-            self.size, bundle.smallest_size, settings.octaves, settings.octaves_above, settings.octave_scale
-        )
+        self.octaves = _octaves(self.size, self._smallest, settings)
         self.notices = self._notices()
 
     @property
@@ -117,6 +119,25 @@ class ImageProcessor:
         if self._settings.full_size:
             return Size(*self._original.shape[:2])
         return self.size if self._settings.octave_return else self.octaves[-1]
+
+    def with_settings(self, settings: Settings, done: int) -> ImageProcessor:
+        """The same picture with other settings on the way, after or within the octave that is the last of `done`.
+
+        The done octaves keep their sizes, and the larger ones of the settings follow. `scale` stays, so that an image
+        remains valid. Raises SettingsError.
+        """
+        other = copy(self)
+        other._settings = settings
+        if all(getattr(settings, name) == getattr(self._settings, name) for name in _SIZE_SETTINGS):
+            return other
+        working_picture = _at_working_size(self._original, settings.max_size, self._smallest)
+        kept = self.octaves[:done]
+        following = _octaves(Size(*working_picture.shape[:2]), self._smallest, settings)
+        following = [size for size in following if size.pixels > kept[-1].pixels]
+        if following:
+            other._working_picture = working_picture
+        other.octaves = kept + following
+        return other
 
     def base(self, size: Size) -> Image:
         """The undreamed picture at a size, as an image: the "octave base" of Caffe's deepdream notebook.
@@ -256,20 +277,29 @@ def _blend(result: Pixels, source: Pixels, share: float) -> None:
     result[..., :3] = np.rint(mixed)
 
 
-def _at_working_size(picture: Pixels, max_size: int | None, smallest: Size) -> Pixels:
-    """The picture with its longer side at most `max_size` pixels, but enlarged where the network needs more.
+def _octaves(size: Size, smallest: Size, settings: Settings) -> list[Size]:
+    return octave_sizes(size, smallest, settings.octaves, settings.octaves_above, settings.octave_scale)
 
-    Raises SettingsError.
+
+def working_size(size: Size, max_size: int | None, smallest: Size) -> Size:
+    """Returns the size at which a picture of a size is dreamed: its longer side at most `max_size` pixels, but enlarged
+    where the network needs more than that, `smallest` at least.
+
+    Raises SettingsError for a picture that is too narrow.
     """
-    small = shrink(picture, max_size)
-    if small.shape[0] >= smallest[0] and small.shape[1] >= smallest[1]:
+    small = shrunk_size(size, max_size)
+    if small.height >= smallest.height and small.width >= smallest.width:
         return small
-    height, width = picture.shape[:2]
-    factor = max(smallest[0] / height, smallest[1] / width)
-    size = max(smallest[0], round(height * factor)), max(smallest[1], round(width * factor))
-    if max(size) > _MAX_ENLARGED_SIDE:
+    factor = max(smallest.height / size.height, smallest.width / size.width)
+    enlarged = Size(max(smallest.height, round(size.height * factor)), max(smallest.width, round(size.width * factor)))
+    if max(enlarged) > _MAX_ENLARGED_SIDE:
         raise SettingsError(
-            f"a picture of {width}x{height} is too narrow: "
-            f"the network needs {smallest[1]}x{smallest[0]} at least; crop it"
+            f"a picture of {size.width}x{size.height} is too narrow: "
+            f"the network needs {smallest.width}x{smallest.height} at least; crop it"
         )
-    return resize(picture, size[1], size[0])
+    return enlarged
+
+
+def _at_working_size(picture: Pixels, max_size: int | None, smallest: Size) -> Pixels:
+    size = working_size(Size(*picture.shape[:2]), max_size, Size(*smallest))
+    return resize(picture, size.width, size.height)

@@ -1,1 +1,1 @@
-"""Processes that share a piece of work: a driver that gives out tasks, and workers that do one after another."""
+"""Processes that share a piece of work, a driver and its workers; and Ctrl-C in a process that belongs to others."""

@@ -1,0 +1,150 @@
+"""A job: one dream of the studio, what is known of it, and the text of its file."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..models.decoding import decoded_json
+from ..runtime.dream.record import read_settings
+from ..runtime.settings.settings import Settings, descriptions
+
+State = Literal["queued", "starting", "running", "paused", "stopping", "finished", "stopped", "diverged", "failed"]
+ACTIVE: frozenset[State] = frozenset({"starting", "running", "paused", "stopping"})
+ENDED: frozenset[State] = frozenset({"finished", "stopped", "diverged", "failed"})
+PICTURE_FORMS = ("png", "jpg", "webp", "tiff")
+_MAX_LOSSES = 400
+_SHOWN = (
+    *("id", "name", "state", "error", "created", "picture", "mask", "guide", "look", "bundle", "pending", "step"),
+    *("steps", "octave", "width", "height", "loss", "octave_starts", "provider", "notices", "command"),
+    *("seq", "branch_of"),
+)
+
+
+@dataclass
+class Change:
+    """Settings that were changed after `step` updates, as a config file holds them."""
+
+    step: int
+    settings: dict[str, Any]
+
+
+@dataclass
+class StudioJob:
+    """A dream of the studio.
+
+    `name` is the name of its picture for users, `picture_file`, `mask_file` and `guide_file` are the names of the files
+    in its folder, and `result` that of its result. `request` is the page's own identifier of the request that made it.
+    `octaves` are heights and widths; `octave` counts from 1. `losses` are rows of a step and a total, thinned to 400.
+    `seq` is the number of its newest frame. `deaths` counts the workers that have ended amid it.
+    `film` is the form of its film, None where there is none.
+    """
+
+    id: str
+    name: str
+    request: str
+    picture: str
+    picture_file: str
+    picture_width: int
+    picture_height: int
+    result: str
+    bundle: str
+    settings: Settings
+    look: str | None = None
+    mask: str | None = None
+    mask_file: str | None = None
+    guide: str | None = None
+    guide_file: str | None = None
+    branch_of: str | None = None
+    state: State = "queued"
+    error: str | None = None
+    created: float = field(default_factory=time.time)
+    changes: tuple[Change, ...] = ()
+    pending: dict[str, Any] = field(default_factory=dict)
+    step: int = 0
+    steps: int = 0
+    octave: int = 1
+    octaves: tuple[tuple[int, int], ...] = ()
+    width: int = 0
+    height: int = 0
+    loss: float | None = None
+    losses: tuple[tuple[int, float], ...] = ()
+    losses_every: int = 1
+    octave_starts: tuple[int, ...] = (0,)
+    seconds: float = 0.0
+    seconds_before: float = 0.0
+    provider: str = ""
+    notices: tuple[str, ...] = ()
+    command: str | None = None
+    seq: int = 1
+    deaths: int = 0
+    has_result: bool = False
+    film: str | None = None
+
+    def add_losses(self, rows: tuple[tuple[int, float], ...]) -> None:
+        """Appends totals; where there are too many, every second one is dropped, and later ones are as sparse."""
+        for step, total in rows:
+            self.loss = total if math.isfinite(total) else None
+            if step % self.losses_every or self.loss is None or (self.losses and step <= self.losses[-1][0]):
+                continue
+            self.losses += ((step, float(f"{total:.7g}")),)
+            if len(self.losses) > _MAX_LOSSES:
+                self.losses_every *= 2
+                self.losses = tuple(row for row in self.losses if row[0] % self.losses_every == 0)
+
+    def to_json(self) -> str:
+        """Returns the text of its file."""
+        return json.dumps(asdict(self), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> StudioJob:
+        """Reads the text of its file. Raises DecodeError, and SettingsError for settings of another version."""
+        return decoded_json(cls, text, {Settings: read_settings})
+
+    def facts(self, with_losses: bool = True) -> dict[str, Any]:
+        """Returns what the page knows of the job."""
+        address = f"/api/jobs/{self.id}"
+        found = {name: getattr(self, name) for name in _SHOWN}
+        found |= {
+            "octaves": len(self.octaves) or self.settings.octaves,
+            "settings": page_settings(self.settings),
+            "changes": [asdict(change) for change in self.changes],
+            "seconds": round(self.seconds, 3),
+            "seconds_left": self.seconds_left,
+            "original": f"{address}/original.jpg",
+            "thumbnail": f"{address}/thumbnail.jpg",
+            "results": {form: f"{address}/{name}" for form, name in self.result_names().items()},
+        }
+        return {**found, "losses": self.losses} if with_losses else found
+
+    def result_names(self) -> dict[str, str]:
+        """Returns the names under which its results can be fetched, by their form; none until there are any."""
+        if not self.has_result:
+            return {}
+        stem = Path(self.result).stem
+        pictures = {form: f"{stem}.{form}" for form in PICTURE_FORMS}
+        documents = {"record": f"{stem}.json", "settings": f"{stem}.toml"}
+        return pictures | documents | ({"film": f"{stem}-film.{self.film}"} if self.film else {})
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The time that its steps will take if each pixel takes as long as so far; None where that is not known."""
+        if self.state not in ("running", "paused") or not self.octaves:
+            return None
+        every = self.steps // len(self.octaves)
+        areas = [height * width for height, width in self.octaves]
+        starts = [*self.octave_starts[: self.octave], self.step]
+        done = sum(area * (after - start) for area, start, after in zip(areas, starts, starts[1:], strict=False))
+        if not done:
+            return None
+        left = areas[self.octave - 1] * max(0, every - (self.step - starts[-2])) + every * sum(areas[self.octave :])
+        return round(self.seconds * left / done, 2)
+
+
+def page_settings(settings: Settings) -> dict[str, Any]:
+    """Returns all settings by name, with values as a config file holds them; None for those that are off."""
+    return {name: one.kind.write(getattr(settings, name)) for name, one in descriptions(Settings).items()}

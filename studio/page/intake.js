@@ -153,7 +153,7 @@ function renderSource(stage) {
   if (draft.guide) row.append(make("img", { class: "guide-thumb", src: draft.guidePicture ?? `/api/pictures/${draft.guide}.jpg`, alt: "Guide picture" }));
   row.append(button(draft.guide ? "Another guide" : "Guide…", () => choose("guide"), { id: "guide-open", disabled: isOff, title: "A second picture, whose shapes the dream takes on" }));
   if (draft.guide) row.append(button("No guide", () => setGuide(null), { disabled: runs, class: "button ghost" }));
-  const note = runs ? "Mask and guide are for a new dream." : "A mask keeps parts as they are. A guide lends its shapes.";
+  const note = runs ? "Mask and guide are for a new dream." : "A mask keeps parts, a guide lends shapes.";
   byId("source-body").replaceChildren(make("div", { class: "source" }, thumb, about), row, make("p", { class: "note" }, note),
     make("p", { id: "source-message", class: "message", role: "alert" }));
 }

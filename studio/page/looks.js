@@ -59,7 +59,7 @@ function update() {
   const look = findLook(pressed);
   const edited = Object.keys(draft.changes).length && pressed === draft.look ? " Changed." : "";
   const locked = runs && [...byId("looks").querySelectorAll("input")].some((input) => input.disabled);
-  say(byId("look-text"), locked ? `${look.text} Faded looks are for a new dream.` : `${look.text}${edited}`);
+  say(byId("look-text"), locked ? "Faded looks are for a new dream." : `${look.text}${edited}`);
   return undefined;
 }
 

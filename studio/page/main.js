@@ -37,6 +37,10 @@ async function start() {
   say(byId("foot"), `onnxdream ${store.catalogue.version}, on ${store.catalogue.provider}`);
   emit("picture");
   emit("current");
+  byId("skip").onclick = (event) => {
+    event.preventDefault(); // the address holds the dream that is shown
+    byId("panel").focus();
+  };
   live.connect();
 }
 

@@ -140,7 +140,7 @@ function chooser(bundle, layer) {
   const whole = button("Add the whole layer", () => growth.addLayer(bundle.name, layerName), { id: "whole", disabled: !layer || (runs && bundle.name !== store.draft.bundle) });
   return make("div", { class: "chooser" },
     make("label", { class: "quiet", htmlFor: "bundle" }, "Network"), bundles, make("label", { class: "quiet", htmlFor: "layer" }, "Layer"), layers, whole,
-    make("p", { class: "note" }, runs ? "Another network is for a new dream." : layer?.min_size ? `Early layers draw lines and textures, late ones whole things. Needs ${layer.min_size} px or more.` : ""));
+    make("p", { class: "note" }, runs ? "Another network is for a new dream." : `Early layers draw lines and textures, late ones whole things.${layer?.min_size > 1 ? ` Needs ${layer.min_size} px or more.` : ""}`));
 }
 
 function grid(bundle, layer) {

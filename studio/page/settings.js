@@ -18,6 +18,7 @@ const WORDS = {
   stay: "Holds the dream to the picture", blur: "Softer strokes", seed: "Another number, another dream",
   octave_scale: "Size from one octave to the next", jitter: "Hides edges and repetitions",
 };
+const ORDER = ["max_size", "octaves", "octave_scale", "steps", "step_size", "blur", "colours", "blend", "stay", "jitter"]; // of the main ones
 const EMPTY = { max_size: "original", threads: "all", seed: "0" };
 const GROUPS = [
   ["How it grows", /^(gradient_norm|optimizer|momentum|clip|jitter|blur|laplacian|seed|until|max_loss|plateau|step|pick|position|guide)/],
@@ -29,7 +30,8 @@ const controls = new Map(); // name -> {element, update}
 
 export function startSettings() {
   const rows = store.catalogue.settings.filter((row) => !GROWTH.includes(row.name));
-  byId("main-settings").append(...rows.filter((row) => row.place === "main").map(control));
+  const place = (row) => (ORDER.indexOf(row.name) + ORDER.length + 1) % (ORDER.length + 1);
+  byId("main-settings").append(...rows.filter((row) => row.place === "main").sort((one, other) => place(one) - place(other)).map(control));
   const more = rows.filter((row) => row.place !== "main");
   for (const [title, pattern] of GROUPS) {
     const own = more.filter((row) => GROUPS.find(([, other]) => other.test(row.name))[1] === pattern);

@@ -33,13 +33,15 @@ export function startCurve() {
 
 /** Keeps all losses of a dream where they came along, else adds the new ones. */
 function keep(job) {
-  if (job.losses) losses.set(job.id, job.losses);
-  else if (job.id === store.current && job.new_losses?.length) {
-    const known = losses.get(job.id) ?? [];
-    const last = known.at(-1)?.[0] ?? -1;
-    const newer = job.new_losses.filter(([step]) => step > last);
-    losses.set(job.id, thinned([...known, ...newer]));
-  }
+  const known = losses.get(job.id) ?? [];
+  if (job.losses) losses.set(job.id, joined(job.losses, known));
+  else if (job.id === store.current && job.new_losses?.length) losses.set(job.id, thinned(joined(known, job.new_losses)));
+}
+
+/** Points, and those of others that come later. */
+function joined(points, others) {
+  const last = points.at(-1)?.[0] ?? -1;
+  return [...points, ...others.filter(([step]) => step > last)];
 }
 
 const thinned = (points) => (points.length <= 800 ? points : points.filter((_, place) => place % 2 === 0 || place === points.length - 1));

@@ -77,10 +77,12 @@ function openFirst(jobs) {
   refresh(job.id);
 }
 
-/** Fetches all losses of a dream, which the live news leave out. */
+/** Fetches a dream with all its losses, which the live news leave out. */
 async function refresh(id) {
+  const before = store.jobs.get(id);
   const job = await request("GET", `/api/jobs/${id}`).catch(() => null);
-  if (job) emit("job", job);
+  const now = store.jobs.get(id); // gone where it was deleted meanwhile, and newer where live news came
+  if (job && now) emit("job", now === before ? job : { ...now, losses: job.losses });
 }
 
 function showLink(state, seconds) {

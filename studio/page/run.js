@@ -4,7 +4,7 @@ import { request, Refused } from "./connection.js";
 import { byId, say } from "./element.js";
 import { lineOf } from "./notices.js";
 import { bytes, duration, shown } from "./number.js";
-import { adopt, currentJob, emit, findSetting, GROWTH, isActive, on, settingValue, show, store } from "./store.js";
+import { adopt, currentJob, emit, findSetting, GROWTH, hear, isActive, on, settingValue, show, store } from "./store.js";
 
 const PATCH_WAIT = 200; // ms between two changes of a run: at most five a second
 const SETTLE = 400; // ms after a change in which older news of the run do not move the controls
@@ -55,7 +55,7 @@ async function start() {
   await busily(async () => {
     const job = await request("POST", "/api/jobs", { request: starting.id, ...body });
     starting = null;
-    emit("job", job);
+    if (!store.jobs.has(job.id)) emit("job", job);
     show(job.id);
   });
 }
@@ -81,7 +81,7 @@ let isBusy = false;
 
 async function act(action) {
   const job = currentJob();
-  if (job) await busily(async () => emit("job", await request("POST", `/api/jobs/${job.id}/${action}`)));
+  if (job) await busily(() => hear(job.id, () => request("POST", `/api/jobs/${job.id}/${action}`)));
 }
 
 async function busily(work) {
@@ -131,11 +131,10 @@ const changes = {
     this.waiting = {};
     this.isSending = true;
     try {
-      const job = await request("PATCH", `/api/jobs/${this.job}`, { settings });
+      await hear(this.job, () => request("PATCH", `/api/jobs/${this.job}`, { settings }));
       this.isSending = false;
       this.sentAt = performance.now();
       say(byId("run-message"), "");
-      emit("job", job);
     } catch (error) {
       this.isSending = false;
       this.sentAt = performance.now();

@@ -26,6 +26,14 @@ export function emit(name, detail) {
 on("job", (job) => store.jobs.set(job.id, { ...store.jobs.get(job.id), ...job }));
 on("removed", (id) => store.jobs.delete(id));
 
+/** Takes the answer of a request about a dream, unless live news of it came meanwhile: they are newer, or will be soon. */
+export async function hear(id, ask) {
+  const before = store.jobs.get(id);
+  const job = await ask();
+  if (store.jobs.get(id) === before) emit("job", job);
+  return job;
+}
+
 export const same = (one, other) => JSON.stringify(one ?? null) === JSON.stringify(other ?? null);
 export const currentJob = () => store.jobs.get(store.current) ?? null;
 export const isActive = (job) => Boolean(job) && !ENDED.has(job.state);

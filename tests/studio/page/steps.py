@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
+import numpy as np
 from playwright.sync_api import Page, expect
+
+
+def png(value: int = 200) -> bytes:
+    """A small grey picture."""
+    return cv2.imencode(".png", np.full((40, 60, 3), value, np.uint8))[1].tobytes()
 
 
 def give_sample(page: Page, name: str = "Cat") -> None:

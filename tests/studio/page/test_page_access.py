@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from access import access_faults
+from conftest import Watch
 from fake_studio import PAGE, FakeStudio
 from playwright.sync_api import Page, expect
-from steps import dream, give_sample, wait_for_picture, wait_for_state
+from steps import dream, drop_file, give_sample, png, wait_for_picture, wait_for_state
 
 KEPT = ("#stage", "#curve", "#primary", "#second", "#stop", "#save", "#source-title", "#look-title", "#main-title")
 
@@ -163,9 +164,11 @@ def test_only_the_state_is_announced_during_a_run(page: Page, studio: FakeStudio
     assert len(heard) <= 4
 
 
-def test_the_memory_does_not_grow_with_the_dreams(page: Page, studio: FakeStudio) -> None:
+def test_the_memory_does_not_grow_with_the_dreams(page: Page, studio: FakeStudio, watch: Watch) -> None:
+    watch.allow("404")  # files of dreams that are deleted while they are fetched
     studio.seconds = 0.001
-    give_sample(page)
+    drop_file(page, "small.png", png(), "image/png")
+    expect(page.locator("#primary")).to_be_enabled()
     session = page.context.new_cdp_session(page)
 
     def used() -> int:
@@ -173,15 +176,18 @@ def test_the_memory_does_not_grow_with_the_dreams(page: Page, studio: FakeStudio
         return int(session.send("Runtime.getHeapUsage")["usedSize"])
 
     dream_many = """async (count) => { const { store, show, ENDED } = await import("/static/store.js");
+        const until = async (is) => { for (let tries = 0; !is(); tries++) {
+          if (tries > 2000) throw new Error("a dream does not go on");
+          await new Promise((done) => setTimeout(done, 2)); } };
         for (let number = 0; number < count; number++) {
           const settings = { steps: 2, octaves: 1, max_size: 64 };
           const body = { request: `${Math.random()}`, picture: "p1", look: "creatures", settings };
           const job = await (await fetch("/api/jobs", { method: "POST", body: JSON.stringify(body) })).json();
-          while (!store.jobs.has(job.id)) await new Promise((done) => setTimeout(done, 2));
+          await until(() => store.jobs.has(job.id));
           show(job.id);
-          while (!ENDED.has(store.jobs.get(job.id).state)) await new Promise((done) => setTimeout(done, 2));
+          await until(() => ENDED.has(store.jobs.get(job.id).state));
           await fetch(`/api/jobs/${job.id}`, { method: "DELETE" });
-          while (store.jobs.has(job.id)) await new Promise((done) => setTimeout(done, 2)); } }"""
+          await until(() => !store.jobs.has(job.id)); } }"""
     page.evaluate(dream_many, 20)
     before = used()
     page.evaluate(dream_many, 200)

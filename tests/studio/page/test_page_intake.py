@@ -6,18 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import cv2
-import numpy as np
 import pytest
 from conftest import ELSEWHERE, Watch
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, expect
 from serve import Server
-from steps import drop_file, give_sample, wait_for_picture
-
-
-def png(value: int = 200) -> bytes:
-    return cv2.imencode(".png", np.full((40, 60, 3), value, np.uint8))[1].tobytes()
+from steps import drop_file, give_sample, png, wait_for_picture
 
 
 def test_a_sample_is_one_click_away_and_the_default_look_is_chosen(page: Page, studio: FakeStudio) -> None:

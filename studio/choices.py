@@ -63,7 +63,7 @@ class Chooser:
             guide = {"guide": True} if has_guide else {}
             found = choose({**self._options(chosen.look), **different, **guide}, chosen.bundle)
         except OnnxdreamError as error:
-            raise refusal(error) from None
+            raise refusal(error, changes) from None
         return replace(chosen, settings=found.settings, notice=found.notice)
 
     def base(self, look: object, bundle: object) -> Chosen:
@@ -158,15 +158,19 @@ def changed(settings: Settings, given: Mapping[str, Any]) -> Settings:
     return Settings(**settings_changes(options), execution=settings.execution)
 
 
-def refusal(error: OnnxdreamError) -> StudioError:
-    """The answer to settings that contradict each other or the bundle; it names the setting that the line begins
-    with."""
+def refusal(error: OnnxdreamError, given: Mapping[str, Any] | None = None) -> StudioError:
+    """The answer to settings that contradict each other or the bundle.
+
+    It names the setting that the line begins with, or the only one that was given.
+    """
     if isinstance(error, StudioError):
         return error
     line = str(error)
     names = sorted((*_KINDS, *_WHOLE_NAMES), key=len, reverse=True)
     found = next((name for name in names if line.startswith(f"{name.replace('_', ' ')} ")), None)
-    return StudioError(422, line, _WHOLE_NAMES.get(found or "", found))
+    found = _WHOLE_NAMES.get(found or "", found)
+    names = [_WHOLE_NAMES.get(name, name) for name in given or ()]
+    return StudioError(422, line, names[0] if len(names) == 1 else found)
 
 
 def command_line(

@@ -24,10 +24,17 @@ _TELLING = 1.0
 
 
 class News:
-    """Hears the workers' messages. `assign` is called when a worker can begin something."""
+    """Hears the workers' messages.
 
-    def __init__(self, ledger: Ledger, desk: Desk, speeds: Speeds, assign: Callable[[], None]) -> None:
-        self._ledger, self._desk, self._speeds, self._assign = ledger, desk, speeds, assign
+    `pausing` are the jobs that will be paused after their current step; `assign` is called when a worker can begin
+    something.
+    """
+
+    def __init__(
+        self, ledger: Ledger, desk: Desk, speeds: Speeds, pausing: set[str], assign: Callable[[], None]
+    ) -> None:
+        self._ledger, self._desk, self._speeds = ledger, desk, speeds
+        self._pausing, self._assign = pausing, assign
         self._removed: dict[str, StudioJob] = {}
 
     def remove_at_end(self, job: StudioJob) -> None:
@@ -83,6 +90,9 @@ class News:
 
     @_apply.register
     def _(self, message: Held, job: StudioJob) -> None:
+        self._pausing.discard(job.id)
+        if job.state in ("starting", "running"):
+            job.state = "paused"
         self._ledger.keeper.store_frame(job)
         self._ledger.tell(job)
         self._assign()  # another one may be waiting for its place
@@ -107,6 +117,7 @@ class News:
 
     def _hear_of_end(self, engine: Engine, message: Ended) -> None:
         engine.job = None
+        self._pausing.discard(message.job)
         if removed := self._removed.pop(message.job, None):
             self._ledger.keeper.remove(removed)
         elif job := self._ledger.jobs.get(message.job):

@@ -54,6 +54,7 @@ class Studio:
         self._creating = asyncio.Lock()
         self._steps_of_held: dict[str, int] = {}
         self._watched: set[str] = set()
+        self._pausing: set[str] = set()  # jobs that will be paused after their current step
         self._is_closing = False
         loop = asyncio.get_running_loop()
 
@@ -67,7 +68,7 @@ class Studio:
             hear,
             self._task_of,
         )
-        self._news = News(self._ledger, self.desk, self.speeds, self.assign)
+        self._news = News(self._ledger, self.desk, self.speeds, self._pausing, self.assign)
 
     @property
     def machine(self) -> Machine | None:
@@ -159,7 +160,7 @@ class Studio:
             metadata = loaded_bundle(job.bundle).metadata
             require_objective(metadata, wanted, job.guide_file is not None)
         except OnnxdreamError as error:
-            raise refusal(error) from None
+            raise refusal(error, changes) from None
         if not names:
             return job
         if self.desk.send(Word(job.id, "change", changes)):
@@ -188,14 +189,19 @@ class Studio:
     def pause(self, identifier: str) -> StudioJob:
         """Pauses a job after its current step, or takes it out of the queue. Raises StudioError."""
         job = self._require(identifier, "queued", "starting", "running")
-        if not self.desk.take_back(job.id):
+        if self.desk.take_back(job.id):
+            job.state = "paused"
+        else:
             self.desk.send(Word(job.id, "pause"))
-        job.state = "paused"
-        self.assign()
+            self._pausing.add(job.id)
         return self._ledger.tell(job)
 
     def resume(self, identifier: str) -> StudioJob:
         """Goes on with a paused job, or with a stopped one from its checkpoint. Raises StudioError."""
+        if identifier in self._pausing:
+            self._pausing.discard(identifier)
+            self.desk.send(Word(identifier, "go"))
+            return self.find(identifier)
         job = self._require(identifier, "paused", "stopped")
         if job.state == "stopped" and not self.folder.has_checkpoint(job):
             raise StudioError(409, f"{job.name} has no checkpoint to go on from: begin it again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -213,3 +214,21 @@ def running(folder: Path, *words: str) -> Iterator[Server]:
         with suppress(ProcessLookupError):
             if server.process.poll() is None:
                 server.close()
+
+
+def children(parent: int) -> list[int]:
+    """The workers that a process has started."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdecimal():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", encoding="latin-1") as file:
+                is_child = int(re.split(r"\) ", file.read())[-1].split()[1]) == parent
+            with open(f"/proc/{name}/cmdline", "rb") as line:
+                words = line.read()
+        except OSError:
+            continue
+        if is_child and b"spawn_main" in words:
+            found.append(int(name))
+    return found

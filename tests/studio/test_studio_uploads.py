@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import re
 import signal
 import socket
 import zlib
@@ -14,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from picture_bytes import PROFILE, encoded, gif, gif_control, gif_frame, heif, heif_size, in_png, png_chunk
-from studio_server import Server, decoded, picture, running
+from studio_server import Server, children, decoded, picture, running
 
 from onnxdream.studio.uploads import clean_stem
 
@@ -151,24 +150,6 @@ def test_a_crash_of_the_reader_is_one_failed_upload(studio: Server) -> None:
     answers = [studio.upload(picture()).status for _ in range(3)]
     assert answers[0] in (201, 415)
     assert answers[1:] == [201, 201]
-
-
-def children(parent: int) -> list[int]:
-    """The workers that a process has started."""
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdecimal():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", encoding="latin-1") as file:
-                is_child = int(re.split(r"\) ", file.read())[-1].split()[1]) == parent
-            with open(f"/proc/{name}/cmdline", "rb") as line:
-                words = line.read()
-        except OSError:
-            continue
-        if is_child and b"spawn_main" in words:
-            found.append(int(name))
-    return found
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import shlex
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +17,7 @@ import numpy as np
 import pytest
 from studio_server import ENDLESS, SHORT, Server, children, decoded, picture, running
 
-LONG: dict[str, Any] = {**SHORT, "steps": 3000, "step_size": 1e-4}
+LONG: dict[str, Any] = {**SHORT, "steps": 300, "step_size": 1e-4}
 
 
 @pytest.fixture(scope="module")
@@ -33,34 +36,18 @@ def result(studio: Server, job: Any) -> Any:
     return decoded(studio.ask("GET", job["results"]["png"]).data)
 
 
-def held(studio: Server, job: Any) -> Any:
-    """Waits until a job rests: its step stays the same."""
-    job = studio.wait(job, "paused")
-    step = -1
-    while step != job["step"]:
-        step, job = job["step"], studio.wait(job, "paused", until=lambda _: bool(_rest()))
-    return job
-
-
-def _rest() -> bool:
-    import time
-
-    time.sleep(0.1)
-    return True
-
-
 def test_a_paused_dream_goes_step_by_step_to_the_same_result(studio: Server) -> None:
     picture = studio.picture()
     straight = studio.finish(studio.begin(picture, LONG))
     job = studio.begin(picture, LONG)
     studio.wait(job, "running", until=lambda job: job["step"] > 20)
-    assert studio.act(job, "pause").json["state"] == "paused"
-    step = held(studio, job)["step"]
-    assert 20 < step < 6000
+    assert studio.act(job, "pause").status == 200
+    step = studio.wait(job, "paused")["step"]
+    assert 20 < step < 600
     for count in (1, 2):
         assert studio.act(job, "step").status == 200
         studio.wait(job, "paused", until=lambda job, count=count: job["step"] == step + count)
-    assert held(studio, job)["step"] == step + 2
+    assert studio.wait(job, "paused")["step"] == step + 2
     assert studio.act(job, "resume").status == 200
     assert np.array_equal(result(studio, studio.finish(job)), result(studio, straight))
 
@@ -72,7 +59,7 @@ def test_a_stopped_dream_has_a_result_and_goes_on(studio: Server) -> None:
     studio.wait(job, "running", until=lambda job: job["step"] > 20)
     studio.act(job, "stop")
     stopped = studio.wait(job, "stopped")
-    assert stopped["step"] < 6000
+    assert stopped["step"] < 600
     assert result(studio, stopped).shape == (48, 64, 3)
     assert studio.act(job, "resume").status == 200
     finished = studio.finish(job)
@@ -95,7 +82,7 @@ def test_a_change_on_the_way_is_recorded_and_repeated(studio: Server, tmp_path: 
     job = studio.begin(settings=LONG)
     studio.wait(job, "running", until=lambda job: job["step"] > 5)
     studio.act(job, "pause")
-    step = held(studio, job)["step"]
+    step = studio.wait(job, "paused")["step"]
     answer = studio.change(job, step_size=0.02, layers=["high"])
     assert answer.status == 200
     changed = studio.wait(job, "paused", until=lambda job: job["changes"] and not job["pending"])
@@ -114,7 +101,7 @@ def test_a_change_on_the_way_is_recorded_and_repeated(studio: Server, tmp_path: 
 
 
 def test_a_larger_size_comes_with_the_next_octave(studio: Server) -> None:
-    job = studio.begin(settings={**LONG, "steps": 2000, "max_size": 48}, picture=studio.picture(width=96, height=96))
+    job = studio.begin(settings={**LONG, "max_size": 48}, picture=studio.picture(width=96, height=96))
     studio.wait(job, "running")
     assert studio.change(job, max_size=96).json["pending"] == {"max_size": 96}
     finished = studio.finish(job)
@@ -126,7 +113,7 @@ def test_many_changes_at_once_are_one_and_the_newest_wins(studio: Server) -> Non
     job = studio.begin(settings=ENDLESS)
     studio.wait(job, "running")
     studio.act(job, "pause")
-    held(studio, job)
+    studio.wait(job, "paused")
     with ThreadPoolExecutor(4) as pool:
         statuses = list(pool.map(lambda n: studio.change(job, blur=n / 100).status, range(50)))
     assert set(statuses) == {200}
@@ -187,6 +174,7 @@ def test_a_running_dream_refuses_wrong_settings_and_goes_on(studio: Server) -> N
 
 def test_requests_that_are_none_are_refused(studio: Server) -> None:
     asked = {"picture": studio.picture(), "bundle": "tiny", "settings": SHORT}
+    before = set((studio.folder / "jobs").iterdir())
     for wrong, status in (
         ({"picture": None}, 422),
         ({"picture": "0" * 16}, 404),
@@ -206,7 +194,7 @@ def test_requests_that_are_none_are_refused(studio: Server) -> None:
         studio.ask("POST", "/api/jobs", b'{"x": "' + bytes(2**19) + b'"}', content_type="application/json").status
         == 413
     )
-    assert list((studio.folder / "jobs").iterdir()) == []
+    assert set((studio.folder / "jobs").iterdir()) <= before
 
 
 def test_dreams_wait_in_a_queue_of_limited_length(studio: Server) -> None:
@@ -229,7 +217,7 @@ def test_a_paused_dream_makes_room_for_one_that_waits(studio: Server) -> None:
     job = studio.begin(picture, LONG)
     studio.wait(job, "running", until=lambda job: job["step"] > 20)
     studio.act(job, "pause")
-    step = held(studio, job)["step"]
+    step = studio.wait(job, "paused")["step"]
     studio.finish(studio.begin(picture))
     assert (studio.job(job)["state"], studio.job(job)["step"]) == ("paused", step)
     studio.act(job, "step")
@@ -253,7 +241,7 @@ def test_a_removed_dream_is_gone(studio: Server) -> None:
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds the worker in /proc")
 def test_a_worker_that_is_killed_is_replaced_and_the_dream_goes_on(studio: Server) -> None:
-    job = studio.begin(settings={**LONG, "steps": 4000})
+    job = studio.begin(settings=LONG)
     studio.wait(job, "running", until=lambda job: job["step"] > 5)
     os.kill(max(children(studio.process.pid)), signal.SIGKILL)  # started after the reader of pictures
     finished = studio.finish(job)
@@ -279,8 +267,6 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     """A limit on the size of files stands in for a full disk."""
     with running(tmp_path) as server:
         job = server.finish(server.begin())
-        import resource
-
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1000, 1000))
         answer = server.upload(picture(200, 200))
         assert answer.status in (500, 507)
@@ -295,7 +281,7 @@ def test_a_studio_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         paused = server.begin(settings=ENDLESS)
         server.wait(paused, "running", until=lambda job: job["step"] > 10)
         server.act(paused, "pause")
-        paused = held(server, paused)
+        paused = server.wait(paused, "paused")
         frame = server.ask("GET", f"/api/jobs/{paused['id']}/frame.jpg?after=0").data
         run = server.begin(settings={**ENDLESS, "steps": 30_000})
         waiting = server.begin()
@@ -316,11 +302,9 @@ def test_a_studio_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def _rest_until_saved(server: Server, job: Any) -> None:
-    import json
-
     path = server.folder / "jobs" / job["id"] / "job.json"
     while json.loads(path.read_text())["state"] != "running":
-        _rest()
+        time.sleep(0.05)
 
 
 def test_a_studio_that_ends_saves_what_runs(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ..runtime.bundle.bundle import Bundle
 from ..runtime.features.built_in import COLUMNS, TILE, BuiltInAtlas, built_in_atlas
 from ..runtime.image.formats.container import ContainerError
 from ..runtime.image.formats.kinds import read_container
+from ..runtime.settings.changes import changes_at
 from ..runtime.settings.colours import ColourSource
 from ..runtime.settings.kinds import (
     Choice,
@@ -147,7 +148,7 @@ def _setting(name: str, description: Description) -> dict[str, Any]:
         **_control(inner),
         "default": kind.write(description.default),
         "optional": optional,
-        "changes": "start",
+        "changes": changes_at(name),
         "place": "main" if name in _MAIN else "more",
     }
 

@@ -15,7 +15,7 @@ from ..runtime.bundle.bundle import Bundle
 from ..runtime.bundle.choice import choose_bundle
 from ..runtime.dream.request import choose
 from ..runtime.errors import SettingsError
-from ..runtime.settings.config import ConfigFile, options_of
+from ..runtime.settings.config import ConfigFile, options_of, overridden, settings_changes
 from ..runtime.settings.options import OPTIONS
 from ..runtime.settings.presets import PRESETS, find_preset
 from ..runtime.settings.settings import Execution, Settings, descriptions
@@ -63,7 +63,7 @@ class Chooser:
             guide = {"guide": True} if has_guide else {}
             found = choose({**self._options(chosen.look), **different, **guide}, chosen.bundle)
         except OnnxdreamError as error:
-            raise refusal(error) from None
+            raise refusal(error, changes) from None
         return replace(chosen, settings=found.settings, notice=found.notice)
 
     def base(self, look: object, bundle: object) -> Chosen:
@@ -79,12 +79,7 @@ class Chooser:
         return Chosen(name, loaded, found.settings, found.notice)
 
     def _bundle(self, look: str | None, name: str | None) -> Bundle:
-        if name is None:
-            return usual_bundle(look)
-        for path in (*built_in_bundles(), *bundle_paths()):  # a path never comes from the page
-            if path.stem == name:
-                return loaded(path)
-        raise StudioError(422, f"there is no bundle {name[:80]!r}", "bundle")
+        return usual_bundle(look) if name is None else loaded_bundle(name)
 
     def _options(self, look: str | None) -> dict[str, Any]:
         return {**self.machine, **({"preset": look} if look else {})}
@@ -93,6 +88,17 @@ class Chooser:
 def usual_bundle(look: str | None) -> Bundle:
     """Returns the bundle that the command line takes for a look. Raises SettingsError and BundleError."""
     return choose_bundle(None, None, find_preset(look) if look else None, load=loaded)
+
+
+def loaded_bundle(name: str) -> Bundle:
+    """Returns the bundle of exactly that name, never of a path, which must not come from the page.
+
+    Raises StudioError and BundleError.
+    """
+    for path in (*built_in_bundles(), *bundle_paths()):
+        if path.stem == name:
+            return loaded(path)
+    raise StudioError(422, f"there is no bundle {name[:80]!r}", "bundle")
 
 
 def loaded(path: Path) -> Bundle:
@@ -143,15 +149,28 @@ def _checked(name: str, value: Any) -> Any:
     return kind.write(kind.checked(words, kind.read(words, value)))
 
 
-def refusal(error: OnnxdreamError) -> StudioError:
-    """The answer to settings that contradict each other or the bundle; it names the setting that the line begins
-    with."""
+def changed(settings: Settings, given: Mapping[str, Any]) -> Settings:
+    """Returns settings with some that the page gives, which replace those that choose what to dream in another way.
+
+    Raises SettingsError.
+    """
+    options = overridden(page_settings(settings), given)
+    return Settings(**settings_changes(options), execution=settings.execution)
+
+
+def refusal(error: OnnxdreamError, given: Mapping[str, Any] | None = None) -> StudioError:
+    """The answer to settings that contradict each other or the bundle.
+
+    It names the setting that the line begins with, or the only one that was given.
+    """
     if isinstance(error, StudioError):
         return error
     line = str(error)
     names = sorted((*_KINDS, *_WHOLE_NAMES), key=len, reverse=True)
     found = next((name for name in names if line.startswith(f"{name.replace('_', ' ')} ")), None)
-    return StudioError(422, line, _WHOLE_NAMES.get(found or "", found))
+    found = _WHOLE_NAMES.get(found or "", found)
+    names = [_WHOLE_NAMES.get(name, name) for name in given or ()]
+    return StudioError(422, line, names[0] if len(names) == 1 else found)
 
 
 def command_line(
@@ -171,6 +190,11 @@ def command_line(
     for name, value in {**options, **files}.items():
         words += _option_words(name, value)
     return shlex.join(words)
+
+
+def repeat_command(record: Path) -> str:
+    """Returns the command that makes the dream of a record again, with what was changed on the way."""
+    return shlex.join(["onnxdream", "dream", "--repeat", str(record)])
 
 
 def _model_option(chosen: Chosen) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -17,6 +18,7 @@ from .worker import work
 
 # How long a worker has to save its dream when the studio ends, in seconds.
 _LEAVE_SECONDS = 10.0
+_LOOK_SECONDS = 0.05
 # A worker that ends so often before it is ready is not started again.
 _MAX_FALSE_STARTS = 2
 
@@ -50,8 +52,9 @@ class Engine:
     def close(self) -> None:
         """Ends the worker once its job has ended, or after a while."""
         self._is_closing = True
-        if self.job:
-            self._thread.join(_LEAVE_SECONDS)
+        end = time.monotonic() + _LEAVE_SECONDS
+        while self.job and self._thread.is_alive() and time.monotonic() < end:
+            self._thread.join(_LOOK_SECONDS)
         self.send(Leave())
         self._process.join(1.0)
         if self._process.is_alive():
@@ -62,6 +65,16 @@ class Engine:
         self._process, self._connection = start_process(work)
         self.send(Load(self._first, self.execution))
 
+    def _replace(self, is_last: bool) -> Died:
+        """Starts another worker in place of one that has ended, before anybody hears of it, unless it was the last."""
+        self._process.join()
+        died = Died(how_it_ended(self._process.exitcode))
+        self._connection.close()
+        self.is_broken = is_last
+        if not is_last:
+            self._start()
+        return died
+
     def _run(self) -> None:
         false_starts = 0
         while True:
@@ -70,14 +83,11 @@ class Engine:
             except (EOFError, OSError):
                 if self._is_closing:
                     return
-                self._process.join()
                 false_starts += 1
-                self.is_broken = false_starts >= _MAX_FALSE_STARTS
-                self._listen(self, Died(how_it_ended(self._process.exitcode)))
+                died = self._replace(is_last=false_starts >= _MAX_FALSE_STARTS)
+                self._listen(self, died)
                 if self.is_broken:
                     return
-                self._connection.close()
-                self._start()
                 continue
             if isinstance(message, Ready):
                 false_starts = 0

@@ -41,7 +41,7 @@ def estimate(chosen: Chosen, width: int, height: int, machine: Machine, speeds: 
     except OnnxdreamError as error:
         raise refusal(error) from None
     megapixel_steps = settings.steps * sum(octave.pixels for octave in octaves) / 1e6
-    speed = speeds.of(chosen.bundle.name, machine.provider_text)
+    speed = speeds.of(chosen.model, machine.provider_text)
     return {
         "seconds": None if speed is None else round(_SECONDS + speed * megapixel_steps, 1),
         "memory": round(evaluator.expected_bytes(octaves[-1])),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ..models.decoding import decoded_json
 from ..runtime.dream.record import read_settings
+from ..runtime.settings.changes import Change
 from ..runtime.settings.settings import Settings, descriptions
 
 State = Literal["queued", "starting", "running", "paused", "stopping", "finished", "stopped", "diverged", "failed"]
@@ -26,14 +27,6 @@ _SHOWN = (
 
 
 @dataclass
-class Change:
-    """Settings that were changed after `step` updates, as a config file holds them."""
-
-    step: int
-    settings: dict[str, Any]
-
-
-@dataclass
 class StudioJob:
     """A dream of the studio.
 
@@ -41,7 +34,8 @@ class StudioJob:
     in its folder, and `result` that of its result. `request` is the page's own identifier of the request that made it.
     `octaves` are heights and widths; `octave` counts from 1. `losses` are rows of a step and a total, thinned to 400.
     `seq` is the number of its newest frame. `deaths` counts the workers that have ended amid it.
-    `film` is the form of its film, None where there is none.
+    `settings` are those of now, `initial` those that it began with, and `changes` those made on the way; `pending` are
+    those that were asked for and have no effect yet. `film` is the form of its film, None where there is none.
     """
 
     id: str
@@ -53,6 +47,7 @@ class StudioJob:
     picture_height: int
     result: str
     bundle: str
+    initial: Settings
     settings: Settings
     look: str | None = None
     mask: str | None = None
@@ -95,6 +90,13 @@ class StudioJob:
             if len(self.losses) > _MAX_LOSSES:
                 self.losses_every *= 2
                 self.losses = tuple(row for row in self.losses if row[0] % self.losses_every == 0)
+
+    def add_change(self, change: Change) -> None:
+        """Notes a change; several at one step are one."""
+        if self.changes and self.changes[-1].step == change.step:
+            change = Change(change.step, {**self.changes[-1].settings, **change.settings})
+            self.changes = self.changes[:-1]
+        self.changes += (change,)
 
     def to_json(self) -> str:
         """Returns the text of its file."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..models.arrays import Size
 from ..runtime.provider.machine import Machine
+from ..runtime.settings.changes import Change
 from ..runtime.settings.settings import Execution, Settings
 
 Order = Literal["pause", "go", "step", "stop", "leave", "change", "watch", "unwatch"]
@@ -26,7 +27,8 @@ class Load:
 class Task:
     """A dream to begin, or to resume from the checkpoint beside `output`.
 
-    `output` is the path of its picture. `held` begins it paused, but for so many `steps`.
+    `output` is the path of its picture. `changes` of the settings are made on the way. `held` begins it paused, but for
+    so many `steps`.
     """
 
     job: str
@@ -40,6 +42,7 @@ class Task:
     held: bool = False
     steps: int = 0
     watched: bool = False
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Progress:
-    """The position of a job after `step` updates; `losses` are the totals of the steps since the last message."""
+    """The position of a job after `step` updates; `losses` are the totals of the steps since the last message.
+
+    `octaves` and `steps` are those of the whole run with the settings of now.
+    """
 
     job: str
     step: int
@@ -95,6 +101,8 @@ class Progress:
     size: Size
     losses: tuple[tuple[int, float], ...]
     octave_starts: tuple[int, ...]
+    octaves: tuple[Size, ...]
+    steps: int
     seconds: float
 
 
@@ -120,10 +128,10 @@ class Held:
 
 @dataclass(frozen=True)
 class Changed:
-    """Settings of a job were changed after `step` updates; `settings` are now those of the run."""
+    """Settings of a job were changed; `settings` are now those of the run, and `given` those that were asked for."""
 
     job: str
-    step: int
+    change: Change
     given: dict[str, Any]
     settings: Settings
 

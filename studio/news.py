@@ -6,11 +6,13 @@ from collections.abc import Callable
 from functools import singledispatchmethod
 from typing import Any
 
+from ..runtime.settings.changes import changes_at
 from .catalogue import film_form
+from .choices import repeat_command
 from .desk import Desk
 from .engine import Engine
 from .folder import Speeds
-from .jobs import Change, StudioJob
+from .jobs import StudioJob
 from .ledger import Ledger
 from .messages import Changed, Died, Ended, Frame, Held, Note, Progress, Ready, Refused, Started
 
@@ -22,10 +24,17 @@ _TELLING = 1.0
 
 
 class News:
-    """Hears the workers' messages. `assign` is called when a worker can begin something."""
+    """Hears the workers' messages.
 
-    def __init__(self, ledger: Ledger, desk: Desk, speeds: Speeds, assign: Callable[[], None]) -> None:
-        self._ledger, self._desk, self._speeds, self._assign = ledger, desk, speeds, assign
+    `pausing` are the jobs that will be paused after their current step; `assign` is called when a worker can begin
+    something.
+    """
+
+    def __init__(
+        self, ledger: Ledger, desk: Desk, speeds: Speeds, pausing: set[str], assign: Callable[[], None]
+    ) -> None:
+        self._ledger, self._desk, self._speeds = ledger, desk, speeds
+        self._pausing, self._assign = pausing, assign
         self._removed: dict[str, StudioJob] = {}
 
     def remove_at_end(self, job: StudioJob) -> None:
@@ -65,6 +74,9 @@ class News:
     def _(self, message: Progress, job: StudioJob) -> None:
         if job.state == "starting":
             job.state = "running"
+        if message.octave + 1 > job.octave:
+            job.pending = {name: value for name, value in job.pending.items() if not _waits_for_octave(name)}
+        job.octaves, job.steps = message.octaves, message.steps
         job.step, job.octave, job.octave_starts = message.step, message.octave + 1, message.octave_starts
         job.height, job.width = message.size
         job.seconds = job.seconds_before + message.seconds
@@ -78,6 +90,9 @@ class News:
 
     @_apply.register
     def _(self, message: Held, job: StudioJob) -> None:
+        self._pausing.discard(job.id)
+        if job.state in ("starting", "running"):
+            job.state = "paused"
         self._ledger.keeper.store_frame(job)
         self._ledger.tell(job)
         self._assign()  # another one may be waiting for its place
@@ -85,19 +100,24 @@ class News:
     @_apply.register
     def _(self, message: Changed, job: StudioJob) -> None:
         job.settings = message.settings
-        job.changes += (Change(message.step, message.given),)
-        job.pending = {name: value for name, value in job.pending.items() if message.given.get(name, ...) != value}
+        job.add_change(message.change)
+        job.pending = {
+            name: value
+            for name, value in job.pending.items()
+            if message.given.get(name, ...) != value or _waits_for_octave(name)
+        }
         self._ledger.tell(job)
 
     @_apply.register
     def _(self, message: Refused, job: StudioJob) -> None:
-        job.pending = {name: value for name, value in job.pending.items() if name not in message.given}
-        if message.line not in job.notices:
+        job.pending = {name: value for name, value in job.pending.items() if message.given.get(name, ...) != value}
+        if message.line and message.line not in job.notices:
             job.notices += (message.line,)
         self._ledger.tell(job)
 
     def _hear_of_end(self, engine: Engine, message: Ended) -> None:
         engine.job = None
+        self._pausing.discard(message.job)
         if removed := self._removed.pop(message.job, None):
             self._ledger.keeper.remove(removed)
         elif job := self._ledger.jobs.get(message.job):
@@ -107,6 +127,8 @@ class News:
     def _end(self, job: StudioJob, message: Ended) -> None:
         job.seconds = job.seconds_before + message.seconds
         job.pending = {}
+        if job.changes:
+            job.command = repeat_command(self._ledger.folder.result(job).with_suffix(".json"))
         if not message.left:
             job.state, job.error = message.end, message.error
             job.has_result = self._ledger.folder.result(job).is_file()
@@ -148,3 +170,7 @@ class News:
     def _fail(self, job: StudioJob, line: str) -> None:
         job.state, job.error = "failed", line
         self._ledger.tell(job)
+
+
+def _waits_for_octave(name: str) -> bool:
+    return name != "layers" and changes_at(name) == "octave"

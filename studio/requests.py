@@ -84,6 +84,7 @@ class JobFiles:
             picture_height=0,
             result="",
             bundle=chosen.model,
+            initial=chosen.settings,
             settings=chosen.settings,
             look=chosen.look,
             branch_of=parent.id if parent else None,

@@ -8,10 +8,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..models.errors import OnnxdreamError
+from ..runtime.ascent.objectives import require_objective
 from ..runtime.provider.machine import Machine
+from ..runtime.settings.changes import Change, changes_at, differing
 from ..runtime.settings.presets import DEFAULT_LOOK
 from ..runtime.settings.settings import Execution
-from .choices import Chooser, command_line, settings_file, usual_bundle
+from .choices import (
+    Chooser,
+    changed,
+    checked_settings,
+    command_line,
+    loaded_bundle,
+    refusal,
+    settings_file,
+    usual_bundle,
+)
 from .desk import Desk
 from .engine import Engine
 from .errors import StudioError, not_found
@@ -42,6 +54,7 @@ class Studio:
         self._creating = asyncio.Lock()
         self._steps_of_held: dict[str, int] = {}
         self._watched: set[str] = set()
+        self._pausing: set[str] = set()  # jobs that will be paused after their current step
         self._is_closing = False
         loop = asyncio.get_running_loop()
 
@@ -55,7 +68,7 @@ class Studio:
             hear,
             self._task_of,
         )
-        self._news = News(self._ledger, self.desk, self.speeds, self.assign)
+        self._news = News(self._ledger, self.desk, self.speeds, self._pausing, self.assign)
 
     @property
     def machine(self) -> Machine | None:
@@ -137,20 +150,58 @@ class Studio:
 
     def change(self, identifier: str, given: Mapping[str, Any]) -> StudioJob:
         """Changes settings of a job from its next step, or from its next octave. Raises StudioError."""
-        job = self.find(identifier)
-        raise StudioError(409, f"settings of {job.name} cannot be changed during a run")
+        job = self._require(identifier, "queued", "starting", "running", "paused")
+        changes = checked_settings(given)
+        try:
+            before = changed(job.settings, job.pending)
+            wanted = changed(before, changes)
+            names = differing(before, wanted)
+            self._require_changeable(job, names)
+            metadata = loaded_bundle(job.bundle).metadata
+            require_objective(metadata, wanted, job.guide_file is not None)
+        except OnnxdreamError as error:
+            raise refusal(error, changes) from None
+        if not names:
+            return job
+        if self.desk.send(Word(job.id, "change", changes)):
+            job.pending = {**job.pending, **changes}
+        else:
+            job.settings = wanted
+            self._plan_change(job, Change.between(job.step, before, wanted))
+        return self._ledger.tell(job)
+
+    def _require_changeable(self, job: StudioJob, names: list[str]) -> None:
+        """Raises StudioError for a setting that cannot be changed any more."""
+        for name in names:
+            words = name.replace("_", " ")
+            if changes_at(name) == "start":
+                raise StudioError(409, f"{words} cannot change on the way: dream the picture again with it", name)
+            if changes_at(name) == "octave" and job.octaves and job.octave >= len(job.octaves):
+                raise StudioError(409, f"{words} changes with the next octave, and this one is the last", name)
+
+    def _plan_change(self, job: StudioJob, change: Change) -> None:
+        """Changes a job that no worker has: from its beginning, or at the step from which it will be resumed."""
+        if self.folder.has_checkpoint(job):
+            job.add_change(change)
+        else:
+            job.initial = job.settings
 
     def pause(self, identifier: str) -> StudioJob:
         """Pauses a job after its current step, or takes it out of the queue. Raises StudioError."""
         job = self._require(identifier, "queued", "starting", "running")
-        if not self.desk.take_back(job.id):
+        if self.desk.take_back(job.id):
+            job.state = "paused"
+        else:
             self.desk.send(Word(job.id, "pause"))
-        job.state = "paused"
-        self.assign()
+            self._pausing.add(job.id)
         return self._ledger.tell(job)
 
     def resume(self, identifier: str) -> StudioJob:
         """Goes on with a paused job, or with a stopped one from its checkpoint. Raises StudioError."""
+        if identifier in self._pausing:
+            self._pausing.discard(identifier)
+            self.desk.send(Word(identifier, "go"))
+            return self.find(identifier)
         job = self._require(identifier, "paused", "stopped")
         if job.state == "stopped" and not self.folder.has_checkpoint(job):
             raise StudioError(409, f"{job.name} has no checkpoint to go on from: begin it again")
@@ -230,12 +281,13 @@ class Studio:
             job.id,
             folder / job.picture_file,
             job.bundle,
-            job.settings,
+            job.initial,
             self.folder.result(job),
             mask=folder / job.mask_file if job.mask_file else None,
             guide=folder / job.guide_file if job.guide_file else None,
             resumes=self.folder.has_checkpoint(job),
             held=job.state == "paused",
+            changes=job.changes,
             steps=self._steps_of_held.pop(job.id, 0),
             watched=job.id in self._watched,
         )

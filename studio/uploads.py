@@ -117,7 +117,7 @@ class Pictures:
 def clean_stem(name: str) -> str:
     """Returns the stem of a file's name without anything that could be more than a name."""
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
-    stem = last.rpartition(".")[0] or last
+    stem = last.rpartition(".")[0] if "." in last else last
     letters = "".join(one if one.isalnum() or one in " -_" else "-" for one in stem)
     cleaned = re.sub(r"-{2,}", "-", letters)[:_MAX_NAME].strip(" -_")
     return _UNKNOWN if not cleaned or _DEVICES.fullmatch(cleaned) else cleaned

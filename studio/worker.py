@@ -16,7 +16,7 @@ from ..models.errors import OnnxdreamError
 from ..runtime.ascent.ascent import Step
 from ..runtime.bundle.bundle import Bundle
 from ..runtime.bundle.sessions import Sessions
-from ..runtime.dream.checkpoint import read_checkpoint
+from ..runtime.dream.checkpoint import Checkpoint, read_checkpoint
 from ..runtime.dream.job import dream_and_save
 from ..runtime.dream.repeat import job_to_resume
 from ..runtime.dream.run import Preparation
@@ -25,8 +25,10 @@ from ..runtime.errors import DivergedError
 from ..runtime.image.source import Source
 from ..runtime.processes.worker import Tell
 from ..runtime.provider.selection import choose_provider
+from ..runtime.settings.changes import Change
+from .choices import changed
 from .controls import Controls
-from .messages import Ended, Frame, Held, Leave, Load, Note, Progress, Ready, Refused, Started, Task, Word
+from .messages import Changed, Ended, Frame, Held, Leave, Load, Note, Progress, Ready, Refused, Started, Task, Word
 from .previews import Previews, frame_of
 
 # Bundles that stay in memory; the session of the last one stays, too.
@@ -102,6 +104,7 @@ class Dreamer:
         self._next_progress = 0.0
         self._started = time.monotonic()
         self._waited = 0.0
+        self._preparation: Preparation
         self._last: Step | None = None
         self._octave_starts: list[int] = []
 
@@ -112,7 +115,8 @@ class Dreamer:
             sessions = self._shelf.sessions(task.bundle)
             checkpoint = read_checkpoint(path) if task.resumes else None
             job = self._job(sessions) if checkpoint is None else job_to_resume(checkpoint, path)
-            job = replace(job, sessions=sessions, bundle=sessions.bundle, plots=False)
+            changes = _planned(task, checkpoint)
+            job = replace(job, sessions=sessions, bundle=sessions.bundle, plots=False, changes=changes)
             callbacks = Callbacks(self._note, self._on_step, self._on_start, lambda: self._controls.will_wait)
             dream, _ = dream_and_save(job, Source(task.picture), callbacks, checkpoint)
         except DivergedError as error:
@@ -153,6 +157,7 @@ class Dreamer:
     def _on_start(self, preparation: Preparation) -> None:
         state = preparation.ascent.state
         self._octave_starts = list(state.octave_starts)
+        self._preparation = preparation
         provider = preparation.execution.provider
         self._tell(Started(self._task.job, tuple(preparation.octaves), preparation.max_steps, provider))
 
@@ -161,8 +166,7 @@ class Dreamer:
         self._last = step
         if step.octave == len(self._octave_starts):
             self._octave_starts.append(step.number)
-        while change := self._controls.take_change():
-            self._change(step, change)
+        self._change(step)
         will_wait = self._controls.will_wait
         if will_wait or time.monotonic() >= self._next_progress:
             self._send_progress(step)
@@ -175,14 +179,28 @@ class Dreamer:
     def _obey(self, step: Step) -> bool:
         """Waits while the job is paused; returns whether it has to end."""
         since = time.monotonic()
-        while (order := self._controls.wait()) == "change":
-            if change := self._controls.take_change():
-                self._change(step, change)
+        with step.paused():
+            while (order := self._controls.wait()) == "change":
+                self._change(step)
         self._waited += time.monotonic() - since
         return order == "stop"
 
-    def _change(self, step: Step, given: dict[str, Any]) -> None:
-        self._tell(Refused(self._task.job, given, "settings cannot be changed during a run yet"))
+    def _change(self, step: Step) -> None:
+        """Makes the changes that were asked for, as one; those that are refused are told."""
+        before = wanted = step.settings
+        taken: dict[str, Any] = {}
+        while given := self._controls.take_change():
+            try:
+                candidate = changed(wanted, given)
+                step.change(candidate)
+                wanted, taken = candidate, {**taken, **given}
+            except OnnxdreamError as error:
+                self._tell(Refused(self._task.job, given, str(error)))
+        if wanted != before:
+            self._next_progress = 0.0  # what was not told yet belongs to the settings before
+            self._tell(Changed(self._task.job, Change.between(step.number, before, wanted), taken, wanted))
+        elif taken:
+            self._tell(Refused(self._task.job, taken, ""))
 
     def _send_progress(self, step: Step) -> None:
         losses = tuple((one.number, one.fetch_total()) for one in self._untold)
@@ -197,6 +215,8 @@ class Dreamer:
                 step.size,
                 losses,
                 tuple(self._octave_starts),
+                tuple(self._preparation.octaves),
+                self._preparation.max_steps,
                 self._seconds,
             )
         )
@@ -205,3 +225,12 @@ class Dreamer:
         if self._last:
             last = self._last
             self._tell(Frame(self._task.job, last.number, last.octave, last.size, loss, jpeg))
+
+
+def _planned(task: Task, checkpoint: Checkpoint | None) -> tuple[Change, ...]:
+    """The changes of a run: those that its checkpoint knows of, and those that the server has heard of since."""
+    planned = {change.step: change for change in task.changes}
+    if checkpoint:
+        done = {change.step: change for change in checkpoint.changes if change.step < checkpoint.state.number}
+        planned = {step: change for step, change in planned.items() if step >= checkpoint.state.number} | done
+    return tuple(planned[step] for step in sorted(planned))

@@ -16,7 +16,7 @@ pytest.importorskip("starlette", reason="needs the extra studio")
 pytest.importorskip("uvicorn", reason="needs the extra studio")
 
 from fake_studio import FakeStudio
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 from serve import Server
 
 CHROMIUM = next(
@@ -99,15 +99,22 @@ def watch(server: Server) -> Iterator[Watch]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, server: Server, watch: Watch) -> Iterator[Callable[..., Page]]:
+def patience() -> int:
+    """How long anything is waited for, in milliseconds."""
+    return 15_000
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: Server, watch: Watch, patience: int) -> Iterator[Callable[..., Page]]:
     """Opens the page in a browser of its own; the arguments are those of a new context, `address` that of the page."""
     contexts = []
+    expect.set_options(timeout=patience)
 
     def open_page(address: str | None = None, **options: Any) -> Page:
         context = browser.new_context(
             **{"viewport": {"width": 1400, "height": 900}, "reduced_motion": "reduce", **options}
         )
-        context.set_default_timeout(5000)
+        context.set_default_timeout(patience)
         contexts.append(context)
         page = context.new_page()
         watch.follow(page)

@@ -27,8 +27,8 @@ def dream(page: Page) -> None:
     wait_for_picture(page)
 
 
-def wait_for_state(page: Page, state: str, timeout: float = 15000) -> None:
-    expect(page.locator("#state")).to_have_text(state, timeout=timeout)
+def wait_for_state(page: Page, state: str) -> None:
+    expect(page.locator("#state")).to_have_text(state)
 
 
 def wait_for_picture(page: Page) -> None:

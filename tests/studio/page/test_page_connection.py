@@ -54,7 +54,7 @@ def test_without_sockets_the_page_asks_each_second(
     watch.allow("WebSocket")
     studio.has_sockets = False
     page = open_page()
-    expect(page.locator("#link")).to_contain_text("Without a live connection", timeout=8000)
+    expect(page.locator("#link")).to_contain_text("Without a live connection")
     give_sample(page)
     dream(page)
     first = canvas_sum(page)
@@ -76,7 +76,7 @@ def test_a_server_that_comes_back_is_found_again(page: Page, studio: FakeStudio,
     page.get_by_role("button", name="Pause").click()
     expect(page.locator("#run-message")).to_contain_text("cannot be reached")
     server.start()
-    expect(page.locator("#link")).to_have_text("Back again", timeout=10000)
+    expect(page.locator("#link")).to_have_text("Back again")
     wait_for_state(page, "Finished")
     expect(page.locator("#history li")).to_have_count(1)
 

@@ -37,13 +37,14 @@ let starting = null; // the request of a start that is under way or whose answer
 
 async function pressPrimary() {
   const job = currentJob();
+  if (job?.state === "stopping") return undefined;
   if (isActive(job)) return act(job.state === "paused" ? "resume" : "pause");
   return start();
 }
 
 async function start() {
   const { draft } = store;
-  if (!draft.picture || byId("primary").disabled || showWrong()) return;
+  if (!draft.picture || isBusy || showWrong()) return;
   const growth = Object.fromEntries(GROWTH.filter((name) => name in draft.changes).map((name) => [name, settingValue(name)]));
   const body = {
     picture: draft.fromResult ? undefined : draft.picture.id, look: draft.look, bundle: draft.bundle,
@@ -81,12 +82,11 @@ let isBusy = false;
 
 async function act(action) {
   const job = currentJob();
-  if (job) await busily(() => hear(job.id, () => request("POST", `/api/jobs/${job.id}/${action}`)));
+  if (job && !isBusy) await busily(() => hear(job.id, () => request("POST", `/api/jobs/${job.id}/${action}`)));
 }
 
 async function busily(work) {
   isBusy = true;
-  render();
   try {
     await work();
     say(byId("run-message"), "");
@@ -168,11 +168,13 @@ function render() {
   const primary = byId("primary");
   say(primary, !runs ? "Dream" : state === "paused" ? "Go on" : "Pause");
   primary.classList.toggle("is-quiet", runs && state !== "paused");
-  primary.disabled = isBusy || (!runs && !store.draft.picture) || state === "stopping";
+  primary.disabled = !runs && !store.draft.picture;
   const second = byId("second");
   say(second, state === "stopped" ? "Go on" : "Step");
-  second.disabled = isBusy || !(state === "paused" || state === "stopped");
-  byId("stop").disabled = isBusy || !runs || state === "stopping";
+  const focused = document.activeElement;
+  second.disabled = !(state === "paused" || state === "stopped");
+  byId("stop").disabled = !runs || state === "stopping";
+  if (focused?.disabled && (focused === second || focused === byId("stop"))) primary.focus(); // a disabled button loses the keys
   byId("save").disabled = !Object.keys(job?.results ?? {}).length;
   const line = job ? WORDS[state] + (job.error ? `: ${job.error}` : "") : store.draft.picture ? "Ready" : "";
   say(byId("state"), line);

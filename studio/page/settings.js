@@ -217,10 +217,14 @@ function updateNote(name) {
   reset.disabled = !reset.classList.contains("is-needed") || isLocked(name);
 }
 
+let wasRunning = null; // as the notes say it
+
 function updateLocks() {
+  const runs = isActive(currentJob());
+  if (runs === wasRunning) return;
+  wasRunning = runs;
   for (const [name, { element, fields }] of controls) {
     const locked = isLocked(name);
-    if (element.classList.contains("is-locked") === locked && fields[0].disabled === locked) continue;
     element.classList.toggle("is-locked", locked);
     for (const field of fields) field.disabled = locked;
     updateNote(name);

@@ -138,3 +138,11 @@ def test_a_server_that_is_killed_goes_on_where_it_was(
     wait_for_state(page, "Dreaming")
     page.get_by_role("button", name="Stop").click()
     wait_for_state(page, "Stopped")
+
+
+def test_a_photograph_of_the_camera_comes_in(open_page: Callable[..., Page]) -> None:
+    page = open_page(permissions=["camera"])
+    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_role("button", name="Take the picture").click()
+    expect(page.locator("#source-body")).to_contain_text("camera")
+    wait_for_picture(page)

@@ -3,7 +3,7 @@
 import { button, byId, make, say } from "./element.js";
 import { readNumber, shown } from "./number.js";
 import { isLocked } from "./run.js";
-import { changeSettings, currentJob, GROWTH, isActive, lookValue, on, same, settingValue, store } from "./store.js";
+import { changeSettings, currentJob, GROWTH, isActive, lookValue, on, settingValue, store } from "./store.js";
 
 // What a slider spans, where that is less than what the setting may be; the third is its step, or log.
 const SPANS = {
@@ -38,7 +38,10 @@ export function startSettings() {
     if (own.length) byId("more-settings").append(make("section", { class: "group" }, make("h3", {}, title), ...own.map(control)));
   }
   byId("more-search").oninput = searchMore;
-  on("draft", () => updateAll());
+  on("draft", ({ names }) => {
+    if (!names) forgetWrong();
+    updateAll();
+  });
   on("current errors", updateAll);
   on("job", (job) => { if (job.id === store.current) updateLocks(); });
   updateAll();
@@ -64,7 +67,7 @@ function control(row) {
   const parts = (makers[kind] ?? makers.text)(row, id, (text) => tellWrong(row, text));
   const element = make("div", { class: `control kind-${kind}`, "data-name": row.name },
     make("div", { class: "control-head" }, make("label", { class: "title", htmlFor: id }, row.title), ask), reset, ...parts.elements, note, help);
-  const update = () => { if (!parts.isEdited?.()) parts.set(settingValue(row.name)); };
+  const update = () => { if (!store.wrong[row.name]) parts.set(settingValue(row.name)); };
   controls.set(row.name, { row, element, update, note, reset, fields: parts.fields });
   for (const field of parts.fields) field.setAttribute("aria-describedby", note.id);
   return element;
@@ -102,7 +105,7 @@ function fieldOf(row, id, label = null) {
   return make("input", { id, class: "field", inputmode: "decimal", autocomplete: "off", placeholder, "aria-label": label });
 }
 
-/** The makers of what a kind of value is changed with: {elements, fields, set(value), isEdited()}. */
+/** The makers of what a kind of value is changed with: {elements, fields, set(value)}. */
 const makers = {
   number(row, id, tell) {
     const field = fieldOf(row, id);
@@ -117,7 +120,6 @@ const makers = {
     if (range) range.slider.oninput = () => { field.value = shown(range.value()); range.set(range.value()); change(row, range.value()); };
     return {
       elements: [field, range?.slider], fields: range ? [field, range.slider] : [field],
-      isEdited: () => Boolean(store.wrong[row.name]) && document.activeElement === field,
       set(value) {
         if (document.activeElement !== field || tried(field.value, row).value !== value) field.value = shown(value);
         range?.set(value ?? Number(range.slider.max));
@@ -147,7 +149,6 @@ const makers = {
     return {
       elements: [make("span", { class: "pair" }, fields[0], make("span", { class: "quiet", "aria-hidden": "true" }, "→"), fields[1]), range?.slider],
       fields: range ? [...fields, range.slider] : fields,
-      isEdited: () => Boolean(store.wrong[row.name]) && fields.includes(document.activeElement),
       set(value) {
         const [first, last = first] = [value].flat();
         [first, last].forEach((end, place) => {
@@ -196,8 +197,7 @@ makers.integer = makers.number;
 
 function updateAll() {
   for (const [name, { update }] of controls) {
-    if (same(settingValue(name), null) || !store.wrong[name]) update();
-    else if (!document.activeElement?.id.startsWith(`setting-${name}`)) { delete store.wrong[name]; update(); }
+    update();
     updateNote(name);
   }
   updateLocks();
@@ -215,6 +215,13 @@ function updateNote(name) {
   for (const field of fields) if (field.type !== "range") field.setAttribute("aria-invalid", String(Boolean(error)));
   reset.classList.toggle("is-needed", name in store.draft.changes || Boolean(store.wrong[name]));
   reset.disabled = !reset.classList.contains("is-needed") || isLocked(name);
+}
+
+/** Where all settings are new, wrong texts go, but for the one that is being written. */
+function forgetWrong() {
+  for (const name of Object.keys(store.wrong)) {
+    if (!controls.get(name).fields.includes(document.activeElement)) delete store.wrong[name];
+  }
 }
 
 let wasRunning = null; // as the notes say it

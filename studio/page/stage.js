@@ -138,13 +138,20 @@ export class Stage {
     return { x: pane.x + pane.width / 2 - x * width, y: pane.y + pane.height / 2 - y * height, width, height, pane, scale };
   }
 
+  /** The part of an area that a picture of another shape fills. */
+  #within(area, picture) {
+    const scale = Math.min(area.width / picture.width, area.height / picture.height);
+    const width = picture.width * scale, height = picture.height * scale;
+    return { ...area, x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+  }
+
   #paint() {
     const context = this.#canvas.getContext("2d");
     context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
     const { dream, original, other } = this.#pictures;
     if (this.mode === "pair") {
       this.#paintPicture(context, this.isHeld ? original : dream, this.#area(0));
-      this.#paintPicture(context, other, this.#area(1));
+      if (other) this.#paintPicture(context, other, this.#within(this.#area(1), other));
     } else if (this.mode === "split" && dream && original) {
       this.#paintSplit(context, original, dream);
     } else {

@@ -1,6 +1,6 @@
 """Measures the studio against a real server: `python benchmarks/studio.py [--jobs 200]` prints a table.
 
-How soon the page, the first frame and a stop come, how soon a change shows, what a dream costs compared with the command
+How soon the page, the first frame and a stop come, how soon a change shows, what a dream costs beside the command
 line, and whether memory grows over many dreams.
 """
 

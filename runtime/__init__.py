@@ -16,7 +16,7 @@ if _MISSING:
     )
 
 from ..models.errors import OnnxdreamError  # noqa: E402
-from .ascent.ascent import Step  # noqa: E402
+from .ascent.step import Step  # noqa: E402
 from .bundle.bundle import Bundle  # noqa: E402
 from .bundle.sessions import Sessions  # noqa: E402
 from .dream.run import Dream, Preparation, dream, prepare  # noqa: E402

@@ -23,7 +23,7 @@ import numpy as np
 from ..models.arrays import Pixels, Size
 from ..models.child import module_command
 from ..models.errors import OnnxdreamError
-from .ascent.ascent import State, Step
+from .ascent.step import State, Step
 from .bundle.bundle import Bundle
 from .bundle.choice import choose_bundle, describe
 from .bundle.sessions import Sessions

@@ -35,7 +35,9 @@ class StudioJob:
     `octaves` are heights and widths; `octave` counts from 1. `losses` are rows of a step and a total, thinned to 400.
     `seq` is the number of its newest frame. `deaths` counts the workers that have ended amid it.
     `settings` are those of now, `initial` those that it began with, and `changes` those made on the way; `pending` are
-    those that were asked for and have no effect yet. `film` is the form of its film, None where there is none.
+    those that were asked for and have no effect yet. `film` is the form of its film, None where there is none. `pace`
+    and `speed` are the seconds of a megapixel in a step of this octave and in earlier dreams, `pace_from` the step and
+    the time from which the pace is measured.
     """
 
     id: str
@@ -79,6 +81,9 @@ class StudioJob:
     deaths: int = 0
     has_result: bool = False
     film: str | None = None
+    pace: float | None = None
+    pace_from: tuple[int, float] = (0, 0.0)
+    speed: float | None = None
 
     def add_losses(self, rows: tuple[tuple[int, float], ...]) -> None:
         """Appends totals; where there are too many, every second one is dropped, and later ones are as sparse."""
@@ -134,19 +139,33 @@ class StudioJob:
 
     @property
     def seconds_left(self) -> float | None:
-        """The time that its steps will take if each pixel takes as long as so far; None where that is not known."""
-        if self.state not in ("running", "paused") or not self.octaves:
+        """The time that its steps will take, if each pixel takes as long as in this octave; None where that is unknown.
+
+        A larger octave takes less for each pixel, so that this is rather too much; with `speed`, that of earlier dreams
+        counts for the octaves to come.
+        """
+        if self.state not in ("running", "paused") or not self.octaves or self.pace is None:
             return None
-        every = self.steps // len(self.octaves)
-        areas = [height * width for height, width in self.octaves]
-        starts = [*self.octave_starts[: self.octave], self.step]
-        done = sum(area * (after - start) for area, start, after in zip(areas, starts, starts[1:], strict=False))
-        if not done:
-            return None
-        left = areas[self.octave - 1] * max(0, every - (self.step - starts[-2])) + every * sum(areas[self.octave :])
-        return round(self.seconds * left / done, 2)
+        steps = self.steps - self.octave_starts[-1]
+        every = max(1, steps // max(1, len(self.octaves) - self.octave + 1))
+        here = max(0, every - (self.step - self.octave_starts[-1])) * _megapixels(self.octaves[self.octave - 1])
+        later = every * sum(map(_megapixels, self.octaves[self.octave :]))
+        return round(self.pace * here + (self.speed or self.pace) * later, 2)
+
+    def note_pace(self) -> None:
+        """Measures how long a megapixel takes in a step of this octave, without the octave's first step."""
+        begun = self.step - self.octave_starts[-1]
+        if begun <= 1 or self.pace_from[0] <= self.octave_starts[-1]:
+            self.pace_from = (max(self.step, self.octave_starts[-1] + 1), self.seconds) if begun else (0, 0.0)
+        elif self.step > self.pace_from[0]:
+            done = (self.step - self.pace_from[0]) * _megapixels(self.octaves[self.octave - 1])
+            self.pace = (self.seconds - self.pace_from[1]) / done
 
 
 def page_settings(settings: Settings) -> dict[str, Any]:
     """Returns all settings by name, with values as a config file holds them; None for those that are off."""
     return {name: one.kind.write(getattr(settings, name)) for name, one in descriptions(Settings).items()}
+
+
+def _megapixels(octave: tuple[int, int]) -> float:
+    return octave[0] * octave[1] / 1e6

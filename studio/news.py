@@ -60,7 +60,8 @@ class News:
     @_apply.register
     def _(self, message: Started, job: StudioJob) -> None:
         job.octaves, job.steps, job.provider = message.octaves, message.steps, message.provider
-        job.seconds_before = job.seconds
+        job.seconds_before, job.pace_from = job.seconds, (0, 0.0)
+        job.speed = self._speeds.of(job.bundle, job.provider)
         self._ledger.tell(job)
 
     @_apply.register
@@ -81,6 +82,7 @@ class News:
         job.height, job.width = message.size
         job.seconds = job.seconds_before + message.seconds
         job.add_losses(message.losses)
+        job.note_pace()
         self._ledger.tell(job)
 
     @_apply.register

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..models.arrays import Pixels
-from ..runtime.ascent.ascent import Step
+from ..runtime.ascent.step import Step
 from ..runtime.image.formats.codec import encode_preview
 from ..runtime.image.resizing import shrink
 

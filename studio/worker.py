@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ..models.errors import OnnxdreamError
-from ..runtime.ascent.ascent import Step
+from ..runtime.ascent.step import Step
 from ..runtime.bundle.bundle import Bundle
 from ..runtime.bundle.sessions import Sessions
 from ..runtime.dream.checkpoint import Checkpoint, read_checkpoint

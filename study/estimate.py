@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from ..models.arrays import Size
-from ..runtime.ascent.ascent import Step
+from ..runtime.ascent.step import Step
 from ..runtime.dream.run import dream
 from ..runtime.errors import DreamError
 from .cells import Cell

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..models.backbones import UnknownBackboneError, find_backbone
 from ..models.errors import OnnxdreamError
 from ..models.interrupts import interruptible
-from ..runtime.ascent.ascent import Step
+from ..runtime.ascent.step import Step
 from ..runtime.batch.plan import gather_pictures
 from ..runtime.batch.terminal import Interrupted, describe_losses
 from ..runtime.bundle.bundle import Bundle

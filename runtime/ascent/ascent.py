@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 
-from ...models.arrays import Floats, Image, Losses, Pixels, Size
+from ...models.arrays import Floats, Image, Losses, Size
 from ..errors import DivergedError, DreamError, RecordError, SettingsError
 from ..image.octaves import next_octave, with_lost_detail
 from ..image.processor import ImageProcessor, Mask
@@ -18,113 +14,27 @@ from ..provider.machine import FloatMode
 from ..settings.changes import Change
 from ..settings.colours import parse_colours
 from ..settings.settings import Settings
-from .course import Course, MakeObjective
+from .course import Course, MakeObjective, Setup
 from .evaluator import Evaluator
+from .step import OnStep, State, Step, StopReason
 from .stepper import StepConfig, Stepper, new_stepper
-from .update import new_slots, shares_slots, slot_count
-
-StopReason = Literal["finished", "stopped", "diverged"]
-OnStep = Callable[["Step"], bool | None]
+from .update import new_slots, slot_count
 
 # An octave is on a plateau while the best loss of the latest steps exceeds the best loss before by less than this
 # share.
 _PLATEAU_GAIN = 1e-3
 
 
-@dataclass
-class State:
-    """Everything that an ascent needs in order to continue from between two steps.
-
-    `number` counts the updates of the run, `octave` the octaves from 0, `octave_step` the updates of this octave.
-    `octave_starts` are the values of `number` at the beginning of each octave so far. `slots` are the arrays that the
-    optimizer keeps, each of the image's shape. `history` holds the losses before every update and, after an evaluation,
-    those of the image itself. `only_evaluation_left` says that all updates are done and the final evaluation remains.
-    `colours` is the colour matrix, float32 [3, 3], made once for the settings; None without one. `means_before` are
-    the channel means, float32 [channels of all layers], at which the last evaluation took the slope of the objective's
-    function; None without one, and as an octave begins. During a run, only the state that a step's `fetch_state`
-    returns is up to date.
-    """
-
-    image: Image = field(repr=False)
-    slots: list[Image] = field(repr=False)
-    number: int = 0
-    octave: int = 0
-    octave_step: int = 0
-    octave_starts: list[int] = field(default_factory=lambda: [0])
-    only_evaluation_left: bool = False
-    history: list[Losses] = field(default_factory=list, repr=False)
-    colours: Floats | None = field(default=None, repr=False)
-    means_before: Floats | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
-class Step:
-    """The position of a run after `number` updates, `octave_step` of them in the octave `octave`, which counts from 0.
-
-    `size` is the octave's size. Losses, image and slots may be in a GPU's memory. The `fetch_` methods copy them to the
-    host, which takes time there, and raise DivergedError if a loss or gradient so far is not a finite number. The run
-    then ends as diverged when `on_step` returns, even if `on_step` caught the error.
-    """
-
-    number: int
-    octave: int
-    octave_step: int
-    size: Size
-    _ascent: Ascent = field(repr=False, compare=False)
-
-    def fetch_losses(self) -> Losses:
-        """Returns the losses at this step, also later and after the run. Raises DivergedError."""
-        return self._ascent.losses_at(self.number)
-
-    def fetch_total(self) -> float:
-        """Returns the sum of the losses with the layer weights of now, also later and after the run. Raises
-        DivergedError."""
-        return float(self.fetch_losses() @ self._ascent.layer_weights)
-
-    def fetch_state(self) -> State:
-        """Returns the state to continue from. Its arrays belong to the run and change with the next update.
-
-        Raises DivergedError, and DreamError once `on_step` has returned.
-        """
-        return self._ascent.state_at(self.number)
-
-    def fetch_picture(self) -> Pixels:
-        """Returns the picture at this step as it would be saved. Raises what `fetch_state` raises."""
-        return self._ascent.processor.postprocess(self.fetch_state().image)
-
-    @property
-    def settings(self) -> Settings:
-        """The settings of the run at its latest step, with those that wait for the next octave."""
-        return self._ascent.wanted_settings
-
-    def change(self, settings: Settings) -> None:
-        """Lets the run go on with other settings, from this step's update or from the next octave on.
-
-        `changes_at` tells which of the two, by name. Raises SettingsError for settings that cannot change on the way or
-        do not fit the bundle, and DreamError once `on_step` has returned. Then the run goes on as before.
-        """
-        self._ascent.change(self.number, settings)
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """A context for `on_step` to wait in: its time does not count as the run's."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._ascent.seconds_paused += time.perf_counter() - started
-
-
 class Ascent:
     """One run through the octaves of a picture, from the smallest octave or from the state of an earlier run.
 
-    `layer_weights` are float32 [layers]; `limits` are the lowest and the highest value of an image. During the run, a
-    stepper holds the octave's image and slots; `state` is up to date when the run has ended. Without
-    `evaluates_result`, the run ends with its last update, and the losses of the result are not computed.
+    `limits` are the lowest and the highest value of an image. During the run, a stepper holds the octave's image and
+    slots; `state` is up to date when the run has ended. Without `evaluates_result`, the run ends with its last update,
+    and the losses of the result are not computed.
 
     `planned` are changes of the settings, in order, with those that the run of `state` has made; a run with
-    `make_objective` takes more on the way. `changes` are those made, and `layer_weights` those of now. `seconds_paused`
-    is the time that `on_step` has waited for its user. Raises RecordError for a state of another ascent.
+    `make_objective` takes more on the way. `course` holds those made. `seconds_paused` is the time that `on_step` has
+    waited for its user. Raises RecordError for a state of another ascent.
     """
 
     def __init__(
@@ -132,7 +42,6 @@ class Ascent:
         processor: ImageProcessor,
         evaluator: Evaluator,
         settings: Settings,
-        layer_weights: Floats,
         limits: tuple[float, float],
         mask: Mask | None = None,
         state: State | None = None,
@@ -140,18 +49,13 @@ class Ascent:
         planned: Sequence[Change] = (),
         make_objective: MakeObjective | None = None,
     ) -> None:
-        self.layer_weights = layer_weights
-        self.changes: list[Change] = []
+        self.course = Course(Setup(settings, settings, processor, evaluator, make_objective), planned)
         self.seconds_paused = 0.0
-        self._course = Course(settings, settings, processor, evaluator, make_objective)
-        self._next_course: Course | None = None  # asked for at the current step
-        self._planned = {change.step: change for change in planned}
-        self._objective_since = 0  # the first number of losses of this objective
         self._limits = limits
         self._mask = mask
         self._evaluates_result = evaluates_result
         self.state = state or self._initial_state()
-        self._make_earlier_changes()
+        self.course.catch_up(self.state.number, self.state.octave_starts, self.state.only_evaluation_left)
         self._require_matching_state()
         del self.state.history[self.state.number :]
         self._stepper: Stepper | None = None
@@ -165,17 +69,22 @@ class Ascent:
     @property
     def processor(self) -> ImageProcessor:
         """The picture with the settings of now."""
-        return self._course.processor
+        return self.course.setup.processor
 
     @property
     def evaluator(self) -> Evaluator:
         """The objective and the tiles of now."""
-        return self._course.evaluator
+        return self.course.setup.evaluator
+
+    @property
+    def layer_weights(self) -> Floats:
+        """The layer weights of now, float32 [layers]."""
+        return self.evaluator.objective.layer_weights
 
     @property
     def wanted_settings(self) -> Settings:
         """The settings of the next step, with those that wait for the next octave."""
-        return (self._next_course or self._course).wanted
+        return self.course.wanted
 
     @property
     def max_steps(self) -> int:
@@ -185,14 +94,6 @@ class Ascent:
             return state.number
         octaves_left = len(self.processor.octaves) - state.octave - 1
         return state.octave_starts[-1] + max(steps, state.octave_step + 1) + steps * octaves_left
-
-    @property
-    def plan(self) -> tuple[Change, ...]:
-        """The changes that the run has made, makes at the current step, and has planned: those to resume it with."""
-        number, here = self.state.number, []
-        if self._next_course:
-            here = [Change.between(number, self._course.wanted, self._next_course.wanted)]
-        return (*self.changes, *here, *(change for step, change in self._planned.items() if step > number))
 
     def run(self, on_step: OnStep | None) -> StopReason:
         """Ascends until the last octave is done, `on_step` returns True, or a loss or gradient is not finite.
@@ -209,15 +110,13 @@ class Ascent:
                     if self._must_fetch_losses():
                         self._fetch_losses()
                     with callers_mode:
-                        self._ask_for_planned_change()
-                        stops = on_step is not None and self._call(on_step)
+                        stops = self._call(on_step)
                     if state.only_evaluation_left:
                         break
                     if stops:
                         reason = "stopped"
                         break
-                    if self._next_course:
-                        self._follow(self._next_course)
+                    self._change()
                     self._update()
                     if state.octave_step >= self._settings.steps or self._should_leave_octave():
                         self._leave_octave()
@@ -250,7 +149,7 @@ class Ascent:
             raise DreamError(f"step {number} is over: fetch its picture or its state while on_step is called with it")
         return self._fetch_state()
 
-    def change(self, number: int, settings: Settings) -> None:
+    def change_at(self, number: int, settings: Settings) -> None:
         """Asks for other settings at the step that `on_step` is being called with. Raises what `Step.change` raises."""
         if number != self._current_step:
             raise DreamError(f"step {number} is over: change its settings while on_step is called with it")
@@ -258,16 +157,19 @@ class Ascent:
             raise SettingsError(
                 f"a step changes to Settings, not {type(settings).__name__}: write replace(step.settings, …)"
             )
-        if self.state.only_evaluation_left and settings != self._course.wanted:
+        if self.state.only_evaluation_left and settings != self.course.setup.wanted:
             raise SettingsError("no step is left that the settings could change: dream the result again with them")
-        self._ask_for(settings)
+        self.course.ask_for(settings, self.state.octave)
 
     def step_config(self, size: Size) -> StepConfig:
         """Returns the configuration of an octave's stepper."""
         mask = None if self._mask is None else self._mask.at(size)
         base = self.processor.base(size) if self._settings.stay else None
         state = self.state
-        return StepConfig(self.evaluator, self._settings, self._limits, mask, state.colours, base, state.means_before)
+        slots_after = max(0, self.course.slots_since - state.octave_starts[-1])
+        return StepConfig(
+            self.evaluator, self._settings, self._limits, mask, state.colours, base, state.means_before, slots_after
+        )
 
     def _initial_state(self) -> State:
         image = self.processor.base(self.processor.octaves[0])
@@ -288,52 +190,25 @@ class Ascent:
 
     @property
     def _settings(self) -> Settings:
-        return self._course.settings
+        return self.course.setup.settings
 
-    def _make_earlier_changes(self) -> None:
-        """Makes the planned changes before the state, so that the run follows the course that it was on."""
-        state = self.state
-        for octave, end in enumerate([*state.octave_starts[1:], state.number] if self._planned else ()):
-            for step, change in self._planned.items():
-                if state.octave_starts[octave] <= step < end:
-                    self._note(self._course.changed(change.applied_to(self._course.wanted), octave), step)
-            if octave < state.octave or state.only_evaluation_left:
-                self._course = self._course.after(octave)
-
-    def _ask_for_planned_change(self) -> None:
-        change = self._planned.get(self.state.number)
-        if change and not self.state.only_evaluation_left:
-            self._ask_for(change.applied_to(self._course.wanted))
-
-    def _ask_for(self, wanted: Settings) -> None:
-        is_other = wanted != self._course.wanted
-        self._next_course = self._course.changed(wanted, self.state.octave) if is_other else None
-
-    def _follow(self, course: Course) -> None:
-        """Continues from the current state on another course. The losses of the image are known already."""
+    def _change(self) -> None:
+        """Continues from the current state with the settings asked for, if any. Its losses are known."""
+        if self.course.asked_for is None:
+            return
         state, before = self._fetch_state(), self._settings
-        self._next_course = None
-        self._note(course, state.number)
-        if course.settings == before:
+        self.course.take(state.number)
+        if self._settings == before:
             return
         self._drop_stepper()
-        if not shares_slots(before, course.settings):
-            state.slots = new_slots(course.settings, state.image)
-        if course.settings.colours != before.colours:
-            state.colours = course.processor.colour_matrix()
-        if course.evaluator.objective.function is None:
+        if self.course.slots_since == state.number:
+            state.slots = new_slots(self._settings, state.image)
+        if self._settings.colours != before.colours:
+            state.colours = self.processor.colour_matrix()
+        if self.evaluator.objective.function is None:
             state.means_before = None
         self._evaluate()
         self._discard_new_rows()
-
-    def _note(self, course: Course, step: int) -> None:
-        """Follows a course from a step on, and notes the change."""
-        self.changes.append(Change.between(step, self._course.wanted, course.wanted))
-        objective = course.evaluator.objective
-        if objective is not self.evaluator.objective:
-            self._objective_since = step + 1
-            self.layer_weights = objective.layer_weights
-        self._course = course
 
     def _drop_stepper(self) -> None:
         """Lets the stepper go, but not the image that it keeps."""
@@ -385,9 +260,16 @@ class Ascent:
         self._stepper = None
         self.evaluator.shrink_tiles(self._octave_size, error)
 
-    def _call(self, on_step: OnStep) -> bool:
-        """Returns whether `on_step` asks to stop. Raises DivergedError if one of its fetches did, caught or not."""
+    def _call(self, on_step: OnStep | None) -> bool:
+        """Returns whether `on_step` asks to stop; planned changes are asked for before it may ask for others.
+
+        Raises DivergedError if one of its fetches did, caught or not.
+        """
         state = self.state
+        if not state.only_evaluation_left:
+            self.course.ask_for_planned(state.number, state.octave)
+        if on_step is None:
+            return False
         self._current_step = state.number
         try:
             stop = on_step(Step(state.number, state.octave, state.octave_step, self._octave_size, self))
@@ -452,7 +334,7 @@ class Ascent:
         highest, window = self._settings.max_loss, self._settings.plateau
         if highest is None and window is None:
             return False
-        since = max(self.state.octave_starts[-1], self._objective_since)
+        since = max(self.state.octave_starts[-1], self.course.objective_since)
         totals = [float(losses @ self.layer_weights) for losses in self.state.history[since:]]
         if not totals:
             return False
@@ -474,7 +356,7 @@ class Ascent:
             state.image = with_lost_detail(state.image, base, smaller)
         if settings.octave_rounding:
             state.image = processor.quantized(state.image)
-        self._course = self._course.after(state.octave)
+        self.course.leave(state.octave)
         if state.octave + 1 == len(self.processor.octaves):
             state.only_evaluation_left = True
             return

@@ -15,11 +15,11 @@ from ...models.contract import Metadata
 from ..bundle.objective import Objective
 from ..bundle.sessions import Session, Sessions
 from ..errors import OutOfMemoryError, SettingsError
+from ..image.tiles import TilePlan, blended_tiles, tutorial_tiles
 from ..provider.budget import Cost, default_budget, tile_shape
 from ..provider.machine import Machine
 from ..provider.tensors import BoundSession, Device, Tensor
 from ..settings.settings import Settings
-from .tiles import TilePlan, blended_tiles, tutorial_tiles
 from .update import parts_of
 
 # Sides of tiles in pixels: those of TensorFlow's tutorial, whatever the memory, and the least for tiles cut for memory.
@@ -84,7 +84,6 @@ class Evaluator:
             affordable = other._affordable_pixels(largest_size)
             if affordable < min(largest_size.pixels, self.execution.tile_pixels or affordable):
                 other._set_tile_pixels(affordable)
-                self._log(f"tiles are smaller from {largest_size} on, to keep within the memory")
                 other.tile_plan(largest_size)
         return other
 

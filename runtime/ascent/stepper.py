@@ -31,7 +31,7 @@ class StepConfig:
     `mask` is float32 [height, width], from 0 (stays) to 1 (moves), `colours` the colour matrix, float32 [3, 3]; either
     may be None. `base` is the undreamed image, float32 [3, height, width], if `stay` needs it. `means_before` are the
     channel means, float32 [channels of all layers], at which the first step takes the slope of the objective's
-    function; None computes the image's own.
+    function; None computes the image's own. The slots were new after `slots_after` updates of the octave.
     """
 
     evaluator: Evaluator
@@ -41,6 +41,7 @@ class StepConfig:
     colours: Floats | None = field(default=None, repr=False)
     base: Image | None = field(default=None, repr=False)
     means_before: Floats | None = field(default=None, repr=False)
+    slots_after: int = 0
 
 
 class Stepper(Protocol):
@@ -115,7 +116,13 @@ class DeviceStepper:
         read = {"losses": self._losses, "gradient": self._gradient}
         self._bound_loss_rows = [loss_row.bind(read, row) for row in self._loss_rows]
         self._update = GraphUpdate(
-            step_config.settings, step_config.limits, size, device.native_machine, step_config.mask, step_config.colours
+            step_config.settings,
+            step_config.limits,
+            size,
+            device.native_machine,
+            step_config.mask,
+            step_config.colours,
+            step_config.slots_after,
         )
         self._base = None if step_config.base is None else device.tensor(step_config.base[None])
         self._bound_gradients: dict[int, BoundSession] = {}
@@ -212,7 +219,7 @@ class HostStepper:
 
     def __init__(self, step_config: StepConfig, image: Image, slots: list[Image]) -> None:
         self._evaluator = step_config.evaluator
-        self._update = Update(step_config.settings, step_config.limits, step_config.colours)
+        self._update = Update(step_config.settings, step_config.limits, step_config.colours, step_config.slots_after)
         self._mask = step_config.mask
         self._base = step_config.base
         self._function = step_config.evaluator.objective.function

@@ -55,12 +55,13 @@ class Update:
     The direction is the gradient after all other parts: it is smoothed, multiplied by the colour matrix and divided by
     its norm, the gradients of the regularisers are subtracted, the optimizer accumulates it, and the pull towards the
     original is subtracted. `limits` are the lowest and the highest value of an image; `colours` is the colour matrix,
-    float32 [3, 3], or None without one.
+    float32 [3, 3], or None without one. The slots were new after `slots_after` updates of the octave.
     """
 
     settings: Settings
     limits: Limits
     colours: Floats | None = field(default=None, repr=False)
+    slots_after: int = 0
 
     def apply(
         self,
@@ -79,6 +80,8 @@ class Update:
         direction, first = gradient, 0
         for part in parts_of(self.settings):
             own = slots[first : first + part.slots]
-            context = UpdateContext(self.settings, self.limits, image, own, number, mask, self.colours, base)
+            context = UpdateContext(
+                self.settings, self.limits, image, own, number, mask, self.colours, base, self.slots_after
+            )
             direction = part.by_numpy(direction, context)
             first += part.slots

@@ -24,8 +24,9 @@ Shift = tuple[int, int]
 class GraphUpdate:
     """`Update` for images of one size on one machine. With jitter, it first rolls the gradient back.
 
-    `mask` is float32 [height, width], `colours` the colour matrix, float32 [3, 3]; either may be None. `needs_inputs`
-    is True if `inputs` must be fed before each run. Raises ProviderError and ComputationError.
+    `mask` is float32 [height, width], `colours` the colour matrix, float32 [3, 3]; either may be None. The
+    slots were new after `slots_after` updates of the octave. `needs_inputs` is True if `inputs` must be fed before each
+    run. Raises ProviderError and ComputationError.
     """
 
     def __init__(
@@ -36,10 +37,11 @@ class GraphUpdate:
         machine: Machine,
         mask: Floats | None = None,
         colours: Floats | None = None,
+        slots_after: int = 0,
     ) -> None:
         self._has_jitter = bool(settings.jitter)
         self._size = size
-        graph = UpdateGraph(settings, limits, size, mask, colours)
+        graph = UpdateGraph(settings, limits, size, mask, colours, slots_after)
         direction = graph.input("gradient", graph.image_shape)
         if settings.jitter:
             direction = _add_roll(graph, direction, size[0])

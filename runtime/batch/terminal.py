@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from ..ascent.ascent import Step
+from ..ascent.step import Step
 from ..dream.checkpoint import Checkpoint
 from ..dream.job import dream_and_save
 from ..dream.progress import DreamProgress

@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..ascent.ascent import Step
+from ..ascent.step import Step
 from ..dream.checkpoint import Checkpoint
 from ..dream.job import dream_and_save
 from ..dream.record import Record

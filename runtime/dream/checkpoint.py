@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from ...models.decoding import decoded
-from ..ascent.ascent import State
+from ..ascent.step import State
 from ..errors import RecordError, SettingsError
 from ..image.source import SourceFile
 from ..settings.changes import Change, require_changes

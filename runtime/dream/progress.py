@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ...models.streams import event_stream
-from ..ascent.ascent import Step
+from ..ascent.step import Step
 from .record import Record
 from .run import Preparation
 from .writer import Log

@@ -9,11 +9,11 @@ from typing import Any
 
 from ...models.arrays import Floats, Size
 from ...models.decoding import DecodeError, decoded_json
-from ..ascent.ascent import StopReason
-from ..ascent.tiles import TilePlan
+from ..ascent.step import StopReason
 from ..bundle.bundle import Bundle
 from ..errors import RecordError, SettingsError
 from ..image.source import SourceFile
+from ..image.tiles import TilePlan
 from ..provider.hardware import package_versions
 from ..settings.changes import Change, require_changes
 from ..settings.settings import Execution, Settings, settings_from_dict
@@ -82,7 +82,8 @@ class Record:
         if any(number < 0 for number in (self.steps_done, *sizes)):
             raise DecodeError("a record has a negative number")
         require_changes(self.settings, self.changes)
-        if self.changes and self.changes[-1].step >= self.steps_done:
+        # After the last change there is an update, or there was one that has made the run diverge.
+        if self.changes and self.changes[-1].step + (self.ended != "diverged") > self.steps_done:
             raise SettingsError(
                 f"the change at step {self.changes[-1].step} comes after the run's end at step {self.steps_done}: "
                 "leave it out"

@@ -192,7 +192,13 @@ def _repeat_request(path: Path, given: Mapping[str, Any], named: Collection[str]
     bundle = None if {"model", "preset"} & given.keys() else bundle_of(record.bundle)
     source = None if with_images or "noise" in options else find_source(record.settings, record.picture, path)
     request = _request(options, named, with_images, source, bundle)
-    return replace(request, job=replace(request.job, changes=recorded_changes(record, given)), hint=None)
+    changes = recorded_changes(record, given)
+    lines = [*request.lines]
+    if changes:
+        lines.append(f"settings change on the way, after steps {', '.join(str(change.step) for change in changes)}")
+    if changes and request.config:
+        lines.append("the config file holds the settings that the dream begins with, not how they change")
+    return replace(request, job=replace(request.job, changes=changes), lines=lines, hint=None)
 
 
 def _resume_request(path: Path, given: Mapping[str, Any], with_images: bool) -> DreamRequest:

@@ -12,10 +12,10 @@ import numpy as np
 
 from ...models.arrays import Losses, Pixels, Size
 from ...models.contract import INPUT_RANGE
-from ..ascent.ascent import Ascent, State, Step, StopReason
+from ..ascent.ascent import Ascent
 from ..ascent.evaluator import Evaluator
 from ..ascent.objectives import objective_for, require_objective
-from ..ascent.tiles import TilePlan
+from ..ascent.step import State, Step, StopReason
 from ..bundle.bundle import Bundle
 from ..bundle.directions import Direction, DirectionLike
 from ..bundle.objective import Objective
@@ -24,6 +24,7 @@ from ..errors import SettingsError
 from ..image.pixels import PictureLike, array_of, pixels_of
 from ..image.processor import ImageProcessor, Mask
 from ..image.source import noise_picture
+from ..image.tiles import TilePlan
 from ..processes.interrupts import interruptible_where_nothing_else_is
 from ..provider.selection import ProviderChoice, choose_provider
 from ..settings.changes import Change, require_changes
@@ -124,7 +125,7 @@ class Preparation:
             layer_weights=ascent.layer_weights,
             ended=ended,
             seconds=seconds,
-            changes=tuple(ascent.changes),
+            changes=tuple(change for change in ascent.course.changes if change.step < len(losses)),
         )
         return Dream(ascent.processor.postprocess(state.image), losses, record)
 
@@ -195,7 +196,6 @@ def prepare(
         processor,
         evaluator,
         settings,
-        objective.layer_weights,
         INPUT_RANGE,
         processor.mask,
         state,

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...models.arrays import Floats
-from ..ascent.ascent import Step
+from ..ascent.step import Step
 from ..bundle.bundle import Bundle
 from ..bundle.sessions import Sessions
 from ..errors import DivergedError, OutputError
@@ -183,7 +183,7 @@ class Writer:
                 film_fps=self.film_speed.fps,
                 extras=self.job.extras,
                 seconds=started - self._started - self._preparation.ascent.seconds_paused,
-                changes=self._preparation.ascent.plan,
+                changes=self._preparation.ascent.course.plan(step.number),
                 state=step.fetch_state(),
             )
         )

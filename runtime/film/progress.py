@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ...models.streams import event_stream
-from ..ascent.ascent import Step
+from ..ascent.step import Step
 from ..dream.progress import LINE_SECONDS, REFRESH_SECONDS, format_duration, new_bar
 from ..dream.writer import Log
 from .frames.coherence import DreamedFrame

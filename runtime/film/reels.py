@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ...models.arrays import Pixels
-from ..ascent.ascent import Step
+from ..ascent.step import Step
 from ..dream.writer import Job, Log
 from ..image.files import read_picture
 from ..video.reader import FilmReader, SourceFrame

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...models.arrays import Pixels
 from ...models.errors import OnnxdreamError
 from ...models.files import atomic_write
-from ..ascent.ascent import Step
+from ..ascent.step import Step
 from ..dream.record import recorded_versions
 from ..dream.writer import Job, Log
 from ..errors import OutputError

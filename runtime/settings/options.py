@@ -85,8 +85,8 @@ _LAST = (
     Option(
         "repeat",
         Path,
-        "Run an earlier dream again, from its .json or .png file. Options override its settings; a preset replaces "
-        "all of them.",
+        "Run an earlier dream again, from its .json or .png file, with the settings that changed on its way. Options "
+        "override its settings for the whole run; a preset replaces all of them.",
         in_files=False,
     ),
     Option(

@@ -14,7 +14,7 @@ import pytest
 from pictures_fixture import TINY_BYTES, noise, save
 
 from onnxdream.runtime import Bundle, Dream, Execution, Preparation, Sessions, Settings, dream, prepare
-from onnxdream.runtime.ascent.ascent import State
+from onnxdream.runtime.ascent.step import State
 from onnxdream.runtime.deploying.reference import Reference
 from onnxdream.runtime.dream.writer import Job
 from onnxdream.runtime.image.files import read_picture

@@ -18,7 +18,7 @@ def _is_wanted(settings: Settings) -> bool:
 
 
 def _by_numpy(direction: Image, context: UpdateContext) -> Image:
-    return adapted(direction, context.slots, context.settings.momentum, context.number)
+    return adapted(direction, context.slots, context.settings.momentum, context.number - context.slots_after)
 
 
 def adapted(direction: Floats, slots: Sequence[Floats], beta1: float, number: int, epsilon: float = _EPSILON) -> Floats:
@@ -38,11 +38,12 @@ def adapted(direction: Floats, slots: Sequence[Floats], beta1: float, number: in
 def _as_graph(direction: str, graph: UpdateGraph) -> str:
     beta1 = graph.settings.momentum
 
-    def corrections(number: int) -> list[Floats]:
-        return [np.array([correction], np.float32) for correction in _bias_corrections(beta1, number)]
+    def values_at(number: int) -> list[Floats]:
+        corrections = _bias_corrections(beta1, max(1, number - graph.slots_after))
+        return [np.array([correction], np.float32) for correction in corrections]
 
     names = ("mean_weight", "square_weight")
-    mean_correction, square_correction = graph.add_scheduled_inputs(names, corrections)
+    mean_correction, square_correction = graph.add_scheduled_inputs(names, values_at)
     mean, square = graph.read_slot(), graph.read_slot()
     change = graph.add("Mul", graph.add("Sub", direction, mean), 1 - beta1)
     mean = graph.write_slot(graph.add("Add", mean, change))
@@ -53,7 +54,7 @@ def _as_graph(direction: str, graph: UpdateGraph) -> str:
 
 
 def _bias_corrections(beta1: float, number: int) -> tuple[float, float]:
-    """Returns the divisors that make the running means unbiased at an update of the octave, counted from 1."""
+    """Returns the divisors that make the running means unbiased at an update, counted from the slots' first."""
     return 1 - beta1**number, 1 - _BETA2**number
 
 

@@ -40,7 +40,7 @@ class UpdateContext:
 
     `slots` have the image's shape. `number` counts the octave's updates from 1. `mask` is float32 [height, width], from
     0 (stays) to 1 (moves), `colours` the colour matrix, float32 [3, 3]; either may be None. `base` is the undreamed
-    image, of the image's shape, or None where no part needs it.
+    image, of the image's shape, or None where no part needs it. The slots were new after `slots_after` updates.
     """
 
     settings: Settings
@@ -51,17 +51,25 @@ class UpdateContext:
     mask: Floats | None = field(default=None, repr=False)
     colours: Floats | None = field(default=None, repr=False)
     base: Image | None = field(default=None, repr=False)
+    slots_after: int = 0
 
 
 class UpdateGraph(ImageGraph):
     """The graph of an update while it is being built, with the inputs and the slots of its parts.
 
     `mask` is float32 [height, width], `colours` the colour matrix, float32 [3, 3]; either may be None. `image` is the
-    name of the image's input, `next_slots` are the names of the outputs that become the slots of the next step.
+    name of the image's input, `next_slots` are the names of the outputs that become the slots of the next step. The
+    slots were new after `slots_after` updates of the octave.
     """
 
     def __init__(
-        self, settings: Settings, limits: Limits, size: Size, mask: Floats | None, colours: Floats | None
+        self,
+        settings: Settings,
+        limits: Limits,
+        size: Size,
+        mask: Floats | None,
+        colours: Floats | None,
+        slots_after: int = 0,
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -69,6 +77,7 @@ class UpdateGraph(ImageGraph):
         self.size = size
         self.mask = mask
         self.colours = colours
+        self.slots_after = slots_after
         self.image = self.input("image", self.image_shape)
         self.next_slots: list[str] = []
         self.scheduled_inputs: dict[tuple[str, ...], ValuesAt] = {}

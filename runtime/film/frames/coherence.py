@@ -12,9 +12,10 @@ import numpy as np
 
 from ....models.arrays import Floats, Image, Pixels, Size, size_of
 from ....models.contract import INPUT_RANGE
-from ...ascent.ascent import Ascent, State, Step, StopReason
+from ...ascent.ascent import Ascent
 from ...ascent.evaluator import Evaluator
 from ...ascent.objectives import objective_for, require_objective
+from ...ascent.step import State, Step, StopReason
 from ...ascent.update import new_slots
 from ...bundle.bundle import Bundle
 from ...bundle.objective import Objective
@@ -163,7 +164,7 @@ class FilmDream:
         objective = objective_for(frame, self._guide, self._sessions, self.settings, machine)
         evaluator = self._evaluator_for(objective, processor.largest_octave)
         settings = self._settings_of_shot(shots + 1)
-        ascent = Ascent(processor, evaluator, settings, objective.layer_weights, INPUT_RANGE, processor.mask)
+        ascent = Ascent(processor, evaluator, settings, INPUT_RANGE, processor.mask)
         ended = _ascend(ascent, on_step)
         if ended == "stopped":
             return None
@@ -196,10 +197,7 @@ class FilmDream:
             np.clip(image, *INPUT_RANGE, out=image)
         start = State(image, new_slots(settings, image), octave=len(processor.octaves) - 1, colours=shot.colours)
         evaluator = self._evaluator_for(shot.objective, processor.largest_octave)
-        weights = shot.objective.layer_weights
-        ascent = Ascent(
-            processor, evaluator, settings, weights, INPUT_RANGE, processor.mask, start, evaluates_result=False
-        )
+        ascent = Ascent(processor, evaluator, settings, INPUT_RANGE, processor.mask, start, evaluates_result=False)
         ended = _ascend(ascent, on_step)
         if ended == "stopped":
             return None

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from ....models.arrays import Floats, Image, Size
 from ....models.contract import INPUT_RANGE
-from ...ascent.ascent import Ascent, OnStep, State
+from ...ascent.ascent import Ascent
 from ...ascent.evaluator import Evaluator
+from ...ascent.step import OnStep, State
 from ...ascent.update import new_slots
 from ...bundle.bundle import Bundle
 from ...bundle.objective import Objective
@@ -75,7 +76,7 @@ class Still:
         evaluator = self.evaluator_at(processor.largest_octave, objective)
         image = processor.base(processor.octaves[0])
         start = State(image, new_slots(self.settings, image), colours=colours)
-        ascent = Ascent(processor, evaluator, self.settings, objective.layer_weights, INPUT_RANGE, state=start)
+        ascent = Ascent(processor, evaluator, self.settings, INPUT_RANGE, state=start)
         return _ascended(ascent, on_step, 0)
 
     def continued(
@@ -105,7 +106,6 @@ class Still:
                 _up_to(self.processor, octave),
                 self.evaluator_at(sizes[octave], objective),
                 settings,
-                objective.layer_weights,
                 INPUT_RANGE,
                 state=state,
                 evaluates_result=False,

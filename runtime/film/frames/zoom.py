@@ -11,8 +11,8 @@ import numpy as np
 
 from ....models.arrays import Floats, Image, Pixels
 from ....models.contract import INPUT_RANGE
-from ...ascent.ascent import OnStep
 from ...ascent.objectives import objective_for, require_objective
+from ...ascent.step import OnStep
 from ...bundle.bundle import Bundle
 from ...bundle.sessions import Sessions
 from ...dream.run import as_settings

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
-from pictures_fixture import TINY_BYTES, noise
+from numpy.typing import NDArray
+from pictures_fixture import TINY_BYTES, cliff_bytes, noise
 
 from onnxdream.runtime import Bundle, Change, Dream, Execution, Settings, Step, changes_at, dream, prepare
+from onnxdream.runtime.ascent.step import State
 from onnxdream.runtime.errors import DreamError, SettingsError
 
 BEGUN = Settings(steps=6, step_size=0.02, snapshots=(), execution=Execution("cpu", 1))
@@ -132,6 +135,24 @@ def test_slots_are_kept_where_the_optimizer_stays_and_new_where_it_changes() -> 
     assert np.std(slots[3][0] - np.float32(0.5) * slots[2][0]) == pytest.approx(1, rel=1e-3)
 
 
+@pytest.mark.parametrize("tile_pixels", [None, 1500])
+def test_adam_begins_anew_where_it_is_chosen(tile_pixels: int | None) -> None:
+    """Its first update moves each pixel by the step size, however late it comes."""
+    images: list[NDArray[np.float32]] = []
+
+    def on_step(step: Step) -> None:
+        images.append(step.fetch_state().image.copy())
+        changing({4: {"optimizer": "adam", "step_size": 0.01, "clip": False}})(step)
+
+    picture = noise(60, 73)
+    found = dream(picture, TINY, replace(BEGUN, execution=Execution("cpu", 1, tile_pixels=tile_pixels)), on_step)
+    assert (found.record.octaves[0].tiles > 1) == (tile_pixels is not None)
+    moves = np.abs(images[5] - images[4])
+    assert np.median(moves) == pytest.approx(0.01, rel=1e-3)
+    assert moves.max() < 0.0101
+    assert np.abs(images[4] - images[3]).max() > 0.02
+
+
 def test_steps_may_become_more_or_fewer() -> None:
     totals: list[int] = []
 
@@ -166,6 +187,32 @@ def test_sizes_change_with_the_next_octave() -> None:
     assert [octave.size for octave in smaller.record.octaves] == [(20, 27), (28, 37)]
     assert smaller.picture.shape == (28, 37, 3)
     assert (smaller.losses[:4] == dream(picture, TINY, replace(settings, octaves=3)).losses[:4]).all()
+
+
+def test_a_larger_size_keeps_within_the_memory_by_tiles() -> None:
+    picture, execution = noise(400, 500), Execution("cpu", 1, memory=200 * 10**6)
+    settings = replace(BEGUN, steps=1, max_size=100, octaves=2, execution=execution)
+    grown = dream(picture, TINY, settings, changing({0: {"max_size": 500}}))
+    assert [octave.tiles for octave in grown.record.octaves] == [1, 1, 4]
+    planned = dream(picture, TINY, replace(settings, max_size=500))
+    assert grown.record.execution.tile_pixels == planned.record.execution.tile_pixels
+    again = dream(picture, TINY, grown.record.settings_to_repeat(), changes=grown.record.changes)
+    np.testing.assert_array_equal(again.picture, grown.picture)
+
+
+def test_a_run_resumes_at_the_end_that_a_smaller_size_has_brought() -> None:
+    settings = replace(BEGUN, steps=2, octaves=2)
+    preparation = prepare(PICTURE, TINY, settings)
+    states: list[State] = []
+
+    def on_step(step: Step) -> None:
+        changing({1: {"max_size": 20}})(step)
+        states.append(deepcopy(step.fetch_state()))
+
+    ended = preparation.ascend(on_step)
+    assert states[-1].only_evaluation_left
+    changes = preparation.ascent.course.plan(2)
+    assert_same(dream(PICTURE, TINY, settings, state=states[-1], changes=changes), ended)
 
 
 def test_the_scale_of_values_stays_when_the_size_changes() -> None:
@@ -270,18 +317,20 @@ def test_the_record_weighs_its_losses_as_the_run_ended() -> None:
     assert found.record.last_loss == pytest.approx(totals[-1])
 
 
-def test_a_diverged_run_with_a_change_returns_to_its_last_finite_image() -> None:
+def test_a_run_that_a_change_makes_diverge_ends_with_its_last_finite_picture_and_is_repeated() -> None:
     pictures = []
 
     def on_step(step: Step) -> None:
         pictures.append(step.fetch_picture())
-        changing({2: {"step_size": 1e9, "clip": False, "gradient_norm": "none"}})(step)
+        changing({1: {"step_size": 0.02}, 2: {"step_size": 5.0}})(step)
 
-    settings = replace(BEGUN, steps=30)
-    found = dream(PICTURE, TINY, settings, on_step)
-    if found.record.ended == "diverged":
-        np.testing.assert_array_equal(found.picture, pictures[found.record.steps_done])
-    assert found.record.changes[0].step == 2
+    picture, bundle = (noise(20, 24) // 2).astype(np.uint8), Bundle.load(cliff_bytes(0.5))
+    settings = replace(BEGUN, step_size=0.01, gradient_norm="none", normalization="backbone")
+    found = dream(picture, bundle, settings, on_step)
+    assert (found.record.ended, found.record.steps_done) == ("diverged", 2)
+    np.testing.assert_array_equal(found.picture, pictures[2])
+    assert [change.step for change in found.record.changes] == [1, 2]
+    assert_same(dream(picture, bundle, settings, changes=found.record.changes), found)
 
 
 def test_planned_changes_after_the_end_are_not_recorded() -> None:

@@ -357,7 +357,7 @@ def test_paper(mean_bundle: Bundle, mean_gradient: Gradient) -> None:
 
 def test_the_skipped_tiles_of_the_tutorial(tmp_path: Path) -> None:
     """Compares the share of a picture that gets a gradient in a step with that computed for the original."""
-    from onnxdream.runtime.ascent.tiles import tutorial_tiles
+    from onnxdream.runtime.image.tiles import tutorial_tiles
 
     for side, share in ((500, 1.0), (650, 0.62), (845, 0.37), (1024, 0.25), (2048, 0.56)):
         covered = sum(tile.area for tile in tutorial_tiles(Size(side, side), 512)) / side**2

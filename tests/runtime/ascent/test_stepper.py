@@ -13,8 +13,9 @@ from pictures_fixture import TINY_BYTES, cliff_bytes, noise
 from onnxdream.models.arrays import Losses, Size
 from onnxdream.runtime import Bundle, Dream, Execution, Settings, Step, dream
 from onnxdream.runtime.ascent import ascent as ascent_module
-from onnxdream.runtime.ascent.ascent import Ascent, State
+from onnxdream.runtime.ascent.ascent import Ascent
 from onnxdream.runtime.ascent.evaluator import Evaluator
+from onnxdream.runtime.ascent.step import State
 from onnxdream.runtime.ascent.stepper import DeviceStepper, HostStepper, StepConfig, Stepper
 from onnxdream.runtime.ascent.update_graph import GraphUpdate
 from onnxdream.runtime.bundle.objective import Objective
@@ -384,7 +385,7 @@ def test_a_mask_is_resized_for_each_octave() -> None:
     processor = ImageProcessor(PICTURE, TINY.metadata, replace(FEW, octaves=2))
     evaluator = Evaluator(Sessions(TINY), FEW, Machine("cpu", 1), Objective(np.ones(3, np.float32)), Size(46, 53))
     mask = Mask(np.ones((46, 53), np.float32))
-    ascent = Ascent(processor, evaluator, FEW, np.ones(3, np.float32), (-1.0, 1.0), mask)
+    ascent = Ascent(processor, evaluator, FEW, (-1.0, 1.0), mask)
     for size in processor.octaves:
         found = ascent.step_config(size).mask
         assert found is not None

@@ -13,7 +13,7 @@ from pictures_fixture import TINY_BYTES, noise, photograph
 
 from onnxdream.models.arrays import Pixels
 from onnxdream.runtime import Bundle, Execution, Settings, dream
-from onnxdream.runtime.ascent.ascent import Step
+from onnxdream.runtime.ascent.step import Step
 from onnxdream.runtime.errors import SettingsError
 from onnxdream.runtime.film.frames.coherence import DreamedFrame, FilmDream, dream_film
 from onnxdream.runtime.film.frames.exposure import visibility

@@ -11,12 +11,12 @@ from pictures_fixture import noise
 
 from onnxdream.models.arrays import Floats, Size
 from onnxdream.runtime.ascent.evaluator import Evaluator
-from onnxdream.runtime.ascent.tiles import Tile, TilePlan, blended_tiles, tutorial_tiles
 from onnxdream.runtime.bundle.bundle import Bundle
 from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Sessions
 from onnxdream.runtime.dream.run import dream
 from onnxdream.runtime.image.processor import ImageProcessor
+from onnxdream.runtime.image.tiles import Tile, TilePlan, blended_tiles, tutorial_tiles
 from onnxdream.runtime.provider.budget import tile_shape
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.settings.settings import Execution, Settings

@@ -27,7 +27,8 @@ const SOCKETS_TRIED = 2; // failures of the socket while requests work, before p
 
 /**
  * Keeps the page informed. `listeners` has `jobs(list)`, `job(job)`, `removed(id)`, `frame(header, blob)`, and
- * `link(state, seconds)` with `live`, `polling` or `away` and the seconds until the next try.
+ * `link(state, seconds)` with `live`, `polling`, `away` or `refused` (the token is another) and the seconds until the next
+ * try.
  */
 export class Live {
   #socket = null;
@@ -37,6 +38,7 @@ export class Live {
   #poller = 0;
   #watched = null;
   #seq = -1;
+  #isRefused = false;
 
   constructor(listeners) {
     this.listeners = listeners;
@@ -100,7 +102,7 @@ export class Live {
     } else if (!this.#poller) {
       this.#poller = setInterval(() => this.#poll(), POLL);
     }
-    this.listeners.link(isThere && this.#poller ? "polling" : "away", this.#wait);
+    this.listeners.link(this.#isRefused ? "refused" : isThere && this.#poller ? "polling" : "away", this.#wait);
     this.#timer = setTimeout(() => this.connect(), this.#wait * 1000);
     this.#wait = Math.min(LONGEST_WAIT, this.#wait * 1.7);
   }
@@ -109,7 +111,9 @@ export class Live {
   async #poll() {
     try {
       this.listeners.jobs((await request("GET", "/api/jobs")).jobs);
-    } catch {
+      this.#isRefused = false;
+    } catch (error) {
+      this.#isRefused = error instanceof Refused && error.status === 401;
       return false;
     }
     if (this.#watched) await this.#pollWatched(this.#watched).catch(() => null);

@@ -78,7 +78,9 @@ function facts(job) {
   const look = findLook(job.look);
   const names = Object.keys(job.settings).filter((name) => look && !same(job.settings[name], look.settings[name] ?? findSetting(name)?.default));
   const rows = names.map((name) => [findSetting(name)?.title ?? name, written(job.settings[name])]);
-  const all = [["Steps", `${job.step} of ${job.steps}`], ["Size", `${job.width} × ${job.height}`], ...rows];
+  const changes = (job.changes ?? []).flatMap(({ step, settings }) => Object.entries(settings).map(([name, value]) =>
+    [`From step ${step}`, `${findSetting(name)?.title ?? name} ${written(value)}`]));
+  const all = [["Steps", `${job.step} of ${job.steps}`], ["Size", `${job.width} × ${job.height}`], ...rows, ...changes];
   return all.flatMap(([title, value]) => [make("dt", {}, title), make("dd", {}, value)]);
 }
 

@@ -50,7 +50,7 @@ async function catalogue() {
     try {
       return await request("GET", "/api/catalogue");
     } catch (error) {
-      showLink("away", wait / 1000);
+      showLink(error.status === 401 ? "refused" : "away", wait / 1000);
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
@@ -88,6 +88,7 @@ async function refresh(id) {
 function showLink(state, seconds) {
   const wait = Math.max(1, Math.round(seconds));
   const lines = { live: wasAway ? "Back again" : "", polling: "Without a live connection: news each second",
+    refused: "The studio was started anew: open the address that it shows.",
     away: `The studio is away. Trying again${wait > 2 ? ` in ${wait} s` : ""}…` };
   wasAway = state === "away";
   byId("link").dataset.state = state;

@@ -8,25 +8,34 @@ import { emit, store } from "./store.js";
 import { setMode } from "./viewing.js";
 
 const LONGEST = 1024; // of the mask, in pixels
-let mask = null; // {canvas, context, link}: white dreams, black stays
+let mask = null; // {canvas, context, id on the server}: white dreams, black stays
 let stage, brush = { size: 0.12, adds: true }, last = null;
 
 /** Opens the tools of the mask over the stage. Nothing is dreamed but what is painted. */
 export function startMask(theStage) {
   stage = theStage;
-  const { width, height } = stage.size;
+  const { naturalWidth: width, naturalHeight: height } = stage.pictures.original;
   const scale = Math.min(1, LONGEST / Math.max(width, height));
-  if (mask?.link !== store.draft.picture.picture || !store.draft.mask) {
+  if (mask?.id !== store.draft.mask || !mask?.id) {
     const canvas = make("canvas");
     [canvas.width, canvas.height] = [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
-    mask = { canvas, context: canvas.getContext("2d", { willReadFrequently: true }), link: store.draft.picture.picture };
+    mask = { canvas, context: canvas.getContext("2d", { willReadFrequently: true }), id: null };
     fill("#000");
+    if (store.draft.mask) drawEarlier(mask, `/api/pictures/${store.draft.mask}.png`);
   }
   stage.painter = { paint, pointer };
   stage.fit();
   setMode("mask");
   renderBar();
   byId("mask-bar").querySelector("button").focus();
+}
+
+/** Draws the mask of an earlier dream, to be changed. */
+async function drawEarlier({ canvas, context }, link) {
+  const image = make("img", { src: link, alt: "" });
+  await image.decode().catch(() => null);
+  if (image.naturalWidth) context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  stage.draw();
 }
 
 function fill(colour) {
@@ -135,7 +144,7 @@ async function finish(message) {
   form.append("file", blob, "mask.png");
   form.append("role", "mask");
   try {
-    store.draft.mask = (await request("POST", "/api/pictures", form)).id;
+    store.draft.mask = mask.id = (await request("POST", "/api/pictures", form)).id;
     close();
   } catch (error) {
     say(message, lineOf(error));

@@ -180,6 +180,7 @@ function render() {
   say(byId("state"), line);
   byId("state").dataset.state = state ?? "";
   say(byId("figures"), job ? figures(job) : "");
+  say(byId("notices"), (job?.notices ?? []).join(" "));
   document.title = runs && state === "running" ? `${Math.round((100 * job.step) / Math.max(1, job.steps))} % · onnxdream studio` : "onnxdream studio";
 }
 

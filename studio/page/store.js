@@ -24,7 +24,15 @@ export function emit(name, detail) {
 
 // The store hears of a dream first, so that all other listeners find it there.
 on("job", (job) => store.jobs.set(job.id, { ...store.jobs.get(job.id), ...job }));
-on("removed", (id) => store.jobs.delete(id));
+on("removed", (id) => {
+  store.jobs.delete(id);
+  const { draft } = store;
+  if (draft.branchOf !== id) return;
+  draft.branchOf = null;
+  if (draft.fromResult) Object.assign(draft, { picture: null, fromResult: false });
+  else draft.picture = { ...draft.picture, picture: `/api/pictures/${draft.picture.id}.jpg` };
+  emit("picture");
+});
 
 /** Takes the answer of a request about a dream, unless live news of it came meanwhile: they are newer, or will be soon. */
 export async function hear(id, ask) {

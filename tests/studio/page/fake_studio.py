@@ -70,6 +70,7 @@ class Job:
     error: str | None = None
     frame: bytes = b""
     single_steps: int = 0
+    notices: list[str] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -119,7 +120,7 @@ class Job:
             "seconds": self.step * 0.1,
             "seconds_left": (self.steps - self.step) * 0.1 if self.step else None,
             "provider": "cpu",
-            "notices": [],
+            "notices": self.notices,
             "command": command,
             "seq": self.seq,
             "original": f"{link}/original.jpg",
@@ -172,6 +173,7 @@ class FakeStudio:
         self.seconds = seconds
         self.has_sockets = True
         self.fails_at: int | None = None
+        self.notices: list[str] = []
         self.estimate_delay = 0.0
         self.patches: list[dict[str, Any]] = []
         self.starts: list[dict[str, Any]] = []
@@ -280,7 +282,7 @@ class FakeStudio:
             picture = self.add_picture(f"{Path(earlier.picture.name).stem}-dream.jpg", earlier.dreamed())
         else:
             picture = self.pictures[body.get("picture") or (earlier.picture.id if earlier else "")]
-        job = Job(f"j{next(self.numbers)}", body, picture, self.look(body))
+        job = Job(f"j{next(self.numbers)}", body, picture, self.look(body), notices=self.notices)
         job.settings = {**job.look["settings"], **body.get("settings", {})}
         self.jobs[job.id] = job
         await self.tell(job)

@@ -106,3 +106,19 @@ def test_an_older_frame_never_covers_a_newer_one(page: Page, studio: FakeStudio)
         {**job.header(), "seq": job.seq - 1},
     )
     assert canvas_sum(page) == newest
+
+
+def test_a_token_that_is_no_longer_right_is_told(page: Page, studio: FakeStudio, server: Server, watch: Watch) -> None:
+    watch.allow(*AWAY)
+    page.route("**/api/jobs", lambda route: route.fulfill(status=401, json={"error": "no token", "field": None}))
+    studio.has_sockets = False
+    server.stop()
+    server.start()
+    expect(page.locator("#link")).to_have_text("The studio was started anew: open the address that it shows.")
+
+
+def test_notices_of_a_dream_are_shown(page: Page, studio: FakeStudio) -> None:
+    studio.notices = ["CUDA does not work here, so the CPU dreams."]
+    give_sample(page)
+    dream(page)
+    expect(page.locator("#notices")).to_have_text("CUDA does not work here, so the CPU dreams.")

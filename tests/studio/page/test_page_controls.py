@@ -243,6 +243,25 @@ def test_a_mask_is_made_without_a_pointer(page: Page, studio: FakeStudio) -> Non
     assert mask[height // 2, width * 3 // 4] == 255
 
 
+def test_a_mask_of_an_earlier_dream_can_be_changed(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.get_by_role("button", name="Mask…").click()
+    page.get_by_text("With numbers").click()
+    page.get_by_role("button", name="Fill the rectangle").click()
+    page.get_by_role("button", name="Done").click()
+    start(page, studio)
+    page.get_by_role("button", name="Stop").click()
+    page.reload()
+    page.get_by_role("button", name="Change the mask").click()
+    wait_for_picture(page)
+    page.wait_for_function("() => document.querySelector('#mask-bar') && performance.now() > 500")
+    page.get_by_role("button", name="Invert").click()
+    page.get_by_role("button", name="Done").click()
+    expect(page.locator("#mask-bar")).to_be_hidden()
+    first, second = [picture.pixels for picture in studio.pictures.values() if picture.role == "mask"]
+    assert (first + second == 255).all()
+
+
 def test_a_mask_that_is_cleared_is_none(page: Page, studio: FakeStudio) -> None:
     give_sample(page)
     page.get_by_role("button", name="Mask…").click()

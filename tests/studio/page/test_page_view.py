@@ -14,6 +14,7 @@ from steps import canvas_sum, colour, dream, give_sample, wait_for_state
 def finished(page: Page, studio: FakeStudio, sample: str = "Cat") -> None:
     studio.seconds = 0.002
     give_sample(page, sample)
+    page.locator("#setting-steps").fill("2")
     dream(page)
     wait_for_state(page, "Finished")
     expect(page.locator("#save")).to_be_enabled()
@@ -135,7 +136,7 @@ def test_every_dream_is_kept_with_its_settings_and_can_be_restored(page: Page, s
     finished(page, studio, "Bears")
     expect(page.locator("#history li")).to_have_count(2)
     page.get_by_role("button", name="What to do with cat, creatures").click()
-    expect(page.get_by_role("dialog")).to_contain_text("Octaves")
+    expect(page.get_by_role("dialog")).to_contain_text("Octaves3")
     page.get_by_role("button", name="Use its settings").click()
     expect(page.get_by_role("radio", name="Creatures")).to_be_checked()
     expect(page.locator("#setting-octaves")).to_have_value("3")
@@ -187,7 +188,8 @@ def test_a_dream_is_deleted_after_a_question(page: Page, studio: FakeStudio) -> 
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.locator("#history li")).to_have_count(0)
     assert not studio.jobs
-    expect(page.locator("#primary")).to_be_enabled()  # the picture is still there
+    dream(page)  # the picture is still there
+    assert studio.starts[-1]["branch_of"] is None
 
 
 # Saving

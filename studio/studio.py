@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -286,7 +287,7 @@ class Studio:
             job.id,
             folder / job.picture_file,
             job.bundle,
-            job.initial,
+            replace(job.initial, execution=replace(job.initial.execution, provider=execution.provider)),
             self.folder.result(job),
             mask=folder / job.mask_file if job.mask_file else None,
             guide=folder / job.guide_file if job.guide_file else None,

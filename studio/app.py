@@ -144,11 +144,16 @@ class Addresses:
         studio, data = self._studio, await json_object(request)
 
         def estimated() -> dict[str, Any]:
-            picture = studio.pictures.find(data.get("picture"))
+            if data.get("branch_of") and not data.get("picture"):
+                parent = studio.find(str(data["branch_of"]))
+                width, height = parent.picture_width, parent.picture_height
+            else:
+                picture = studio.pictures.find(data.get("picture"))
+                width, height = picture.width, picture.height
             has_guide = bool(data.get("guide"))
             chosen = studio.chooser.choose(data.get("look"), data.get("bundle"), data.get("settings") or {}, has_guide)
             machine = studio.machine or Machine("cpu", threads_of(studio.chooser.execution))
-            return estimate(chosen, picture.width, picture.height, machine, studio.speeds)
+            return estimate(chosen, width, height, machine, studio.speeds)
 
         return JSONResponse(await asyncio.to_thread(estimated))
 

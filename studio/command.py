@@ -50,8 +50,10 @@ def run_studio(request: StudioRequest, log: Log) -> None:
     require_extra()
     import uvicorn
 
+    from ..runtime.provider.hardware import detect_hardware
     from .app import Addresses
     from .choices import Chooser
+    from .desk import devices
     from .folder import Folder, default_folder
     from .guard import Guard
     from .live import Hub
@@ -66,7 +68,7 @@ def run_studio(request: StudioRequest, log: Log) -> None:
         address = _address(request, listener.getsockname()[1], token)
 
         def make(hub: Hub) -> Studio:
-            return Studio(folder, chooser, [chooser.execution], hub)
+            return Studio(folder, chooser, devices(chooser.execution, len(detect_hardware().gpus)), hub)
 
         app = Guard(Addresses(make).app(), request.host, token)
         config = uvicorn.Config(

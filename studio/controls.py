@@ -23,7 +23,7 @@ class Controls:
         """From now on, words are on this task."""
         with self._changed:
             self._job, self._is_paused, self._steps, self._is_watched = task.job, task.held, task.steps, task.watched
-            self._has_to_stop = self._has_to_leave = False
+            self._has_to_stop, self._has_to_leave = task.stops, False
             self._changes.clear()
 
     def hear(self, word: Word) -> None:

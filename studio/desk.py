@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..runtime.settings.settings import Execution
 from .engine import Engine
 from .messages import Task, Word
+
+
+def devices(execution: Execution, gpus: int) -> list[Execution]:
+    """Returns the execution of each device: of each GPU where CUDA or TensorRT is asked for, but no number of a GPU."""
+    if execution.provider not in ("cuda", "tensorrt") or gpus < 2:
+        return [execution]
+    return [replace(execution, provider=f"{execution.provider}:{card}") for card in range(gpus)]
 
 
 class Desk:

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import platformdirs
-
 from ..models.decoding import DecodeError
 from ..models.errors import OnnxdreamError
 from ..models.files import atomic_write, lock_alone
+from ..models.library import NoHomeError, data_folder
 from .errors import StudioStartError
 from .jobs import StudioJob
 
@@ -22,12 +21,11 @@ FRAME, ORIGINAL = "frame.jpg", "original.jpg"
 
 
 def default_folder() -> Path:
-    """Returns `studio` in the user's data folder. Raises StudioStartError where there is none."""
-    with suppress(RuntimeError):
-        folder = platformdirs.user_data_path("onnxdream", appauthor=False)
-        if folder.is_absolute():
-            return folder / "studio"
-    raise StudioStartError("there is no home folder to keep dreams in: give one, as in --folder dreams")
+    """Returns `studio` in the data folder. Raises StudioStartError where there is none."""
+    try:
+        return data_folder() / "studio"
+    except NoHomeError:
+        raise StudioStartError("there is no home folder to keep dreams in: give one, as in --folder dreams") from None
 
 
 def new_id() -> str:

@@ -30,7 +30,7 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
 }
 _NO_TOKEN = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>onnxdream studio</title>
 <p>This page needs its token: open the address that <code>onnxdream studio</code> has printed.</p></html>"""

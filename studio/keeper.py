@@ -97,6 +97,7 @@ class Keeper:
     def _drop(self, job: str, seq: int) -> None:
         if job in self._frames and self._frames[job].seq == seq:
             del self._frames[job]
+            self._reels.pop(job, None)
 
     def in_memory(self, job: StudioJob) -> Newest | None:
         """Returns a running job's newest frame, if there is one."""

@@ -28,7 +28,7 @@ class Task:
     """A dream to begin, or to resume from the checkpoint beside `output`.
 
     `output` is the path of its picture. `changes` of the settings are made on the way. `held` begins it paused, but for
-    so many `steps`.
+    so many `steps`; `stops` ends it at once, so that it has a result.
     """
 
     job: str
@@ -42,6 +42,7 @@ class Task:
     held: bool = False
     steps: int = 0
     watched: bool = False
+    stops: bool = False
     changes: tuple[Change, ...] = ()
 
 

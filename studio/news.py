@@ -59,6 +59,8 @@ class News:
 
     @_apply.register
     def _(self, message: Started, job: StudioJob) -> None:
+        if ":" in message.provider and job.command and "--repeat" not in job.command:  # one GPU of several
+            job.command = f"{job.command} --provider {message.provider}"
         job.octaves, job.steps, job.provider = message.octaves, message.steps, message.provider
         job.seconds_before, job.pace_from = job.seconds, (0, 0.0)
         job.speed = self._speeds.of(job.bundle, job.provider)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,9 @@ class Studio:
             job.seq += 1  # a page that is still open has seen frames that were not stored
             if job.state in ("starting", "running"):
                 job.state = "queued"
-            elif job.state == "stopping":
+            elif job.state == "stopping" and not self.folder.has_checkpoint(job):
                 job.state = "stopped"
-            if job.state == "queued":
+            if job.state in ("queued", "stopping"):
                 self.desk.add(job.id)
         self.assign()
 
@@ -230,7 +231,12 @@ class Studio:
         job = self._require(identifier, "queued", "starting", "running", "paused", "stopping")
         if self.desk.send(Word(job.id, "stop")):
             job.state = "stopping"
-        else:
+        elif self.folder.has_checkpoint(job) and job.state != "stopping":
+            job.state = "stopping"  # a worker makes its result
+            if job.id not in self.desk.queue:
+                self.desk.add(job.id, at_front=True)
+            self.assign()
+        elif job.state != "stopping":
             self.desk.take_back(job.id)
             job.state = "stopped"
         return self._ledger.tell(job)
@@ -259,7 +265,7 @@ class Studio:
             return
         for begun in self.desk.assign():
             job = self.jobs[begun]
-            job.state = "paused" if job.state == "paused" else "starting"
+            job.state = "starting" if job.state == "queued" else job.state
             self._ledger.tell(job)
         paused = [engine.job for engine in self.desk.engines if engine.job and self._is_paused(engine.job)]
         if self.desk.queue and paused:
@@ -281,12 +287,13 @@ class Studio:
             job.id,
             folder / job.picture_file,
             job.bundle,
-            job.initial,
+            replace(job.initial, execution=replace(job.initial.execution, provider=execution.provider)),
             self.folder.result(job),
             mask=folder / job.mask_file if job.mask_file else None,
             guide=folder / job.guide_file if job.guide_file else None,
             resumes=self.folder.has_checkpoint(job),
             held=job.state == "paused",
+            stops=job.state == "stopping",
             changes=job.changes,
             steps=self._steps_of_held.pop(job.id, 0),
             watched=job.id in self._watched,

@@ -299,6 +299,10 @@ def test_a_studio_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         server.finish(waiting)
         server.act(paused, "step")
         server.wait(paused, "paused", until=lambda job: job["step"] == paused["step"] + 1)
+        server.finish(server.begin())  # to which the paused one leaves its worker
+        assert server.act(paused, "stop").status == 200
+        stopped = server.wait(paused, "stopped")
+        assert (stopped["step"], result(server, stopped).shape) == (paused["step"] + 1, (48, 64, 3))
 
 
 def _rest_until_saved(server: Server, job: Any) -> None:

@@ -178,6 +178,9 @@ def test_an_estimate_says_what_a_dream_takes(studio: Server) -> None:
     found = studio.ask("POST", "/api/estimate", asked).json
     assert (found["octaves"], found["steps"], found["tiles"]) == ([[45, 34], [64, 48]], 12, 1)
     assert found["memory"] > 10**8
+    job = studio.begin()
+    of_branch = {"branch_of": job["id"], "bundle": "tiny", "settings": SHORT}
+    assert studio.ask("POST", "/api/estimate", of_branch).json["octaves"] == found["octaves"]
     wrong = studio.ask("POST", "/api/estimate", {**asked, "settings": {"octaves": 0}})
     assert (wrong.status, wrong.json["field"]) == (422, "octaves")
 

@@ -14,8 +14,9 @@ from onnxdream.runtime.dream.request import parse_request
 from onnxdream.runtime.errors import OutputError
 from onnxdream.runtime.settings.changes import Change
 from onnxdream.runtime.settings.options import OPTIONS
-from onnxdream.runtime.settings.settings import Settings
+from onnxdream.runtime.settings.settings import Execution, Settings
 from onnxdream.studio.choices import Chooser, changed, checked_settings, command_line, settings_file
+from onnxdream.studio.desk import devices
 from onnxdream.studio.errors import StudioError, disk_error
 from onnxdream.studio.jobs import StudioJob
 
@@ -126,6 +127,12 @@ def test_settings_of_no_sense_name_their_field() -> None:
     with pytest.raises(StudioError) as refused:
         Chooser({}).choose("creatures", None, {"blur": "0,5"})
     assert (refused.value.status, refused.value.field) == (422, "blur")
+
+
+def test_each_gpu_has_a_worker_where_no_number_is_given() -> None:
+    assert [one.provider for one in devices(Execution(provider="cuda"), 3)] == ["cuda:0", "cuda:1", "cuda:2"]
+    for provider, gpus in (("cuda:1", 3), ("cuda", 1), ("cpu", 2), ("auto", 2)):
+        assert devices(Execution(provider=provider), gpus) == [Execution(provider=provider)]
 
 
 def test_a_full_disk_has_an_answer_of_its_own() -> None:

@@ -13,6 +13,7 @@ let stage, brush = { size: 0.12, adds: true }, last = null;
 
 /** Opens the tools of the mask over the stage. Nothing is dreamed but what is painted. */
 export function startMask(theStage) {
+  if (!theStage.pictures.original) return;
   stage = theStage;
   const { naturalWidth: width, naturalHeight: height } = stage.pictures.original;
   const scale = Math.min(1, LONGEST / Math.max(width, height));

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import re
+import importlib.util
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from watching import ELSEWHERE, Watch
 
-pytest.importorskip("playwright", reason="needs the package playwright")
-pytest.importorskip("starlette", reason="needs the extra studio")
-pytest.importorskip("uvicorn", reason="needs the extra studio")
+if TYPE_CHECKING:
+    from fake_studio import FakeStudio
+    from playwright.sync_api import Browser, Page
+    from serve import Server
 
-from fake_studio import FakeStudio
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
-from serve import Server
-
+MISSING = [name for name in ("playwright", "starlette", "uvicorn", "websockets") if not importlib.util.find_spec(name)]
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
-ELSEWHERE = "studio.example"  # a name that leads to this machine, but is no safe address to a browser
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -38,40 +36,23 @@ ARGUMENTS = [
 ]
 
 
-@dataclass
-class Watch:
-    """What went wrong in the pages of a test; `allow` names what a test provokes."""
+class Unavailable(pytest.Module):
+    """A file of tests whose packages are missing."""
 
-    origins: set[str] = field(default_factory=set)
-    allowed: list[str] = field(default_factory=lambda: ["willReadFrequently"])  # of the canvas that tests read
-    faults: list[str] = field(default_factory=list)
+    def collect(self) -> list[pytest.Item]:
+        raise pytest.skip.Exception(f"needs {', '.join(MISSING)}", allow_module_level=True)
 
-    def allow(self, *patterns: str) -> None:
-        self.allowed += patterns
 
-    def follow(self, page: Page) -> None:
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("request", self._request)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.faults.append(message.text)
-
-    def _request(self, request: Request) -> None:
-        parts = urlsplit(request.url)
-        if parts.scheme not in ("blob", "data") and parts.netloc not in self.origins:
-            self.faults.append(f"request to {request.url}")
-
-    def check(self) -> None:
-        found = [fault for fault in self.faults if not any(re.search(pattern, fault) for pattern in self.allowed)]
-        assert not found
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    return Unavailable.from_parent(parent, path=module_path) if MISSING else None
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
     if CHROMIUM is None:
-        pytest.skip("needs Chromium")
+        pytest.skip("needs chromium, chromium-browser or google-chrome on the path")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
@@ -80,11 +61,15 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def studio() -> FakeStudio:
+    from fake_studio import FakeStudio
+
     return FakeStudio(seconds=0.02)
 
 
 @pytest.fixture
 def server(studio: FakeStudio) -> Iterator[Server]:
+    from serve import Server
+
     server = Server(studio)
     server.start()
     yield server
@@ -107,6 +92,8 @@ def patience() -> int:
 @pytest.fixture
 def open_page(browser: Browser, server: Server, watch: Watch, patience: int) -> Iterator[Callable[..., Page]]:
     """Opens the page in a browser of its own; the arguments are those of a new context, `address` that of the page."""
+    from playwright.sync_api import expect
+
     contexts = []
     expect.set_options(timeout=patience)
 

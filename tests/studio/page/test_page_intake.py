@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import ELSEWHERE, Watch
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, expect
 from serve import Server
 from steps import drop_file, give_sample, png, wait_for_picture
+from watching import ELSEWHERE, Watch
 
 
 def test_a_sample_is_one_click_away_and_the_default_look_is_chosen(page: Page, studio: FakeStudio) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from conftest import Watch
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, expect
 from steps import canvas_sum, dream, give_sample, set_slider, wait_for_state
+from watching import Watch
 
 
 def test_a_dream_grows_before_the_eyes_and_ends(page: Page, studio: FakeStudio) -> None:

@@ -348,6 +348,35 @@ def features() -> None:
 
 
 @app.command()
+def studio(
+    port: Annotated[int, typer.Option(help="The port of the page.")] = 7860,
+    host: Annotated[
+        str,
+        typer.Option(help="The address that the page is served at; any but this machine's own needs the token shown."),
+    ] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder of the dreams. \\[default: studio in your data folder]")
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, tensorrt or openvino. \\[default: auto]")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Number of CPU threads. \\[default: one for each core]")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory that dreams may take, as in 1GB.")] = None,
+) -> None:
+    """Open the studio: a page on this machine on which dreams grow before your eyes. Needs the extra `studio`.
+
+    Example: onnxdream studio
+    """
+    with _one_line_failures():
+        from onnxdream.studio.command import StudioRequest, run_studio
+
+        given = {"provider": provider, "threads": threads, "memory": memory}
+        machine = {name: value for name, value in given.items() if value is not None}
+        run_studio(StudioRequest(host, port, folder and expand_user(folder), browser, machine), _log)
+
+
+@app.command()
 def presets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the presets of `dream`: looks, the paper's ascent and the classic programs."""
     with _one_line_failures():

@@ -23,13 +23,15 @@ class NoHomeError(BundleError):
         super().__init__("there is no home folder to keep bundles in: set HOME or ONNXDREAM_HOME to a folder of yours")
 
 
-def bundle_folder() -> Path:
-    """Returns `$ONNXDREAM_HOME/bundles` or, if that is not set, `bundles` in the user's data folder.
-
-    Raises NoHomeError.
-    """
+def data_folder() -> Path:
+    """Returns `$ONNXDREAM_HOME` or, if that is not set, the user's data folder. Raises NoHomeError."""
     home = os.environ.get("ONNXDREAM_HOME")
-    return (Path(home) if home else _user_folder()) / "bundles"
+    return Path(home) if home else _user_folder()
+
+
+def bundle_folder() -> Path:
+    """Returns the folder `bundles` in the data folder. Raises NoHomeError."""
+    return data_folder() / "bundles"
 
 
 def _user_folder() -> Path:

@@ -25,10 +25,13 @@ OPTIONAL = {
 
 # room -> the packages that its modules may not import
 FORBIDDEN = {
-    "models": EXPORTING | RUNNING | {"onnxdream.export", "onnxdream.runtime", "onnxdream.study", "onnxdream.cli"},
-    "runtime": EXPORTING | {"onnxdream.export", "onnxdream.study", "onnxdream.cli"},
-    "export": {"cv2", "onnxdream.runtime", "onnxdream.study", "onnxdream.cli"},
-    "study": EXPORTING | {"onnxdream.export", "onnxdream.cli"},
+    "models": EXPORTING
+    | RUNNING
+    | {"onnxdream.export", "onnxdream.runtime", "onnxdream.study", "onnxdream.studio", "onnxdream.cli"},
+    "runtime": EXPORTING | {"onnxdream.export", "onnxdream.study", "onnxdream.studio", "onnxdream.cli"},
+    "export": {"cv2", "onnxdream.runtime", "onnxdream.study", "onnxdream.studio", "onnxdream.cli"},
+    "study": EXPORTING | {"onnxdream.export", "onnxdream.studio", "onnxdream.cli"},
+    "studio": EXPORTING | {"onnxdream.export", "onnxdream.study", "onnxdream.cli"},
 }
 # The wings (folders) and files of runtime/ in floors: each may import only from itself and from the floors above it in
 # this list.

@@ -207,17 +207,22 @@ class Evaluator:
 
     def _affordable_pixels(self, size: Size) -> int:
         """Returns the most pixels that a tile may have so that a picture of this size fits into the memory budget."""
-        execution = self._settings.execution
-        device = Device(self.machine).name
-        cost = Cost.on(
-            device,
+        budget = self._settings.execution.memory or default_budget(Device(self.machine).name, self.machine.card)
+        return self._cost.largest_tile(budget, size.pixels, max(self._bundle.metadata.smallest_size))
+
+    @cached_property
+    def _cost(self) -> Cost:
+        return Cost.on(
+            Device(self.machine).name,
             self.machine.precision,
             self._bundle.metadata.memory,
             per_update_pixel=_update_bytes_per_pixel(self._settings),
             per_picture_pixel=_picture_bytes_per_pixel(self._settings),
         )
-        budget = execution.memory or default_budget(device, self.machine.card)
-        return cost.largest_tile(budget, size.pixels, max(self._bundle.metadata.smallest_size))
+
+    def expected_bytes(self, size: Size) -> float:
+        """Returns the memory that a run takes whose largest image has this size, in bytes."""
+        return self._cost.total(self.tile_plan(size).tile_size.pixels, size.pixels)
 
     def _set_tile_pixels(self, pixels: int) -> None:
         self.execution = replace(self.execution, tile_pixels=pixels)

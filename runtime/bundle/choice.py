@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...models import library
+from ...models.assembly import BUILT_IN
 from ...models.contract import BundleError, BundleNotFoundError
 from ..errors import RecordError, SettingsError
 from ..image.source import SourceFile
@@ -18,7 +19,11 @@ _IMAGENET_HINT = "for ImageNet weights: onnxdream export --model {backbone} (nee
 
 
 def choose_bundle(
-    name: str | None, precision: Precision | None = None, preset: Preset | None = None, layers: Collection[str] = ()
+    name: str | None,
+    precision: Precision | None = None,
+    preset: Preset | None = None,
+    layers: Collection[str] = (),
+    load: Callable[[Path], Bundle] = Bundle.load,
 ) -> Bundle:
     """Returns the bundle of that path or name, else the one for the preset, else the default one.
 
@@ -26,20 +31,20 @@ def choose_bundle(
     newest exported bundle that has its layers, objective and border, else such a built-in one. The default is the
     newest exported bundle whose weights are not random, else the first built-in one; `layers` restricts that choice to
     bundles that have all of these layers, where there are any. A bundle chosen without a name has the precision that a
-    run in `precision` needs (None: fp32).
+    run in `precision` needs (None: fp32). `load` loads the bundle of a path; it may keep what it has loaded.
 
     Raises BundleError, and SettingsError where a named bundle does not fit `precision`, or no bundle fits the preset.
     """
     if name is not None:
-        bundle = Bundle.load(name)
+        bundle = load(library.find_bundle(name))
         if precision:
             bundle.require_precision(precision)
         return bundle
     needed = precision_of_bundle(precision or "fp32")
     if preset is not None:
-        return _bundle_for_preset(preset, needed)
+        return _bundle_for_preset(preset, needed, load)
     default = None
-    for bundle in _default_bundles(needed):
+    for bundle in _default_bundles(needed, load):
         default = default or bundle
         if set(layers) <= set(bundle.metadata.layer_names):
             return bundle
@@ -50,37 +55,37 @@ def choose_bundle(
     return default
 
 
-def _default_bundles(precision: Precision) -> Iterator[Bundle]:
+def _default_bundles(precision: Precision, load: Callable[[Path], Bundle]) -> Iterator[Bundle]:
     """Yields the bundles of a precision, the preferred ones first.
 
     Exported bundles come first, the newest before older ones, then the built-in ones, then those with random weights.
     """
     random = []
-    for bundle in _exported_bundles():
+    for bundle in _exported_bundles(load):
         if bundle.metadata.precision == precision and bundle.metadata.weights.source == "random":
             random.append(bundle)
         elif bundle.metadata.precision == precision:
             yield bundle
     if precision == "fp32":
-        yield from map(Bundle.load, library.built_in_bundles())
+        yield from map(load, library.built_in_bundles())
     yield from random
 
 
-def _bundle_for_preset(preset: Preset, precision: Precision) -> Bundle:
+def _bundle_for_preset(preset: Preset, precision: Precision, load: Callable[[Path], Bundle]) -> Bundle:
     if preset.bundle is not None and precision == "fp32":
-        return Bundle.built_in(preset.bundle)
-    for bundle in (*_exported_bundles(), *map(Bundle.load, library.built_in_bundles())):
+        return load(next(built_in.path for built_in in BUILT_IN if built_in.name == preset.bundle))
+    for bundle in (*_exported_bundles(load), *map(load, library.built_in_bundles())):
         if bundle.metadata.precision == precision and preset.is_made_for(bundle.metadata):
             return bundle
     command = preset.export_command(precision)
     raise SettingsError(f"no bundle fits preset {preset.name}: make one with {command}")
 
 
-def _exported_bundles() -> Iterator[Bundle]:
+def _exported_bundles(load: Callable[[Path], Bundle]) -> Iterator[Bundle]:
     """Yields the usable bundles of the user's library, the newest first."""
     for path in library.bundle_paths():
         try:
-            yield Bundle.load(path)
+            yield load(path)
         except BundleError:
             continue  # the command `info` shows what is wrong with it
 

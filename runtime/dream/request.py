@@ -105,20 +105,10 @@ def _request(
     `named` are the options that the user knows of. `source` is the picture of a record, and `bundle` its bundle, which
     is used if given.
     """
-    changes = settings_changes(options)
-    if {"guide", "direction"} & options.keys() or options.get("guide_by", "surplus") != "surplus":
-        changes.setdefault("channels", ())  # they replace the channels of a preset
-    if "noise" in changes and with_images:
+    if "noise" in options and with_images:
         raise SettingsError("noise is dreamed instead of a picture: give either --noise or pictures")
-    execution = execution_of(options)
-    preset = find_preset(options["preset"]) if "preset" in options else None
-    precision = execution.precision if "precision" in options else None
-    if bundle is None:
-        bundle = choose_bundle(options.get("model"), precision, preset, _named_layers(changes))
-    if precision is None:
-        execution = replace(execution, precision=bundle.precision)
-    settings, notice = settings_for_bundle(preset, bundle.metadata, {**changes, "execution": execution})
-    require_objective(bundle.metadata, settings, "guide" in options, "direction" in options)
+    choice = choose(options, bundle)
+    bundle, settings, preset, notice = choice.bundle, choice.settings, choice.preset, choice.notice
     if settings.noise:
         source = Source.of_noise(settings.noise)
     job = _job(bundle, settings, options)
@@ -137,6 +127,36 @@ def _request(
         raise SettingsError("--ship sends pictures to a cluster: name it, as in --cluster 10.0.0.1:6379")
     pictures = (source,) if source else ()
     return DreamRequest(job, pictures, None, lines, hint, config, recursive, workers, watch, cluster, ship)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The bundle, the settings for it and the preset that options choose; `notice` is a line for the user, or None."""
+
+    bundle: Bundle
+    settings: Settings
+    preset: Preset | None
+    notice: str | None
+
+
+def choose(options: Mapping[str, Any], bundle: Bundle | None = None) -> Choice:
+    """Returns what options choose to dream with; without a `bundle`, that of the option `model` or of the preset.
+
+    Raises DreamError and BundleError where they contradict each other or the bundle.
+    """
+    changes = settings_changes(options)
+    if {"guide", "direction"} & options.keys() or options.get("guide_by", "surplus") != "surplus":
+        changes.setdefault("channels", ())  # they replace the channels of a preset
+    execution = execution_of(options)
+    preset = find_preset(options["preset"]) if "preset" in options else None
+    precision = execution.precision if "precision" in options else None
+    if bundle is None:
+        bundle = choose_bundle(options.get("model"), precision, preset, _named_layers(changes))
+    if precision is None:
+        execution = replace(execution, precision=bundle.precision)
+    settings, notice = settings_for_bundle(preset, bundle.metadata, {**changes, "execution": execution})
+    require_objective(bundle.metadata, settings, "guide" in options, "direction" in options)
+    return Choice(bundle, settings, preset, notice)
 
 
 def _require_watchable(folder: Path, with_images: bool) -> None:

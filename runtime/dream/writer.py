@@ -38,9 +38,10 @@ class Job:
     `output` is a folder, a picture's path, or None for the current folder. `mask` and `guide` are picture files,
     `direction` is a .npy file or two picture files. `film` is the path of an .mp4, .webm, .gif or .webp, with a frame
     every `film_every` steps and `film_fps` frames per second, both chosen by the number of steps where they are None.
-    Without `extras`, only the picture and the film are written. `piped_as` is the suffix of the picture that goes to
-    standard output instead of `output`. `processes` have this job at the same time, each with the memory of its
-    settings. `changes` of the settings are made on the way. `sessions` are the bundle's; several jobs may share them.
+    Without `extras`, only the picture and the film are written, and without `plots` no plot. `piped_as` is the suffix
+    of the picture that goes to standard output instead of `output`. `processes` have this job at the same time, each
+    with the memory of its settings. `changes` of the settings are made on the way. `sessions` are the bundle's; several
+    jobs may share them.
     """
 
     bundle: Bundle
@@ -56,6 +57,7 @@ class Job:
     extras: bool = True
     piped_as: str | None = None
     processes: int = 1
+    plots: bool = True
     changes: tuple[Change, ...] = ()
     sessions: Sessions = field(default=None, compare=False, repr=False)  # type: ignore[assignment]
 
@@ -81,12 +83,14 @@ class Callbacks:
     """Functions that are called during a job.
 
     `log` is called with each line for the user, `on_step` at every step; if it returns True, the dream ends and the
-    picture so far is saved. `on_start` is called before the first step.
+    picture so far is saved. `on_start` is called before the first step. If `wants_checkpoint` returns True, one is
+    written before `on_step` is called.
     """
 
     log: Log
     on_step: Callable[[Step], bool | None]
     on_start: Callable[[Preparation], None] = lambda preparation: None
+    wants_checkpoint: Callable[[], bool] = lambda: False
 
 
 class Writer:
@@ -131,6 +135,8 @@ class Writer:
                 self._write_snapshot(step)
             if self.film and step.number % self.film_speed.every == 0:
                 self.film.add(step.fetch_picture())
+            if self.results.keeps_checkpoint and self.callbacks.wants_checkpoint():
+                self._write_checkpoint(step)
             stop = self.callbacks.on_step(step)
             if self.results.keeps_checkpoint and (stop or time.monotonic() > self._next_checkpoint):
                 self._write_checkpoint(step)
@@ -205,7 +211,7 @@ class Writer:
         layers = dream.record.layers
         totals = dream.losses @ self._preparation.ascent.layer_weights
         starts = [octave.start for octave in dream.record.octaves]
-        plot = self._draw_plot(dream, totals, starts) if self.job.extras else None
+        plot = self._draw_plot(dream, totals, starts) if self.job.extras and self.job.plots else None
         files = self.results.file_names(self._written_snapshots, plot is not None, self.job.extras)
         if self.job.extras:
             self.results.write_losses(layers, dream.losses, totals, starts)

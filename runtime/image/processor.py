@@ -16,7 +16,7 @@ from ..errors import SettingsError
 from ..settings.colours import imagenet_colours, own_colours, parse_colours
 from ..settings.settings import Settings
 from .octaves import octave_sizes, resized
-from .resizing import resize, shrink
+from .resizing import resize, shrunk_size
 from .scaling import Scale
 
 # Limit in pixels for the longer side of a picture that is enlarged because it is too small for the network. One that
@@ -281,20 +281,25 @@ def _octaves(size: Size, smallest: Size, settings: Settings) -> list[Size]:
     return octave_sizes(size, smallest, settings.octaves, settings.octaves_above, settings.octave_scale)
 
 
-def _at_working_size(picture: Pixels, max_size: int | None, smallest: Size) -> Pixels:
-    """The picture with its longer side at most `max_size` pixels, but enlarged where the network needs more.
+def working_size(size: Size, max_size: int | None, smallest: Size) -> Size:
+    """Returns the size at which a picture of a size is dreamed: its longer side at most `max_size` pixels, but enlarged
+    where the network needs more than that, `smallest` at least.
 
-    Raises SettingsError.
+    Raises SettingsError for a picture that is too narrow.
     """
-    small = shrink(picture, max_size)
-    if small.shape[0] >= smallest[0] and small.shape[1] >= smallest[1]:
+    small = shrunk_size(size, max_size)
+    if small.height >= smallest.height and small.width >= smallest.width:
         return small
-    height, width = picture.shape[:2]
-    factor = max(smallest[0] / height, smallest[1] / width)
-    size = max(smallest[0], round(height * factor)), max(smallest[1], round(width * factor))
-    if max(size) > _MAX_ENLARGED_SIDE:
+    factor = max(smallest.height / size.height, smallest.width / size.width)
+    enlarged = Size(max(smallest.height, round(size.height * factor)), max(smallest.width, round(size.width * factor)))
+    if max(enlarged) > _MAX_ENLARGED_SIDE:
         raise SettingsError(
-            f"a picture of {width}x{height} is too narrow: "
-            f"the network needs {smallest[1]}x{smallest[0]} at least; crop it"
+            f"a picture of {size.width}x{size.height} is too narrow: "
+            f"the network needs {smallest.width}x{smallest.height} at least; crop it"
         )
-    return resize(picture, size[1], size[0])
+    return enlarged
+
+
+def _at_working_size(picture: Pixels, max_size: int | None, smallest: Size) -> Pixels:
+    size = working_size(Size(*picture.shape[:2]), max_size, Size(*smallest))
+    return resize(picture, size.width, size.height)

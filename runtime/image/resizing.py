@@ -8,16 +8,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.arrays import Pixels
+from ...models.arrays import Pixels, Size
 
 
 def shrink(pixels: Pixels, max_size: int | None) -> Pixels:
     """The picture with its longer side at most `max_size` pixels; never enlarged, and unchanged for None."""
-    height, width = pixels.shape[:2]
-    if max_size is None or max(height, width) <= max_size:
-        return pixels
-    scale = max_size / max(height, width)
-    return resize(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+    size = shrunk_size(Size(*pixels.shape[:2]), max_size)
+    return resize(pixels, size.width, size.height)
+
+
+def shrunk_size(size: Size, max_size: int | None) -> Size:
+    """The size of a picture whose longer side is at most `max_size` pixels; never larger, and unchanged for None."""
+    if max_size is None or max(size) <= max_size:
+        return size
+    scale = max_size / max(size)
+    return Size(max(1, round(size.height * scale)), max(1, round(size.width * scale)))
 
 
 def resize(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from .starting import how_it_ended, start_process
 from .worker import STOP, Doer, Finished, work
 
 # A task whose worker has ended so often is given up.
@@ -104,12 +102,7 @@ class Pool(Generic[Task]):
                 worker.connection.send(task)
 
     def _start(self) -> _Worker[Task]:
-        context = multiprocessing.get_context("spawn")
-        connection, its_connection = context.Pipe()
-        process = context.Process(target=work, args=(its_connection, self._make), daemon=True)
-        with _signals_blocked():
-            process.start()
-        its_connection.close()  # so that the connection ends with the process
+        process, connection = start_process(work, self._make)
         worker: _Worker[Task] = _Worker(process, connection)
         self._workers.append(worker)
         with suppress(OSError):  # as an argument, it would block this process forever if the worker is killed meanwhile
@@ -129,27 +122,7 @@ class Pool(Generic[Task]):
             self._workers.remove(worker)
             worker.connection.close()
             worker.process.join()
-            return Died(_how_it_ended(worker.process.exitcode))
+            return Died(how_it_ended(worker.process.exitcode))
         if isinstance(message, Finished):
             worker.task = None
         return message
-
-
-def _how_it_ended(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"was killed (signal {-code}{', as where memory runs out' if code == -9 else ''})"
-    return f"has ended (exit code {code})"
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """A process that is started meanwhile never receives Ctrl-C, SIGTERM or SIGHUP: its driver tells it to stop."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # whose start would unblock them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -99,6 +99,10 @@ class Cost:
         """Returns the bytes that depend on the size of a tile."""
         return self.per_tile_pixel * tile_pixels + min(self.workspace.per_pixel * tile_pixels, self.workspace.most)
 
+    def total(self, tile_pixels: int, picture_pixels: int) -> float:
+        """Returns the bytes of a run with tiles and a picture of so many pixels."""
+        return self.program + self.fixed + self.per_picture_pixel * picture_pixels + self.of_tile(tile_pixels)
+
     def largest_tile(self, budget: int, picture_pixels: int, smallest_side: int) -> int:
         """Returns the number of pixels of the largest tile that keeps a run within a budget in bytes.
 

@@ -5,7 +5,9 @@ Sources: Microsoft's BITMAPINFOHEADER, GIF89a.
 
 from __future__ import annotations
 
-from .container import MAX_PARTS, Container, DamagedContainerError, checked_slice, number_at
+from contextlib import suppress
+
+from .container import FIRST_FRAME, MAX_PARTS, Container, DamagedContainerError, checked_slice, number_at
 
 _GIF_HEADER_END = 13
 _EXTENSION, _FRAME = 0x21, 0x2C
@@ -36,10 +38,21 @@ def read_gif(data: bytes) -> Container:
             if left + columns > width or top + rows > height:
                 raise DamagedContainerError("it is damaged: its first frame exceeds its size")
             end = _blocks_end(data, position + 10 + _palette_size(number_at(data, position + 9, 1)) + 1)
-            return Container("GIF", width, height, data[:end] + b";")
+            warnings = (FIRST_FRAME,) if _has_frame(data, end) else ()
+            return Container("GIF", width, height, data[:end] + b";", warnings=warnings)
         else:
             raise DamagedContainerError
     raise DamagedContainerError("it has too many blocks")
+
+
+def _has_frame(data: bytes, position: int) -> bool:
+    """Whether another frame follows at a position; damage behind the first one does not matter."""
+    with suppress(DamagedContainerError):
+        for _ in range(MAX_PARTS):
+            if number_at(data, position, 1) != _EXTENSION:
+                break
+            position = _blocks_end(data, position + 2)
+    return data[position : position + 1] == bytes([_FRAME])
 
 
 def _palette_size(flags: int) -> int:

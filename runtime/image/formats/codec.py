@@ -40,6 +40,7 @@ _JPEG = _Format(  # 4:4:4, full colour resolution: a dream's detail is coloured,
     sixteen_bits=False,
     longest_side=65500,
 )
+_PREVIEW = _Format("JPEG", (cv2.IMWRITE_JPEG_QUALITY, 85), alpha=False, sixteen_bits=False, longest_side=65500)
 _FORMATS = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _WEBP, ".tif": _TIFF, ".tiff": _TIFF}
 WRITTEN_SUFFIXES = tuple(_FORMATS)
 
@@ -180,6 +181,18 @@ def encode_picture(
     if note is not None and file_format is _PNG:
         data = png.with_note(data, note)
     return data, tuple(warnings)
+
+
+def encode_preview(pixels: Pixels) -> bytes:
+    """Encodes a picture, uint8 or uint16 [height, width, 3 or 4], for the screen: a small JPEG, without its profile.
+
+    Raises PictureWriteError.
+    """
+    if pixels.shape[2] == 4:
+        pixels = _on_white(pixels)
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    return _encode(pixels, ".jpg", _PREVIEW)
 
 
 def _on_white(pixels: Pixels) -> Pixels:

@@ -11,6 +11,9 @@ from typing import Literal
 MAX_PARTS = 2**19  # segments or chunks of one file; the largest picture, in chunks of 8 kB, has 2**18
 
 
+FIRST_FRAME = "it moves: only its first frame is read"
+
+
 class ContainerError(ValueError):
     """A picture file that is damaged, or of a format that is not read. The message is the reason alone."""
 

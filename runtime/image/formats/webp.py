@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import tiff
-from .container import MAX_PARTS, Container, DamagedContainerError, checked_slice, number_at, plausible_profile
+from .container import (
+    FIRST_FRAME,
+    MAX_PARTS,
+    Container,
+    DamagedContainerError,
+    checked_slice,
+    number_at,
+    plausible_profile,
+)
 
 _HEADER_END = 12
 _HAS_ICC, _HAS_ALPHA = 0x20, 0x10
@@ -18,7 +26,8 @@ _FRAME_HEADER = 16
 def read(data: bytes) -> Container:
     """Reads a WebP file, of an animation the first frame, up to its pixels. Raises DamagedContainerError."""
     file = checked_slice(data, 0, 8 + number_at(data, 4, 4, "little"))
-    first = dict(reversed(list(_chunks(file, _HEADER_END))))  # the first chunk of each name
+    chunks = list(_chunks(file, _HEADER_END))
+    first = dict(reversed(chunks))  # the first chunk of each name
     frame = first.get(b"ANMF")
     if frame is None:
         decodable, (width, height) = data, _size(first)
@@ -26,9 +35,9 @@ def read(data: bytes) -> Container:
         width, height = 1 + number_at(frame, 6, 3, "little"), 1 + number_at(frame, 9, 3, "little")
         decodable = _file(width, height, 0, list(_chunks(frame, _FRAME_HEADER)))
     exif = first.get(b"EXIF", b"").removeprefix(tiff.EXIF_HEADER)
-    return Container(
-        "WebP", width, height, decodable, **tiff.stated_by_exif(exif, plausible_profile(first.get(b"ICCP")))
-    )
+    warnings = (FIRST_FRAME,) if [name for name, _ in chunks].count(b"ANMF") > 1 else ()
+    stated = tiff.stated_by_exif(exif, plausible_profile(first.get(b"ICCP")))
+    return Container("WebP", width, height, decodable, warnings=warnings, **stated)
 
 
 def _chunks(data: bytes, position: int) -> Iterator[tuple[bytes, bytes]]:

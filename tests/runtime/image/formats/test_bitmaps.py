@@ -27,6 +27,8 @@ def test_a_gif_s_first_frame_is_all_that_is_decoded() -> None:
     container = read_container(data)
     assert (container.kind, container.width, container.height) == ("GIF", WIDTH, HEIGHT)
     assert container.decodable == gif(b"!\xfe\5bears\0", gif_control(), gif_frame(1))
+    assert container.warnings == ("it moves: only its first frame is read",)
+    assert read_container(gif(gif_frame(1), b"!\xfe\5bears\0")).warnings == ()
     assert read_container(first).decodable == first
 
 

@@ -1,0 +1,20 @@
+// What the page tells in passing: lines that go away, and where an error has no place of its own.
+
+import { byId, button, make } from "./element.js";
+
+const SHOWN = 7000;
+
+/** Shows a line for a while, with an action where one is given. */
+export function tell(text, actionText = "", action = null) {
+  const toast = make("div", { class: "toast" }, make("span", {}, text));
+  const remove = () => toast.remove();
+  if (action) toast.append(button(actionText, () => { action(); remove(); }, { class: "button ghost" }));
+  byId("toasts").replaceChildren(toast);
+  setTimeout(remove, SHOWN);
+}
+
+/** What an error says to a person. */
+export function lineOf(error) {
+  if (error instanceof TypeError) return "The studio cannot be reached. Try again when it is back.";
+  return error.message;
+}

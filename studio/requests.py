@@ -1,0 +1,158 @@
+"""The request for a dream, and the folder that is made of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .choices import Chosen
+from .errors import StudioError
+from .folder import FRAME, ORIGINAL, Folder
+from .jobs import StudioJob
+from .reading import Reader, Scale
+from .uploads import Pictures, StudioPicture
+
+_START, _MASK = "start.jpg", "mask.png"
+_MAX_IDENTIFIER = 100  # characters
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A request for a dream as the page sends it; `identifier` is the page's own.
+
+    With `branch_of`, the files of that job are used where none are named; `from_result` dreams its result.
+    """
+
+    identifier: str = ""
+    picture: str | None = None
+    look: str | None = None
+    bundle: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    mask: str | None = None
+    guide: str | None = None
+    branch_of: str | None = None
+    from_result: bool = False
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> JobRequest:
+        """Reads the object of a request. Raises StudioError."""
+        names = ("picture", "look", "bundle", "mask", "guide", "branch_of")
+        found = {name: _text(data, name) for name in names}
+        settings = data.get("settings") or {}
+        if not isinstance(settings, dict):
+            raise StudioError(422, "settings are an object of names and values", "settings")
+        identifier = (_text(data, "request") or "")[:_MAX_IDENTIFIER]
+        if not (found["picture"] or found["branch_of"]):
+            raise StudioError(422, "choose a picture first", "picture")
+        return cls(identifier, **found, settings=settings, from_result=data.get("from_result") is True)
+
+    def has_guide(self, parent: StudioJob | None) -> bool:
+        return bool(self.guide or (parent and parent.guide_file))
+
+
+def _text(data: Mapping[str, Any], name: str) -> str | None:
+    value = data.get(name)
+    if value is None or isinstance(value, str):
+        return value or None
+    raise StudioError(422, f"{name} must be text", name)
+
+
+class JobFiles:
+    """Makes the folder of a new job, with files of its own. Raises StudioError and OSError."""
+
+    def __init__(self, folder: Path, pictures: Pictures, reader: Reader, whole: Folder) -> None:
+        self._folder, self._pictures, self._reader, self._whole = folder, pictures, reader, whole
+        folder.mkdir()
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def job(self, request: JobRequest, chosen: Chosen, parent: StudioJob | None) -> StudioJob:
+        """Returns the new job, whose files are in its folder."""
+        job = StudioJob(
+            id=self._folder.name,
+            name="",
+            request=request.identifier,
+            picture="",
+            picture_file="",
+            picture_width=0,
+            picture_height=0,
+            result="",
+            bundle=chosen.model,
+            initial=chosen.settings,
+            settings=chosen.settings,
+            look=chosen.look,
+            branch_of=parent.id if parent else None,
+            notices=(chosen.notice,) if chosen.notice else (),
+        )
+        self._take_picture(job, request, parent)
+        self._take_mask(job, request, parent)
+        self._take_guide(job, request, parent)
+        job.result = f"{Path(job.picture_file).stem}-dream.png"
+        job.steps = chosen.settings.steps * chosen.settings.octaves
+        return job
+
+    def _take_picture(self, job: StudioJob, request: JobRequest, parent: StudioJob | None) -> None:
+        if request.picture or parent is None:
+            self._use(job, self._pictures.find(request.picture))
+        elif request.from_result:
+            if not parent.has_result:
+                raise StudioError(409, f"{parent.name} has no result yet to dream on")
+            data = self._whole.result(parent).read_bytes()
+            self._use(job, self._pictures.add(data, parent.result))
+        else:
+            job.picture, job.name, job.picture_file = parent.picture, parent.name, parent.picture_file
+            job.picture_width, job.picture_height = parent.picture_width, parent.picture_height
+            for name in (parent.picture_file, ORIGINAL, _START):
+                self._copy(self._whole.of(parent) / name, name)
+        self._copy(self._folder / _START, FRAME)
+
+    def _use(self, job: StudioJob, picture: StudioPicture) -> None:
+        if picture.is_mask:
+            raise StudioError(422, f"{picture.name} is a mask: choose a picture", "picture")
+        job.picture, job.name, job.picture_file = picture.id, picture.name, picture.file
+        job.picture_width, job.picture_height = picture.width, picture.height
+        self._copy(self._pictures.path(picture), picture.file)
+        self._copy(self._pictures.preview(picture), ORIGINAL)
+        self._copy(self._pictures.frame(picture), _START)
+
+    def _take_mask(self, job: StudioJob, request: JobRequest, parent: StudioJob | None) -> None:
+        """Writes the mask at the size of the picture."""
+        target = self._folder / _MASK
+        if request.mask:
+            picture = self._pictures.find(request.mask)
+            job.mask = picture.id
+            self._reader.ask(Scale(self._pictures.path(picture), target, job.picture_width, job.picture_height))
+        elif parent and parent.mask_file and not request.picture:
+            job.mask = parent.mask
+            self._reader.ask(
+                Scale(self._whole.of(parent) / parent.mask_file, target, job.picture_width, job.picture_height)
+            )
+        job.mask_file = _MASK if job.mask else None
+
+    def _take_guide(self, job: StudioJob, request: JobRequest, parent: StudioJob | None) -> None:
+        if request.guide:
+            picture = self._pictures.find(request.guide)
+            job.guide, job.guide_file = picture.id, f"guide-{picture.file}"
+            self._copy(self._pictures.path(picture), job.guide_file)
+        elif parent and parent.guide_file:
+            job.guide, job.guide_file = parent.guide, parent.guide_file
+            self._copy(self._whole.of(parent) / parent.guide_file, parent.guide_file)
+
+    def named(self, job: StudioJob) -> dict[str, Path]:
+        """Returns the paths of the mask and the guide, by the options that name them."""
+        files = {"mask": job.mask_file, "guide": job.guide_file}
+        return {name: self._folder / file for name, file in files.items() if file}
+
+    def _copy(self, source: Path, name: str) -> None:
+        """Makes a file of that name in the folder; it shares its bytes on the disk where that is possible."""
+        target = self._folder / name
+        with suppress(OSError):
+            os.link(source, target)
+            return
+        shutil.copyfile(source, target)

@@ -1,0 +1,271 @@
+"""The controls of the page: looks, patterns, settings, the search, the mask, and a surprise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from fake_studio import FakeStudio
+from playwright.sync_api import Page, expect
+from steps import colour, give_sample, set_slider, wait_for_picture, wait_for_state
+
+
+def start(page: Page, studio: FakeStudio) -> dict[str, object]:
+    """Starts a dream and returns what the page asked for."""
+    page.get_by_role("button", name="Dream", exact=True).click()
+    wait_for_state(page, "Dreaming")
+    return studio.starts[-1]
+
+
+def test_a_look_brings_its_settings(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.get_by_role("button", name="All 26 looks").click()
+    expect(page.get_by_role("radio")).to_have_count(26)
+    page.get_by_role("radio", name="Woodcut").check()
+    expect(page.locator("#look-text")).to_have_text("Bold lines and hatching turn the picture into a woodcut.")
+    expect(page.locator("#setting-octaves")).to_have_value("5")
+    sent = start(page, studio)
+    assert (sent["look"], sent["bundle"], sent["settings"]) == ("woodcut", "lite0", {})
+
+
+def test_a_look_without_a_picture_has_a_plain_tile(studio: FakeStudio, open_page: Callable[..., Page]) -> None:
+    studio.catalogue["looks"][0]["tile"] = None
+    page = open_page()
+    expect(page.locator(".plain-tile").first).to_have_text("Cr")
+
+
+def test_the_search_finds_looks_and_patterns_by_name(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.get_by_label("Search looks and patterns").fill("feathers")
+    expect(page.get_by_role("radio")).to_have_count(2)  # feathers, and leopards, which says so
+    page.locator("#hits .channel").first.click()
+    expect(page.locator("#hits .channel").first).to_have_attribute("aria-pressed", "true")
+    page.get_by_label("Search looks and patterns").fill("zzz")
+    expect(page.locator("#hits")).to_contain_text("Nothing has this name")
+    page.get_by_label("Search looks and patterns").fill("")
+    sent = start(page, studio)
+    settings = sent["settings"]
+    assert isinstance(settings, dict)
+    assert re.fullmatch(r"block\d\d:\d+", settings["channels"][0])
+    assert list(settings["layer_weights"]) == [settings["channels"][0].split(":")[0]]
+
+
+def test_several_patterns_and_layers_are_chosen_with_signs_and_weights(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.locator("#patterns summary").click()
+    page.get_by_label("Layer", exact=True).select_option("block05")
+    page.get_by_role("button", name="sand, pattern 42 of block05").click()
+    page.get_by_role("button", name="dabs, pattern 34 of block05").click()
+    page.get_by_role("button", name="dabs grows: let it fade").click()
+    page.get_by_label("Layer", exact=True).select_option("block03")
+    page.get_by_role("button", name="Add the whole layer").click()
+    page.get_by_label("Weight of block03", exact=True).fill("-0,5")
+    page.get_by_label("Weight of block03", exact=True).press("Enter")
+    set_slider(page, "#weight-block05", 1.5)
+    settings = start(page, studio)["settings"]
+    assert settings == {"layer_weights": {"block05": 1.5, "block03": -0.5}, "channels": ["block05:42,-34"]}
+
+
+def test_a_pattern_that_is_taken_away_gives_the_look_back(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.locator("#patterns summary").click()
+    page.locator("#patterns-body .channel").nth(3).click()
+    expect(page.locator("#patterns-summary")).to_have_text("1 chosen")
+    page.locator(".chip").get_by_role("button", name="Take").click()
+    expect(page.locator("#patterns-summary")).to_have_text("block09, block10")
+    assert start(page, studio)["settings"] == {}
+
+
+def test_the_tiles_of_patterns_come_from_the_atlas(page: Page) -> None:
+    page.locator("#patterns summary").click()
+    swatch = page.locator("#patterns-body .channel .swatch").nth(9)
+    assert "/api/atlases/lite0/block" in swatch.evaluate("(element) => getComputedStyle(element).backgroundImage")
+    assert swatch.evaluate("(element) => element.style.backgroundPosition") == "-72px -72px"
+
+
+def test_things_can_be_dreamed_where_a_network_knows_them(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.get_by_role("radio", name="Leopards").check()
+    page.locator("#patterns summary").click()
+    page.get_by_label("Name of a thing to dream").fill("unicorn")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".classes .message")).to_contain_text("does not know")
+    page.get_by_label("Name of a thing to dream").fill("castle")
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.locator(".chip").get_by_role("button", name="grows").click()
+    assert start(page, studio)["settings"] == {"classes": "-castle", "layer_weights": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "Write a number"),
+        ("NaN", "not a number"),
+        ("1e9", "from 1 to 100"),
+        ("2.5", "whole"),
+        ("1.000,5", "without separators"),
+    ],
+)
+def test_a_wrong_number_is_told_at_its_field_before_it_is_sent(
+    page: Page, studio: FakeStudio, text: str, words: str
+) -> None:
+    give_sample(page)
+    page.locator("#setting-octaves").fill(text)
+    expect(page.locator("#setting-octaves-note")).to_contain_text(words)
+    expect(page.locator("#setting-octaves")).to_have_attribute("aria-invalid", "true")
+    page.get_by_role("button", name="Dream", exact=True).click()
+    expect(page.locator("#setting-octaves")).to_be_focused()
+    assert not studio.starts
+    page.get_by_role("button", name="Reset Octaves to the look's value").click()
+    expect(page.locator("#setting-octaves")).to_have_value("6")
+    expect(page.locator("#setting-octaves-note")).to_have_text("From coarse shapes to fine detail")
+
+
+def test_a_decimal_comma_is_understood(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.locator("#setting-blend").fill("0,75")
+    page.locator("#setting-step_size").fill("0,05")
+    assert start(page, studio)["settings"] == {"blend": 0.75, "step_size": [0.05, 0.012]}
+
+
+def test_a_slider_of_a_pair_moves_both_ends(page: Page) -> None:
+    set_slider(page, "#setting-step_size-slider", 100)
+    expect(page.locator("#setting-step_size")).to_have_value("0.1")
+    expect(page.locator("#setting-step_size-end")).to_have_value("0.0343")
+    page.get_by_role("button", name="Reset Step size to the look's value").click()
+    expect(page.locator("#setting-step_size-end")).to_have_value("0.012")
+
+
+def test_more_settings_are_folded_away_searched_and_explained(page: Page) -> None:
+    expect(page.locator("#setting-momentum")).to_be_hidden()
+    page.locator("#more summary").click()
+    page.get_by_label("Search settings").fill("momentum")
+    assert page.locator("#more-settings .control:visible").count() == 2  # the optimizer speaks of it, too
+    page.get_by_role("button", name="What Momentum does").click()
+    expect(page.locator("#setting-momentum-help")).to_contain_text("Decay of earlier gradients")
+    page.locator("#setting-momentum").fill("0.5")
+    expect(page.locator("#more-summary")).to_have_text("1 changed")
+
+
+def test_an_empty_size_keeps_the_picture_s_own(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.locator("#setting-max_size").fill("")
+    expect(page.locator("#estimate")).to_contain_text("600 × 399")
+    assert start(page, studio)["settings"] == {"max_size": None}
+
+
+def test_the_estimate_follows_the_newest_settings(page: Page) -> None:
+    give_sample(page)
+    for size in ("256", "320", "384"):
+        page.locator("#setting-max_size").fill(size)
+    expect(page.locator("#estimate")).to_contain_text("384 × 255 · about")
+    expect(page.locator("#estimate")).to_contain_text("MB")
+
+
+def test_a_surprise_is_the_same_for_the_same_number(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.get_by_role("button", name="Surprise me").click()
+    number = page.get_by_label("Surprise number").input_value()
+    first = start(page, studio)
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Surprise me").click()
+    page.get_by_label("Surprise number").fill(number)
+    page.get_by_label("Surprise number").press("Enter")
+    second = start(page, studio)
+    assert (first["look"], first["settings"]) == (second["look"], second["settings"])
+    assert first["settings"]["seed"] == int(number)  # type: ignore[index]
+
+
+def test_surprises_stay_within_what_looks_good(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.get_by_role("button", name="Surprise me").click()
+    seen = set()
+    for number in range(100):
+        page.get_by_label("Surprise number").fill(str(number))
+        page.get_by_label("Surprise number").press("Enter")
+        step = float(page.locator("#setting-step_size").input_value())
+        assert 0.008 < step < 0.06
+        seen.add(page.locator("#looks input:checked").input_value())
+    assert len(seen) > 15
+
+
+# The mask
+
+
+def mask_sent(studio: FakeStudio) -> np.ndarray:
+    [mask] = [picture for picture in studio.pictures.values() if picture.role == "mask"]
+    return mask.pixels[..., 0]
+
+
+def test_a_mask_is_painted_with_the_brush(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.get_by_role("button", name="Mask…").click()
+    wait_for_picture(page)
+    box = page.locator("#canvas").bounding_box()
+    assert box
+    dark = sum(colour(page, 0.56, 0.4)[:3])
+    page.mouse.move(box["x"] + box["width"] * 0.35, box["y"] + box["height"] * 0.4)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.65, box["y"] + box["height"] * 0.4, steps=6)
+    page.mouse.up()
+    assert sum(colour(page, 0.56, 0.4)[:3]) > dark + 60
+    page.get_by_role("button", name="Erase").click()
+    page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.4)
+    page.get_by_role("button", name="Done").click()
+    expect(page.get_by_role("button", name="Change the mask")).to_be_focused()
+    mask = mask_sent(studio)
+    height, width = mask.shape
+    row = mask[int(height * 0.4)]
+    assert (row == 255).any()
+    assert row[width // 2] == 0
+    assert mask[-5].max() == 0
+    assert start(page, studio)["mask"] == "p2"
+
+
+def test_a_mask_is_made_without_a_pointer(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.get_by_role("button", name="Mask…").press("Enter")
+    page.get_by_text("With numbers").click()
+    page.get_by_label("Left %").fill("abc")
+    page.get_by_role("button", name="Fill the rectangle").press("Enter")
+    expect(page.locator("#mask-bar .message")).to_contain_text("Left %: This is not a number.")
+    page.get_by_label("Left %").fill("0")
+    page.get_by_label("Width %").fill("50")
+    page.get_by_role("button", name="Fill the rectangle").press("Enter")
+    page.get_by_role("button", name="Invert").press("Enter")
+    page.get_by_role("button", name="Done").press("Enter")
+    expect(page.get_by_role("button", name="Change the mask")).to_be_visible()
+    mask = mask_sent(studio)
+    height, width = mask.shape
+    assert mask[height // 2, width // 4] == 0
+    assert mask[height // 2, width * 3 // 4] == 255
+
+
+def test_a_mask_of_an_earlier_dream_can_be_changed(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.get_by_role("button", name="Mask…").click()
+    page.get_by_text("With numbers").click()
+    page.get_by_role("button", name="Fill the rectangle").click()
+    page.get_by_role("button", name="Done").click()
+    start(page, studio)
+    page.get_by_role("button", name="Stop").click()
+    page.reload()
+    page.get_by_role("button", name="Change the mask").click()
+    wait_for_picture(page)
+    page.wait_for_function("() => document.querySelector('#mask-bar') && performance.now() > 500")
+    page.get_by_role("button", name="Invert").click()
+    page.get_by_role("button", name="Done").click()
+    expect(page.locator("#mask-bar")).to_be_hidden()
+    first, second = [picture.pixels for picture in studio.pictures.values() if picture.role == "mask"]
+    assert (first + second == 255).all()
+
+
+def test_a_mask_that_is_cleared_is_none(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.get_by_role("button", name="Mask…").click()
+    page.get_by_role("button", name="Invert").click()
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Done").click()
+    assert start(page, studio)["mask"] is None

@@ -1,0 +1,121 @@
+"""Runs on the page: start, pause, step, stop, going on, changes on the way, and what is shown of them."""
+
+from __future__ import annotations
+
+import time
+
+from fake_studio import FakeStudio
+from playwright.sync_api import Page, expect
+from steps import canvas_sum, dream, give_sample, set_slider, wait_for_state
+from watching import Watch
+
+
+def test_a_dream_grows_before_the_eyes_and_ends(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    dream(page)
+    first = canvas_sum(page)
+    page.wait_for_timeout(300)
+    assert canvas_sum(page) != first
+    wait_for_state(page, "Finished")
+    expect(page.locator("#figures")).to_contain_text("step 66 of 66")
+    expect(page.locator("#figures")).to_contain_text("on cpu")
+    words = "Loss, the strength of the patterns: from 2.15 to 4.29 in 66 of 66 steps, octave 6 of 6"
+    expect(page.locator("#curve svg")).to_have_attribute("aria-label", words)
+    assert page.locator("#curve .marks line").count() == 5
+
+
+def test_a_dream_can_be_paused_stepped_stopped_and_continued(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    dream(page)
+    page.get_by_role("button", name="Pause").click()
+    wait_for_state(page, "Paused")
+    [job] = studio.jobs.values()
+    before = job.step
+    page.get_by_role("button", name="Step", exact=True).click()
+    expect(page.locator("#figures")).to_contain_text(f"step {before + 1} of")
+    page.get_by_role("button", name="Go on").click()
+    wait_for_state(page, "Dreaming")
+    page.get_by_role("button", name="Stop").click()
+    wait_for_state(page, "Stopped")
+    expect(page.locator("#primary")).to_have_text("Dream")
+    page.get_by_role("button", name="Go on").click()
+    wait_for_state(page, "Finished")
+
+
+def test_two_quick_clicks_start_one_dream(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.locator("#primary").dblclick()
+    page.wait_for_timeout(200)
+    assert len(studio.jobs) == 1
+
+
+def test_a_change_during_a_run_reaches_it_newest_last_and_never_too_often(page: Page, studio: FakeStudio) -> None:
+    studio.seconds = 0.1
+    give_sample(page)
+    dream(page)
+    began = time.monotonic()
+    for value in range(20, 60):
+        set_slider(page, "#setting-step_size-slider", value)
+    took = time.monotonic() - began
+    page.wait_for_timeout(600)
+    last = page.locator("#setting-step_size").input_value()
+    assert studio.patches[-1]["step_size"][0] == float(last)
+    assert len(studio.patches) <= took * 5 + 3
+    assert all(list(patch) == ["step_size"] for patch in studio.patches)
+    expect(page.locator("#setting-step_size")).to_have_value(last)
+
+
+def test_what_matters_only_at_the_start_says_so_during_a_run(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    dream(page)
+    expect(page.locator("#setting-octaves")).to_be_disabled()
+    expect(page.locator("#setting-octaves-note")).to_have_text("For a new dream")
+    expect(page.locator("#setting-max_size-note")).to_have_text("Takes effect at the next octave")
+    expect(page.locator("#mask-open")).to_be_disabled()
+    expect(page.get_by_role("radio", name="Leopards")).to_be_disabled()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#setting-octaves")).to_be_enabled()
+    expect(page.locator("#mask-open")).to_be_enabled()
+
+
+def test_a_look_of_the_same_network_can_be_chosen_during_a_run(page: Page, studio: FakeStudio) -> None:
+    studio.seconds = 0.1
+    give_sample(page)
+    dream(page)
+    page.get_by_role("radio", name="Towers").check()
+    expect(page.get_by_role("radio", name="Towers")).to_be_checked()
+    page.wait_for_timeout(700)
+    assert studio.patches[0]["channels"] == ["block08:18", "block10:18"]
+    assert "octaves" not in studio.patches[0]
+    expect(page.get_by_role("radio", name="Towers")).to_be_checked()
+
+
+def test_a_failure_is_told(page: Page, studio: FakeStudio) -> None:
+    studio.fails_at = 3
+    give_sample(page)
+    page.get_by_role("button", name="Dream", exact=True).click()
+    wait_for_state(page, "Failed: The dream ran out of memory: choose a smaller size.")
+    expect(page.locator("#primary")).to_be_enabled()
+
+
+def test_a_second_dream_waits_for_its_turn(page: Page, studio: FakeStudio) -> None:
+    studio.seconds = 0.1
+    give_sample(page)
+    dream(page)
+    page.get_by_role("button", name="New picture").click()
+    give_sample(page, "Bears")
+    page.get_by_role("button", name="Dream", exact=True).click()
+    wait_for_state(page, "Waits for its turn")
+    expect(page.locator("#history li")).to_have_count(2)
+
+
+def test_a_wrong_value_that_the_server_finds_is_told_at_its_field(page: Page, studio: FakeStudio, watch: Watch) -> None:
+    watch.allow("422")
+    give_sample(page)
+    row = next(row for row in studio.catalogue["settings"] if row["name"] == "steps")
+    row["max"] = 20
+    page.locator("#setting-steps").fill("30")
+    expect(page.locator("#setting-steps-note")).to_have_text("Steps must be from 1 to 20")
+    expect(page.locator("#setting-steps")).to_have_attribute("aria-invalid", "true")
+    page.locator("#setting-steps").fill("12")
+    expect(page.locator("#setting-steps-note")).not_to_contain_text("must")

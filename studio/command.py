@@ -51,13 +51,13 @@ def run_studio(request: StudioRequest, log: Log) -> None:
     import uvicorn
 
     from ..runtime.provider.hardware import detect_hardware
-    from .app import Addresses
-    from .choices import Chooser
-    from .desk import devices
-    from .folder import Folder, default_folder
-    from .guard import Guard
-    from .live import Hub
+    from .jobs.choices import Chooser
+    from .jobs.folder import Folder, default_folder
     from .studio import Studio
+    from .web.app import Addresses
+    from .web.guard import Guard
+    from .web.live import Hub
+    from .workers.desk import devices
 
     chooser = Chooser(request.machine)
     is_local = _is_loopback(request.host)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..models.files import atomic_write
-from .film import Reel
-from .folder import Folder
-from .jobs import StudioJob
-from .messages import Frame
+from .jobs.film import Reel
+from .jobs.folder import Folder
+from .jobs.job import StudioJob
+from .workers.messages import Frame
 
 _SAVE_SECONDS = 0.5
 

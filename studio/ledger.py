@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .folder import Folder
-from .jobs import StudioJob
+from .jobs.folder import Folder
+from .jobs.job import StudioJob
 from .keeper import Keeper
 
 

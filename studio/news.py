@@ -7,14 +7,14 @@ from functools import singledispatchmethod
 from typing import Any
 
 from ..runtime.settings.changes import changes_at
-from .catalogue import film_form
-from .choices import repeat_command
-from .desk import Desk
-from .engine import Engine
-from .folder import Speeds
-from .jobs import StudioJob
+from .jobs.choices import repeat_command
+from .jobs.film import film_form
+from .jobs.folder import Speeds
+from .jobs.job import StudioJob
 from .ledger import Ledger
-from .messages import Changed, Died, Ended, Frame, Held, Note, Progress, Ready, Refused, Started
+from .workers.desk import Desk
+from .workers.engine import Engine
+from .workers.messages import Changed, Died, Ended, Frame, Held, Note, Progress, Ready, Refused, Started
 
 # A job whose worker has ended so often is given up.
 _MAX_DEATHS = 2

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .choices import Chosen
 from .errors import StudioError
-from .folder import FRAME, ORIGINAL, Folder
-from .jobs import StudioJob
-from .reading import Reader, Scale
-from .uploads import Pictures, StudioPicture
+from .jobs.choices import Chosen
+from .jobs.folder import FRAME, ORIGINAL, Folder
+from .jobs.job import StudioJob
+from .pictures.reading import Reader, Scale
+from .pictures.uploads import Pictures, StudioPicture
 
 _START, _MASK = "start.jpg", "mask.png"
 _MAX_IDENTIFIER = 100  # characters

@@ -16,7 +16,8 @@ from ..runtime.provider.machine import Machine
 from ..runtime.settings.changes import Change, changes_at, differing
 from ..runtime.settings.presets import DEFAULT_LOOK
 from ..runtime.settings.settings import Execution
-from .choices import (
+from .errors import StudioError, not_found
+from .jobs.choices import (
     Chooser,
     Chosen,
     changed,
@@ -27,18 +28,17 @@ from .choices import (
     settings_file,
     usual_bundle,
 )
-from .desk import Desk
-from .engine import Engine
-from .errors import StudioError, not_found
-from .folder import Folder, Speeds, new_id
-from .jobs import State, StudioJob
+from .jobs.folder import Folder, Speeds, new_id
+from .jobs.job import State, StudioJob
 from .keeper import Newest
 from .ledger import Ledger, Listener
-from .messages import Task, Word
 from .news import News
-from .reading import Reader
+from .pictures.reading import Reader
+from .pictures.uploads import Pictures
 from .requests import JobFiles, JobRequest
-from .uploads import Pictures
+from .workers.desk import Desk
+from .workers.engine import Engine
+from .workers.messages import Task, Word
 
 MAX_QUEUED = 20
 MAX_JOBS = 1000

@@ -33,20 +33,35 @@ FORBIDDEN = {
     "study": EXPORTING | {"onnxdream.export", "onnxdream.studio", "onnxdream.cli"},
     "studio": EXPORTING | {"onnxdream.export", "onnxdream.study", "onnxdream.cli"},
 }
-# The wings (folders) and files of runtime/ in floors: each may import only from itself and from the floors above it in
-# this list.
-FLOORS: tuple[set[str], ...] = (
-    {"errors"},
-    {"settings", "video"},
-    {"provider", "image"},
-    {"bundle", "processes"},
-    {"ascent"},
-    {"dream", "deploying"},
-    {"film", "features", "cluster"},
-    {"footprint", "batch"},
-    {"bench", "deploy", "doctor", "verify"},
-    {"__init__"},
-)
+# The wings (folders) and files of rooms in floors: each may import only from itself and from the floors above it in this
+# list.
+FLOORS: dict[str, tuple[set[str], ...]] = {
+    "runtime": (
+        {"errors"},
+        {"settings", "video"},
+        {"provider", "image"},
+        {"bundle", "processes"},
+        {"ascent"},
+        {"dream", "deploying"},
+        {"film", "features", "cluster"},
+        {"footprint", "batch"},
+        {"bench", "deploy", "doctor", "verify"},
+        {"__init__"},
+    ),
+    "studio": (
+        {"errors"},
+        {"jobs"},
+        {"pictures"},
+        {"workers"},
+        {"keeper", "requests"},
+        {"ledger"},
+        {"news"},
+        {"studio"},
+        {"web"},
+        {"command"},
+        {"__init__"},
+    ),
+}
 MAX_FILES = 10  # in a wing
 
 
@@ -106,27 +121,29 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
     assert not {name: found for name, found in forbidden.items() if found}
 
 
-def wing(module: str) -> str:
-    """The wing or file of runtime/ to which a full module name belongs."""
-    return (module.removeprefix("onnxdream.runtime").removeprefix(".") or "__init__").split(".")[0]
+def wing(room: str, module: str) -> str:
+    """The wing or file of a room to which a full module name belongs."""
+    return (module.removeprefix(f"onnxdream.{room}").removeprefix(".") or "__init__").split(".")[0]
 
 
-def floor(name: str) -> int:
-    return next(number for number, names in enumerate(FLOORS) if name in names)
+def floor(room: str, name: str) -> int:
+    return next(number for number, names in enumerate(FLOORS[room]) if name in names)
 
 
-def test_a_wing_imports_only_from_lower_floors() -> None:
-    wings = {path.relative_to(ROOT / "runtime").with_suffix("").parts[0] for path in modules("runtime")}
-    assert wings == set().union(*FLOORS)
-    for module in modules("runtime"):
-        own = wing(f"onnxdream.runtime.{'.'.join(module.relative_to(ROOT / 'runtime').with_suffix('').parts)}")
-        bases = {name for name in imports(module) if name.startswith("onnxdream.runtime")}
-        imported_wings = {wing(name) for name in bases if wing(name) in wings} - {own}
-        assert all(floor(other) < floor(own) for other in imported_wings), (module.name, imported_wings)
+@pytest.mark.parametrize("room", FLOORS)
+def test_a_wing_imports_only_from_lower_floors(room: str) -> None:
+    wings = {path.relative_to(ROOT / room).with_suffix("").parts[0] for path in modules(room)}
+    assert wings == set().union(*FLOORS[room])
+    for module in modules(room):
+        own = wing(room, f"onnxdream.{'.'.join(module.relative_to(ROOT).with_suffix('').parts)}")
+        bases = {name for name in imports(module) if name.startswith(f"onnxdream.{room}")}
+        imported_wings = {wing(room, name) for name in bases if wing(room, name) in wings} - {own}
+        assert all(floor(room, other) < floor(room, own) for other in imported_wings), (module.name, imported_wings)
 
 
-def test_a_wing_is_small_and_has_a_docstring() -> None:
-    for folder in {path.parent for path in modules("runtime")} - {ROOT / "runtime"}:
+@pytest.mark.parametrize("room", FLOORS)
+def test_a_wing_is_small_and_has_a_docstring(room: str) -> None:
+    for folder in {path.parent for path in modules(room)} - {ROOT / "runtime"}:
         files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
         assert 2 < len(files) <= MAX_FILES, folder
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))), folder

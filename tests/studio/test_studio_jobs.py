@@ -15,10 +15,10 @@ from onnxdream.runtime.errors import OutputError
 from onnxdream.runtime.settings.changes import Change
 from onnxdream.runtime.settings.options import OPTIONS
 from onnxdream.runtime.settings.settings import Execution, Settings
-from onnxdream.studio.choices import Chooser, changed, checked_settings, command_line, settings_file
-from onnxdream.studio.desk import devices
 from onnxdream.studio.errors import StudioError, disk_error
-from onnxdream.studio.jobs import StudioJob
+from onnxdream.studio.jobs.choices import Chooser, changed, checked_settings, command_line, settings_file
+from onnxdream.studio.jobs.job import StudioJob
+from onnxdream.studio.workers.desk import devices
 
 
 def job(**facts: Any) -> StudioJob:

@@ -15,7 +15,7 @@ import pytest
 from picture_bytes import PROFILE, encoded, gif, gif_control, gif_frame, heif, heif_size, in_png, png_chunk
 from studio_server import Server, children, decoded, picture, running
 
-from onnxdream.studio.uploads import clean_stem
+from onnxdream.studio.pictures.uploads import clean_stem
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..models.decoding import DecodeError, decoded_json
-from ..models.files import atomic_write
-from .errors import StudioError, not_found
-from .folder import new_id
+from ...models.decoding import DecodeError, decoded_json
+from ...models.files import atomic_write
+from ..errors import StudioError, not_found
+from ..jobs.folder import new_id
 from .reading import Look, Reader
 
 MAX_BYTES = 64 * 2**20

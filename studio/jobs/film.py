@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
-from ..models.arrays import Pixels
-from ..runtime.image.files import read_picture
-from ..runtime.image.resizing import resize
-from ..runtime.video.steps import FilmSpeed, StepFilm
+import numpy as np
 
+from ...models.arrays import Pixels
+from ...models.errors import OnnxdreamError
+from ...runtime.image.files import read_picture
+from ...runtime.image.resizing import resize
+from ...runtime.video.steps import FilmSpeed, StepFilm
+
+_FILMS = (".webm", ".webp", ".gif")
 _MAX_FRAMES = 90
 _LAST_TWICE = 8  # the last picture stays for so many frames more
 
@@ -63,3 +69,16 @@ class Reel:
             yield resize(read_picture(self._path(step)).pixels, width, height)
         for _ in range(_LAST_TWICE):
             yield resize(result, width, height)
+
+
+@cache
+def film_form() -> str | None:
+    """Returns the form in which this machine can write a short film, or None. Finds out by writing one."""
+    picture = np.zeros((16, 16, 3), np.uint8)
+    for suffix in _FILMS:
+        with suppress(OnnxdreamError, OSError), tempfile.TemporaryDirectory() as folder:
+            with StepFilm(Path(folder) / f"try{suffix}") as film:
+                film.add(picture)
+                film.add(picture)
+            return suffix.removeprefix(".")
+    return None

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..models.decoding import decoded_json
-from ..runtime.dream.record import read_settings
-from ..runtime.settings.changes import Change
-from ..runtime.settings.settings import Settings, descriptions
+from ...models.decoding import decoded_json
+from ...runtime.dream.record import read_settings
+from ...runtime.settings.changes import Change
+from ...runtime.settings.settings import Settings, descriptions
 
 State = Literal["queued", "starting", "running", "paused", "stopping", "finished", "stopped", "diverged", "failed"]
 PICTURE_FORMS = ("png", "jpg", "webp", "tiff")

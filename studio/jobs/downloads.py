@@ -6,14 +6,14 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..runtime.image.files import picture_of, read_picture
-from ..runtime.image.formats.codec import encode_picture, encode_preview
-from ..runtime.image.resizing import shrink
+from ...runtime.image.files import picture_of, read_picture
+from ...runtime.image.formats.codec import encode_picture, encode_preview
+from ...runtime.image.resizing import shrink
+from ..errors import not_found
 from .choices import settings_file
-from .errors import not_found
 from .film import Reel
 from .folder import Folder
-from .jobs import PICTURE_FORMS, StudioJob
+from .job import PICTURE_FORMS, StudioJob
 
 _THUMBNAIL = 320  # pixels, the longer side
 _KINDS = {

@@ -13,12 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from ..models.contract import BundleError
-from ..models.errors import OnnxdreamError
-from ..runtime.errors import OutputError, SettingsError
-from .choices import refusal
-from .errors import StudioError, disk_error
-from .uploads import MAX_BYTES
+from ...models.contract import BundleError
+from ...models.errors import OnnxdreamError
+from ...runtime.errors import OutputError, SettingsError
+from ..errors import StudioError, disk_error
+from ..jobs.choices import refusal
+from ..pictures.uploads import MAX_BYTES
 
 _MAX_JSON = 2**18
 _MULTIPART = 2**16  # what a form takes besides its file

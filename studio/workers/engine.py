@@ -10,9 +10,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from ..runtime.processes.starting import how_it_ended, start_process
-from ..runtime.provider.machine import Machine
-from ..runtime.settings.settings import Execution
+from ...runtime.processes.starting import how_it_ended, start_process
+from ...runtime.provider.machine import Machine
+from ...runtime.settings.settings import Execution
 from .messages import Died, Ended, Leave, Load, Ready
 from .worker import work
 

@@ -13,25 +13,25 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ..models.errors import OnnxdreamError
-from ..runtime.ascent.step import Step
-from ..runtime.bundle.bundle import Bundle
-from ..runtime.bundle.sessions import Sessions
-from ..runtime.dream.checkpoint import Checkpoint, read_checkpoint
-from ..runtime.dream.job import dream_and_save
-from ..runtime.dream.repeat import job_to_resume
-from ..runtime.dream.run import Preparation
-from ..runtime.dream.writer import Callbacks, Job
-from ..runtime.errors import DivergedError, OutputError
-from ..runtime.image.source import Source
-from ..runtime.processes.worker import Tell
-from ..runtime.provider.selection import choose_provider
-from ..runtime.settings.changes import Change
-from .choices import changed
+from ...models.errors import OnnxdreamError
+from ...runtime.ascent.step import Step
+from ...runtime.bundle.bundle import Bundle
+from ...runtime.bundle.sessions import Sessions
+from ...runtime.dream.checkpoint import Checkpoint, read_checkpoint
+from ...runtime.dream.job import dream_and_save
+from ...runtime.dream.repeat import job_to_resume
+from ...runtime.dream.run import Preparation
+from ...runtime.dream.writer import Callbacks, Job
+from ...runtime.errors import DivergedError, OutputError
+from ...runtime.image.source import Source
+from ...runtime.processes.worker import Tell
+from ...runtime.provider.selection import choose_provider
+from ...runtime.settings.changes import Change
+from ..errors import disk_error, in_page_words
+from ..jobs.choices import changed
+from ..pictures.previews import Previews, frame_of
 from .controls import Controls
-from .errors import disk_error, in_page_words
 from .messages import Changed, Ended, Frame, Held, Leave, Load, Note, Progress, Ready, Refused, Started, Task, Word
-from .previews import Previews, frame_of
 
 # Bundles that stay in memory; the session of the last one stays, too.
 _KEPT_BUNDLES = 3

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..runtime.settings.settings import Execution
+from ...runtime.settings.settings import Execution
 from .engine import Engine
 from .messages import Task, Word
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from ..models.arrays import Pixels
-from ..runtime.ascent.step import Step
-from ..runtime.image.formats.codec import encode_preview
-from ..runtime.image.resizing import shrink
+from ...models.arrays import Pixels
+from ...runtime.ascent.step import Step
+from ...runtime.image.formats.codec import encode_preview
+from ...runtime.image.resizing import shrink
 
 # Longer side of a picture for the screen in pixels.
 FRAME_SIDE = 1024

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from ..models.errors import OnnxdreamError
-from ..models.files import atomic_write
-from ..runtime.image.files import picture_of
-from ..runtime.image.formats.codec import encode_picture, encode_preview
-from ..runtime.image.formats.container import ContainerError
-from ..runtime.image.formats.kinds import read_container, recognise
-from ..runtime.image.resizing import resize, shrink
-from ..runtime.processes.starting import how_it_ended, start_process
-from .errors import StudioError
+from ...models.errors import OnnxdreamError
+from ...models.files import atomic_write
+from ...runtime.image.files import picture_of
+from ...runtime.image.formats.codec import encode_picture, encode_preview
+from ...runtime.image.formats.container import ContainerError
+from ...runtime.image.formats.kinds import read_container, recognise
+from ...runtime.image.resizing import resize, shrink
+from ...runtime.processes.starting import how_it_ended, start_process
+from ..errors import StudioError
 from .previews import frame_of
 
 MAX_PIXELS = 100_000_000

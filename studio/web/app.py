@@ -18,20 +18,20 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from ..models.errors import OnnxdreamError
-from ..runtime.provider.machine import Machine, threads_of
+from ...models.errors import OnnxdreamError
+from ...runtime.provider.machine import Machine, threads_of
+from ..errors import StudioError, not_found
+from ..jobs.downloads import download, thumbnail_of
+from ..jobs.estimate import estimate
+from ..jobs.folder import ORIGINAL
+from ..jobs.job import StudioJob
+from ..pictures.reading import MAX_PIXELS
+from ..pictures.uploads import MAX_BYTES
+from ..requests import JobRequest
+from ..studio import MAX_QUEUED, Studio
 from . import catalogue
-from .downloads import download, thumbnail_of
-from .errors import StudioError, not_found
-from .estimate import estimate
-from .folder import ORIGINAL
-from .jobs import StudioJob
 from .live import Hub
-from .reading import MAX_PIXELS
-from .requests import JobRequest
 from .serving import error_response, file_response, json_object, limited, tagged_response
-from .studio import MAX_QUEUED, Studio
-from .uploads import MAX_BYTES
 
 LIMITS = {"bytes": MAX_BYTES, "pixels": MAX_PIXELS, "queue": MAX_QUEUED}
 _ROLES = ("picture", "guide", "mask")

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from ..models.decoding import DecodeError
-from ..models.errors import OnnxdreamError
-from ..models.files import atomic_write, lock_alone
-from ..models.library import NoHomeError, data_folder
-from .errors import StudioStartError
-from .jobs import StudioJob
+from ...models.decoding import DecodeError
+from ...models.errors import OnnxdreamError
+from ...models.files import atomic_write, lock_alone
+from ...models.library import NoHomeError, data_folder
+from ..errors import StudioStartError
+from .job import StudioJob
 
 _JOB = "job.json"
 FRAME, ORIGINAL = "frame.jpg", "original.jpg"

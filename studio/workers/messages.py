@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..models.arrays import Size
-from ..runtime.provider.machine import Machine
-from ..runtime.settings.changes import Change
-from ..runtime.settings.settings import Execution, Settings
+from ...models.arrays import Size
+from ...runtime.provider.machine import Machine
+from ...runtime.settings.changes import Change
+from ...runtime.settings.settings import Execution, Settings
 
 Order = Literal["pause", "go", "step", "stop", "leave", "change", "watch", "unwatch"]
 End = Literal["finished", "stopped", "diverged", "failed"]

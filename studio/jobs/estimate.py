@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from ..models.arrays import Size
-from ..models.errors import OnnxdreamError
-from ..runtime.ascent.evaluator import Evaluator
-from ..runtime.bundle.objective import Objective
-from ..runtime.bundle.positions import chosen_positions, parse_positions
-from ..runtime.bundle.sessions import Sessions
-from ..runtime.image.octaves import octave_sizes
-from ..runtime.image.processor import working_size
-from ..runtime.provider.budget import MemoryBudgetError
-from ..runtime.provider.machine import Machine
+from ...models.arrays import Size
+from ...models.errors import OnnxdreamError
+from ...runtime.ascent.evaluator import Evaluator
+from ...runtime.bundle.objective import Objective
+from ...runtime.bundle.positions import chosen_positions, parse_positions
+from ...runtime.bundle.sessions import Sessions
+from ...runtime.image.octaves import octave_sizes
+from ...runtime.image.processor import working_size
+from ...runtime.provider.budget import MemoryBudgetError
+from ...runtime.provider.machine import Machine
+from ..errors import StudioError
 from .choices import Chosen, refusal
-from .errors import StudioError
 from .folder import Speeds
 
 # What a dream takes besides its steps: reading, preparing and writing.

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from .studio import Studio
+from ..studio import Studio
 
 # A page hears of each job at most so often, in seconds, and always of its last change.
 _CHANGE_SECONDS = 0.1

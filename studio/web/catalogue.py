@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-
-from .. import __version__
-from ..models.errors import OnnxdreamError
-from ..models.library import built_in_bundles, bundle_paths
-from ..runtime.bundle.bundle import Bundle
-from ..runtime.features.built_in import COLUMNS, TILE, BuiltInAtlas, built_in_atlas
-from ..runtime.image.formats.container import ContainerError
-from ..runtime.image.formats.kinds import read_container
-from ..runtime.settings.changes import changes_at
-from ..runtime.settings.colours import ColourSource
-from ..runtime.settings.kinds import (
+from ... import __version__
+from ...models.errors import OnnxdreamError
+from ...models.library import built_in_bundles, bundle_paths
+from ...runtime.bundle.bundle import Bundle
+from ...runtime.features.built_in import COLUMNS, TILE, BuiltInAtlas, built_in_atlas
+from ...runtime.image.formats.container import ContainerError
+from ...runtime.image.formats.kinds import read_container
+from ...runtime.settings.changes import changes_at
+from ...runtime.settings.colours import ColourSource
+from ...runtime.settings.kinds import (
     Choice,
     ColourChoice,
     Flag,
@@ -32,17 +29,16 @@ from ..runtime.settings.kinds import (
     OrNone,
     Scheduled,
 )
-from ..runtime.settings.presets import DEFAULT_LOOK, PRESETS, Preset
-from ..runtime.settings.settings import Description, Settings, descriptions
-from ..runtime.video.steps import StepFilm
-from .choices import REFUSED, Chooser, loaded
-from .jobs import page_settings
+from ...runtime.settings.presets import DEFAULT_LOOK, PRESETS, Preset
+from ...runtime.settings.settings import Description, Settings, descriptions
+from ..jobs.choices import REFUSED, Chooser, loaded
+from ..jobs.film import film_form
+from ..jobs.job import page_settings
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parents[1] / "page"
 LOOKS, SAMPLES = PAGE / "looks", PAGE / "samples"
 # The settings that the page shows first.
 _MAIN = ("steps", "step_size", "octaves", "octave_scale", "max_size", "blur", "jitter", "colours", "blend", "stay")
-_FILMS = (".webm", ".webp", ".gif")
 
 
 def catalogue(chooser: Chooser, provider: str, limits: dict[str, int]) -> dict[str, Any]:
@@ -191,16 +187,3 @@ def samples() -> tuple[dict[str, Any], ...]:
                 }
             )
     return tuple(found)
-
-
-@cache
-def film_form() -> str | None:
-    """Returns the form in which this machine can write a short film, or None. Finds out by writing one."""
-    picture = np.zeros((16, 16, 3), np.uint8)
-    for suffix in _FILMS:
-        with suppress(OnnxdreamError, OSError), tempfile.TemporaryDirectory() as folder:
-            with StepFilm(Path(folder) / f"try{suffix}") as film:
-                film.add(picture)
-                film.add(picture)
-            return suffix.removeprefix(".")
-    return None

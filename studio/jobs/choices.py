@@ -9,18 +9,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..models.errors import OnnxdreamError
-from ..models.library import built_in_bundles, bundle_paths
-from ..runtime.bundle.bundle import Bundle
-from ..runtime.bundle.choice import choose_bundle
-from ..runtime.dream.request import choose
-from ..runtime.errors import SettingsError
-from ..runtime.settings.config import ConfigFile, options_of, overridden, settings_changes
-from ..runtime.settings.options import OPTIONS
-from ..runtime.settings.presets import PRESETS, find_preset
-from ..runtime.settings.settings import Execution, Settings, descriptions
-from .errors import StudioError
-from .jobs import page_settings
+from ...models.errors import OnnxdreamError
+from ...models.library import built_in_bundles, bundle_paths
+from ...runtime.bundle.bundle import Bundle
+from ...runtime.bundle.choice import choose_bundle
+from ...runtime.dream.request import choose
+from ...runtime.errors import SettingsError
+from ...runtime.settings.config import ConfigFile, options_of, overridden, settings_changes
+from ...runtime.settings.options import OPTIONS
+from ...runtime.settings.presets import PRESETS, find_preset
+from ...runtime.settings.settings import Execution, Settings, descriptions
+from ..errors import StudioError
+from .job import page_settings
 
 # Settings that mean nothing here: the studio dreams pictures.
 REFUSED = {"noise": "the studio dreams pictures: leave out noise"}

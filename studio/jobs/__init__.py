@@ -1,0 +1,1 @@
+"""A dream of the studio: the job, what was chosen for it, its folder, and what can be fetched of it."""

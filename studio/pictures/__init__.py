@@ -1,0 +1,1 @@
+"""The pictures that come to the studio, read in a process of their own."""

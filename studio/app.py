@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from python_multipart.exceptions import FormParserError
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -55,7 +56,7 @@ class Addresses:
 
     def app(self) -> Starlette:
         """Returns the application."""
-        handled = (StudioError, OnnxdreamError, OSError, HTTPException, ClientDisconnect, Exception)
+        handled = (StudioError, OnnxdreamError, OSError, HTTPException, FormParserError, ClientDisconnect, Exception)
         return Starlette(
             routes=self._routes(),
             lifespan=self.lifespan,

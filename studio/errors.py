@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 from ..models.errors import OnnxdreamError
 from ..runtime.errors import OutputError
@@ -14,7 +15,7 @@ class StudioError(OnnxdreamError):
     """A request that is refused: `status` is that of HTTP, `field` the name of the setting that is wrong, or None."""
 
     def __init__(self, status: int, line: str, field: str | None = None) -> None:
-        super().__init__(line)
+        super().__init__(in_page_words(line))
         self.status, self.field = status, field
 
 
@@ -32,8 +33,14 @@ def not_found(what: str) -> StudioError:
 
 def disk_error(error: OSError) -> StudioError:
     """The answer where a file cannot be written: 507 where the disk is full."""
-    cause = error.__cause__ if isinstance(error, OutputError) else error
-    number = getattr(cause, "errno", None)
-    if number in _FULL:
+    cause: BaseException = error
+    while isinstance(cause, OutputError) and cause.__cause__:
+        cause = cause.__cause__
+    if getattr(cause, "errno", None) in _FULL:
         return StudioError(507, "the disk is full: remove some dreams, or make room")
     return StudioError(500, f"a file cannot be written ({getattr(cause, 'strerror', None) or error}): check the folder")
+
+
+def in_page_words(line: str) -> str:
+    """Returns a line of the command line for the page, where options are settings: --max-size is max size."""
+    return re.sub(r"--([a-z][a-z-]*)", lambda option: option[1].replace("-", " "), line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,10 @@ _LAST_TWICE = 8  # the last picture stays for so many frames more
 
 
 class Reel:
-    """The frames of one dream in a folder, by their steps: at most 90, of which every second is dropped for more."""
+    """The frames of one dream in a folder, by their steps: at most 90, of which every second is dropped for more.
+
+    `given` counts the frames that are there and those on their way to the disk.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -25,9 +27,7 @@ class Reel:
         with suppress(OSError):
             self._steps = sorted(int(path.stem) for path in folder.glob("*.jpg") if path.stem.isdecimal())
         self._every, self._seen = 1, 0
-
-    def __len__(self) -> int:
-        return len(self._steps)
+        self.given = len(self._steps)
 
     def add(self, step: int, jpeg: bytes) -> None:
         """Keeps a frame if it is due. Raises OSError."""
@@ -63,6 +63,3 @@ class Reel:
             yield resize(read_picture(self._path(step)).pixels, width, height)
         for _ in range(_LAST_TWICE):
             yield resize(result, width, height)
-
-    def remove(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)

@@ -89,6 +89,11 @@ class Folder:
         (folder / _JOB).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
 
+    def remove_film(self, job: StudioJob) -> None:
+        """Removes the film of a job that goes on."""
+        if name := job.result_names().get("film"):
+            (self.of(job) / name).unlink(missing_ok=True)
+
     def read_jobs(self) -> Iterator[StudioJob]:
         """Yields the jobs of earlier studios; removes folders without one, which were left half made or half removed.
 

@@ -139,6 +139,7 @@ async def _refuse(scope: Scope, send: Send, status: int, line: str) -> None:
     if prefix and "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008})
         return
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
+    headers = [(b"content-type", kind), (b"cache-control", b"no-store")]
+    headers += [] if prefix else [(b"content-length", str(len(body)).encode())]  # which uvicorn adds itself
     await send({"type": f"{prefix}http.response.start", "status": status, "headers": headers})
     await send({"type": f"{prefix}http.response.body", "body": body})

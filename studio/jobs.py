@@ -15,8 +15,6 @@ from ..runtime.settings.changes import Change
 from ..runtime.settings.settings import Settings, descriptions
 
 State = Literal["queued", "starting", "running", "paused", "stopping", "finished", "stopped", "diverged", "failed"]
-ACTIVE: frozenset[State] = frozenset({"starting", "running", "paused", "stopping"})
-ENDED: frozenset[State] = frozenset({"finished", "stopped", "diverged", "failed"})
 PICTURE_FORMS = ("png", "jpg", "webp", "tiff")
 _MAX_LOSSES = 400
 _SHOWN = (

@@ -71,7 +71,9 @@ class Keeper:
         self._frames[job.id] = Newest(
             job.seq, _header(job, frame.step, frame.octave + 1, *frame.size, loss), frame.jpeg
         )
-        self._disk.submit(self._keep_frame, self.reel(job), frame)
+        reel = self.reel(job)
+        reel.given += 1
+        self._disk.submit(self._keep_frame, reel, frame)
 
     def _keep_frame(self, reel: Reel, frame: Frame) -> None:
         with suppress(OSError):

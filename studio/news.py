@@ -136,7 +136,7 @@ class News:
         if not message.left:
             job.state, job.error = message.end, message.error
             job.has_result = self._ledger.folder.result(job).is_file()
-            job.film = film_form() if len(self._ledger.keeper.reel(job)) > 1 else None
+            job.film = film_form() if self._ledger.keeper.reel(job).given > 1 else None
         elif job.state != "paused":  # it was to go on meanwhile
             self._desk.add(job.id, at_front=True)
             job.state = "queued"

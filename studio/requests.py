@@ -144,11 +144,6 @@ class JobFiles:
             job.guide, job.guide_file = parent.guide, parent.guide_file
             self._copy(self._whole.of(parent) / parent.guide_file, parent.guide_file)
 
-    def named(self, job: StudioJob) -> dict[str, Path]:
-        """Returns the paths of the mask and the guide, by the options that name them."""
-        files = {"mask": job.mask_file, "guide": job.guide_file}
-        return {name: self._folder / file for name, file in files.items() if file}
-
     def _copy(self, source: Path, name: str) -> None:
         """Makes a file of that name in the folder; it shares its bytes on the disk where that is possible."""
         target = self._folder / name

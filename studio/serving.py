@@ -8,6 +8,7 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from python_multipart.exceptions import FormParserError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -95,6 +96,8 @@ def error_response(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         line = {404: "there is no such address", 405: "that is not possible here"}.get(error.status_code, error.detail)
         return _line(error.status_code, line)
+    if isinstance(error, FormParserError):
+        return _line(400, "the upload is damaged: send it again")
     if isinstance(error, ClientDisconnect):
         return _line(400, "the upload was cut short: send it again")
     if isinstance(error, SettingsError | BundleError):

@@ -6,17 +6,19 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ..models.errors import OnnxdreamError
+from ..models.files import atomic_write
 from ..runtime.ascent.objectives import require_objective
+from ..runtime.bundle.bundle import Bundle
 from ..runtime.provider.machine import Machine
 from ..runtime.settings.changes import Change, changes_at, differing
 from ..runtime.settings.presets import DEFAULT_LOOK
 from ..runtime.settings.settings import Execution
 from .choices import (
     Chooser,
+    Chosen,
     changed,
     checked_settings,
     command_line,
@@ -63,12 +65,7 @@ class Studio:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(self._news.hear, engine, message)
 
-        self.desk = Desk(
-            executions,
-            usual_bundle(DEFAULT_LOOK).name,
-            hear,
-            self._task_of,
-        )
+        self.desk = Desk(executions, usual_bundle(DEFAULT_LOOK).name, hear, self._task_of)
         self._news = News(self._ledger, self.desk, self.speeds, self._pausing, self.assign)
 
     @property
@@ -120,6 +117,8 @@ class Studio:
             for job in self.jobs.values():
                 if request.identifier and job.request == request.identifier:
                     return job, False
+            if self.desk.is_broken:
+                raise StudioError(500, "no worker can be started: the terminal of the studio says more")
             if len(self.desk.queue) >= MAX_QUEUED:
                 raise StudioError(429, f"{MAX_QUEUED} dreams are waiting already: wait until one has ended")
             if len(self.jobs) >= MAX_JOBS:
@@ -139,15 +138,21 @@ class Studio:
         files = JobFiles(folder, self.pictures, self.reader, self.folder)
         try:
             job = files.job(request, chosen, parent)
-            config = folder / f"{Path(job.result).stem}.toml"
-            config.write_text(settings_file(job.settings, chosen.model, config), encoding="utf-8")
-            picture = folder / job.picture_file
-            job.command = command_line(chosen, self.chooser.machine, picture, files.named(job), config)
+            self._write_command(job, chosen)
             self.folder.save(job.id, job.to_json())
         except BaseException:
             files.remove()
             raise
         return job
+
+    def _write_command(self, job: StudioJob, chosen: Chosen) -> None:
+        """Notes the command that makes a job's dream, and writes the file with its settings. Raises OSError."""
+        folder = self.folder.of(job)
+        config = self.folder.result(job).with_suffix(".toml")
+        atomic_write(config, settings_file(chosen.settings, chosen.model, config).encode())
+        files = {"mask": job.mask_file, "guide": job.guide_file}
+        named = {name: folder / file for name, file in files.items() if file}
+        job.command = command_line(chosen, self.chooser.machine, folder / job.picture_file, named, config)
 
     def change(self, identifier: str, given: Mapping[str, Any]) -> StudioJob:
         """Changes settings of a job from its next step, or from its next octave. Raises StudioError."""
@@ -158,8 +163,8 @@ class Studio:
             wanted = changed(before, changes)
             names = differing(before, wanted)
             self._require_changeable(job, names)
-            metadata = loaded_bundle(job.bundle).metadata
-            require_objective(metadata, wanted, job.guide_file is not None)
+            bundle = loaded_bundle(job.bundle)
+            require_objective(bundle.metadata, wanted, job.guide_file is not None)
         except OnnxdreamError as error:
             raise refusal(error, changes) from None
         if not names:
@@ -168,7 +173,7 @@ class Studio:
             job.pending = {**job.pending, **changes}
         else:
             job.settings = wanted
-            self._plan_change(job, Change.between(job.step, before, wanted))
+            self._plan_change(job, bundle, Change.between(job.step, before, wanted))
         return self._ledger.tell(job)
 
     def _require_changeable(self, job: StudioJob, names: list[str]) -> None:
@@ -180,12 +185,13 @@ class Studio:
             if changes_at(name) == "octave" and job.octaves and job.octave >= len(job.octaves):
                 raise StudioError(409, f"{words} changes with the next octave, and this one is the last", name)
 
-    def _plan_change(self, job: StudioJob, change: Change) -> None:
+    def _plan_change(self, job: StudioJob, bundle: Bundle, change: Change) -> None:
         """Changes a job that no worker has: from its beginning, or at the step from which it will be resumed."""
         if self.folder.has_checkpoint(job):
             job.add_change(change)
         else:
             job.initial = job.settings
+            self._write_command(job, Chosen(job.look, bundle, job.settings))
 
     def pause(self, identifier: str) -> StudioJob:
         """Pauses a job after its current step, or takes it out of the queue. Raises StudioError."""
@@ -211,6 +217,7 @@ class Studio:
             return self._ledger.tell(job)
         self._steps_of_held.pop(job.id, None)
         self.desk.take_back(job.id)
+        self.folder.remove_film(job)
         job.state, job.has_result = "queued", False
         self.desk.add(job.id, at_front=True)
         self.assign()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import threading
 import time
 import traceback
@@ -21,19 +22,22 @@ from ..runtime.dream.job import dream_and_save
 from ..runtime.dream.repeat import job_to_resume
 from ..runtime.dream.run import Preparation
 from ..runtime.dream.writer import Callbacks, Job
-from ..runtime.errors import DivergedError
+from ..runtime.errors import DivergedError, OutputError
 from ..runtime.image.source import Source
 from ..runtime.processes.worker import Tell
 from ..runtime.provider.selection import choose_provider
 from ..runtime.settings.changes import Change
 from .choices import changed
 from .controls import Controls
+from .errors import disk_error, in_page_words
 from .messages import Changed, Ended, Frame, Held, Leave, Load, Note, Progress, Ready, Refused, Started, Task, Word
 from .previews import Previews, frame_of
 
 # Bundles that stay in memory; the session of the last one stays, too.
 _KEPT_BUNDLES = 3
 _PROGRESS_SECONDS = 0.05
+# The line on the sizes of a dream, which the page shows as numbers; one with something unusual has it in brackets.
+_SIZES = re.compile(r"\d+×\d+ → \d+×\d+[^(]*$")
 
 
 def work(connection: Connection) -> None:
@@ -120,9 +124,11 @@ class Dreamer:
             callbacks = Callbacks(self._note, self._on_step, self._on_start, lambda: self._controls.will_wait)
             dream, _ = dream_and_save(job, Source(task.picture), callbacks, checkpoint)
         except DivergedError as error:
-            return Ended(task.job, "diverged", self._seconds, str(error))
+            return Ended(task.job, "diverged", self._seconds, in_page_words(str(error)))
+        except OutputError as error:
+            return Ended(task.job, "failed", self._seconds, str(disk_error(error)))
         except OnnxdreamError as error:
-            return Ended(task.job, "failed", self._seconds, str(error))
+            return Ended(task.job, "failed", self._seconds, in_page_words(str(error)))
         except MemoryError:
             return Ended(task.job, "failed", self._seconds, "memory ran out: choose a smaller max size")
         except Exception as error:  # a fault of ours fails one job, and is shown where the studio was started
@@ -152,7 +158,8 @@ class Dreamer:
         return time.monotonic() - self._started - self._waited
 
     def _note(self, line: str) -> None:
-        self._tell(Note(self._task.job, line))
+        if not _SIZES.search(line):
+            self._tell(Note(self._task.job, in_page_words(line)))
 
     def _on_start(self, preparation: Preparation) -> None:
         state = preparation.ascent.state
@@ -195,7 +202,7 @@ class Dreamer:
                 step.change(candidate)
                 wanted, taken = candidate, {**taken, **given}
             except OnnxdreamError as error:
-                self._tell(Refused(self._task.job, given, str(error)))
+                self._tell(Refused(self._task.job, given, in_page_words(str(error))))
         if wanted != before:
             self._next_progress = 0.0  # what was not told yet belongs to the settings before
             self._tell(Changed(self._task.job, Change.between(step.number, before, wanted), taken, wanted))

@@ -21,8 +21,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from make_tiny_bundle import TINY_PATH
 from numpy.typing import NDArray
+
+for package in ("starlette", "uvicorn", "websockets", "python_multipart"):
+    pytest.importorskip(package, reason="needs the extra studio")
 
 SECONDS = 60.0  # how long anything is waited for
 # A dream of the tiny bundle that takes a few steps, and one that does not end by itself.

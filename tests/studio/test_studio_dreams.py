@@ -69,6 +69,7 @@ def test_a_page_sees_the_dream_grow(studio: Server) -> None:
     assert [step for step, _ in rows] == list(range(121))
     found = studio.job(job)
     assert found["losses"] == rows
+    assert found["notices"] == []
     assert (found["step"], found["steps"], found["octave_starts"]) == (120, 120, [0, 60])
 
 

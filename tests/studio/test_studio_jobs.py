@@ -139,4 +139,11 @@ def test_a_full_disk_has_an_answer_of_its_own() -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     wrapped = OutputError("cannot write")
     wrapped.__cause__ = full
-    assert [disk_error(error).status for error in (full, wrapped, OSError(errno.EACCES, "denied"))] == [507, 507, 500]
+    rescued = OutputError("saved elsewhere")
+    rescued.__cause__ = wrapped
+    found = [disk_error(error).status for error in (full, wrapped, rescued, OSError(errno.EACCES, "denied"))]
+    assert found == [507, 507, 507, 500]
+
+
+def test_options_in_lines_are_settings_on_the_page() -> None:
+    assert str(StudioError(422, "give a smaller --max-size, or --stay 1")) == "give a smaller max size, or stay 1"

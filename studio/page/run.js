@@ -103,7 +103,7 @@ function report(error) {
   if (error instanceof Refused && error.field) {
     store.errors[error.field] = error.message;
     emit("errors");
-    say(byId("run-message"), findSetting(error.field) ? "A setting needs another value: see below its name." : error.message);
+    say(byId("run-message"), findSetting(error.field) && error.status === 422 ? "A setting needs another value: see below its name." : error.message);
   } else say(byId("run-message"), lineOf(error));
 }
 

@@ -29,6 +29,14 @@ def test_a_look_brings_its_settings(page: Page, studio: FakeStudio) -> None:
     assert (sent["look"], sent["bundle"], sent["settings"]) == ("woodcut", "lite0", {})
 
 
+def test_a_size_that_was_chosen_stays_with_another_look(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.locator("#setting-max_size").fill("300")
+    page.locator("#setting-blend").fill("0.5")
+    page.get_by_role("radio", name="Fur").check()
+    assert start(page, studio)["settings"] == {"max_size": 300}
+
+
 def test_a_look_without_a_picture_has_a_plain_tile(studio: FakeStudio, open_page: Callable[..., Page]) -> None:
     studio.catalogue["looks"][0]["tile"] = None
     page = open_page()

@@ -128,7 +128,7 @@ def test_an_error_of_a_change_goes_with_the_run(page: Page, studio: FakeStudio, 
     dream(page)
     next(row for row in studio.catalogue["settings"] if row["name"] == "blend")["max"] = 0.5
     page.locator("#setting-blend").fill("0.9")
-    expect(page.locator("#setting-blend-note")).to_have_text("Blend must be from 0.0 to 0.5")
+    expect(page.locator("#setting-blend-note")).to_have_text("Blend must be from 0 to 0.5")
     expect(page.locator("#run-message")).to_contain_text("needs another value")
     page.get_by_role("button", name="Stop").click()
     wait_for_state(page, "Stopped")

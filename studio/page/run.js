@@ -22,6 +22,7 @@ export function startRun() {
   on("job", (job) => {
     if (job.id !== store.current) return;
     if (isActive(job) && changes.isSettled) adopt(job);
+    if (wasActive && !isActive(job)) forgetErrors();
     render();
   });
   on("draft", ({ names, isMine }) => {
@@ -79,6 +80,7 @@ function randomId() {
 }
 
 let isBusy = false;
+let wasActive = false; // whether the dream that is shown ran when it was last shown
 
 async function act(action) {
   const job = currentJob();
@@ -103,8 +105,15 @@ function report(error) {
   if (error instanceof Refused && error.field) {
     store.errors[error.field] = error.message;
     emit("errors");
-    say(byId("run-message"), findSetting(error.field) ? "A setting needs another value: see below its name." : error.message);
+    say(byId("run-message"), findSetting(error.field) && error.status === 422 ? "A setting needs another value: see below its name." : error.message);
   } else say(byId("run-message"), lineOf(error));
+}
+
+/** Errors of a run's changes mean nothing when it has ended. */
+function forgetErrors() {
+  store.errors = {};
+  say(byId("run-message"), "");
+  emit("errors");
 }
 
 // Changes during a run: one request at a time, then the newest values
@@ -165,6 +174,7 @@ function render() {
   const job = currentJob();
   const state = job?.state ?? null;
   const runs = isActive(job);
+  wasActive = runs;
   const primary = byId("primary");
   say(primary, !runs ? "Dream" : state === "paused" ? "Go on" : "Pause");
   primary.classList.toggle("is-quiet", runs && state !== "paused");

@@ -77,9 +77,11 @@ export function changeSettings(values, isMine = true) {
   emit("draft", { names: Object.keys(values), isMine });
 }
 
-/** Chooses a look, whose settings replace all of the draft's. */
+/** Chooses a look, whose settings replace all of the draft's but a size that was chosen. */
 export function chooseLook(name) {
+  const { max_size: size } = store.draft.changes;
   Object.assign(store.draft, { look: name, bundle: findLook(name).bundle, changes: {} });
+  if (size !== undefined && !same(size, lookValue("max_size"))) store.draft.changes.max_size = size;
   store.errors = {};
   emit("draft", { names: null, isMine: true });
 }

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, expect
 from steps import colour, give_sample, set_slider, wait_for_picture, wait_for_state
@@ -28,6 +27,14 @@ def test_a_look_brings_its_settings(page: Page, studio: FakeStudio) -> None:
     expect(page.locator("#setting-octaves")).to_have_value("5")
     sent = start(page, studio)
     assert (sent["look"], sent["bundle"], sent["settings"]) == ("woodcut", "lite0", {})
+
+
+def test_a_size_that_was_chosen_stays_with_another_look(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    page.locator("#setting-max_size").fill("300")
+    page.locator("#setting-blend").fill("0.5")
+    page.get_by_role("radio", name="Fur").check()
+    assert start(page, studio)["settings"] == {"max_size": 300}
 
 
 def test_a_look_without_a_picture_has_a_plain_tile(studio: FakeStudio, open_page: Callable[..., Page]) -> None:
@@ -98,29 +105,32 @@ def test_things_can_be_dreamed_where_a_network_knows_them(page: Page, studio: Fa
     assert start(page, studio)["settings"] == {"classes": "-castle", "layer_weights": None}
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
+def test_a_wrong_number_is_told_at_its_field_before_it_is_sent(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    for text, words in [
         ("", "Write a number"),
         ("NaN", "not a number"),
         ("1e9", "from 1 to 100"),
         ("2.5", "whole"),
         ("1.000,5", "without separators"),
-    ],
-)
-def test_a_wrong_number_is_told_at_its_field_before_it_is_sent(
-    page: Page, studio: FakeStudio, text: str, words: str
-) -> None:
-    give_sample(page)
-    page.locator("#setting-octaves").fill(text)
-    expect(page.locator("#setting-octaves-note")).to_contain_text(words)
-    expect(page.locator("#setting-octaves")).to_have_attribute("aria-invalid", "true")
-    page.get_by_role("button", name="Dream", exact=True).click()
-    expect(page.locator("#setting-octaves")).to_be_focused()
-    assert not studio.starts
-    page.get_by_role("button", name="Reset Octaves to the look's value").click()
+    ]:
+        page.locator("#setting-octaves").fill(text)
+        expect(page.locator("#setting-octaves-note")).to_contain_text(words)
+        expect(page.locator("#setting-octaves")).to_have_attribute("aria-invalid", "true")
+        page.get_by_role("button", name="Dream", exact=True).click()
+        expect(page.locator("#setting-octaves")).to_be_focused()
+        assert not studio.starts
+        page.get_by_role("button", name="Reset Octaves to the look's value").click()
+        expect(page.locator("#setting-octaves")).to_have_value("6")
+        expect(page.locator("#setting-octaves-note")).to_have_text("From coarse shapes to fine detail")
+
+
+def test_a_wrong_text_stays_while_other_settings_change(page: Page) -> None:
+    page.locator("#setting-octaves").fill("many")
+    page.locator("#setting-blend").fill("0.5")
+    expect(page.locator("#setting-octaves")).to_have_value("many")
+    page.get_by_role("radio", name="Fur").check()
     expect(page.locator("#setting-octaves")).to_have_value("6")
-    expect(page.locator("#setting-octaves-note")).to_have_text("From coarse shapes to fine detail")
 
 
 def test_a_decimal_comma_is_understood(page: Page, studio: FakeStudio) -> None:

@@ -119,3 +119,18 @@ def test_a_wrong_value_that_the_server_finds_is_told_at_its_field(page: Page, st
     expect(page.locator("#setting-steps")).to_have_attribute("aria-invalid", "true")
     page.locator("#setting-steps").fill("12")
     expect(page.locator("#setting-steps-note")).not_to_contain_text("must")
+
+
+def test_an_error_of_a_change_goes_with_the_run(page: Page, studio: FakeStudio, watch: Watch) -> None:
+    watch.allow("422")
+    studio.seconds = 0.1
+    give_sample(page)
+    dream(page)
+    next(row for row in studio.catalogue["settings"] if row["name"] == "blend")["max"] = 0.5
+    page.locator("#setting-blend").fill("0.9")
+    expect(page.locator("#setting-blend-note")).to_have_text("Blend must be from 0 to 0.5")
+    expect(page.locator("#run-message")).to_contain_text("needs another value")
+    page.get_by_role("button", name="Stop").click()
+    wait_for_state(page, "Stopped")
+    expect(page.locator("#setting-blend-note")).to_have_text("Share of the dream in the result")
+    expect(page.locator("#run-message")).to_have_text("")

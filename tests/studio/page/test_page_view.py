@@ -163,16 +163,25 @@ def test_a_dream_is_branched_from_its_picture_or_its_result(page: Page, studio: 
     assert "picture" not in studio.starts[2]
 
 
-def test_two_dreams_are_shown_side_by_side(page: Page, studio: FakeStudio) -> None:
+def test_two_dreams_are_shown_side_by_side_each_in_its_shape(page: Page, studio: FakeStudio) -> None:
     finished(page, studio)
     page.get_by_role("button", name="New picture").click()
-    page.get_by_role("radio", name="Fur").check()
-    finished(page, studio)
+    finished(page, studio, "Bears")
     page.get_by_role("button", name="What to do with cat, creatures").click()
     page.get_by_role("button", name="Beside the one shown").click()
     expect(page.locator("#tag-right")).to_have_text("The other")
     assert colour(page, 0.25)[3] == colour(page, 0.75)[3] == 255
     assert colour(page, 0.5)[3] == 0
+    bears, cat = (
+        page.evaluate(
+            """(x) => { const canvas = document.querySelector('#canvas'), column = canvas.width * x;
+            const { data } = canvas.getContext('2d').getImageData(column, 0, 1, canvas.height);
+            return data.filter((value, place) => place % 4 === 3 && value === 255).length; }""",
+            x,
+        )
+        for x in (0.25, 0.75)
+    )
+    assert abs(cat / bears - 340 / 384) < 0.02
     page.get_by_role("button", name="Compare").click()
     expect(page.locator("#tag-right")).to_be_hidden()
 

@@ -33,8 +33,8 @@ FORBIDDEN = {
     "study": EXPORTING | {"onnxdream.export", "onnxdream.studio", "onnxdream.cli"},
     "studio": EXPORTING | {"onnxdream.export", "onnxdream.study", "onnxdream.cli"},
 }
-# The wings (folders) and files of rooms in floors: each may import only from itself and from the floors above it in this
-# list.
+# The wings (folders) and files of rooms in floors: each may import only from itself and from the floors above it in
+# this list.
 FLOORS: dict[str, tuple[set[str], ...]] = {
     "runtime": (
         {"errors"},

@@ -15,7 +15,7 @@ const WORDS = {
 };
 
 export function startRun() {
-  byId("primary").onclick = pressPrimary;
+  byId("primary").onclick = (event) => { if (event.detail < 2) pressPrimary(); }; // a double click is one
   byId("second").onclick = () => act(currentJob()?.state === "stopped" ? "resume" : "step");
   byId("stop").onclick = () => act("stop");
   on("current picture link", render);
@@ -38,14 +38,14 @@ let starting = null; // the request of a start that is under way or whose answer
 
 async function pressPrimary() {
   const job = currentJob();
-  if (job?.state === "stopping") return undefined;
+  if (underWay || job?.state === "stopping") return undefined;
   if (isActive(job)) return act(job.state === "paused" ? "resume" : "pause");
   return start();
 }
 
 async function start() {
   const { draft } = store;
-  if (!draft.picture || isBusy || showWrong()) return;
+  if (!draft.picture || underWay || showWrong()) return;
   const growth = Object.fromEntries(GROWTH.filter((name) => name in draft.changes).map((name) => [name, settingValue(name)]));
   const body = {
     picture: draft.fromResult ? undefined : draft.picture.id, look: draft.look, bundle: draft.bundle,
@@ -79,23 +79,28 @@ function randomId() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-let isBusy = false;
+let underWay = null; // the promise of the action whose answer is awaited
 let wasActive = false; // whether the dream that is shown ran when it was last shown
 
 async function act(action) {
   const job = currentJob();
-  if (job && !isBusy) await busily(() => hear(job.id, () => request("POST", `/api/jobs/${job.id}/${action}`)));
+  while (underWay) await underWay; // a Stop that is pressed meanwhile is not lost
+  if (job) await busily(() => hear(job.id, () => request("POST", `/api/jobs/${job.id}/${action}`)));
 }
 
-async function busily(work) {
-  isBusy = true;
+function busily(work) {
+  underWay = settled(work);
+  return underWay;
+}
+
+async function settled(work) {
   try {
     await work();
     say(byId("run-message"), "");
   } catch (error) {
     report(error);
   } finally {
-    isBusy = false;
+    underWay = null;
     render();
   }
 }

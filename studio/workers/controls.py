@@ -15,7 +15,7 @@ class Controls:
     def __init__(self) -> None:
         self._changed = Condition()
         self._job = ""
-        self._is_paused = self._has_to_stop = self._has_to_leave = self._is_watched = False
+        self._is_paused = self._has_to_stop = self._has_to_leave = self._is_watched = self._holds = False
         self._steps = 0
         self._changes: deque[dict[str, Any]] = deque()
 
@@ -23,7 +23,8 @@ class Controls:
         """From now on, words are on this task."""
         with self._changed:
             self._job, self._is_paused, self._steps, self._is_watched = task.job, task.held, task.steps, task.watched
-            self._has_to_stop, self._has_to_leave = task.stops, False
+            self._has_to_stop = task.stops
+            self._has_to_leave = self._holds = False
             self._changes.clear()
 
     def hear(self, word: Word) -> None:
@@ -56,11 +57,16 @@ class Controls:
         """Whether the job ends only to make room for another one."""
         return self._has_to_leave and not self._has_to_stop
 
-    @property
-    def will_wait(self) -> bool:
-        """Whether the next `wait` will block, unless another word comes."""
+    def decide(self) -> bool:
+        """Decides whether the job waits at this step, and returns it. A pause that comes later holds the next one."""
         with self._changed:
-            return self._is_paused and not (self._steps or self._has_to_stop or self._has_to_leave)
+            self._holds = self._is_paused and not (self._steps or self._has_to_stop or self._has_to_leave)
+            return self._holds
+
+    @property
+    def holds(self) -> bool:
+        """Whether the job waits at this step, as it was decided."""
+        return self._holds
 
     def take_change(self) -> dict[str, Any] | None:
         """Returns the next settings to change, if any."""
@@ -68,16 +74,16 @@ class Controls:
             return self._changes.popleft() if self._changes else None
 
     def wait(self) -> Literal["go", "stop", "change"]:
-        """Blocks while the job is paused; returns what to do: take a step, end the job, or take a change."""
+        """Blocks while the job is held; returns what to do: take a step, end the job, or take a change."""
         with self._changed:
             while True:
                 if self._has_to_stop or self._has_to_leave:
                     return "stop"
                 if self._changes:
                     return "change"
-                if not self._is_paused:
-                    return "go"
                 if self._steps:
                     self._steps -= 1
+                    return "go"
+                if not (self._is_paused and self._holds):
                     return "go"
                 self._changed.wait()

@@ -121,7 +121,7 @@ class Dreamer:
             job = self._job(sessions) if checkpoint is None else job_to_resume(checkpoint, path)
             changes = _planned(task, checkpoint)
             job = replace(job, sessions=sessions, bundle=sessions.bundle, plots=False, changes=changes)
-            callbacks = Callbacks(self._note, self._on_step, self._on_start, lambda: self._controls.will_wait)
+            callbacks = Callbacks(self._note, self._on_step, self._on_start, self._controls.decide)
             dream, _ = dream_and_save(job, Source(task.picture), callbacks, checkpoint)
         except DivergedError as error:
             return Ended(task.job, "diverged", self._seconds, in_page_words(str(error)))
@@ -174,12 +174,12 @@ class Dreamer:
         if step.octave == len(self._octave_starts):
             self._octave_starts.append(step.number)
         self._change(step)
-        will_wait = self._controls.will_wait
-        if will_wait or time.monotonic() >= self._next_progress:
+        holds = self._controls.holds
+        if holds or time.monotonic() >= self._next_progress:
             self._send_progress(step)
-        if will_wait or self._previews.is_due(self._controls.is_watched):
+        if holds or self._previews.is_due(self._controls.is_watched):
             self._send_frame(self._previews.take(step), step.fetch_total())
-        if will_wait:
+        if holds:
             self._tell(Held(self._task.job, step.number))
         return self._obey(step)
 

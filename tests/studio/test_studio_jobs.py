@@ -18,7 +18,9 @@ from onnxdream.runtime.settings.settings import Execution, Settings
 from onnxdream.studio.errors import StudioError, disk_error
 from onnxdream.studio.jobs.choices import Chooser, changed, checked_settings, command_line, settings_file
 from onnxdream.studio.jobs.job import StudioJob
+from onnxdream.studio.workers.controls import Controls
 from onnxdream.studio.workers.desk import devices
+from onnxdream.studio.workers.messages import Task, Word
 
 
 def job(**facts: Any) -> StudioJob:
@@ -26,6 +28,19 @@ def job(**facts: Any) -> StudioJob:
     sizes = {"picture_width": 64, "picture_height": 48}
     settings = {"initial": Settings(), "settings": Settings()}
     return StudioJob(**{**names, **sizes, **settings, "result": "bears-dream.png", "bundle": "tiny", **facts})
+
+
+def test_a_pause_that_comes_amid_a_step_holds_the_next_one() -> None:
+    """Otherwise the worker would wait without having said so."""
+    controls = Controls()
+    controls.begin(Task("a", Path("bears.jpg"), "tiny", Settings(), Path("bears-dream.png")))
+    assert not controls.decide()
+    controls.hear(Word("a", "pause"))
+    assert controls.wait() == "go"
+    assert controls.decide()
+    controls.hear(Word("a", "step"))
+    assert controls.wait() == "go"
+    assert controls.decide()
 
 
 def test_losses_are_thinned_and_the_last_is_known() -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
-from watching import ELSEWHERE, Watch
+from browser_fixture import Watch, chromium, origin
 
 if TYPE_CHECKING:
     from fake_studio import FakeStudio
@@ -18,22 +16,8 @@ if TYPE_CHECKING:
     from serve import Server
 
 MISSING = [name for name in ("playwright", "starlette", "uvicorn", "websockets") if not importlib.util.find_spec(name)]
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--js-flags=--expose-gc",
-    f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
-]
+# A camera that needs no permission, and what the test of memory calls.
+_WORDS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--js-flags=--expose-gc")
 
 
 class Unavailable(pytest.Module):
@@ -47,16 +31,10 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return Unavailable.from_parent(parent, path=module_path) if MISSING else None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    if CHROMIUM is None:
-        pytest.skip("needs chromium, chromium-browser or google-chrome on the path")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium(*_WORDS) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -78,7 +56,7 @@ def server(studio: FakeStudio) -> Iterator[Server]:
 
 @pytest.fixture
 def watch(server: Server) -> Iterator[Watch]:
-    watch = Watch({urlsplit(server.address).netloc})
+    watch = Watch({origin(server.address)})
     yield watch
     watch.check()
 

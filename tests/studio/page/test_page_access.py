@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from access import access_faults
+from browser_fixture import Watch
 from fake_studio import PAGE, FakeStudio
 from playwright.sync_api import Page, expect
 from steps import dream, drop_file, give_sample, png, wait_for_picture, wait_for_state
-from watching import Watch
 
 KEPT = ("#stage", "#curve", "#primary", "#second", "#stop", "#save", "#source-title", "#look-title", "#main-title")
 

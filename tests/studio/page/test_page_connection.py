@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from browser_fixture import Watch
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, expect
 from serve import Server
 from steps import canvas_sum, dream, give_sample, wait_for_picture, wait_for_state
-from watching import Watch
 
 AWAY = ("ERR_CONNECTION", "WebSocket", "Failed to fetch", "Failed to load resource")
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
+from browser_fixture import ELSEWHERE, Watch
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, expect
 from serve import Server
 from steps import drop_file, give_sample, png, wait_for_picture
-from watching import ELSEWHERE, Watch
 
 
 def test_a_sample_is_one_click_away_and_the_default_look_is_chosen(page: Page, studio: FakeStudio) -> None:
@@ -66,7 +65,7 @@ def test_a_picture_can_be_taken_with_the_camera(open_page: Callable[..., Page]) 
 def test_where_there_can_be_no_camera_the_page_says_why(
     open_page: Callable[..., Page], server: Server, watch: Watch
 ) -> None:
-    watch.origins.add(f"{ELSEWHERE}:{urlsplit(server.address).port}")
+    watch.origins.add(f"http://{ELSEWHERE}:{server.port}")
     page = open_page(f"http://{ELSEWHERE}:{server.port}")
     expect(page.get_by_role("button", name="Use the camera")).to_be_disabled()
     expect(page.locator("#camera-note")).to_contain_text("https")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
+from browser_fixture import Watch
 from fake_studio import FakeStudio
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from steps import canvas_sum, dream, give_sample, set_slider, wait_for_state
-from watching import Watch
 
 
 def test_a_dream_grows_before_the_eyes_and_ends(page: Page, studio: FakeStudio) -> None:
@@ -47,6 +47,20 @@ def test_two_quick_clicks_start_one_dream(page: Page, studio: FakeStudio) -> Non
     page.locator("#primary").dblclick()
     page.wait_for_timeout(200)
     assert len(studio.jobs) == 1
+    expect(page.locator("#state")).to_have_text("Dreaming")
+
+
+def test_a_stop_that_is_pressed_before_a_pause_was_answered_is_not_lost(page: Page) -> None:
+    def answer_late(route: Route) -> None:
+        page.wait_for_timeout(300)
+        route.continue_()
+
+    page.route("**/pause", answer_late)
+    give_sample(page)
+    dream(page)
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Stop").click()
+    wait_for_state(page, "Stopped")
 
 
 def test_a_change_during_a_run_reaches_it_newest_last_and_never_too_often(page: Page, studio: FakeStudio) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from browser_fixture import Watch
 from playwright.sync_api import Page, expect
 from serve import free_port
 from steps import canvas_sum, give_sample, set_slider, wait_for_picture, wait_for_state
 from studio_server import Server
-from watching import Watch
 
 
 @pytest.fixture

@@ -130,17 +130,25 @@ def change(page: Page, picture: str) -> int:
     return int(found["changes"][0]["step"]) + 1 - step
 
 
-def cost(page: Page, picture: str, folder: Path) -> tuple[float, float]:
-    """The seconds of a dream that is watched, and those of the command line's, by their records."""
+def cost(page: Page, picture: str, folder: Path, studio_first: bool) -> float:
+    """The seconds of a dream that is watched divided by those of the command line's, by their records."""
+    runs = (lambda: _watched(page, picture), lambda: _by_command(folder))
+    first, second = (run() for run in (runs if studio_first else reversed(runs)))
+    return first / second if studio_first else second / first
+
+
+def _watched(page: Page, picture: str) -> float:
     job = page.begin(picture)
     page.live.send(json.dumps({"type": "watch", "job": job["id"]}))
     page.finish(job)
     found = page.ask("GET", f"/api/jobs/{job['id']}")
-    own = float(page.ask("GET", found["results"]["record"])["seconds"])
+    return float(page.ask("GET", found["results"]["record"])["seconds"])
+
+
+def _by_command(folder: Path) -> float:
     command = [sys.executable, "-m", "onnxdream", "dream", str(PICTURE), "--preset", LOOK, "--output", str(folder)]
     subprocess.run([*command, "--overwrite", "--quiet"], check=True)
-    record = json.loads((folder / f"{PICTURE.stem}-dream.json").read_text())
-    return own, float(record["seconds"])
+    return float(json.loads((folder / f"{PICTURE.stem}-dream.json").read_text())["seconds"])
 
 
 def memory(process: subprocess.Popen[str]) -> float:
@@ -172,7 +180,7 @@ def rows(jobs: int) -> Iterator[tuple[str, str, str]]:
         slowest, step = max(stops)
         yield "stop", f"{slowest:.2f} s", f"{step + 0.2:.2f} s (a step and 200 ms)"
         yield "change shows after", f"{max(change(page, picture) for _ in range(ROUNDS))} steps", "2 steps"
-        ratios = [own / other for own, other in (cost(page, picture, Path(name) / "cli") for _ in range(ROUNDS))]
+        ratios = [cost(page, picture, Path(name) / "cli", number % 2 == 0) for number in range(2 * ROUNDS)]
         yield "cost of a watched dream", f"{statistics.median(ratios):.3f} x the command line", "1.05 x"
         for count in range(jobs):
             page.finish(page.begin(picture, steps=1, octaves=1))

@@ -12,8 +12,8 @@ from ...runtime.image.resizing import shrink
 # Longer side of a picture for the screen in pixels.
 FRAME_SIDE = 1024
 _WATCHED_SECONDS, _UNWATCHED_SECONDS = 0.1, 1.0
-# Pictures take at most this part of the time of a run.
-_SHARE = 20
+# Making pictures takes at most a fiftieth of the time of a run.
+_SHARE = 50
 
 
 def frame_of(pixels: Pixels) -> bytes:
@@ -30,6 +30,10 @@ class Previews:
     def is_due(self, is_watched: bool) -> bool:
         wait = 0.0 if is_watched else _UNWATCHED_SECONDS - _WATCHED_SECONDS
         return time.monotonic() >= self._next + wait
+
+    def hurry(self) -> None:
+        """Makes the next step's picture due, which shows what has changed."""
+        self._next = 0.0
 
     def take(self, step: Step) -> bytes:
         started = time.monotonic()

@@ -173,12 +173,12 @@ class Dreamer:
         self._last = step
         if step.octave == len(self._octave_starts):
             self._octave_starts.append(step.number)
-        self._change(step)
         holds = self._controls.holds
-        if holds or time.monotonic() >= self._next_progress:
-            self._send_progress(step)
         if holds or self._previews.is_due(self._controls.is_watched):
             self._send_frame(self._previews.take(step), step.fetch_total())
+        self._change(step)
+        if holds or time.monotonic() >= self._next_progress:
+            self._send_progress(step)
         if holds:
             self._tell(Held(self._task.job, step.number))
         return self._obey(step)
@@ -204,6 +204,7 @@ class Dreamer:
             except OnnxdreamError as error:
                 self._tell(Refused(self._task.job, given, in_page_words(str(error))))
         if wanted != before:
+            self._previews.hurry()
             self._next_progress = 0.0  # what was not told yet belongs to the settings before
             self._tell(Changed(self._task.job, Change.between(step.number, before, wanted), taken, wanted))
         elif taken:

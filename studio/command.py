@@ -113,7 +113,7 @@ def _bound(host: str, port: int) -> socket.socket:
             raise
         return listener
     except OverflowError:
-        raise StudioStartError(f"port {port} is none: choose one from 1 to 65535 with --port") from None
+        raise StudioStartError(f"{port} is not a port: choose one from 1 to 65535 with --port") from None
     except socket.gaierror:
         raise StudioStartError(
             f"there is no host {host}: give a name or an address of this machine as --host"

@@ -15,20 +15,22 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
     from serve import Server
 
-MISSING = [name for name in ("playwright", "starlette", "uvicorn", "websockets") if not importlib.util.find_spec(name)]
+_PAGE = Path(__file__).parents[3] / "studio" / "page"
+_MISSING = [name for name in ("playwright", "starlette", "uvicorn", "websockets") if not importlib.util.find_spec(name)]
+_MISSING += [] if _PAGE.is_dir() else ["a checkout"]
 # A camera that needs no permission, and what the test of memory calls.
 _WORDS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--js-flags=--expose-gc")
 
 
 class Unavailable(pytest.Module):
-    """A file of tests whose packages are missing."""
+    """A file of tests that cannot run, since something is missing."""
 
     def collect(self) -> list[pytest.Item]:
-        raise pytest.skip.Exception(f"needs {', '.join(MISSING)}", allow_module_level=True)
+        raise pytest.skip.Exception(f"needs {', '.join(_MISSING)}", allow_module_level=True)
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
-    return Unavailable.from_parent(parent, path=module_path) if MISSING else None
+    return Unavailable.from_parent(parent, path=module_path) if _MISSING else None
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,10 @@ _CONTENTS = (
     "runtime/*/*/*.py",
     "runtime/features/atlases/*",
     "runtime/deploying/templates/*.sh",
+    "studio/*.py",
+    "studio/*/*.py",
+    "studio/page/*",
+    "studio/page/*/*",
     "study/*.py",
     "study/templates/*.html",
 )

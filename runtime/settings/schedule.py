@@ -11,13 +11,14 @@ Schedule = float | tuple[float, float]
 def value_at_step(value: Schedule, number: int, steps: int) -> float:
     """Returns the value of a setting at update `number` of an octave, counted from 1.
 
-    It changes linearly from the first value at update 1 to the last value at update `steps`. In an octave of one step
-    it is the first value.
+    It changes linearly from the first value at update 1 to the last value at update `steps`, and stays there after it,
+    where a change on the way has made the octave shorter than it is already. In an octave of one step it is the first
+    value.
     """
     if not isinstance(value, tuple):
         return value
     first, last = value
-    share = (number - 1) / (steps - 1) if steps > 1 else 0.0
+    share = min(1.0, (number - 1) / (steps - 1)) if steps > 1 else 0.0
     return (1 - share) * first + share * last
 
 

@@ -51,3 +51,7 @@ def test_other_texts_are_refused_with_an_example_of_a_schedule(text: str) -> Non
         parse_schedule("step size", text)
     expected = f"step size {text!r}: write 0.03, or 0.03:0.012 from an octave's first step to its last"
     assert str(refusal.value) == expected
+
+
+def test_an_octave_that_has_become_shorter_than_it_is_keeps_the_last_value() -> None:
+    assert value_at_step((1.6, 0.5), 500, 20) == 0.5

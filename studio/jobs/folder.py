@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -31,6 +32,11 @@ def default_folder() -> Path:
 def new_id() -> str:
     """Returns an identifier of a job or a picture, which nobody can guess."""
     return secrets.token_hex(8)
+
+
+def is_id(name: str) -> bool:
+    """Whether a name is an identifier. The studio removes nothing else: the folder may hold its user's own files."""
+    return re.fullmatch(r"[0-9a-f]{16}", name) is not None
 
 
 class Folder:
@@ -99,7 +105,7 @@ class Folder:
 
         A file of another version is left alone.
         """
-        for folder in self.jobs.iterdir():
+        for folder in (path for path in self.jobs.iterdir() if is_id(path.name)):
             if not (folder / _JOB).is_file():
                 shutil.rmtree(folder, ignore_errors=True)
                 continue

@@ -14,7 +14,7 @@ from pathlib import Path
 from ...models.decoding import DecodeError, decoded_json
 from ...models.files import atomic_write
 from ..errors import StudioError, not_found
-from ..jobs.folder import new_id
+from ..jobs.folder import is_id, new_id
 from .reading import Look, Reader
 
 MAX_BYTES = 64 * 2**20
@@ -76,7 +76,7 @@ class Pictures:
 
     def find(self, identifier: object) -> StudioPicture:
         """Returns the picture of that identifier. Raises StudioError."""
-        if not isinstance(identifier, str) or not re.fullmatch(r"[0-9a-f]{16}", identifier):
+        if not isinstance(identifier, str) or not is_id(identifier):
             raise not_found("picture")
         try:
             return self._read(self._folder / identifier)
@@ -97,7 +97,7 @@ class Pictures:
 
     def clean(self) -> None:
         """Removes what a studio that was killed has left half made."""
-        for folder in self._folder.iterdir():
+        for folder in (path for path in self._folder.iterdir() if is_id(path.name)):
             if not (folder / "picture.json").is_file():
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -106,7 +106,7 @@ class Pictures:
 
     def _make_room(self) -> None:
         found = []
-        for folder in self._folder.iterdir():
+        for folder in (path for path in self._folder.iterdir() if is_id(path.name)):
             with suppress(OSError):
                 found.append(((folder / "picture.json").stat().st_mtime, folder))
         for _, folder in sorted(found)[:-_MAX_PICTURES]:

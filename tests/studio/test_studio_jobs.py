@@ -17,7 +17,10 @@ from onnxdream.runtime.settings.options import OPTIONS
 from onnxdream.runtime.settings.settings import Execution, Settings
 from onnxdream.studio.errors import StudioError, disk_error
 from onnxdream.studio.jobs.choices import Chooser, changed, checked_settings, command_line, settings_file
+from onnxdream.studio.jobs.folder import Folder, new_id
 from onnxdream.studio.jobs.job import StudioJob
+from onnxdream.studio.pictures.reading import Reader
+from onnxdream.studio.pictures.uploads import Pictures
 from onnxdream.studio.workers.controls import Controls
 from onnxdream.studio.workers.desk import devices
 from onnxdream.studio.workers.messages import Task, Word
@@ -41,6 +44,24 @@ def test_a_pause_that_comes_amid_a_step_holds_the_next_one() -> None:
     controls.hear(Word("a", "step"))
     assert controls.wait() == "go"
     assert controls.decide()
+
+
+def test_only_the_studios_own_leftovers_are_removed(tmp_path: Path) -> None:
+    """The folder may be one in which its user has folders of these names."""
+    left = [tmp_path / kind / new_id() for kind in ("jobs", "pictures")]
+    own = [tmp_path / kind / "holiday" / "cat.jpg" for kind in ("jobs", "pictures")]
+    for path in (*(folder / "frame.jpg" for folder in left), *own):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"cat")
+    folder, reader = Folder(tmp_path), Reader()
+    try:
+        assert list(folder.read_jobs()) == []
+        Pictures(folder.pictures, reader).clean()
+    finally:
+        reader.close()
+        folder.close()
+    assert all(path.is_file() for path in own)
+    assert not any(path.exists() for path in left)
 
 
 def test_losses_are_thinned_and_the_last_is_known() -> None:

@@ -549,6 +549,7 @@ def bench(
     ] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or mixed. \\[default: the bundle's]")] = None,
     threads: Annotated[int | None, typer.Option(help="Number of CPU threads. \\[default: one for each core]")] = None,
+    tune: Annotated[bool, typer.Option("--tune", help="With cuda, prepare longer for faster steps.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how fast this machine dreams and how much memory that takes. Needs no picture."""
@@ -557,7 +558,7 @@ def bench(
 
         from onnxdream.runtime.bench import HEADER, plan_trials
 
-        options = {"provider": provider, "precision": precision, "threads": threads}
+        options = {"provider": provider, "precision": precision, "threads": threads, "tune": tune}
         lines, trials = plan_trials(options, model, size)
         for line in lines:
             _log(line)

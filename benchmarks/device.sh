@@ -3,7 +3,7 @@
 #
 # Checks and measures onnxdream on a machine with an NVIDIA GPU, which needs no network: `benchmarks/device.sh PART
 # WHEELS [RESULTS]`. Part 1 checks (doctor, verify, tests/gpu, a look, a paper dream), part 2 measures (steps against
-# PyTorch, the GPU's load and memory, other options, a CUDA graph). Each part takes less than six minutes.
+# PyTorch, tuned ones, the GPU's load and memory, other options, a CUDA graph). Each part takes less than six minutes.
 #
 # WHEELS is a folder of wheels, which are installed without their dependencies: onnxruntime-gpu, and what else the
 # Python of $PYTHON (python3) lacks of numpy, OpenCV, protobuf, platformdirs, typer, rich and pytest. PyTorch must be in
@@ -83,6 +83,7 @@ if not record["last_loss"] > record["first_loss"]:
 }
 
 steps() { measure steps; }
+tuned() { measure tuned; }
 pytorch_v3() { peers "$out/pytorch_v3.jsonl" v3-low eager-fp32 eager-tf32 eager-fp16 graph-fp32 graph-fp16; }
 pytorch_lite0() { peers "$out/pytorch_lite0.jsonl" lite0 eager-fp32 eager-tf32 eager-fp16 graph-fp32 graph-fp16; }
 busy() { measure busy; }
@@ -92,7 +93,7 @@ graph() { measure graph; }
 compile() { peers "$out/compile.jsonl" v3-low compile-fp32; }
 
 export -f last_line measure onnxdream peers install machine doctor verify tests dream look paper \
-  steps pytorch_v3 pytorch_lite0 busy memory options graph compile
+  steps tuned pytorch_v3 pytorch_lite0 busy memory options graph compile
 
 : >"$out/sections.$part"
 export PYTHONPATH=$site:$site/packages${PYTHONPATH:+:$PYTHONPATH} ONNXDREAM_HOME=$site/home PYTHONDONTWRITEBYTECODE=1
@@ -116,6 +117,7 @@ if [ "$part" = 1 ]; then
   section paper 30
 else
   section steps 45
+  section tuned 50
   section pytorch_v3 40
   section pytorch_lite0 40
   section busy 30

@@ -42,7 +42,7 @@ def performance(folder: Path) -> str:
     if not read_rows(folder / "steps.jsonl"):
         return f"`benchmarks/device.sh` measures these tables on a card: {NOT_RUN}.\n"
     peers = [row for name in ("pytorch_v3", "pytorch_lite0", "compile") for row in read_rows(folder / f"{name}.jsonl")]
-    steps = [*read_rows(folder / "steps.jsonl"), *peers]
+    steps = [*read_rows(folder / "steps.jsonl"), *read_rows(folder / "tuned.jsonl"), *peers]
     options = [{**row, "system": row["variant"]} for row in read_rows(folder / "options.jsonl")]
     graph = [{**row, "system": row["variant"]} for row in read_rows(folder / "graph.jsonl")]
     parts = [
@@ -97,7 +97,7 @@ def _steps(title: str, rows: Rows) -> str:
 def _time(row: dict[str, Any] | None) -> str:
     if row is None:
         return NOT_RUN
-    if not row.get("loss_error", 0.0) < LOSS_RTOL:  # written so that NaN is wrong, too
+    if not row.get("loss_error", 0.0) < row.get("loss_rtol", LOSS_RTOL):  # written so that NaN is wrong, too
         return "wrong losses"
     return "failed" if "median_ms" not in row else "{median_ms:.2f} ({low_ms:.2f}–{high_ms:.2f})".format(**row)
 

@@ -24,9 +24,9 @@ from rows import WidthHeight
 
 from onnxdream.models import contract
 from onnxdream.models.arrays import Image
-from onnxdream.runtime import Bundle, Execution
+from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.bench import StepTimer
-from onnxdream.runtime.bundle.objective import Objective, default_inputs
+from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.provider import cards, tensors
 from onnxdream.runtime.provider.cards import PROVIDERS
@@ -38,6 +38,8 @@ SKIPPED = 77
 CUDA, CPU = Machine("cuda", 1), Machine("cpu", usable_threads())
 # The memory is measured at these sizes, each in a process of its own, since onnxruntime's arena never shrinks.
 _MEMORY_SIZES: tuple[WidthHeight, ...] = (*SIZES, (2048, 1536))
+# Rounding errors grow during a hundred steps; a graph that reads wrong memory has losses of another size.
+_TUNED_RTOL = 5e-2
 Losses = Any
 
 
@@ -56,15 +58,35 @@ def steps(file: Path) -> None:
     require_right(errors)
 
 
+def tuned(file: Path) -> None:
+    """Times steps of tuned dreams, and compares the losses of their first hundred steps with those of others."""
+    errors = []
+    for name in NAMES:
+        for size in SIZES:
+            plain, found = (losses_of(name, size, tune) for tune in (False, True))
+            errors.append(float(np.abs(found / plain - 1).max()))
+            row = {"system": "onnxdream --tune", "network": name, "size": size_name(size)}
+            row |= {"loss_error": errors[-1], "loss_rtol": _TUNED_RTOL}
+            write_row(file, **row, **times_of(step_seconds(name, size, tune=True)))
+    if not all(error < _TUNED_RTOL for error in errors):  # written so that NaN is wrong, too
+        raise WrongResultError(f"losses of tuned dreams differ by {', '.join(f'{error:.1e}' for error in errors)}")
+
+
+def losses_of(name: str, size: WidthHeight, tune: bool) -> Losses:
+    """Returns the losses of the steps of a dream on the GPU, enough of them that most replay a CUDA graph."""
+    settings = Settings(max_size=None, steps=STEPS, execution=Execution("cuda", tune=tune))
+    return dream(picture_of(size), Bundle.built_in(name), settings).losses
+
+
 def require_right(errors: list[float]) -> None:
     """Raises WrongResultError unless all these relative errors of losses are small."""
     if not all(error < LOSS_RTOL for error in errors):  # written so that NaN is wrong, too
         raise WrongResultError(f"losses differ from the CPU's by {', '.join(f'{error:.1e}' for error in errors)}")
 
 
-def step_seconds(name: str, size: WidthHeight) -> list[float]:
+def step_seconds(name: str, size: WidthHeight, tune: bool = False) -> list[float]:
     """Returns the seconds of steps of a `dream` on the GPU."""
-    timer = StepTimer(Bundle.built_in(name), Execution("cuda"), picture_of(size))
+    timer = StepTimer(Bundle.built_in(name), Execution("cuda", tune=tune), picture_of(size))
     timer.step_seconds(WARM_UP)
     return timer.step_seconds(STEPS)
 
@@ -201,8 +223,7 @@ def time_gradients(name: str, size: WidthHeight) -> dict[str, float]:
     image = image_of(size)
     bound_image = device.tensor(image[None])
     losses = device.empty((1, len(bundle.metadata.layers)))
-    values = {**default_inputs(bundle.metadata.layers), **objective.inputs}
-    inputs = {key: device.tensor(array) for key, array in values.items()}
+    inputs = {key: device.tensor(array) for key, array in objective.inputs.items()}
     session = Session(bundle, size[1], size[0], CUDA)
     bound = session.bind(
         {contract.IMAGE: bound_image, **inputs},
@@ -247,6 +268,7 @@ def _cuda() -> Any:
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "machine": machine,
     "steps": steps,
+    "tuned": tuned,
     "busy": busy,
     "memory": memory,
     "options": options,

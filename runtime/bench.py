@@ -33,7 +33,7 @@ from .footprint import peak_bytes
 from .image.source import noise_picture
 from .provider.cards import PROVIDERS
 from .provider.machine import Machine
-from .provider.selection import choose_provider
+from .provider.selection import choose_provider, machine_for
 from .settings.parsing import parse_size
 from .settings.settings import Execution, Precision, Settings
 
@@ -41,6 +41,8 @@ from .settings.settings import Execution, Precision, Settings
 _STEPS, _SECONDS, _MIN_STEPS = 20, 5.0, 3
 _WARM_UP_STEPS = 2
 _ENDLESS_STEPS = 1_000_000
+# The steps after which all images between which a run alternates have CUDA graphs: a third image may come after 20.
+_STEPS_BEFORE_GRAPHS = 50
 
 
 class StepTimer:
@@ -58,15 +60,17 @@ class StepTimer:
 
         Stops early once the steps take longer than `limit` seconds together, but not before `min_count` of them. The
         gradient that the first step starts from does not count; `first_seconds` are the seconds until it was computed.
+        Nor do the steps count that a tuned machine needs until it has captured its CUDA graphs.
 
         Raises DreamError and BundleError.
         """
         times: list[float] = []
+        skipped = _STEPS_BEFORE_GRAPHS if self._settings.execution.tune else 0
 
         def on_step(step: Step) -> bool:
             times.append(time.perf_counter())
-            done = len(times) - 1
-            ends = done >= count or (done >= min_count and times[-1] - times[0] > limit)
+            done = len(times) - 1 - skipped
+            ends = done >= count or (done >= min_count and times[-1] - times[skipped] > limit)
             if ends:  # only now, because this fetches the state from the device
                 self.state = step.fetch_state()
             return ends
@@ -74,7 +78,7 @@ class StepTimer:
         started = time.perf_counter()
         dream(self._picture, self._bundle, self._settings, on_step, state=self.state, sessions=self._sessions)
         self.first_seconds = times[0] - started
-        return [float(seconds) for seconds in np.diff(times)]
+        return [float(seconds) for seconds in np.diff(times[skipped:])]
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,12 @@ class Trial:
     size: Size
 
     def __str__(self) -> str:
-        return f"{self.machine.provider_text} {self.machine.precision}, {self.size_text}"
+        return f"{self.provider_text} {self.machine.precision}, {self.size_text}"
+
+    @property
+    def provider_text(self) -> str:
+        """The provider as the table shows it."""
+        return self.machine.provider_text + (", tuned" if self.machine.tune else "")
 
     @property
     def size_text(self) -> str:
@@ -115,7 +124,8 @@ class Trial:
 
     def run(self) -> Measurement:
         """Measures in this process, with a picture of noise. Raises DreamError and BundleError."""
-        execution = Execution(self.machine.provider_text, self.machine.threads, precision=self.machine.precision)
+        machine = self.machine
+        execution = Execution(machine.provider_text, machine.threads, precision=machine.precision, tune=machine.tune)
         picture = noise_picture(self.size.width, self.size.height, seed=0).pixels
         timer = StepTimer(Bundle.load(self.bundle), execution, picture)
         timer.step_seconds(_WARM_UP_STEPS)
@@ -133,6 +143,7 @@ class Trial:
             self.machine.provider_text,
             self.machine.threads,
             self.machine.precision,
+            "tune" if self.machine.tune else "",
         )
         command = module_command("onnxdream.runtime.bench", *arguments)
         process = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -156,7 +167,7 @@ class Result:
         """Returns the result as plain data, as `--json` prints it, with the figures derived from it."""
         machine, (height, width) = self.trial.machine, self.trial.size
         facts: dict[str, object] = {"provider": machine.provider_text, "precision": machine.precision}
-        facts |= {"threads": machine.threads}
+        facts |= {"threads": machine.threads, "tune": machine.tune}
         facts |= {"width": width, "height": height, "problem": self.problem}
         if self.measurement:
             facts |= {**asdict(self.measurement), "steps_per_second": 1 / self.measurement.step_seconds}
@@ -166,7 +177,7 @@ class Result:
     def row(self) -> tuple[str, ...]:
         """Returns the result as a row of a table with the columns of `HEADER`."""
         machine, measurement = self.trial.machine, self.measurement
-        first_columns = machine.provider_text, machine.precision, str(machine.threads), self.trial.size_text
+        first_columns = self.trial.provider_text, machine.precision, str(machine.threads), self.trial.size_text
         if measurement is None:
             return (*first_columns, "failed")
         seconds = measurement.seconds_for_1000_steps
@@ -185,8 +196,8 @@ HEADER = ("provider", "precision", "threads", "size", "load", "steps/s", "1000 s
 def plan_trials(options: Mapping[str, Any], model: str | None, sizes: Sequence[str]) -> tuple[list[str], list[Trial]]:
     """Returns lines for the user, and the trials: every size on every provider that works, or on the one given.
 
-    `options` may have provider, precision and threads; None is the same as leaving one out. The bundle is the one that
-    `dream` would choose for `model`. Raises DreamError and BundleError.
+    `options` may have provider, precision, threads and tune; None is the same as leaving one out. The bundle is the one
+    that `dream` would choose for `model`. Raises DreamError and BundleError.
     """
     given = {name: value for name, value in options.items() if value is not None}
     execution = Execution(**given)
@@ -218,9 +229,9 @@ def machines(execution: Execution) -> tuple[list[Machine], str | None]:
 
 def main(arguments: list[str]) -> None:
     """Makes one measurement and prints it as JSON."""
-    bundle, width, height, provider, threads, precision = arguments
-    execution = Execution(provider, int(threads), precision=cast(Precision, precision))
-    machine = Machine(execution.provider_name, int(threads), execution.precision, card=execution.card)
+    bundle, width, height, provider, threads, precision, tune = arguments
+    execution = Execution(provider, int(threads), precision=cast(Precision, precision), tune=bool(tune))
+    machine = machine_for(execution, execution.provider_name)
     try:
         print(json.dumps(asdict(Trial(Path(bundle), machine, Size(int(height), int(width))).run())))
     except OnnxdreamError as error:

@@ -142,7 +142,7 @@ def half() -> Callable[[str, str, str], bytes]:
     def exported(backbone: str, precision: str, objective: str) -> bytes:
         request = ExportRequest(*layers[backbone], weights="random", precision=precision, objective=objective)
         with unverified():
-            return model_for(Bundle.load(make_bundle(request)[0]), CUDA)
+            return model_for(Bundle.load(make_bundle(request)[0]), CUDA, takes_positions=True)
 
     return exported
 
@@ -179,7 +179,8 @@ def compile_updates(jitter: int) -> None:
 @each_table
 @each_bundle
 def test_every_node_of_a_bundle_has_a_cuda_kernel(path: Path, table: Path) -> None:
-    assert without_kernel(onnx.load_from_string(model_for(Bundle.load(path), CUDA)), table) == []
+    model = model_for(Bundle.load(path), CUDA, takes_positions=True)
+    assert without_kernel(onnx.load_from_string(model), table) == []
 
 
 @each_half
@@ -202,8 +203,19 @@ def test_every_node_of_the_runtime_s_own_graphs_has_a_cuda_kernel(compiled: list
 
 
 @each_bundle
-def test_all_work_of_a_bundle_is_known_before_it_runs(path: Path, tmp_path: Path) -> None:
-    require_fixed(optimized(model_for(Bundle.load(path), CUDA), tmp_path))
+@pytest.mark.parametrize("takes_positions", [False, True])
+def test_all_work_of_a_bundle_is_known_before_it_runs(path: Path, takes_positions: bool, tmp_path: Path) -> None:
+    require_fixed(optimized(model_for(Bundle.load(path), CUDA, takes_positions), tmp_path))
+
+
+@each_bundle
+def test_without_positions_nothing_of_them_is_left_to_compute(path: Path, tmp_path: Path) -> None:
+    """A position needs exponentials; neither the paper's networks nor the objectives have any."""
+    left = []
+    for takes_positions in (False, True):
+        model = optimized(model_for(Bundle.load(path), CUDA, takes_positions), tmp_path)
+        left.append([node.op_type for node in model.graph.node].count("Exp"))
+    assert left[0] == 0 < left[1]
 
 
 @each_half

@@ -183,9 +183,10 @@ class Evaluator:
         )
 
     def _session(self, size: Size) -> Session:
-        if self._sessions.builds_engine(*size, self.machine):
+        takes_positions = self.objective.positions is not None
+        if self._sessions.builds_engine(*size, self.machine, takes_positions):
             self._log(f"building the TensorRT engine for {size}: the first time, this takes minutes")
-        return self._sessions.get(*size, self.machine)
+        return self._sessions.get(*size, self.machine, takes_positions=takes_positions)
 
     def _new_plan(self, size: Size) -> TilePlan:
         tile_plan = self._cut(size)

@@ -12,11 +12,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
+from ...models.arrays import Floats
 from ...models.assembly import Assembled
 from ...models.contract import BundleFormatError, form_key
-from ..provider.onnx_graph import EXTERNAL, UNDEFINED, message_class
+from ..provider.onnx_graph import EXTERNAL, FLOAT32, UNDEFINED, message_class
 
 _MAX_IR = 9
 _MAX_OPSET = 18
@@ -54,11 +56,14 @@ def read_model_file(data: bytes) -> ModelFile:
     return ModelFile({entry.key: entry.value for entry in model.metadata_props})
 
 
-def model_to_open(source: bytes | Assembled, form: str | None, required: Collection[str]) -> bytes:
+def model_to_open(
+    source: bytes | Assembled, form: str | None, required: Collection[str], fixed: Mapping[str, Floats] | None = None
+) -> bytes:
     """Returns the ONNX file with its graph in a form, as `contract` describes: the portable one for None.
 
-    Inputs in `required` lose their default values, so that they must be fed. Where the file lacks the form, its graph
-    stays portable. Raises BundleFormatError.
+    Inputs in `required` lose their default values, so that they must be fed. Those in `fixed` become constants with
+    these values, float32, so that onnxruntime computes what depends on them only once. Where the file lacks the form,
+    its graph stays portable. Raises BundleFormatError.
     """
     model = _parsed(source.without_weights if isinstance(source, Assembled) else source)
     entries = {entry.key: entry.value for entry in model.metadata_props}
@@ -71,7 +76,9 @@ def model_to_open(source: bytes | Assembled, form: str | None, required: Collect
         if isinstance(source, Assembled):
             _leave_out(result.graph, source.names)
         _fill_in(result.graph, {tensor.name: tensor for tensor in model.graph.initializer})
-    _keep(result.graph, lambda tensor: tensor.name not in required)
+    _keep(result.graph.initializer, lambda tensor: tensor.name not in required)
+    for name, values in (fixed or {}).items():
+        _fix(result.graph, name, values)
     if not isinstance(source, Assembled):
         return bytes(result.SerializeToString())
     graph = result.graph.SerializeToString()
@@ -116,14 +123,27 @@ def _fill_in(graph: Any, weights: Mapping[str, Any]) -> None:
 
 def _leave_out(graph: Any, names: Collection[str]) -> None:
     """Removes the initializers that are only named in the graph, and whose weights are stored beside it."""
-    _keep(graph, lambda tensor: tensor.data_type != UNDEFINED or tensor.name not in names)
+    _keep(graph.initializer, lambda tensor: tensor.data_type != UNDEFINED or tensor.name not in names)
 
 
-def _keep(graph: Any, is_kept: Callable[[Any], bool]) -> None:
-    """Removes the initializers that a function does not keep; the others are not copied."""
-    for index in reversed(range(len(graph.initializer))):
-        if not is_kept(graph.initializer[index]):
-            del graph.initializer[index]
+def _fix(graph: Any, name: str, values: Floats) -> None:
+    """Turns an input of the shape of `values` into a constant."""
+    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in graph.input}
+    if shapes.get(name) != list(values.shape):
+        raise BundleFormatError(
+            f"its graph lacks an input {name} of {' × '.join(map(str, values.shape))} numbers: export it again"
+        )
+    _keep(graph.input, lambda value: value.name != name)
+    _keep(graph.initializer, lambda tensor: tensor.name != name)
+    little_endian = np.ascontiguousarray(values, "<f4")
+    graph.initializer.add(name=name, dims=values.shape, data_type=FLOAT32, raw_data=little_endian.tobytes())
+
+
+def _keep(messages: Any, is_kept: Callable[[Any], bool]) -> None:
+    """Removes the messages of a repeated field that a function does not keep; the others are not copied."""
+    for index in reversed(range(len(messages))):
+        if not is_kept(messages[index]):
+            del messages[index]
 
 
 def _require_safe(graph: Any) -> None:

@@ -23,7 +23,7 @@ from ..provider.session import (
     out_of_memory_error,
     placement,
 )
-from ..provider.tensors import BoundSession, Device, Tensor
+from ..provider.tensors import BoundSession, Device, GraphReplay, Tensor, run_options
 from ..settings.settings import ProviderName
 from .bundle import Bundle
 from .objective import Objective, default_inputs
@@ -39,9 +39,8 @@ _RANKS = {
     contract.GRADIENT: 4,
     contract.CHANNEL_MEANS: 2,
 }
-# The inputs with a default value. They are always fed: some providers compile a default into the graph and ignore any
-# other value, and onnxruntime does not fix the dimensions of inputs that have one.
-_OPTIONAL = {contract.CHANNEL_WEIGHTS, contract.POSITION}
+# A session's CUDA graphs stay in the GPU's memory as long as it, so bindings beyond this number get none.
+_MAX_GRAPHS = 12
 # The words of onnxruntime for an output whose shape differs from the memory bound to it.
 _SHAPE_MISMATCH = re.compile(r"dimensions for output|shape.*mismatch", re.IGNORECASE)
 
@@ -54,25 +53,25 @@ class Sessions:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self._key: tuple[int, int, Machine, int] | None = None
+        self._key: tuple[int, int, Machine, int, bool] | None = None
         self._session: Session | None = None
 
-    def get(self, height: int, width: int, machine: Machine, batch: int = 1) -> Session:
+    def get(self, height: int, width: int, machine: Machine, batch: int = 1, takes_positions: bool = False) -> Session:
         """Returns the session for that many pictures at once, of that size in pixels, and opens it if needed.
 
         Raises BundleFormatError, ProviderError and OutOfMemoryError.
         """
-        key = height, width, machine, batch
+        key = height, width, machine, batch, takes_positions
         if self._session is None or self._key != key:
             self.forget()
             self._session, self._key = Session(self.bundle, *key), key
         return self._session
 
-    def builds_engine(self, height: int, width: int, machine: Machine) -> bool:
+    def builds_engine(self, height: int, width: int, machine: Machine, takes_positions: bool = False) -> bool:
         """Whether a session for that size would have to build an engine first, which takes TensorRT minutes."""
-        if machine.provider != "tensorrt" or self._key == (height, width, machine, 1):
+        if machine.provider != "tensorrt" or self._key == (height, width, machine, 1, takes_positions):
             return False
-        return builds_engine(model_for(self.bundle, machine), machine, _pinned(height, width))
+        return builds_engine(model_for(self.bundle, machine, takes_positions), machine, _pinned(height, width))
 
     def provider_options(self) -> dict[str, str]:
         """Returns onnxruntime's options of the provider of the session that is kept."""
@@ -86,12 +85,23 @@ class Sessions:
 class Session:
     """A bundle on one provider, for pictures of one fixed size, `batch` of them at once.
 
-    Opening it raises BundleFormatError, ProviderError and OutOfMemoryError.
+    Only a session that `takes_positions` may be given objectives with positions. In any other, the weights of all
+    neurons are the constant 1, which saves a third of the kernels. Opening it raises BundleFormatError, ProviderError
+    and OutOfMemoryError.
     """
 
-    def __init__(self, bundle: Bundle, height: int, width: int, machine: Machine, batch: int = 1) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        height: int,
+        width: int,
+        machine: Machine,
+        batch: int = 1,
+        takes_positions: bool = False,
+    ) -> None:
         try:
-            self._session = open_session(model_for(bundle, machine), machine, _pinned(height, width, batch))
+            model = model_for(bundle, machine, takes_positions)
+            self._session = open_session(model, machine, _pinned(height, width, batch))
         except (ProviderError, BundleError):
             raise
         except Exception as error:  # onnxruntime's errors have no common base class
@@ -102,10 +112,13 @@ class Session:
                 f"{bundle.name}: onnxruntime cannot load it ({first_line(error)}): {advice}"
             ) from error
         self._name = bundle.name
-        _require_contract(self._session, bundle)
+        optional = _optional_inputs(takes_positions)
+        _require_contract(self._session, bundle, {contract.IMAGE, contract.LAYER_WEIGHTS} | optional)
         # The values of inputs that have lost their defaults, fed unless the caller feeds others.
-        self._defaults = default_inputs(bundle.metadata.layers)
+        defaults = default_inputs(bundle.metadata.layers)
+        self._defaults = {name: values for name, values in defaults.items() if name in optional}
         self._machine = machine
+        self._graph_numbers = iter(range(1, _MAX_GRAPHS + 1))
 
     def evaluate(self, image: Image, objective: Objective) -> tuple[Losses, Image]:
         """Returns an image's losses, and the gradient of their weighted sum, which has the shape of the image.
@@ -145,7 +158,8 @@ class Session:
 
         Raises ComputationError and BundleFormatError, here and when it runs.
         """
-        return BoundSession(self._session, {**self._bound_defaults, **inputs}, outputs, self._error_for)
+        replay = GraphReplay(next(self._graph_numbers, None)) if self._machine.tune else None
+        return BoundSession(self._session, {**self._bound_defaults, **inputs}, outputs, self._error_for, replay)
 
     @cached_property
     def _bound_defaults(self) -> dict[str, Tensor]:
@@ -182,7 +196,7 @@ class Session:
 
     def _run(self, outputs: list[str], feed: dict[str, Floats]) -> list[Floats]:
         try:
-            arrays: list[Floats] = self._session.run(outputs, feed)
+            arrays: list[Floats] = self._session.run(outputs, feed, run_options() if self._machine.tune else None)
         except Exception as error:
             raise self._error_for(error) from error
         return arrays
@@ -191,11 +205,26 @@ class Session:
         return self._contract_error() if _SHAPE_MISMATCH.search(str(error)) else computation_error(error)
 
 
-def model_for(bundle: Bundle, machine: Machine) -> bytes:
+def model_for(bundle: Bundle, machine: Machine, takes_positions: bool = False) -> bytes:
     """Returns the bundle's ONNX file in the form that suits the machine's provider. Raises BundleFormatError."""
     card = PROVIDERS[machine.provider]
     is_faster = not card.processors or platform.machine() in card.processors
-    return model_to_open(bundle.source, card.form if is_faster else None, _OPTIONAL)
+    optional = _optional_inputs(takes_positions)
+    defaults = default_inputs(bundle.metadata.layers)
+    fixed = {name: values for name, values in defaults.items() if name not in optional}
+    try:
+        return model_to_open(bundle.source, card.form if is_faster else None, optional, fixed)
+    except BundleFormatError as error:
+        raise BundleFormatError(f"{bundle.name}: {error}") from None
+
+
+def _optional_inputs(takes_positions: bool) -> set[str]:
+    """Returns the inputs with a default value that a session takes.
+
+    They are always fed: some providers compile a default into the graph and ignore any other value, and onnxruntime
+    does not fix the dimensions of inputs that have one.
+    """
+    return {contract.CHANNEL_WEIGHTS, contract.POSITION} if takes_positions else {contract.CHANNEL_WEIGHTS}
 
 
 def kernel_counts(bundle: Bundle, height: int, width: int, machine: Machine) -> dict[ProviderName, int]:
@@ -210,23 +239,23 @@ def _pinned(height: int, width: int, batch: int = 1) -> dict[str, int]:
     return {contract.BATCH: batch, contract.WEIGHTS_BATCH: batch, contract.HEIGHT: height, contract.WIDTH: width}
 
 
-def _require_contract(session: Any, bundle: Bundle) -> None:
+def _require_contract(session: Any, bundle: Bundle, names: set[str]) -> None:
     """Raises BundleFormatError unless a session has exactly the contract's inputs and outputs, types and ranks.
 
-    More inputs are refused because nothing would feed them.
+    `names` are those of its inputs. More are refused because nothing would feed them.
     """
     layers, channels = len(bundle.metadata.layers), sum(layer.channels for layer in bundle.metadata.layers)
     inputs = {value.name: value for value in session.get_inputs()}
     outputs = {value.name: value for value in session.get_outputs()}
     tensors = {**inputs, **outputs}
     is_sound = (
-        set(inputs) == {contract.IMAGE, contract.LAYER_WEIGHTS} | _OPTIONAL
+        set(inputs) == names
         and not session.get_overridable_initializers()
         and set(outputs) == {contract.LOSSES, contract.GRADIENT, contract.CHANNEL_MEANS}
         and all(value.type == "tensor(float)" and len(value.shape) == _RANKS[name] for name, value in tensors.items())
         and tensors[contract.LAYER_WEIGHTS].shape == [layers]
         and tensors[contract.CHANNEL_WEIGHTS].shape[1:] == [channels]
-        and tensors[contract.POSITION].shape == [layers, 3]
+        and (contract.POSITION not in inputs or inputs[contract.POSITION].shape == [layers, 3])
     )
     if not is_sound:
         raise BundleFormatError(f"{bundle.name}: its inputs and outputs break the contract: export it again")

@@ -17,6 +17,8 @@ from .options import Options, cuda_options, engine_folder, openvino_options, pri
 
 # onnxruntime's names of a provider and of those that run the operators it cannot, in that order, with their options.
 ProviderList = list[tuple[str, Options]]
+# Before this version, the CUDA graph of a Split or Concat of unequal sizes read memory that had been freed.
+_GRAPHS_SINCE = (1, 31)
 
 
 def _no_issues(failure: str, hardware: Hardware) -> Iterable[KnownIssue]:
@@ -32,9 +34,9 @@ class Provider:
     model's symbolic dimensions. `device` is the memory that its tensors lie in. `form` is the form of a bundle's graph
     that it runs fastest (None: the portable form), on `processors` as `platform.machine` names them (empty: on all).
     A provider with `optimizes` optimizes graphs itself: onnxruntime leaves them unchanged for it.
-    `auto` tries the providers that have an `auto_rank`, the lowest first. `libraries` are shared libraries that pip may
-    have installed where the linker does not search; {cuda} is replaced by CUDA's major version. `known_issues`
-    recognises known issues in the text of a failure.
+    `auto` tries the providers that have an `auto_rank`, the lowest first. One that `can_tune` prepares a size longer
+    for faster steps if asked. `libraries` are shared libraries that pip may have installed where the linker does not
+    search; {cuda} is replaced by CUDA's major version. `known_issues` recognises known issues in the text of a failure.
     """
 
     name: ProviderName
@@ -46,6 +48,7 @@ class Provider:
     processors: tuple[str, ...] = ()
     optimizes: bool = False
     auto_rank: int | None = None
+    can_tune: bool = False
     libraries: tuple[str, ...] = ()
     known_issues: Callable[[str, Hardware], Iterable[KnownIssue]] = _no_issues
 
@@ -60,7 +63,9 @@ def _openvino_providers(model: bytes, machine: Machine, sizes: Mapping[str, int]
 
 def _cuda_providers(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> ProviderList:
     budget = (machine.memory or default_budget("cuda", machine.card)) if detect_hardware().shares_memory else None
-    return [("CUDAExecutionProvider", {**cuda_options(machine.precision, budget), **_device(machine)})]
+    graphs = machine.tune and _ort_version() >= _GRAPHS_SINCE
+    options = cuda_options(machine.precision, budget, machine.tune, graphs)
+    return [("CUDAExecutionProvider", {**options, **_device(machine)})]
 
 
 def _tensorrt_providers(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> ProviderList:
@@ -68,6 +73,11 @@ def _tensorrt_providers(model: bytes, machine: Machine, sizes: Mapping[str, int]
     folder = private_folder(engine_folder(model, sizes, machine.precision, hardware, ort.__version__))
     options = {**tensorrt_options(machine.precision, folder), **_device(machine)}
     return [("TensorrtExecutionProvider", options), *_cuda_providers(model, machine, sizes)]
+
+
+def _ort_version() -> tuple[int, ...]:
+    """Returns the first two numbers of onnxruntime's version."""
+    return tuple(int(number) for number in ort.__version__.split(".")[:2])
 
 
 def _device(machine: Machine) -> Options:
@@ -103,6 +113,7 @@ _ALL = (
         session_providers=_cuda_providers,
         device="cuda",
         auto_rank=1,
+        can_tune=True,
         libraries=_CUDA_LIBRARIES,
         known_issues=nvidia_issues,
     ),

@@ -77,6 +77,12 @@ _CUDA_ERRORS = {
         "it fails for an unknown reason, often after a suspend or an update (999)",
         "reboot; in a container, check that it has /dev/nvidia-uvm",
     ),
+    **{
+        code: KnownIssue(
+            "CUDA graph", f"this GPU cannot capture the gradient (CUDA failure {code})", "leave out --tune"
+        )
+        for code in range(900, 909)
+    },
 }
 
 

@@ -21,19 +21,20 @@ Options = dict[str, str]
 _MIN_ARENA_BYTES = 256 * 10**6
 
 
-def cuda_options(precision: Precision, budget: int | None = None) -> Options:
+def cuda_options(precision: Precision, budget: int | None = None, tune: bool = False, graphs: bool = False) -> Options:
     """Returns CUDA's options.
 
-    `budget` is the run's memory in bytes where the GPU shares the machine's memory, else None.
+    `budget` is the run's memory in bytes where the GPU shares the machine's memory, else None. With `tune`, a session
+    takes longer to prepare, and its steps are faster. With `graphs`, each run of a session must name its CUDA graph.
     """
     options = {
         # DEFAULT is up to 50 times slower since onnxruntime 1.20. EXHAUSTIVE measures again in each session, so the
-        # algorithms, and with them the rounding, would change from run to run.
-        "cudnn_conv_algo_search": "HEURISTIC",
+        # algorithms, and with them the rounding, change from run to run.
+        "cudnn_conv_algo_search": "EXHAUSTIVE" if tune else "HEURISTIC",
         # TF32 is on by default, and computes with three decimal digits instead of seven.
         "use_tf32": "0" if precision == "fp32" else "1",
-        # A CUDA graph replays fixed addresses, so it could be turned on only with inputs and outputs that stay bound.
-        "enable_cuda_graph": "0",
+        # A CUDA graph replays fixed addresses, so only inputs and outputs that stay bound can take part in it.
+        "enable_cuda_graph": str(int(graphs)),
     }
     if budget is None:
         return options

@@ -34,8 +34,8 @@ _CAUSE = re.compile(r"(?:with error: |\[ERROR\] )(.{1,200})")
 class ProviderChoice:
     """The machine that a run computes on.
 
-    `notice` is a line for the user where `auto` had to skip a provider, where there are more threads than cores, or
-    where the provider is not supported in the precision.
+    `notice` is a line for the user where `auto` had to skip a provider, where there are more threads than cores, where
+    the provider cannot be tuned although it was asked for, or where it is not supported in the precision.
     """
 
     machine: Machine
@@ -89,15 +89,22 @@ def choose_provider(execution: Execution) -> ProviderChoice:
     """Returns the first candidate for an execution that passes the self-test. Raises ProviderError where none does."""
     failures: list[str] = []
     for name in candidates(execution.provider_name, ort.get_available_providers(), execution.precision):
-        machine = Machine(name, threads_of(execution), execution.precision, execution.memory, execution.card)
+        machine = machine_for(execution, name)
         failure = self_test(name, execution.precision, execution.card)
         if failure is None:
             skipped = f"{'; '.join(failures)}: using {name}" if failures else None
             slow = thread_warning(machine.threads) if PROVIDERS[name].device == "cpu" else None
-            lines = filter(None, (skipped, slow, _precision_notice(machine)))
+            vain = f"--tune changes nothing on the provider {name}" if execution.tune and not machine.tune else None
+            lines = filter(None, (skipped, slow, vain, _precision_notice(machine)))
             return ProviderChoice(machine, "; ".join(lines) or None)
         failures.append(f"provider {machine.provider_text} does not work here ({failure})")
     raise ProviderError(f"{'; '.join(failures)}: the command `doctor` shows more; --provider cpu works everywhere")
+
+
+def machine_for(execution: Execution, name: ProviderName) -> Machine:
+    """Returns what an execution computes on with a provider, which need not work here."""
+    tune = execution.tune and PROVIDERS[name].can_tune
+    return Machine(name, threads_of(execution), execution.precision, execution.memory, execution.card, tune)
 
 
 def _precision_notice(machine: Machine) -> str | None:

@@ -14,6 +14,10 @@ from .cards import PROVIDERS
 from .machine import DeviceName, Machine
 from .session import computation_error
 
+# onnxruntime's number of no CUDA graph.
+_NO_GRAPH = -1
+# A graph is captured in the run after these: capturing takes as long as some runs, and an octave may have few steps.
+_RUNS_BEFORE_CAPTURE = 5
 # How many evaluations' losses stay on a GPU until they are fetched together; on the host they need no fetching.
 _GPU_FETCH_INTERVAL = 20
 
@@ -67,7 +71,7 @@ class Device:
 
         TensorRT would build an engine for each of them, and OpenVINO would not run them faster.
         """
-        return replace(self.machine, provider=self.name, precision="fp32")
+        return replace(self.machine, provider=self.name, precision="fp32", tune=False)
 
     def tensor(self, values: NDArray[Any]) -> Tensor:
         """Returns an array, float32 or int64 of any shape, on this device: wrapped on the host, copied to a GPU."""
@@ -86,11 +90,40 @@ class Device:
         )
 
 
+class GraphReplay:
+    """The runs of a bound session with CUDA graphs: after some plain runs, one is captured, and from then on replayed.
+
+    A replay launches all kernels of the run at once, with the addresses that were captured. `number` tells the graphs
+    of a session apart; without it, and once its addresses have changed, all runs are plain.
+    """
+
+    def __init__(self, number: int | None) -> None:
+        self._number = number
+        self._runs = 0
+
+    def next_options(self) -> Any:
+        """Returns onnxruntime's options of the next run."""
+        self._runs += 1
+        return run_options(self._number if self._runs > _RUNS_BEFORE_CAPTURE else None)
+
+    def give_up(self) -> None:
+        """Makes all further runs plain."""
+        self._number = None
+
+
+def run_options(graph: int | None = None) -> Any:
+    """Returns onnxruntime's options of a run of a tuned session, in a CUDA graph of that number or in none."""
+    options = ort.RunOptions()
+    options.add_run_config_entry("gpu_graph_id", str(_NO_GRAPH if graph is None else graph))
+    return options
+
+
 class BoundSession:
     """A session bound to tensors: every run reads and writes them in place, without copies.
 
     onnxruntime waits for the device at the end of each run, so sessions can use each other's results in its memory.
     `to_error` turns an error of onnxruntime into the error for the user, which is raised when binding and running.
+    `replay` is given if the session has CUDA graphs.
     """
 
     def __init__(
@@ -99,8 +132,10 @@ class BoundSession:
         inputs: Mapping[str, Tensor],
         outputs: Mapping[str, Tensor],
         to_error: Callable[[Exception], Exception] = computation_error,
+        replay: GraphReplay | None = None,
     ) -> None:
         self._session, self._binding, self._to_error = session, session.io_binding(), to_error
+        self._replay = replay
         self._tensors = {**inputs, **outputs}  # keeps them alive, which onnxruntime does not
         try:
             for name, tensor in inputs.items():
@@ -113,12 +148,14 @@ class BoundSession:
     def feed(self, inputs: Mapping[str, Tensor]) -> None:
         """Binds other tensors to some inputs, from the next run on."""
         self._tensors.update(inputs)
+        if self._replay:
+            self._replay.give_up()
         for name, tensor in inputs.items():
             self._binding.bind_ortvalue_input(name, tensor.value)
 
     def run(self) -> None:
         """Computes the outputs into their tensors. Raises the error that `to_error` returns."""
         try:
-            self._session.run_with_iobinding(self._binding)
+            self._session.run_with_iobinding(self._binding, self._replay.next_options() if self._replay else None)
         except Exception as error:  # onnxruntime's errors have no common base class
             raise self._to_error(error) from error

@@ -102,7 +102,7 @@ class Execution:
     `threads` is the number of CPU threads, None for one per usable core. `memory` is the memory budget of the whole
     program in bytes, None for half of what the machine or GPU has. `tile_pixels` is the largest number of pixels of a
     tile; None derives it from the memory. `precision` is fp32, bf16 (OpenVINO on a CPU that supports it), or that of an
-    fp16 or mixed bundle. Raises SettingsError.
+    fp16 or mixed bundle. `tune` matters to the provider cuda only. Raises SettingsError.
     """
 
     provider: str = setting(
@@ -136,6 +136,13 @@ class Execution:
         "Number format of the computation: fp32; bf16 with OpenVINO; fp16 or mixed with a bundle exported in it.",
         _MACHINE,
         default_text="the bundle's, usually fp32",
+    )
+    tune: bool = setting(
+        False,
+        Flag(),
+        "On the provider cuda, prepare each size longer for faster steps: cuDNN times its algorithms, and the gradient "
+        "becomes a CUDA graph. The last digits then differ from run to run.",
+        _MACHINE,
     )
 
     def __post_init__(self) -> None:

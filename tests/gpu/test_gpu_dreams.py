@@ -45,6 +45,23 @@ def test_the_losses_of_twenty_steps_agree_with_the_cpu(network: str, method: dic
     assert errors.max() < ANY
 
 
+@pytest.mark.parametrize("method", METHODS[:2], ids=str)
+@pytest.mark.parametrize("network", ["v3-low", "lite0"])
+def test_a_tuned_dream_has_the_losses_of_another(network: str, method: dict[str, Any]) -> None:
+    """Not yet run on a GPU. After sixty steps, all gradients are replays of CUDA graphs."""
+    picture, settings = photograph(160, 208), Settings(**{"steps": 60, "step_size": 0.01, **method})
+    tuned, plain = (
+        dream(picture, Bundle.built_in(network), replace(settings, execution=Execution("cuda", tune=tune)))
+        for tune in (True, False)
+    )
+    errors = loss_errors(tuned.losses, plain.losses)
+    print(f"\n{network}, {method}: largest relative error of a loss: first {errors[0]:.2e}, last {errors[-1]:.2e}")
+    assert tuned.record.execution.tune
+    assert plain.losses[-1].sum() > plain.losses[0].sum()  # a replay that reads old images would repeat a loss
+    assert errors[0] < FIRST
+    assert errors.max() < ANY
+
+
 def test_a_repeated_run_on_a_gpu_returns_the_same_picture() -> None:
     picture, settings = photograph(160, 208), Settings(steps=10)
     first, second, on_cpu = (

@@ -97,12 +97,27 @@ def test_fp32_is_fp32(cuda: Machine) -> None:
     assert errors["fp32"] < BOUNDS["fp32"][0]
 
 
-def test_every_kernel_runs_on_the_gpu(bundle: Bundle, cuda: Machine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("takes_positions", [False, True])
+def test_every_kernel_runs_on_the_gpu(bundle: Bundle, takes_positions: bool, cuda: Machine, tmp_path: Path) -> None:
     machine = replace(cuda, precision=bundle.precision)
     feed = {contract.IMAGE: picture(96, 80)[None], **default_inputs(bundle.metadata.layers)}
+    if not takes_positions:
+        del feed[contract.POSITION]
     feed |= all_layers(bundle).inputs
     sizes = {contract.BATCH: 1, contract.WEIGHTS_BATCH: 1, contract.HEIGHT: 96, contract.WIDTH: 80}
-    require_on_gpu(model_for(bundle, machine), machine, feed, tmp_path, sizes)
+    require_on_gpu(model_for(bundle, machine, takes_positions), machine, feed, tmp_path, sizes)
+
+
+def test_positions_have_the_losses_of_the_cpu(bundle: Bundle, cuda: Machine) -> None:
+    layers = len(bundle.metadata.layers)
+    objective = replace(all_layers(bundle), positions=np.tile(np.array([0.4, 0.6, 0.2], np.float32), (layers, 1)))
+    found, expected = (
+        Session(bundle, 96, 80, replace(machine, precision=bundle.precision), takes_positions=True).evaluate(
+            picture(96, 80), objective
+        )[0]
+        for machine in (cuda, CPU)
+    )
+    np.testing.assert_allclose(found, expected, rtol=10 * BOUNDS[bundle.precision][0])
 
 
 def test_a_size_has_the_same_losses_after_another_size(bundle: Bundle, cuda: Machine) -> None:

@@ -212,9 +212,10 @@ class _Batch(Generic[S]):
 
     def _evaluated(self, images: Floats, channel_weights: Floats) -> tuple[Floats, Floats]:
         height, width = images.shape[2:]
-        session = self._sessions.get(height, width, self._machine, len(images))
-        images = np.ascontiguousarray(images, np.float32)
         weights = self._batch_weights
+        takes_positions = weights.positions is not None
+        session = self._sessions.get(height, width, self._machine, len(images), takes_positions)
+        images = np.ascontiguousarray(images, np.float32)
         return session.evaluate_batch(images, weights.layer_weights, channel_weights, weights.positions)
 
     def _alpha(self) -> Pixels:

@@ -189,10 +189,10 @@ class LimitedSessions(Sessions):
         super().__init__(bundle)
         self._max_pixels = max_pixels
 
-    def get(self, height: int, width: int, machine: Machine) -> Session:
+    def get(self, height: int, width: int, machine: Machine, batch: int = 1, takes_positions: bool = False) -> Session:
         if height * width > self._max_pixels:
             raise OutOfMemoryError(f"no memory for {height * width} pixels")
-        return super().get(height, width, machine)
+        return super().get(height, width, machine, batch, takes_positions)
 
 
 def test_out_of_memory_halves_the_tiles_and_is_reported(tiny: Bundle) -> None:
@@ -246,7 +246,7 @@ def test_the_tutorial_s_tiles_are_not_halved(tiny: Bundle) -> None:
 class EngineSessions(Sessions):
     """Sessions on the CPU that claim to build an engine for one size first, as those of TensorRT do."""
 
-    def builds_engine(self, height: int, width: int, machine: Machine) -> bool:
+    def builds_engine(self, height: int, width: int, machine: Machine, takes_positions: bool = False) -> bool:
         return (height, width) == (96, 80) and self._key is None
 
 

@@ -37,6 +37,7 @@ from onnxdream.runtime.bundle.sessions import Session, Sessions, kernel_counts
 from onnxdream.runtime.errors import ComputationError, SettingsError
 from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.provider.onnx_graph import message_class
 from onnxdream.runtime.provider.tensors import Device, Tensor
 from onnxdream.runtime.settings.settings import Precision, Settings
 
@@ -99,6 +100,8 @@ def test_a_session_is_kept_for_its_size_and_only_one_is_alive() -> None:
     assert other is not first
     assert sessions.get(32, 40, Machine("cpu", 1)) is not first
     assert sessions.get(32, 40, Machine("cpu", 2)) is not other
+    last = sessions.get(32, 40, Machine("cpu", 2))
+    assert sessions.get(32, 40, Machine("cpu", 2), takes_positions=True) is not last
 
 
 def test_a_session_is_pinned_to_its_size() -> None:
@@ -158,8 +161,8 @@ def test_a_provider_that_folds_default_inputs_still_uses_those_that_it_is_fed() 
     channels = np.random.default_rng(3).uniform(-1, 1, sum(layer.channels for layer in bundle.metadata.layers))
     positions = np.array([[0.2, 0.3, 0.1], [0.7, 0.5, 0.2], [0.4, 0.9, 0.0]], np.float32)
     for objective in (OBJECTIVE, Objective(layers, channels.astype(np.float32)), Objective(layers, None, positions)):
-        expected = Session(bundle, 40, 48, Machine("cpu", 1)).evaluate(image, objective)
-        found = Session(bundle, 40, 48, Machine("openvino", 1)).evaluate(image, objective)
+        expected = Session(bundle, 40, 48, Machine("cpu", 1), takes_positions=True).evaluate(image, objective)
+        found = Session(bundle, 40, 48, Machine("openvino", 1), takes_positions=True).evaluate(image, objective)
         for one, two in zip(expected, found, strict=True):
             np.testing.assert_allclose(two, one, atol=1e-5 * np.abs(one).max())
     means = [Session(bundle, 40, 48, Machine(name, 1)).channel_means(image, OBJECTIVE) for name in ("cpu", "openvino")]
@@ -174,7 +177,7 @@ def test_default_inputs_are_bound_in_the_memory_of_the_device(monkeypatch: pytes
         made.append((device.name, values.shape))
         return Tensor.on_host(values)
 
-    session = session_of(TINY_BYTES, 24, 32)
+    session = Session(Bundle.load(TINY_BYTES), 24, 32, Machine("cpu", 1), takes_positions=True)
     monkeypatch.setattr(Device, "tensor", tensor)
     monkeypatch.setattr(session, "_machine", Machine("cuda", 1))
     image = Tensor.on_host(noise_image(24, 32)[None])
@@ -184,6 +187,39 @@ def test_default_inputs_are_bound_in_the_memory_of_the_device(monkeypatch: pytes
     bound.run()
     assert [device for device, _ in made] == ["cuda", "cuda"]
     np.testing.assert_array_equal(losses.fetch()[0], session.evaluate(noise_image(24, 32), OBJECTIVE)[0])
+
+
+def test_each_binding_of_a_tuned_session_has_a_cuda_graph_of_its_own_up_to_a_limit() -> None:
+    """Graphs stay in the GPU's memory, and a run whose settings change on the way binds anew each time."""
+    session = Session(Bundle.load(TINY_BYTES), 24, 32, Machine("cpu", 1, tune=True))  # without CUDA, no graph is made
+    image, weights = Tensor.on_host(noise_image(24, 32)[None]), Tensor.on_host(OBJECTIVE.layer_weights)
+    losses, gradient = (Tensor.on_host(np.empty(shape, np.float32)) for shape in ((1, 3), (1, 3, 24, 32)))
+
+    def graph_of_a_new_binding(*, feeds: bool = False) -> str:
+        bound = session.bind({IMAGE: image, LAYER_WEIGHTS: weights}, {LOSSES: losses, GRADIENT: gradient})
+        if feeds:
+            bound.feed({LAYER_WEIGHTS: weights})
+        for _ in range(7):
+            bound.run()
+        assert bound._replay is not None
+        return str(bound._replay.next_options().get_run_config_entry("gpu_graph_id"))
+
+    assert [graph_of_a_new_binding() for _ in range(3)] == ["1", "2", "3"]
+    assert graph_of_a_new_binding(feeds=True) == "-1"
+    assert [graph_of_a_new_binding() for _ in range(10)] == [*map(str, range(5, 13)), "-1", "-1"]
+    np.testing.assert_array_equal(losses.fetch()[0], session.evaluate(noise_image(24, 32), OBJECTIVE)[0])
+
+
+def test_a_damaged_form_is_told_with_the_name_of_the_bundle(tmp_path: Path) -> None:
+    model = message_class("Model")()
+    model.ParseFromString(TINY_BYTES)
+    for entry in model.metadata_props:
+        if entry.key != "onnxdream":
+            entry.value = "AAAA"
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(BundleFormatError, match=r"^mine\.onnx: a form of its graph is damaged"):
+        Session(Bundle.load(path), 24, 32, Machine("cpu", 1))
 
 
 def test_a_bundle_is_found_by_its_name_as_on_the_command_line(home: Path) -> None:

@@ -186,6 +186,32 @@ def test_an_input_without_its_default_must_be_fed(source: bytes | Assembled, for
     assert inputs(model_to_open(source, form, DEFAULTS)) == ({"image", "layer_weights"} | DEFAULTS, set())
 
 
+@pytest.mark.parametrize("source", [TINY_BYTES, Bundle.built_in().source], ids=["a file", "assembled"])
+@pytest.mark.parametrize("form", [None, BLOCKED])
+def test_an_input_that_is_fixed_becomes_a_constant(source: bytes | Assembled, form: str | None) -> None:
+    values = np.array([[0.2, 0.3, 0.1], [0.7, 0.5, 0.2], [0.4, 0.9, 0.0]], np.float32)
+    fixed = model_to_open(source, form, {"channel_weights"}, {"position": values})
+    assert inputs(fixed) == ({"image", "layer_weights", "channel_weights"}, set())
+    session, other = (
+        ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+        for model in (fixed, model_to_open(source, form, DEFAULTS))
+    )
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 80, 96)).astype(np.float32)
+    channels = next(value for value in session.get_inputs() if value.name == "channel_weights").shape[1]
+    feed = {"image": image, "layer_weights": np.ones(3, np.float32)}
+    feed["channel_weights"] = np.random.default_rng(1).uniform(0, 1, (1, channels)).astype(np.float32)
+    expected = other.run(None, {**feed, "position": values})
+    for one, two in zip(session.run(None, feed), expected, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5 * np.abs(two).max())
+
+
+@pytest.mark.parametrize(("name", "shape"), [("places", (3, 3)), ("position", (3, 2)), ("position", (9,))])
+def test_only_an_input_of_that_shape_can_be_fixed(name: str, shape: tuple[int, ...]) -> None:
+    reason = f"lacks an input {name} of {' × '.join(map(str, shape))} numbers: export it again"
+    with pytest.raises(BundleFormatError, match=reason):
+        model_to_open(TINY_BYTES, None, (), {name: np.zeros(shape, np.float32)})
+
+
 def test_without_the_defaults_the_model_computes_the_same() -> None:
     before = ort.InferenceSession(TINY_BYTES, providers=["CPUExecutionProvider"])
     after = ort.InferenceSession(model_to_open(TINY_BYTES, None, DEFAULTS), providers=["CPUExecutionProvider"])

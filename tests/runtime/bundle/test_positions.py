@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from make_tiny_bundle import TINY_LITE_PATH
 from pictures_fixture import noise
@@ -16,7 +17,9 @@ from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.positions import chosen_positions, parse_positions
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.errors import SettingsError
+from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.machine import Machine
+from onnxdream.runtime.settings.settings import ProviderName
 
 LITE = Bundle.load(TINY_LITE_PATH)
 LAYERS = LITE.metadata.layers
@@ -29,7 +32,7 @@ MID = slice(LAYERS[0].channels, LAYERS[0].channels + LAYERS[1].channels)
 @pytest.fixture(scope="module")
 def session() -> Session:
     """The tiny lite net for pictures of that size."""
-    return Session(LITE, HEIGHT, WIDTH, Machine("cpu", 1))
+    return Session(LITE, HEIGHT, WIDTH, Machine("cpu", 1), takes_positions=True)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +48,21 @@ def at(*position: float) -> Objective:
     return Objective(ONES, None, positions)
 
 
-def test_the_default_position_changes_nothing(session: Session, image: Image) -> None:
-    plain = session.evaluate(image, Objective(ONES))
-    for found, expected in zip(session.evaluate(image, at(*EVERYWHERE)), plain, strict=True):
-        np.testing.assert_array_equal(found, expected)
+@pytest.mark.parametrize("bundle", [LITE, Bundle.built_in("v3-low"), Bundle.built_in("lite0")], ids=lambda b: b.name)
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_the_default_position_changes_nothing(bundle: Bundle, provider: ProviderName) -> None:
+    """The same bits come out where it is fed, where it is the input's default, and where it is a constant."""
+    if PROVIDERS[provider].ort_name not in ort.get_available_providers():
+        pytest.skip(f"this onnxruntime has no {provider}")
+    image = np.random.default_rng(0).uniform(-1, 1, (3, 96, 88)).astype(np.float32)
+    ones = np.ones(len(bundle.metadata.layers), np.float32)
+    everywhere = np.tile(np.array(EVERYWHERE, np.float32), (len(ones), 1))
+    machine = Machine(provider, 1)
+    without, taking = (Session(bundle, 96, 88, machine, takes_positions=takes) for takes in (False, True))
+    expected = without.evaluate(image, Objective(ones))
+    for found in (taking.evaluate(image, Objective(ones)), taking.evaluate(image, Objective(ones, None, everywhere))):
+        for one, two in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, two)
 
 
 def test_a_radius_of_zero_leaves_one_neuron(session: Session, image: Image) -> None:
@@ -73,8 +87,6 @@ def test_a_place_between_neurons_takes_the_nearest(session: Session, image: Imag
 
 
 def test_each_picture_of_a_batch_may_have_channel_weights_of_its_own() -> None:
-    import onnxruntime as ort
-
     model = ort.InferenceSession(LITE.data, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(1)
     images = rng.uniform(-1, 1, (2, 3, HEIGHT, WIDTH)).astype(np.float32)

@@ -162,6 +162,7 @@ WORDS = {
     "cudaSetDevice returns 999": "999",
     "a kernel's launch returns 209": "GPU without code",
     "a kernel's launch returns 700": "cudaErrorIllegalAddress",
+    "cudaStreamEndCapture returns 901": "cannot capture the gradient (CUDA failure 901): leave out --tune",
     "cudaStreamSynchronize returns 209": "GPU without code",
     "cudaStreamSynchronize returns 700": "CUDA failure 700: an illegal memory access was encountered",
     "cudaMalloc returns 2": "Failed to allocate memory",

@@ -55,10 +55,17 @@ def test_cuda_s_bad_defaults_are_overridden() -> None:
     assert cuda_options("fp16")["use_tf32"] == cuda_options("mixed")["use_tf32"] == "1"
 
 
+@pytest.mark.parametrize("graphs", [False, True])
+def test_a_tuned_session_lets_cudnn_time_its_algorithms(graphs: bool) -> None:
+    changed = {"cudnn_conv_algo_search": "EXHAUSTIVE", "enable_cuda_graph": str(int(graphs))}
+    assert cuda_options("fp32", tune=True, graphs=graphs) == cuda_options("fp32") | changed
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "mixed"])
 @pytest.mark.parametrize("budget", [None, 4 * 10**9])
-def test_cuda_accepts_every_option(precision: Any, budget: int | None) -> None:
-    options = cuda_options(precision, budget)
+@pytest.mark.parametrize("tune", [False, True])
+def test_cuda_accepts_every_option(precision: Any, budget: int | None, tune: bool) -> None:
+    options = cuda_options(precision, budget, tune, graphs=tune)
     assert set(options) <= CUDA_OPTIONS
     for name in ("use_tf32", "enable_cuda_graph", "cudnn_conv_use_max_workspace"):
         assert options.get(name, "0") in ("0", "1")

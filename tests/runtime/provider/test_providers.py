@@ -156,6 +156,29 @@ def test_the_cpu_works() -> None:
     assert choose_provider(Execution("cpu")).notice is None
 
 
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt", "cpu"])
+def test_only_cuda_is_tuned(provider: ProviderName, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+    monkeypatch.setattr(selection, "self_test", lambda *words: None)
+    choice = choose_provider(Execution(provider, threads=1, tune=True))
+    assert choice.machine.tune == (provider == "cuda")
+    assert choice.notice == (None if provider == "cuda" else f"--tune changes nothing on the provider {provider}")
+    assert not choose_provider(Execution(provider, threads=1)).machine.tune
+
+
+@pytest.mark.parametrize(("version", "graphs"), [("1.31.1", "1"), ("1.30.2", "0"), ("1.23.2", "0"), ("2.0.0", "1")])
+def test_a_tuned_session_has_cuda_graphs_where_onnxruntime_has_them_right(
+    version: str, graphs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before 1.31, the graph of a Split of unequal sizes read memory that had been freed."""
+    monkeypatch.setattr(ort, "__version__", version)
+    ((_, options),) = PROVIDERS["cuda"].session_providers(b"", Machine("cuda", 1, tune=True), {})
+    assert options["enable_cuda_graph"] == graphs
+    assert options["cudnn_conv_algo_search"] == "EXHAUSTIVE"
+    ((_, options),) = PROVIDERS["cuda"].session_providers(b"", Machine("cuda", 1), {})
+    assert options["enable_cuda_graph"] == "0"
+
+
 def test_auto_chooses_a_provider_that_works() -> None:
     choice = choose_provider(Execution())
     provider = choice.machine.provider

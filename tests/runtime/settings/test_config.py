@@ -75,7 +75,7 @@ VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
 }
 NEEDS = {"octaves_above": {"octaves": 5}}
 OTHER = {
-    *("preset", "model", "provider", "precision", "threads", "memory"),
+    *("preset", "model", "provider", "precision", "threads", "memory", "tune"),
     *("mask", "guide", "direction", "output", "film", "every", "fps", "extras"),
 }
 NO_KEYS = {

@@ -58,15 +58,17 @@ class _OneLineErrors(TyperGroup):
             filtered_import("onnxruntime", "device_discovery.cc"),
             ending_signals(),
         ):
-            sys.exit(self._run(args, *more, **extra))
+            sys.exit(self._run(words, *more, **extra))
 
-    def _run(self, *args: Any, **extra: Any) -> int:
+    def _run(self, words: Sequence[str], *more: Any, **extra: Any) -> int:
         """Runs a command and returns its exit code."""
         try:
-            code: int = super().main(*args, **{**extra, "standalone_mode": False}) or 0
+            code: int = super().main(words, *more, **{**extra, "standalone_mode": False}) or 0
             sys.stdout.flush()
         except _UsageError as error:
-            _log_error(f"{error.format_message()} (see --help)")  # type: ignore[attr-defined]
+            dashed = [word for word in words if word.startswith("-") and os.path.exists(word)]
+            advice = f"write the file as {os.path.join(os.curdir, dashed[0])}" if dashed else "see --help"
+            _log_error(f"{error.format_message()} ({advice})")  # type: ignore[attr-defined]
             return 2
         except StreamError as error:
             _log_error(str(error))

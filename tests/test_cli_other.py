@@ -94,6 +94,13 @@ def test_an_invalid_command_line_is_refused_in_one_line(words: list[str], run: C
     assert finished.err.count("\n") == 1
 
 
+def test_a_file_whose_name_begins_with_a_dash_is_told_apart_from_an_option(run: Command) -> None:
+    (Path.cwd() / "-dash.jpg").write_bytes(b"")
+    finished = run("dream", "-dash.jpg")
+    finished.refuses("(write the file as ./-dash.jpg)")
+    assert finished.code == 2
+
+
 def test_info_lists_every_bundle(run: Command, library: Path) -> None:
     (library / "broken.onnx").write_bytes(b"")
     finished = run("info")

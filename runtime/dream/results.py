@@ -10,6 +10,7 @@ from bisect import bisect
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar
 
@@ -61,7 +62,7 @@ class Results:
         `extras`, only the picture and the checkpoint will be written, and a picture's path is free if neither exists.
         Raises OutputError where nothing can be written, or only in place of the user's own files.
         """
-        if output is not None and output.suffix.lower() in _UNSUPPORTED_SUFFIXES and not output.is_dir():
+        if output is not None and _is_misnamed(output):
             raise OutputError(f"{output}: dreams are written as {', '.join(WRITTEN_SUFFIXES)}: choose one of these")
         is_named = output is not None and is_picture_path(output)
         picture = output if output and is_named else (output or Path()) / f"{source.stem}-dream.png"
@@ -322,6 +323,14 @@ class PipedResults(Results):
         data, warnings = self._encode(pixels, icc, note)
         write_output(data)
         return tuple(f"{self.picture.name}: {warning}" for warning in warnings)
+
+
+def _is_misnamed(output: Path) -> bool:
+    """Whether an output is named like a file of another kind, or like a picture with a misspelt suffix."""
+    suffix = output.suffix.lower()
+    if suffix in WRITTEN_SUFFIXES or os.path.isdir(output):
+        return False
+    return suffix in _UNSUPPORTED_SUFFIXES or bool(get_close_matches(suffix, WRITTEN_SUFFIXES, cutoff=0.7))
 
 
 def is_picture_path(output: Path | None) -> bool:

@@ -170,7 +170,8 @@ def _bundle_for(through: str, options: Mapping[str, Any]) -> dict[str, Any]:
     if {"model", "preset", "config", "layers"} & options.keys():
         return {}
     looks = [name for name in names if name in PRESETS]
-    return {"preset": looks[0]} if looks else {"layers": ",".join(name for name in names if name)}
+    layers = ",".join(name for name in names if name)
+    return {"preset": looks[0]} if looks else {"layers": layers} if layers else {}
 
 
 def _source_file(path: Path) -> SourceFile:

@@ -224,7 +224,12 @@ class ZeroMeansNone(OrNone):
         return super().checked(name, value)
 
     def read(self, name: str, value: Any) -> Any:
-        return None if value == 0 and value is not False else value
+        if value == 0 and value is not False:
+            return None
+        try:
+            return self.kind.checked(name, value)
+        except SettingsError:
+            raise SettingsError(f"{name} must be {self}, not {value!r}") from None
 
     def write(self, value: Any) -> Any:
         return 0 if value is None else value

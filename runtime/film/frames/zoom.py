@@ -158,9 +158,10 @@ def moved(image: Image, camera: Camera) -> Image:
     height, width = image.shape[1:]
     x, y = camera.centre
     matrix = cv2.getRotationMatrix2D((x * width - 0.5, y * height - 0.5), camera.rotate, camera.zoom)
+    # OpenCV 5.0 looks for the reflection of a single pixel for ever.
+    border = cv2.BORDER_REPLICATE if min(height, width) == 1 else cv2.BORDER_REFLECT_101
     planes = [
-        cv2.warpAffine(plane, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-        for plane in image
+        cv2.warpAffine(plane, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=border) for plane in image
     ]
     return np.stack(planes)
 

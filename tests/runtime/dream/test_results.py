@@ -108,11 +108,17 @@ def test_names_are_reserved_by_whoever_is_first(tmp_path: Path) -> None:
     assert len(set(chosen)) == 24
 
 
-@pytest.mark.parametrize("output", ["film.mp4", "art.exr", "art.jfif", "art.json"])
+@pytest.mark.parametrize("output", ["film.mp4", "art.exr", "art.jfif", "art.json", "art.pgn", "art.JPGE"])
 def test_an_output_that_looks_like_a_file_of_another_kind_is_refused(output: str, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="dreams are written as"):
         Results.for_source(BEARS, tmp_path / output, overwrite=False)
     assert listing(tmp_path) == set()
+
+
+@pytest.mark.parametrize("output", ["dreams.v2", "of.last.summer"])
+def test_another_output_with_a_dot_is_a_folder(output: str, tmp_path: Path) -> None:
+    results = Results.for_source(BEARS, tmp_path / output, overwrite=False)
+    assert results.picture == tmp_path / output / "bears-dream.png"
 
 
 def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

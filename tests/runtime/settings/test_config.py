@@ -196,6 +196,8 @@ def test_lists_and_tables_are_read_in_either_form(tmp_path: Path) -> None:
     assert changes('channels = "low:1"') == changes('channels = ["low:1"]') == {"channels": ("low:1",)}
     assert changes('noise = "64x48"') == changes("noise = [64, 48]") == {"noise": (64, 48)}
     assert changes("max-size = 0") == {"max_size": None}
+    with pytest.raises(SettingsError, match=r"^max size must be 0 or 1 to 65536, not -3$"):
+        changes("max-size = -3")
     assert changes('blur = "1.6:0"') == changes("blur = [1.6, 0]") == {"blur": (1.6, 0)}
     assert changes('blur = "1.5"') == changes("blur = 1.5") == {"blur": 1.5}
 

@@ -72,6 +72,15 @@ def test_means_and_contrasts_hold_over_60_frames(zoom: float) -> None:
     np.testing.assert_allclose(greyness, greyness[0], atol=0.02)
 
 
+@pytest.mark.parametrize("size", [(1, 40), (40, 1), (1, 1)])
+def test_a_camera_moves_over_a_picture_that_is_one_pixel_wide(size: tuple[int, int]) -> None:
+    """With OpenCV 5.0, a reflection at its border never returned, and no signal ended it."""
+    image = np.random.default_rng(0).uniform(-1, 1, (3, *size)).astype(np.float32)
+    seen = moved(image, Camera(zoom=1.1, rotate=3, seconds=2, fps=1))
+    assert seen.shape == image.shape
+    assert np.isfinite(seen).all()
+
+
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_film_continues_bit_for_bit(loop: bool) -> None:
     camera = Camera(seconds=6, fps=1.6 if loop else 1, loop=loop, rotate=1)

@@ -17,7 +17,7 @@ from .jobs.job import StudioJob
 from .pictures.reading import Reader, Scale
 from .pictures.uploads import Pictures, StudioPicture
 
-_START, _MASK = "start.jpg", "mask.png"
+_START, _MASK, _GUIDE = "shown.start.jpg", "dream.mask.png", "guide."
 _MAX_IDENTIFIER = 100  # characters
 
 
@@ -138,7 +138,7 @@ class JobFiles:
     def _take_guide(self, job: StudioJob, request: JobRequest, parent: StudioJob | None) -> None:
         if request.guide:
             picture = self._pictures.find(request.guide)
-            job.guide, job.guide_file = picture.id, f"guide-{picture.file}"
+            job.guide, job.guide_file = picture.id, f"{_GUIDE}{picture.file}"
             self._copy(self._pictures.path(picture), job.guide_file)
         elif parent and parent.guide_file:
             job.guide, job.guide_file = parent.guide, parent.guide_file

@@ -165,6 +165,24 @@ def test_a_branch_takes_the_pictures_of_its_parent_or_its_result(studio: Server)
     studio.finish(onwards)
 
 
+@pytest.mark.parametrize("name", ["original", "start", "frame", "preview", "mask", "guide-a"])
+def test_a_picture_of_any_name_is_the_one_that_is_dreamed(studio: Server, name: str) -> None:
+    """The studio's own files lie beside it."""
+    suffix = ".png" if name == "mask" else ".jpg"
+    data, guide = picture(suffix=suffix), picture(40, 40, suffix)
+    own = studio.upload(data, f"{name}{suffix}").json
+    mask = studio.upload(picture(20, 20), role="mask").json["id"]
+    named = {"mask": mask, "guide": studio.upload(guide, f"a{suffix}", role="guide").json["id"]}
+    job = studio.begin(own["id"], **named)
+    words = shlex.split(job["command"])
+    assert job["name"] == name
+    assert Path(words[2]).read_bytes() == data
+    assert Path(words[words.index("--guide") + 1]).read_bytes() == guide
+    assert (studio.folder / "pictures" / own["id"] / f"{name}{suffix}").read_bytes() == data
+    assert studio.ask("GET", own["picture"]).data != data
+    studio.finish(job)
+
+
 def test_a_guide_chooses_what_is_dreamed(studio: Server, tmp_path: Path) -> None:
     guide = studio.upload(picture(80, 80), "guide.png", role="guide").json["id"]
     job = studio.finish(studio.begin(guide=guide))

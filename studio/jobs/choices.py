@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +16,13 @@ from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.choice import choose_bundle
 from ...runtime.dream.request import choose
 from ...runtime.errors import SettingsError
+from ...runtime.settings.changes import Change, differing
 from ...runtime.settings.config import ConfigFile, options_of, overridden, settings_changes
 from ...runtime.settings.options import OPTIONS
 from ...runtime.settings.presets import PRESETS, find_preset
 from ...runtime.settings.settings import Execution, Settings, descriptions
 from ..errors import StudioError
-from .job import page_settings
+from .job import StudioJob, page_settings
 
 # Settings that mean nothing here: the studio dreams pictures.
 REFUSED = {"noise": "the studio dreams pictures: leave out noise"}
@@ -156,6 +158,16 @@ def changed(settings: Settings, given: Mapping[str, Any]) -> Settings:
     """
     options = overridden(page_settings(settings), given)
     return Settings(**settings_changes(options), execution=settings.execution)
+
+
+def plan_pending(job: StudioJob) -> None:
+    """Plans what was asked of a job whose worker has gone, so that another one does it where the job had come to."""
+    pending, job.pending = job.pending, {}
+    with suppress(OnnxdreamError):  # settings of another version
+        wanted = changed(job.settings, pending)
+        if differing(job.settings, wanted):
+            job.add_change(Change.between(job.step, job.settings, wanted))
+            job.settings = wanted
 
 
 def refusal(error: OnnxdreamError, given: Mapping[str, Any] | None = None) -> StudioError:

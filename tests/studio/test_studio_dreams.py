@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,31 @@ def test_a_picture_of_any_name_is_the_one_that_is_dreamed(studio: Server, name: 
     assert (studio.folder / "pictures" / own["id"] / f"{name}{suffix}").read_bytes() == data
     assert studio.ask("GET", own["picture"]).data != data
     studio.finish(job)
+
+
+def test_a_branch_needs_no_upload_that_its_parent_has(studio: Server) -> None:
+    """Uploads are removed for newer ones, and the page names those of the dream that it shows."""
+    named = {"picture": studio.picture()}
+    named |= {role: studio.upload(picture(80, 80), role=role).json["id"] for role in ("mask", "guide")}
+    parent = studio.begin(**named)
+    for identifier in named.values():
+        shutil.rmtree(studio.folder / "pictures" / identifier)
+    asked = {"bundle": "tiny", "settings": SHORT, "branch_of": parent["id"]}
+    again = studio.ask("POST", "/api/jobs", {**asked, **named})
+    assert again.status == 201, again.json
+    assert {role: again.json[role] for role in named} == named
+    assert studio.ask("POST", "/api/jobs", {**asked, "picture": named["mask"]}).status == 404
+    studio.finish(again.json)
+
+
+def test_a_branch_may_be_without_the_mask_and_the_guide_of_its_parent(studio: Server) -> None:
+    named = {role: studio.upload(picture(80, 80), role=role).json["id"] for role in ("mask", "guide")}
+    parent = studio.finish(studio.begin(**named))
+    asked = {"bundle": "tiny", "settings": SHORT, "branch_of": parent["id"], "mask": None, "guide": None}
+    for more in ({"picture": parent["picture"]}, {"from_result": True}):
+        job = studio.ask("POST", "/api/jobs", {**asked, **more}).json
+        assert (job["mask"], job["guide"]) == (None, None)
+        assert not {"--mask", "--guide"} & set(shlex.split(job["command"]))
 
 
 def test_a_guide_chooses_what_is_dreamed(studio: Server, tmp_path: Path) -> None:

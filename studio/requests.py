@@ -62,6 +62,14 @@ class JobRequest:
         """Whether the parent's picture, or its result, is dreamed."""
         return parent is not None and self.picture in (None, parent.picture)
 
+    def size(self, parent: StudioJob | None, pictures: Pictures) -> tuple[int, int]:
+        """Returns the width and the height of the picture to dream. Raises StudioError."""
+        if parent is None or not self.takes_picture_of(parent):
+            picture = pictures.find(self.picture)
+            return picture.width, picture.height
+        is_result = self.from_result and parent.has_result
+        return (parent.width, parent.height) if is_result else (parent.picture_width, parent.picture_height)
+
     def file_of(self, parent: StudioJob | None, role: Role) -> str | None:
         """Returns the name of the parent's file that is used in that role, if one is."""
         if parent is None or role in self.without:

@@ -226,8 +226,30 @@ def test_an_estimate_says_what_a_dream_takes(studio: Server) -> None:
     job = studio.begin()
     of_branch = {"branch_of": job["id"], "bundle": "tiny", "settings": SHORT}
     assert studio.ask("POST", "/api/estimate", of_branch).json["octaves"] == found["octaves"]
+    assert studio.ask("POST", "/api/estimate", {**of_branch, "picture": job["picture"]}).json["steps"] == 12
     wrong = studio.ask("POST", "/api/estimate", {**asked, "settings": {"octaves": 0}})
     assert (wrong.status, wrong.json["field"]) == (422, "octaves")
+
+
+def test_an_estimate_counts_the_guide(studio: Server) -> None:
+    guide = studio.upload(picture(80, 80), role="guide").json["id"]
+    parent = studio.begin(guide=guide)
+    asked: dict[str, Any] = {
+        "picture": parent["picture"],
+        "bundle": "tiny",
+        "settings": {**SHORT, "guide_by": "cosine"},
+    }
+    for more in ({"guide": guide}, {"branch_of": parent["id"]}):
+        assert studio.ask("POST", "/api/estimate", {**asked, **more}).status == 200
+    assert studio.ask("POST", "/api/estimate", asked).json["field"] == "guide_by"
+
+
+def test_the_size_of_a_result_counts_for_what_is_dreamed_of_it(studio: Server) -> None:
+    parent = studio.finish(studio.begin(studio.picture(width=128, height=96)))
+    asked = {"branch_of": parent["id"], "bundle": "tiny", "settings": {**SHORT, "max_size": 0}}
+    for from_result, largest in ((False, [128, 96]), (True, [64, 48])):
+        found = studio.ask("POST", "/api/estimate", {**asked, "from_result": from_result})
+        assert found.json["octaves"][-1] == largest
 
 
 def test_the_time_is_estimated_from_earlier_dreams(studio: Server) -> None:

@@ -90,7 +90,7 @@ def run_studio(request: StudioRequest, log: Log) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
@@ -114,7 +114,7 @@ def _bound(host: str, port: int) -> socket.socket:
         return listener
     except OverflowError:
         raise StudioStartError(f"{port} is not a port: choose one from 1 to 65535 with --port") from None
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # the latter for a name that no host may have
         raise StudioStartError(
             f"there is no host {host}: give a name or an address of this machine as --host"
         ) from None

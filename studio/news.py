@@ -7,7 +7,7 @@ from functools import singledispatchmethod
 from typing import Any
 
 from ..runtime.settings.changes import changes_at
-from .jobs.choices import plan_pending, repeat_command
+from .jobs.choices import command_on, plan_pending, repeat_command
 from .jobs.film import film_form
 from .jobs.folder import Speeds
 from .jobs.job import StudioJob
@@ -60,7 +60,7 @@ class News:
     @_apply.register
     def _(self, message: Started, job: StudioJob) -> None:
         if ":" in message.provider and job.command and "--repeat" not in job.command:  # one GPU of several
-            job.command = f"{job.command} --provider {message.provider}"
+            job.command = command_on(message.provider, job.command)
         job.octaves, job.steps, job.provider = message.octaves, message.steps, message.provider
         job.seconds_before, job.pace_from = job.seconds, (0, 0.0)
         job.speed = self._speeds.of(job.bundle, job.provider)

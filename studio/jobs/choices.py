@@ -204,6 +204,15 @@ def command_line(
     return shlex.join(words)
 
 
+def command_on(provider: str, command: str) -> str:
+    """Returns the same command on that provider, as on the one GPU of several that has dreamed it last."""
+    words = shlex.split(command)
+    if "--provider" in words:
+        at = words.index("--provider")
+        del words[at : at + 2]
+    return shlex.join([*words, "--provider", provider])
+
+
 def repeat_command(record: Path) -> str:
     """Returns the command that makes the dream of a record again, with what was changed on the way."""
     return shlex.join(["onnxdream", "dream", "--repeat", str(record)])
@@ -240,7 +249,7 @@ def _option_words(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [flag if value else f"--no-{name.replace('_', '-')}"] if value or flags else []
     if name == "layer_weights":
-        return [flag, ",".join(f"{layer}={weight:g}" for layer, weight in value.items())]
+        return [flag, ",".join(f"{layer}={weight!r}" for layer, weight in value.items())]
     if isinstance(value, list) and _FLAGS[name].type != list[str]:
         separator = ":" if name in ("step_size", "blur") else "," if name == "snapshots" else "x"
         return [flag, separator.join(map(str, value)) or "none"]

@@ -15,7 +15,7 @@ from onnxdream.studio.jobs.choices import Chooser
 from onnxdream.studio.jobs.folder import Folder, new_id
 from onnxdream.studio.jobs.job import StudioJob
 from onnxdream.studio.studio import Studio
-from onnxdream.studio.workers.messages import Died, Ended, Task
+from onnxdream.studio.workers.messages import Died, Ended, Started, Task
 
 SETTINGS = Settings(layer_weights={"block09": 1.0}, octaves=2, steps=50)
 
@@ -93,6 +93,16 @@ def running_job(folder: Folder) -> StudioJob:
 
 
 DEATH = Died("was killed")
+
+
+def test_the_command_names_the_gpu_that_has_dreamed_last(play: Callable[[Scene], None]) -> None:
+    def scene(studio: Studio, job: StudioJob, engine: IdleEngine, told: Told) -> None:
+        job.command = "onnxdream dream 'a cat.jpg' --provider cuda --steps 3"
+        for provider in ("cuda:1", "cuda:1", "cuda:0"):
+            told(Started(job.id, (), 10, provider))
+        assert job.command == "onnxdream dream 'a cat.jpg' --steps 3 --provider cuda:0"
+
+    play(scene)
 
 
 def test_a_stop_that_crosses_the_end_of_a_dream_that_made_room_is_not_lost(play: Callable[[Scene], None]) -> None:

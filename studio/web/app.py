@@ -204,7 +204,8 @@ class Addresses:
         headers = {"cache-control": "no-cache"}
         if isinstance(found.content, bytes):
             return Response(found.content, media_type=found.kind, headers=headers)
-        return FileResponse(found.content, media_type=found.kind, headers=headers)
+        stat = await asyncio.to_thread(found.content.stat)
+        return FileResponse(found.content, media_type=found.kind, headers=headers, stat_result=stat)
 
     async def live(self, socket: WebSocket) -> None:
         await self._hub.serve(socket)

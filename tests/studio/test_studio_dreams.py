@@ -144,6 +144,20 @@ def test_results_come_in_every_form(studio: Server) -> None:
         assert decoded(studio.ask("GET", job[name]).data).shape == (48, 64, 3)
 
 
+def test_a_file_that_was_removed_is_not_found(studio: Server) -> None:
+    job = studio.finish(studio.begin())
+    files = [
+        *(studio.folder / "jobs" / job["id"]).iterdir(),
+        *(studio.folder / "pictures" / job["picture"]).glob("*.jpg"),
+    ]
+    for file in files:
+        file.unlink() if file.is_file() else shutil.rmtree(file)
+    results = [job["results"][form] for form in ("png", "jpg", "record", "film")]
+    for path in (f"/api/pictures/{job['picture']}.jpg", job["original"], *results):
+        answer = studio.ask("GET", path)
+        assert (answer.status, answer.json["error"].partition(":")[0]) == (404, "there is no such file"), path
+
+
 def test_the_same_request_begins_one_dream(studio: Server) -> None:
     asked = {"request": "twice", "picture": studio.picture(), "bundle": "tiny", "settings": SHORT}
     first, second = (studio.ask("POST", "/api/jobs", asked) for _ in range(2))

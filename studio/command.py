@@ -139,7 +139,7 @@ def _announce(address: str, folder: Path, token: str | None, log: Log) -> None:
 
 
 def _open_soon(address: str) -> None:
-    """Opens the browser as soon as the server answers, where there is a screen."""
+    """Opens the browser where there is a screen, a second from now, when the server probably answers."""
     has_screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not has_screen:
         return

@@ -154,7 +154,7 @@ class News:
             job.state = "paused"
 
     def _hear_of_death(self, engine: Engine, message: Died) -> None:
-        identifier, engine.job = engine.job, None
+        identifier = engine.take_lost(message)
         if identifier and (removed := self._removed.pop(identifier, None)):
             self._ledger.keeper.remove(removed)
         elif identifier and (job := self._ledger.jobs.get(identifier)):

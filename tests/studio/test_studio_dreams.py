@@ -146,12 +146,9 @@ def test_results_come_in_every_form(studio: Server) -> None:
 
 def test_a_file_that_was_removed_is_not_found(studio: Server) -> None:
     job = studio.finish(studio.begin())
-    files = [
-        *(studio.folder / "jobs" / job["id"]).iterdir(),
-        *(studio.folder / "pictures" / job["picture"]).glob("*.jpg"),
-    ]
-    for file in files:
-        file.unlink() if file.is_file() else shutil.rmtree(file)
+    own, upload = studio.folder / "jobs" / job["id"], studio.folder / "pictures" / job["picture"]
+    for file in (*own.glob("shapes-dream.*"), *own.glob("*.original.jpg"), *upload.glob("*.jpg")):
+        file.unlink()
     results = [job["results"][form] for form in ("png", "jpg", "record", "film")]
     for path in (f"/api/pictures/{job['picture']}.jpg", job["original"], *results):
         answer = studio.ask("GET", path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,14 @@ class IdleEngine:
         self.machine = None
         self.is_broken = False
         self.sent: list[Any] = []
+
+    def begin(self, job: str, task: Task) -> None:
+        self.job = job
+        self.sent.append(task)
+
+    def take_lost(self, died: Died) -> str | None:
+        lost, self.job = self.job, None
+        return lost
 
     def send(self, message: object) -> None:
         self.sent.append(message)
@@ -92,7 +101,7 @@ def running_job(folder: Folder) -> StudioJob:
     return job
 
 
-DEATH = Died("was killed")
+DEATH = Died("was killed", multiprocessing.Pipe()[0])
 
 
 def test_the_command_names_the_gpu_that_has_dreamed_last(play: Callable[[Scene], None]) -> None:

@@ -48,11 +48,13 @@ class Addresses:
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         self._studio = self._hub.studio = self._make(self._hub)
-        self._studio.load()
-        warming = asyncio.create_task(asyncio.to_thread(self._catalogue))
-        yield
-        await warming
-        await self._studio.close()
+        try:
+            self._studio.load()
+            warming = asyncio.create_task(asyncio.to_thread(self._catalogue))
+            yield
+            await warming
+        finally:
+            await self._studio.close()
 
     def app(self) -> Starlette:
         """Returns the application."""

@@ -51,7 +51,7 @@ class Task:
 class Word:
     """What the server wants of the job that the worker has; `change` has settings, as a config file holds them.
 
-    `leave` ends a paused job for another one to run, or any job for the studio to end: it continues from its checkpoint.
+    `leave` ends a paused job for another one, or any job for the studio to end: it will continue from its checkpoint.
     """
 
     job: str

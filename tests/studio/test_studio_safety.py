@@ -6,13 +6,16 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 from studio_server import SHORT, Server, picture, running
 from websockets.exceptions import InvalidStatus
 
 from onnxdream.studio.command import StudioRequest, run_studio
 from onnxdream.studio.errors import StudioStartError
+from onnxdream.studio.web.app import Addresses
 from onnxdream.studio.web.guard import Guard
 
 ELSEWHERE = "http://elsewhere.example"
@@ -129,6 +132,33 @@ def test_a_host_that_there_is_not_is_one_line(host: str, tmp_path: Path) -> None
         run_studio(StudioRequest(host=host, port=0, folder=tmp_path, opens_browser=False), log=print)
     assert "\n" not in str(refused.value)
     assert "--host" in str(refused.value)
+
+
+def test_the_studio_is_closed_even_where_its_catalogue_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise nothing that runs would be saved."""
+    closed = []
+
+    class NoStudio:
+        def load(self) -> None:
+            pass
+
+        async def close(self) -> None:
+            closed.append(True)
+
+    def fail(self: Addresses) -> None:
+        raise RuntimeError("no catalogue")
+
+    made: Any = NoStudio()
+    addresses = Addresses(lambda hub: made)
+
+    async def serve() -> None:
+        async with addresses.lifespan(Starlette()):
+            pass
+
+    monkeypatch.setattr(Addresses, "_catalogue", fail)
+    with pytest.raises(RuntimeError, match="no catalogue"):
+        asyncio.run(serve())
+    assert closed == [True]
 
 
 def test_a_second_studio_on_the_same_folder_is_one_line(studio: Server) -> None:

@@ -90,7 +90,7 @@ def run_studio(request: StudioRequest, log: Log) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
@@ -114,7 +114,7 @@ def _bound(host: str, port: int) -> socket.socket:
         return listener
     except OverflowError:
         raise StudioStartError(f"{port} is not a port: choose one from 1 to 65535 with --port") from None
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # the latter for a name that no host may have
         raise StudioStartError(
             f"there is no host {host}: give a name or an address of this machine as --host"
         ) from None
@@ -139,7 +139,7 @@ def _announce(address: str, folder: Path, token: str | None, log: Log) -> None:
 
 
 def _open_soon(address: str) -> None:
-    """Opens the browser as soon as the server answers, where there is a screen."""
+    """Opens the browser where there is a screen, a second from now, when the server probably answers."""
     has_screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not has_screen:
         return

@@ -32,13 +32,14 @@ def not_found(what: str) -> StudioError:
 
 
 def disk_error(error: OSError) -> StudioError:
-    """The answer where a file cannot be written: 507 where the disk is full."""
+    """The answer where a file cannot be read or written: 507 where the disk is full."""
     cause: BaseException = error
     while isinstance(cause, OutputError) and cause.__cause__:
         cause = cause.__cause__
     if getattr(cause, "errno", None) in _FULL:
         return StudioError(507, "the disk is full: remove some dreams, or make room")
-    return StudioError(500, f"a file cannot be written ({getattr(cause, 'strerror', None) or error}): check the folder")
+    reason = getattr(cause, "strerror", None) or error
+    return StudioError(500, f"a file cannot be read or written ({reason}): check the folder")
 
 
 def in_page_words(line: str) -> str:

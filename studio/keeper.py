@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +41,8 @@ class Keeper:
     async def close(self) -> None:
         """Writes what is left to write."""
         self._saver.cancel()
-        self._save()
+        await asyncio.gather(self._saver, return_exceptions=True)
+        await self._save()
         await asyncio.to_thread(self._disk.shutdown)
 
     def changed(self, job: StudioJob) -> None:
@@ -52,17 +53,25 @@ class Keeper:
         while True:
             await asyncio.sleep(_SAVE_SECONDS)
             if self._unsaved:
-                await asyncio.wrap_future(self._save())
+                await self._save()
 
-    def _save(self) -> Future[None]:
+    async def _save(self) -> None:
+        """Writes the files that are out of date; those that cannot be written, as on a full disk, stay so."""
         texts = {one: self._jobs[one].to_json() for one in self._unsaved if one in self._jobs}
-        self._unsaved.clear()
-        return self._disk.submit(self._write, texts)
+        self._unsaved, unwritten = set(), set(texts)
+        try:
+            unwritten -= await asyncio.wrap_future(self._disk.submit(self._write, texts))
+        finally:
+            self._unsaved |= unwritten
 
-    def _write(self, texts: dict[str, str]) -> None:
+    def _write(self, texts: dict[str, str]) -> set[str]:
+        """Returns the jobs whose files are written."""
+        written = set()
         for job, text in texts.items():
-            with suppress(OSError):  # a full disk: the next change tries again
+            with suppress(OSError):
                 self._folder.save(job, text)
+                written.add(job)
+        return written
 
     def add_frame(self, job: StudioJob, frame: Frame) -> None:
         """Takes a job's newest frame."""

@@ -7,7 +7,7 @@ from functools import singledispatchmethod
 from typing import Any
 
 from ..runtime.settings.changes import changes_at
-from .jobs.choices import repeat_command
+from .jobs.choices import command_on, plan_pending, repeat_command
 from .jobs.film import film_form
 from .jobs.folder import Speeds
 from .jobs.job import StudioJob
@@ -60,7 +60,7 @@ class News:
     @_apply.register
     def _(self, message: Started, job: StudioJob) -> None:
         if ":" in message.provider and job.command and "--repeat" not in job.command:  # one GPU of several
-            job.command = f"{job.command} --provider {message.provider}"
+            job.command = command_on(message.provider, job.command)
         job.octaves, job.steps, job.provider = message.octaves, message.steps, message.provider
         job.seconds_before, job.pace_from = job.seconds, (0, 0.0)
         job.speed = self._speeds.of(job.bundle, job.provider)
@@ -121,15 +121,17 @@ class News:
 
     def _hear_of_end(self, engine: Engine, message: Ended) -> None:
         engine.job = None
-        self._pausing.discard(message.job)
         if removed := self._removed.pop(message.job, None):
             self._ledger.keeper.remove(removed)
         elif job := self._ledger.jobs.get(message.job):
             self._end(job, message)
+        self._pausing.discard(message.job)
         self._assign()
 
     def _end(self, job: StudioJob, message: Ended) -> None:
         job.seconds = job.seconds_before + message.seconds
+        if message.left:
+            self._hand_over(job)
         job.pending = {}
         if job.changes:
             job.command = repeat_command(self._ledger.folder.result(job).with_suffix(".json"))
@@ -137,20 +139,27 @@ class News:
             job.state, job.error = message.end, message.error
             job.has_result = self._ledger.folder.result(job).is_file()
             job.film = film_form() if self._ledger.keeper.reel(job).given > 1 else None
-        elif job.state != "paused":  # it was to go on meanwhile
+        elif job.state != "paused":  # it was to go on or to be stopped meanwhile
             self._desk.add(job.id, at_front=True)
-            job.state = "queued"
+            job.state = "stopping" if job.state == "stopping" else "queued"
         self._ledger.keeper.release_frame(job)
         self._ledger.tell(job)
         if message.end == "finished" and message.megapixel_steps > _TELLING and not job.changes:
             self._speeds.add(job.bundle, job.provider, job.seconds / message.megapixel_steps)
 
+    def _hand_over(self, job: StudioJob) -> None:
+        """Keeps what was asked of a job that its worker has left before it did so."""
+        plan_pending(job)
+        if job.id in self._pausing and job.state in ("starting", "running"):
+            job.state = "paused"
+
     def _hear_of_death(self, engine: Engine, message: Died) -> None:
-        identifier, engine.job = engine.job, None
+        identifier = engine.take_lost(message)
         if identifier and (removed := self._removed.pop(identifier, None)):
             self._ledger.keeper.remove(removed)
         elif identifier and (job := self._ledger.jobs.get(identifier)):
             self._bury(job, message)
+        self._pausing.discard(identifier or "")
         if self._desk.is_broken:
             for waiting in list(self._desk.queue):
                 self._desk.take_back(waiting)
@@ -160,6 +169,7 @@ class News:
     def _bury(self, job: StudioJob, message: Died) -> None:
         """What becomes of a job whose worker has ended: it is continued by another one, once."""
         job.deaths += 1
+        self._hand_over(job)
         self._ledger.keeper.release_frame(job)
         if job.state == "stopping":
             job.state = "stopped"

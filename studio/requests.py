@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from .errors import StudioError
 from .jobs.choices import Chosen
@@ -17,15 +17,19 @@ from .jobs.job import StudioJob
 from .pictures.reading import Reader, Scale
 from .pictures.uploads import Pictures, StudioPicture
 
-_START, _MASK = "start.jpg", "mask.png"
+_START, _MASK, _GUIDE = "shown.start.jpg", "dream.mask.png", "guide."
 _MAX_IDENTIFIER = 100  # characters
+
+Role = Literal["mask", "guide"]
+_ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
 class JobRequest:
     """A request for a dream as the page sends it; `identifier` is the page's own.
 
-    With `branch_of`, the files of that job are used where none are named; `from_result` dreams its result.
+    With `branch_of`, the files of that job, the parent, are used where they are named, since its uploads may have been
+    removed, and where none are; `from_result` dreams its result. `without` are the roles whose files are named as None.
     """
 
     identifier: str = ""
@@ -37,6 +41,7 @@ class JobRequest:
     guide: str | None = None
     branch_of: str | None = None
     from_result: bool = False
+    without: frozenset[Role] = frozenset()
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> JobRequest:
@@ -49,10 +54,34 @@ class JobRequest:
         identifier = (_text(data, "request") or "")[:_MAX_IDENTIFIER]
         if not (found["picture"] or found["branch_of"]):
             raise StudioError(422, "choose a picture first", "picture")
-        return cls(identifier, **found, settings=settings, from_result=data.get("from_result") is True)
+        without = frozenset(role for role in _ROLES if role in data and not found[role])
+        from_result = data.get("from_result") is True
+        return cls(identifier, **found, settings=settings, from_result=from_result, without=without)
+
+    def takes_picture_of(self, parent: StudioJob | None) -> bool:
+        """Whether the parent's picture, or its result, is dreamed."""
+        return parent is not None and self.picture in (None, parent.picture)
+
+    def size(self, parent: StudioJob | None, pictures: Pictures) -> tuple[int, int]:
+        """Returns the width and the height of the picture to dream. Raises StudioError."""
+        if parent is None or not self.takes_picture_of(parent):
+            picture = pictures.find(self.picture)
+            return picture.width, picture.height
+        is_result = self.from_result and parent.has_result
+        return (parent.width, parent.height) if is_result else (parent.picture_width, parent.picture_height)
+
+    def file_of(self, parent: StudioJob | None, role: Role) -> str | None:
+        """Returns the name of the parent's file that is used in that role, if one is."""
+        if parent is None or role in self.without:
+            return None
+        own, its, file = {
+            "mask": (self.mask, parent.mask, parent.mask_file),
+            "guide": (self.guide, parent.guide, parent.guide_file),
+        }[role]
+        return file if own in (None, its) else None
 
     def has_guide(self, parent: StudioJob | None) -> bool:
-        return bool(self.guide or (parent and parent.guide_file))
+        return bool(self.guide or self.file_of(parent, "guide"))
 
 
 def _text(data: Mapping[str, Any], name: str) -> str | None:
@@ -98,7 +127,7 @@ class JobFiles:
         return job
 
     def _take_picture(self, job: StudioJob, request: JobRequest, parent: StudioJob | None) -> None:
-        if request.picture or parent is None:
+        if parent is None or not request.takes_picture_of(parent):
             self._use(job, self._pictures.find(request.picture))
         elif request.from_result:
             if not parent.has_result:
@@ -123,26 +152,24 @@ class JobFiles:
 
     def _take_mask(self, job: StudioJob, request: JobRequest, parent: StudioJob | None) -> None:
         """Writes the mask at the size of the picture."""
-        target = self._folder / _MASK
-        if request.mask:
+        if parent and (file := request.file_of(parent, "mask")):
+            job.mask, source = parent.mask, self._whole.of(parent) / file
+        elif request.mask:
             picture = self._pictures.find(request.mask)
-            job.mask = picture.id
-            self._reader.ask(Scale(self._pictures.path(picture), target, job.picture_width, job.picture_height))
-        elif parent and parent.mask_file and not request.picture:
-            job.mask = parent.mask
-            self._reader.ask(
-                Scale(self._whole.of(parent) / parent.mask_file, target, job.picture_width, job.picture_height)
-            )
-        job.mask_file = _MASK if job.mask else None
+            job.mask, source = picture.id, self._pictures.path(picture)
+        else:
+            return
+        job.mask_file = _MASK
+        self._reader.ask(Scale(source, self._folder / _MASK, job.picture_width, job.picture_height))
 
     def _take_guide(self, job: StudioJob, request: JobRequest, parent: StudioJob | None) -> None:
-        if request.guide:
+        if parent and (file := request.file_of(parent, "guide")):
+            job.guide, job.guide_file = parent.guide, file
+            self._copy(self._whole.of(parent) / file, file)
+        elif request.guide:
             picture = self._pictures.find(request.guide)
-            job.guide, job.guide_file = picture.id, f"guide-{picture.file}"
+            job.guide, job.guide_file = picture.id, f"{_GUIDE}{picture.file}"
             self._copy(self._pictures.path(picture), job.guide_file)
-        elif parent and parent.guide_file:
-            job.guide, job.guide_file = parent.guide, parent.guide_file
-            self._copy(self._whole.of(parent) / parent.guide_file, parent.guide_file)
 
     def _copy(self, source: Path, name: str) -> None:
         """Makes a file of that name in the folder; it shares its bytes on the disk where that is possible."""

@@ -24,6 +24,7 @@ from .jobs.choices import (
     checked_settings,
     command_line,
     loaded_bundle,
+    plan_pending,
     refusal,
     settings_file,
     usual_bundle,
@@ -78,6 +79,7 @@ class Studio:
         self.pictures.clean()
         for job in sorted(self.folder.read_jobs(), key=lambda job: job.created):
             self.jobs[job.id] = job
+            plan_pending(job)
             job.seq += 1  # a page that is still open has seen frames that were not stored
             if job.state in ("starting", "running"):
                 job.state = "queued"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +16,13 @@ from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.choice import choose_bundle
 from ...runtime.dream.request import choose
 from ...runtime.errors import SettingsError
+from ...runtime.settings.changes import Change, differing
 from ...runtime.settings.config import ConfigFile, options_of, overridden, settings_changes
 from ...runtime.settings.options import OPTIONS
 from ...runtime.settings.presets import PRESETS, find_preset
 from ...runtime.settings.settings import Execution, Settings, descriptions
 from ..errors import StudioError
-from .job import page_settings
+from .job import StudioJob, page_settings
 
 # Settings that mean nothing here: the studio dreams pictures.
 REFUSED = {"noise": "the studio dreams pictures: leave out noise"}
@@ -158,6 +160,16 @@ def changed(settings: Settings, given: Mapping[str, Any]) -> Settings:
     return Settings(**settings_changes(options), execution=settings.execution)
 
 
+def plan_pending(job: StudioJob) -> None:
+    """Plans what was asked of a job whose worker has gone, so that another one does it where the job had come to."""
+    pending, job.pending = job.pending, {}
+    with suppress(OnnxdreamError):  # settings of another version
+        wanted = changed(job.settings, pending)
+        if differing(job.settings, wanted):
+            job.add_change(Change.between(job.step, job.settings, wanted))
+            job.settings = wanted
+
+
 def refusal(error: OnnxdreamError, given: Mapping[str, Any] | None = None) -> StudioError:
     """The answer to settings that contradict each other or the bundle.
 
@@ -190,6 +202,15 @@ def command_line(
     for name, value in {**options, **files}.items():
         words += _option_words(name, value)
     return shlex.join(words)
+
+
+def command_on(provider: str, command: str) -> str:
+    """Returns the same command on that provider, as on the one GPU of several that has dreamed it last."""
+    words = shlex.split(command)
+    if "--provider" in words:
+        at = words.index("--provider")
+        del words[at : at + 2]
+    return shlex.join([*words, "--provider", provider])
 
 
 def repeat_command(record: Path) -> str:
@@ -228,7 +249,7 @@ def _option_words(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [flag if value else f"--no-{name.replace('_', '-')}"] if value or flags else []
     if name == "layer_weights":
-        return [flag, ",".join(f"{layer}={weight:g}" for layer, weight in value.items())]
+        return [flag, ",".join(f"{layer}={weight!r}" for layer, weight in value.items())]
     if isinstance(value, list) and _FLAGS[name].type != list[str]:
         separator = ":" if name in ("step_size", "blur") else "," if name == "snapshots" else "x"
         return [flag, separator.join(map(str, value)) or "none"]

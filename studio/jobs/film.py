@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +13,7 @@ import numpy as np
 
 from ...models.arrays import Pixels
 from ...models.errors import OnnxdreamError
+from ...models.files import atomic_write, temporary_path
 from ...runtime.image.files import read_picture
 from ...runtime.image.resizing import resize
 from ...runtime.video.steps import FilmSpeed, StepFilm
@@ -41,7 +43,7 @@ class Reel:
         if self._seen % self._every or (self._steps and step <= self._steps[-1]):
             return
         self._folder.mkdir(exist_ok=True)
-        self._path(step).write_bytes(jpeg)
+        atomic_write(self._path(step), jpeg)
         self._steps.append(step)
         if len(self._steps) > _MAX_FRAMES:
             self._every *= 2
@@ -53,13 +55,17 @@ class Reel:
         return self._folder / f"{step:07d}.jpg"
 
     def make(self, path: Path, result: Path) -> None:
-        """Writes the film of the frames and the result. Raises DreamError and OSError."""
+        """Writes the film of the frames and the result, or nothing. Raises DreamError and OSError."""
         last = read_picture(result).pixels
-        pictures = self._pictures(last)
         speed = FilmSpeed.of(len(self._steps) + _LAST_TWICE, every=1)
-        with StepFilm(path, overwrite=True, fps=speed.fps) as film:
-            for picture in pictures:
-                film.add(picture)
+        part = temporary_path(path, path.suffix)
+        try:
+            with StepFilm(part, fps=speed.fps) as film:  # which keeps the frames so far where one cannot be read
+                for picture in self._pictures(last):
+                    film.add(picture)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def _pictures(self, result: Pixels) -> Iterator[Pixels]:
         """Yields the frames at the size of the last one, and then the last one for a while."""

@@ -18,7 +18,8 @@ from ..errors import StudioStartError
 from .job import StudioJob
 
 _JOB = "job.json"
-FRAME, ORIGINAL = "frame.jpg", "original.jpg"
+# Files of the studio's own have two dots in their names, which a cleaned name of its user's files never has.
+FRAME, ORIGINAL = "shown.frame.jpg", "shown.original.jpg"
 
 
 def default_folder() -> Path:

@@ -44,14 +44,8 @@ async function pressPrimary() {
 }
 
 async function start() {
-  const { draft } = store;
-  if (!draft.picture || underWay || showWrong()) return;
-  const growth = Object.fromEntries(GROWTH.filter((name) => name in draft.changes).map((name) => [name, settingValue(name)]));
-  const body = {
-    picture: draft.fromResult ? undefined : draft.picture.id, look: draft.look, bundle: draft.bundle,
-    settings: { ...draft.changes, ...growth }, mask: draft.mask, guide: draft.guide,
-    branch_of: draft.branchOf, from_result: draft.fromResult || undefined,
-  };
+  if (!store.draft.picture || underWay || showWrong()) return;
+  const body = asked(store.draft);
   const key = JSON.stringify(body);
   if (starting?.key !== key) starting = { key, id: randomId() };
   await busily(async () => {
@@ -61,6 +55,13 @@ async function start() {
     show(job.id);
   });
 }
+
+/** The dream of a draft, as the server is asked for it or for what it will take. */
+const asked = (draft) => ({
+  picture: draft.fromResult ? undefined : draft.picture.id, look: draft.look, bundle: draft.bundle,
+  settings: draft.changes, mask: draft.mask, guide: draft.guide,
+  branch_of: draft.branchOf, from_result: draft.fromResult || undefined,
+});
 
 /** Whether a field holds what cannot be sent; the first such field gets the focus. */
 function showWrong() {
@@ -222,8 +223,7 @@ async function askEstimate() {
   const { draft } = store, number = ++estimateNumber;
   if (!draft.picture || isActive(currentJob())) return say(byId("estimate"), "");
   try {
-    const body = { picture: draft.picture.id, look: draft.look, bundle: draft.bundle, settings: draft.changes };
-    const answer = await request("POST", "/api/estimate", body);
+    const answer = await request("POST", "/api/estimate", asked(draft));
     if (number !== estimateNumber) return undefined;
     const [width, height] = answer.octaves.at(-1) ?? [];
     const time = answer.seconds === null ? "time not known yet" : `about ${duration(answer.seconds)}`;

@@ -19,10 +19,10 @@ const WORDS = {
   octave_scale: "Size from one octave to the next", jitter: "Hides edges and repetitions",
 };
 const ORDER = ["max_size", "octaves", "octave_scale", "steps", "step_size", "blur", "colours", "blend", "stay", "jitter"]; // of the main ones
-const EMPTY = { max_size: "original", threads: "all", seed: "0" };
+const EMPTY = { max_size: "original" };
 const GROUPS = [
   ["How it grows", /^(gradient_norm|optimizer|momentum|clip|jitter|blur|laplacian|seed|until|max_loss|plateau|step|pick|position|guide)/],
-  ["How it keeps to the picture", /^(tv|l2|stay|blend|feather|colours|normalization|full_size|noise)/],
+  ["How it keeps to the picture", /^(tv|l2|stay|blend|feather|colours|normalization|full_size)/],
   ["Sizes", /^(octave|detail|interpolation|max_size|tile|tiling|global)/],
   ["Other", /./],
 ];

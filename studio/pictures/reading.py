@@ -17,10 +17,12 @@ from ...runtime.image.formats.kinds import read_container, recognise
 from ...runtime.image.resizing import resize, shrink
 from ...runtime.processes.starting import how_it_ended, start_process
 from ..errors import StudioError
+from ..jobs.folder import FRAME
 from .previews import frame_of
 
 MAX_PIXELS = 100_000_000
 _PREVIEW_SIDE = 1600
+PREVIEW, MASK_PREVIEW = "shown.preview.jpg", "shown.preview.png"
 # A picture of the limit takes a few seconds; a decoder that takes longer has lost its way.
 _SECONDS = 60.0
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "GIF": ".gif"}
@@ -30,7 +32,7 @@ _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "TIFF": ".tif", "BM
 class Look:
     """A request to read a picture: its file, its name for users, and whether it is a mask.
 
-    The preview is written as `preview.jpg` beside it, a mask's as `preview.png`, and the first frame as `frame.jpg`.
+    The preview is written as PREVIEW beside it, a mask's as MASK_PREVIEW, and the first frame as FRAME.
     """
 
     path: Path
@@ -97,10 +99,10 @@ def _looked_at(request: Look) -> Seen | Unreadable:
     pixels = picture.pixels
     small = shrink(pixels, _PREVIEW_SIDE)
     if request.is_mask:
-        atomic_write(request.path.with_name("preview.png"), encode_picture(small, ".png")[0])
+        atomic_write(request.path.with_name(MASK_PREVIEW), encode_picture(small, ".png")[0])
     else:
-        atomic_write(request.path.with_name("preview.jpg"), encode_preview(small))
-        atomic_write(request.path.with_name("frame.jpg"), frame_of(small))
+        atomic_write(request.path.with_name(PREVIEW), encode_preview(small))
+        atomic_write(request.path.with_name(FRAME), frame_of(small))
     notices = tuple(warning.removeprefix(f"{request.name}: ") for warning in picture.warnings)
     kind = recognise(data) or ""
     height, width = pixels.shape[:2]

@@ -14,8 +14,8 @@ from pathlib import Path
 from ...models.decoding import DecodeError, decoded_json
 from ...models.files import atomic_write
 from ..errors import StudioError, not_found
-from ..jobs.folder import is_id, new_id
-from .reading import Look, Reader
+from ..jobs.folder import FRAME, is_id, new_id
+from .reading import MASK_PREVIEW, PREVIEW, Look, Reader
 
 MAX_BYTES = 64 * 2**20
 # Jobs have copies of their own.
@@ -89,11 +89,11 @@ class Pictures:
 
     def preview(self, picture: StudioPicture) -> Path:
         """Returns the path of the file that a browser can show."""
-        return self._folder / picture.id / ("preview.png" if picture.is_mask else "preview.jpg")
+        return self._folder / picture.id / (MASK_PREVIEW if picture.is_mask else PREVIEW)
 
     def frame(self, picture: StudioPicture) -> Path:
         """Returns the path of the picture as the first frame of its dream."""
-        return self._folder / picture.id / "frame.jpg"
+        return self._folder / picture.id / FRAME
 
     def clean(self) -> None:
         """Removes what a studio that was killed has left half made."""

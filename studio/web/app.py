@@ -48,11 +48,13 @@ class Addresses:
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         self._studio = self._hub.studio = self._make(self._hub)
-        self._studio.load()
-        warming = asyncio.create_task(asyncio.to_thread(self._catalogue))
-        yield
-        await warming
-        await self._studio.close()
+        try:
+            self._studio.load()
+            warming = asyncio.create_task(asyncio.to_thread(self._catalogue))
+            yield
+            await warming
+        finally:
+            await self._studio.close()
 
     def app(self) -> Starlette:
         """Returns the application."""
@@ -142,17 +144,12 @@ class Addresses:
         return await file_response(request, self._studio.pictures.preview(picture))
 
     async def estimate(self, request: Request) -> Response:
-        studio, data = self._studio, await json_object(request)
+        studio, asked = self._studio, JobRequest.of(await json_object(request))
+        parent = studio.find(asked.branch_of) if asked.branch_of else None
 
         def estimated() -> dict[str, Any]:
-            if data.get("branch_of") and not data.get("picture"):
-                parent = studio.find(str(data["branch_of"]))
-                width, height = parent.picture_width, parent.picture_height
-            else:
-                picture = studio.pictures.find(data.get("picture"))
-                width, height = picture.width, picture.height
-            has_guide = bool(data.get("guide"))
-            chosen = studio.chooser.choose(data.get("look"), data.get("bundle"), data.get("settings") or {}, has_guide)
+            width, height = asked.size(parent, studio.pictures)
+            chosen = studio.chooser.choose(asked.look, asked.bundle, asked.settings, asked.has_guide(parent))
             machine = studio.machine or Machine("cpu", threads_of(studio.chooser.execution))
             return estimate(chosen, width, height, machine, studio.speeds)
 
@@ -209,7 +206,8 @@ class Addresses:
         headers = {"cache-control": "no-cache"}
         if isinstance(found.content, bytes):
             return Response(found.content, media_type=found.kind, headers=headers)
-        return FileResponse(found.content, media_type=found.kind, headers=headers)
+        stat = await asyncio.to_thread(found.content.stat)
+        return FileResponse(found.content, media_type=found.kind, headers=headers, stat_result=stat)
 
     async def live(self, socket: WebSocket) -> None:
         await self._hub.serve(socket)

@@ -7,7 +7,6 @@ import json
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -46,7 +45,7 @@ class Guard:
 
     def __init__(self, app: App, host: str, token: str | None = None) -> None:
         self._app, self._token = app, token
-        self._names = {*_LOCAL, *({host, *_names_of_this_machine()} if token else ())}
+        self._names = {*_LOCAL, host.lower(), *(_names_of_this_machine() if token else ())}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -85,11 +84,9 @@ class Guard:
         return name in self._names or (self._token is not None and _is_address(name))
 
     def _has_cookie(self, headers: dict[str, str]) -> bool:
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return cookie is not None and self._is_token(cookie.value)
+        """Whether the token is among the cookies, which other programs on this machine may have set, too."""
+        cookies = (cookie.strip().partition("=") for cookie in headers.get("cookie", "").split(";"))
+        return any(name == COOKIE and self._is_token(value) for name, _, value in cookies)
 
     def _has_token(self, scope: Scope) -> bool:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])

@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from ...models.contract import BundleError
 from ...models.errors import OnnxdreamError
 from ...runtime.errors import OutputError, SettingsError
-from ..errors import StudioError, disk_error
+from ..errors import StudioError, disk_error, not_found
 from ..jobs.choices import refusal
 from ..pictures.uploads import MAX_BYTES
 
@@ -47,6 +47,7 @@ async def json_object(request: Request) -> dict[str, Any]:
             raise StudioError(413, "the request is too large")
     try:
         data = json.loads(body)
+        json.dumps(data, ensure_ascii=False).encode()  # half of a surrogate pair could not be sent back in an answer
     except (ValueError, RecursionError):
         raise StudioError(400, "the request is not JSON") from None
     if not isinstance(data, dict):
@@ -102,6 +103,8 @@ def error_response(request: Request, error: Exception) -> Response:
         return _line(400, "the upload was cut short: send it again")
     if isinstance(error, SettingsError | BundleError):
         error = refusal(error)
+    if isinstance(error, FileNotFoundError):
+        error = not_found("file")
     if isinstance(error, StudioError):
         return _line(error.status, str(error), error.field)
     if isinstance(error, OutputError | OSError):

@@ -54,7 +54,7 @@ class Controls:
 
     @property
     def has_to_leave(self) -> bool:
-        """Whether the job ends only to make room for another one."""
+        """Whether the job ends only because of the word `leave`, and will continue."""
         return self._has_to_leave and not self._has_to_stop
 
     def decide(self) -> bool:

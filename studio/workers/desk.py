@@ -67,9 +67,9 @@ class Desk:
         begun = []
         for engine in self.engines:
             if self.queue and engine.job is None and not engine.is_broken:
-                engine.job = self.queue.pop(0)
-                engine.send(self._task_of(engine.job, engine.execution))
-                begun.append(engine.job)
+                job = self.queue.pop(0)
+                engine.begin(job, self._task_of(job, engine.execution))
+                begun.append(job)
         return begun
 
     def close(self) -> None:

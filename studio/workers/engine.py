@@ -38,14 +38,28 @@ class Engine:
         self.is_broken = False
         self._first, self._listen = first, listen
         self._is_closing = False
+        self._has_job: Connection | None = None  # that of the worker that was given the job
         self._process: BaseProcess
         self._connection: Connection
         self._start()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    def begin(self, job: str, task: Any) -> None:
+        """Gives the worker a job, whose task is sent."""
+        self.job, self._has_job = job, self._connection
+        with suppress(OSError):
+            self._has_job.send(task)
+
+    def take_lost(self, died: Died) -> str | None:
+        """Takes away the job of a worker that has ended, and returns it; one that its successor was given stays."""
+        if self._has_job is not died.connection:
+            return None
+        lost, self.job = self.job, None
+        return lost
+
     def send(self, message: Any) -> None:
-        """Sends the worker a task or a word; one that has just ended is found by the thread."""
+        """Sends the worker a word; one that has just ended is found by the thread."""
         with suppress(OSError):
             self._connection.send(message)
 
@@ -68,7 +82,7 @@ class Engine:
     def _replace(self, is_last: bool) -> Died:
         """Starts another worker in place of one that has ended, before anybody hears of it, unless it was the last."""
         self._process.join()
-        died = Died(how_it_ended(self._process.exitcode))
+        died = Died(how_it_ended(self._process.exitcode), self._connection)
         self._connection.close()
         self.is_broken = is_last
         if not is_last:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,7 +51,7 @@ class Task:
 class Word:
     """What the server wants of the job that the worker has; `change` has settings, as a config file holds them.
 
-    `leave` ends a paused job so that another one can run: it stays paused, and continues from its checkpoint.
+    `leave` ends a paused job for another one, or any job for the studio to end: it will continue from its checkpoint.
     """
 
     job: str
@@ -98,7 +99,6 @@ class Progress:
     job: str
     step: int
     octave: int
-    octave_step: int
     size: Size
     losses: tuple[tuple[int, float], ...]
     octave_starts: tuple[int, ...]
@@ -121,10 +121,9 @@ class Frame:
 
 @dataclass(frozen=True)
 class Held:
-    """A job is paused after `step` updates, and its checkpoint is written."""
+    """A job is paused, and its checkpoint is written."""
 
     job: str
-    step: int
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Ended:
-    """The last message on a job. `left` is whether it only made room for another one, and stays paused."""
+    """The last message on a job. `left` is whether it ended only because of the word `leave`, and will continue."""
 
     job: str
     end: End
@@ -160,6 +159,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Died:
-    """The worker has ended amid whatever it did; `how` says so in words."""
+    """A worker has ended amid whatever it did; `how` says so in words, `connection` was the one to it."""
 
     how: str
+    connection: Connection

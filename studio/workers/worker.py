@@ -180,7 +180,7 @@ class Dreamer:
         if holds or time.monotonic() >= self._next_progress:
             self._send_progress(step)
         if holds:
-            self._tell(Held(self._task.job, step.number))
+            self._tell(Held(self._task.job))
         return self._obey(step)
 
     def _obey(self, step: Step) -> bool:
@@ -219,7 +219,6 @@ class Dreamer:
                 self._task.job,
                 step.number,
                 step.octave,
-                step.octave_step,
                 step.size,
                 losses,
                 tuple(self._octave_starts),

@@ -188,7 +188,7 @@ def test_requests_that_are_none_are_refused(studio: Server) -> None:
     ):
         answer = studio.ask("POST", "/api/jobs", {**asked, **wrong})
         assert answer.status == status, (wrong, answer.json)
-    for body in (b"", b"{", b"[]", b'"x"', b"[" * 100_000, b"\xff\xfe"):
+    for body in (b"", b"{", b"[]", b'"x"', b"[" * 100_000, b"\xff\xfe", b'{"settings": {"\\ud800": 1}}'):
         assert studio.ask("POST", "/api/jobs", body, content_type="application/json").status == 400
     assert (
         studio.ask("POST", "/api/jobs", b'{"x": "' + bytes(2**19) + b'"}', content_type="application/json").status

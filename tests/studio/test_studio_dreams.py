@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,17 @@ def test_results_come_in_every_form(studio: Server) -> None:
         assert decoded(studio.ask("GET", job[name]).data).shape == (48, 64, 3)
 
 
+def test_a_file_that_was_removed_is_not_found(studio: Server) -> None:
+    job = studio.finish(studio.begin())
+    own, upload = studio.folder / "jobs" / job["id"], studio.folder / "pictures" / job["picture"]
+    for file in (*own.glob("shapes-dream.*"), *own.glob("*.original.jpg"), *upload.glob("*.jpg")):
+        file.unlink()
+    results = [job["results"][form] for form in ("png", "jpg", "record", "film")]
+    for path in (f"/api/pictures/{job['picture']}.jpg", job["original"], *results):
+        answer = studio.ask("GET", path)
+        assert (answer.status, answer.json["error"].partition(":")[0]) == (404, "there is no such file"), path
+
+
 def test_the_same_request_begins_one_dream(studio: Server) -> None:
     asked = {"request": "twice", "picture": studio.picture(), "bundle": "tiny", "settings": SHORT}
     first, second = (studio.ask("POST", "/api/jobs", asked) for _ in range(2))
@@ -165,6 +177,49 @@ def test_a_branch_takes_the_pictures_of_its_parent_or_its_result(studio: Server)
     studio.finish(onwards)
 
 
+@pytest.mark.parametrize("name", ["original", "start", "frame", "preview", "mask", "guide-a"])
+def test_a_picture_of_any_name_is_the_one_that_is_dreamed(studio: Server, name: str) -> None:
+    """The studio's own files lie beside it."""
+    suffix = ".png" if name == "mask" else ".jpg"
+    data, guide = picture(suffix=suffix), picture(40, 40, suffix)
+    own = studio.upload(data, f"{name}{suffix}").json
+    mask = studio.upload(picture(20, 20), role="mask").json["id"]
+    named = {"mask": mask, "guide": studio.upload(guide, f"a{suffix}", role="guide").json["id"]}
+    job = studio.begin(own["id"], **named)
+    words = shlex.split(job["command"])
+    assert job["name"] == name
+    assert Path(words[2]).read_bytes() == data
+    assert Path(words[words.index("--guide") + 1]).read_bytes() == guide
+    assert (studio.folder / "pictures" / own["id"] / f"{name}{suffix}").read_bytes() == data
+    assert studio.ask("GET", own["picture"]).data != data
+    studio.finish(job)
+
+
+def test_a_branch_needs_no_upload_that_its_parent_has(studio: Server) -> None:
+    """Uploads are removed for newer ones, and the page names those of the dream that it shows."""
+    named = {"picture": studio.picture()}
+    named |= {role: studio.upload(picture(80, 80), role=role).json["id"] for role in ("mask", "guide")}
+    parent = studio.begin(**named)
+    for identifier in named.values():
+        shutil.rmtree(studio.folder / "pictures" / identifier)
+    asked = {"bundle": "tiny", "settings": SHORT, "branch_of": parent["id"]}
+    again = studio.ask("POST", "/api/jobs", {**asked, **named})
+    assert again.status == 201, again.json
+    assert {role: again.json[role] for role in named} == named
+    assert studio.ask("POST", "/api/jobs", {**asked, "picture": named["mask"]}).status == 404
+    studio.finish(again.json)
+
+
+def test_a_branch_may_be_without_the_mask_and_the_guide_of_its_parent(studio: Server) -> None:
+    named = {role: studio.upload(picture(80, 80), role=role).json["id"] for role in ("mask", "guide")}
+    parent = studio.finish(studio.begin(**named))
+    asked = {"bundle": "tiny", "settings": SHORT, "branch_of": parent["id"], "mask": None, "guide": None}
+    for more in ({"picture": parent["picture"]}, {"from_result": True}):
+        job = studio.ask("POST", "/api/jobs", {**asked, **more}).json
+        assert (job["mask"], job["guide"]) == (None, None)
+        assert not {"--mask", "--guide"} & set(shlex.split(job["command"]))
+
+
 def test_a_guide_chooses_what_is_dreamed(studio: Server, tmp_path: Path) -> None:
     guide = studio.upload(picture(80, 80), "guide.png", role="guide").json["id"]
     job = studio.finish(studio.begin(guide=guide))
@@ -182,8 +237,30 @@ def test_an_estimate_says_what_a_dream_takes(studio: Server) -> None:
     job = studio.begin()
     of_branch = {"branch_of": job["id"], "bundle": "tiny", "settings": SHORT}
     assert studio.ask("POST", "/api/estimate", of_branch).json["octaves"] == found["octaves"]
+    assert studio.ask("POST", "/api/estimate", {**of_branch, "picture": job["picture"]}).json["steps"] == 12
     wrong = studio.ask("POST", "/api/estimate", {**asked, "settings": {"octaves": 0}})
     assert (wrong.status, wrong.json["field"]) == (422, "octaves")
+
+
+def test_an_estimate_counts_the_guide(studio: Server) -> None:
+    guide = studio.upload(picture(80, 80), role="guide").json["id"]
+    parent = studio.begin(guide=guide)
+    asked: dict[str, Any] = {
+        "picture": parent["picture"],
+        "bundle": "tiny",
+        "settings": {**SHORT, "guide_by": "cosine"},
+    }
+    for more in ({"guide": guide}, {"branch_of": parent["id"]}):
+        assert studio.ask("POST", "/api/estimate", {**asked, **more}).status == 200
+    assert studio.ask("POST", "/api/estimate", asked).json["field"] == "guide_by"
+
+
+def test_the_size_of_a_result_counts_for_what_is_dreamed_of_it(studio: Server) -> None:
+    parent = studio.finish(studio.begin(studio.picture(width=128, height=96)))
+    asked = {"branch_of": parent["id"], "bundle": "tiny", "settings": {**SHORT, "max_size": 0}}
+    for from_result, largest in ((False, [128, 96]), (True, [64, 48])):
+        found = studio.ask("POST", "/api/estimate", {**asked, "from_result": from_result})
+        assert found.json["octaves"][-1] == largest
 
 
 def test_the_time_is_estimated_from_earlier_dreams(studio: Server) -> None:

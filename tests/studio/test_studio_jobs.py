@@ -109,7 +109,7 @@ def test_the_time_left_follows_from_the_pace_of_the_octave() -> None:
         ("creatures", None, {"steps": 3, "step_size": [0.05, 0.01], "blur": 0, "max_size": 0, "clip": False}),
         ("towers", None, {"channels": ["block05:3,-4", "block07:1"]}),
         ("towers", None, {"layers": ["block05"]}),
-        ("towers", None, {"layer_weights": {"block05": 0.1, "block06": -0.7}, "snapshots": [5, 6]}),
+        ("towers", None, {"layer_weights": {"block05": 0.12345678, "block06": -0.7}, "snapshots": [5, 6]}),
         ("fur", None, {"pick": "strongest:5", "full_size": True, "until": ["block10:3=1.5"]}),
         ("gentle", "v3-mid", {}),
         ("paper", None, {"snapshots": []}),

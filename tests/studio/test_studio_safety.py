@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 from studio_server import SHORT, Server, picture, running
 from websockets.exceptions import InvalidStatus
+
+from onnxdream.studio.command import StudioRequest, run_studio
+from onnxdream.studio.errors import StudioStartError
+from onnxdream.studio.web.app import Addresses
+from onnxdream.studio.web.guard import Guard
 
 ELSEWHERE = "http://elsewhere.example"
 
@@ -25,6 +33,28 @@ def test_another_host_name_is_refused(studio: Server) -> None:
         assert (answer.status, set(answer.json)) == (403, {"error", "field"}), host
     for host in ("localhost:1234", "127.0.0.1", "[::1]:99"):
         assert studio.ask("GET", "/api/jobs", host=host).status == 200, host
+
+
+@pytest.mark.parametrize(("host", "token"), [("127.0.0.2", None), ("MyBox.lan", "x")])
+def test_the_host_that_the_studio_is_served_at_is_its_own(host: str, token: str | None) -> None:
+    """A browser sends it in small letters."""
+    started = []
+
+    async def let_through(scope: object, receive: object, send: object) -> None:
+        started.append("app")
+
+    async def nothing(*message: object) -> dict[str, object]:
+        return {}
+
+    headers = [(b"host", f"{host.lower()}:7860".encode()), (b"cookie", b"onnxdream-studio=x")]
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers}
+    asyncio.run(Guard(let_through, host, token)(scope, nothing, nothing))
+    assert started == ["app"]
+
+
+def test_localhost_in_any_letters_needs_no_token(tmp_path: Path) -> None:
+    with running(tmp_path, "--host", "LOCALHOST") as server:
+        assert server.ask("GET", "/api/jobs").status == 200
 
 
 def test_a_page_of_another_origin_changes_nothing(studio: Server) -> None:
@@ -96,6 +126,41 @@ def test_a_taken_port_is_one_line(studio: Server, tmp_path: Path) -> None:
     assert "--port" in line
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 70])
+def test_a_host_that_there_is_not_is_one_line(host: str, tmp_path: Path) -> None:
+    with pytest.raises(StudioStartError) as refused:
+        run_studio(StudioRequest(host=host, port=0, folder=tmp_path, opens_browser=False), log=print)
+    assert "\n" not in str(refused.value)
+    assert "--host" in str(refused.value)
+
+
+def test_the_studio_is_closed_even_where_its_catalogue_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise nothing that runs would be saved."""
+    closed = []
+
+    class NoStudio:
+        def load(self) -> None:
+            pass
+
+        async def close(self) -> None:
+            closed.append(True)
+
+    def fail(self: Addresses) -> None:
+        raise RuntimeError("no catalogue")
+
+    made: Any = NoStudio()
+    addresses = Addresses(lambda hub: made)
+
+    async def serve() -> None:
+        async with addresses.lifespan(Starlette()):
+            pass
+
+    monkeypatch.setattr(Addresses, "_catalogue", fail)
+    with pytest.raises(RuntimeError, match="no catalogue"):
+        asyncio.run(serve())
+    assert closed == [True]
+
+
 def test_a_second_studio_on_the_same_folder_is_one_line(studio: Server) -> None:
     ran = studio.cli("studio", "--port", "0", "--no-browser", "--folder", str(studio.folder))
     assert ran.returncode == 1
@@ -135,7 +200,8 @@ def test_elsewhere_everything_needs_the_token(tmp_path: Path) -> None:
         assert "HttpOnly" in cookie
         assert "SameSite=Strict" in cookie
         kept = cookie.split(";")[0]
-        assert server.ask("GET", "/api/jobs", cookie=kept).status == 200
+        for cookies in (kept, f'prefs={{"a":1}}; theme=a b,c; {kept}', f"onnxdream-studio=old; {kept}"):
+            assert server.ask("GET", "/api/jobs", cookie=cookies).status == 200, cookies
         assert server.ask("GET", "/api/jobs", cookie=kept, host="elsewhere.example").status == 403
         assert server.ask("GET", "/api/jobs", cookie=kept, host=f"{socket.gethostname()}:{port}").status == 200
         assert server.ask("POST", "/api/samples/x", cookie=kept, origin=ELSEWHERE).status == 403

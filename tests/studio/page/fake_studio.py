@@ -176,6 +176,7 @@ class FakeStudio:
         self.notices: list[str] = []
         self.estimate_delay = 0.0
         self.patches: list[dict[str, Any]] = []
+        self.estimates: list[dict[str, Any]] = []
         self.starts: list[dict[str, Any]] = []
         self.pictures: dict[str, Picture] = {}
         self.jobs: dict[str, Job] = {}
@@ -248,8 +249,9 @@ class FakeStudio:
     async def estimate(self, request: Request) -> Response:
         body = await request.json()
         await asyncio.sleep(self.estimate_delay)
+        self.estimates.append(body)
         self.checked(body.get("settings", {}))
-        job = Job("", body, self.pictures[body["picture"]], self.look(body))
+        job = Job("", body, self.picture_of(body), self.look(body))
         job.settings = {**job.look["settings"], **body.get("settings", {})}
         job.step = job.steps
         width, height = job.size
@@ -258,6 +260,12 @@ class FakeStudio:
         return JSONResponse(
             {"seconds": seconds, "memory": memory, "octaves": [[width, height]], "steps": job.steps, "tiles": 1}
         )
+
+    def picture_of(self, body: dict[str, Any]) -> Picture:
+        earlier = self.jobs.get(body.get("branch_of") or "")
+        if body.get("from_result") and earlier:
+            return self.add_picture(f"{Path(earlier.picture.name).stem}-dream.jpg", earlier.dreamed())
+        return self.pictures[body.get("picture") or (earlier.picture.id if earlier else "")]
 
     def look(self, body: dict[str, Any]) -> dict[str, Any]:
         name = body.get("look") or self.catalogue["default_look"]
@@ -277,12 +285,7 @@ class FakeStudio:
                 return JSONResponse(job.described(True))
         self.checked(body.get("settings", {}))
         self.starts.append(body)
-        earlier = self.jobs.get(body.get("branch_of") or "")
-        if body.get("from_result") and earlier:
-            picture = self.add_picture(f"{Path(earlier.picture.name).stem}-dream.jpg", earlier.dreamed())
-        else:
-            picture = self.pictures[body.get("picture") or (earlier.picture.id if earlier else "")]
-        job = Job(f"j{next(self.numbers)}", body, picture, self.look(body), notices=self.notices)
+        job = Job(f"j{next(self.numbers)}", body, self.picture_of(body), self.look(body), notices=self.notices)
         job.settings = {**job.look["settings"], **body.get("settings", {})}
         self.jobs[job.id] = job
         await self.tell(job)

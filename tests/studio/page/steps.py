@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 from playwright.sync_api import Page, expect
+
+SECONDS = 15  # how long anything is waited for
 
 
 def png(value: int = 200) -> bytes:
@@ -29,6 +33,14 @@ def dream(page: Page) -> None:
 
 def wait_for_state(page: Page, state: str) -> None:
     expect(page.locator("#state")).to_have_text(state)
+
+
+def wait_until(page: Page, is_so: Callable[[], object]) -> None:
+    """Waits until something is so that the page does not show."""
+    end = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < end, "it does not come"
+        page.wait_for_timeout(20)
 
 
 def wait_for_picture(page: Page) -> None:

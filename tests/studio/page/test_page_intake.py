@@ -10,7 +10,7 @@ from browser_fixture import ELSEWHERE, Watch
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, expect
 from serve import Server
-from steps import drop_file, give_sample, png, wait_for_picture
+from steps import drop_file, give_sample, png, wait_for_picture, wait_until
 
 
 def test_a_sample_is_one_click_away_and_the_default_look_is_chosen(page: Page, studio: FakeStudio) -> None:
@@ -110,6 +110,7 @@ def test_a_guide_is_a_second_picture(page: Page, studio: FakeStudio) -> None:
     chooser.value.set_files({"name": "guide.png", "mimeType": "image/png", "buffer": png()})
     expect(page.get_by_role("img", name="Guide picture")).to_be_visible()
     expect(page.locator("#source-body")).to_contain_text("cat.jpg")
+    wait_until(page, lambda: studio.estimates and studio.estimates[-1]["guide"] == "p2")
     page.get_by_role("button", name="Dream", exact=True).click()
     expect(page.locator("#state")).to_have_text("Dreaming")
     assert studio.starts[0]["guide"] == "p2"

@@ -7,15 +7,14 @@ import time
 from browser_fixture import Watch
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, Route, expect
-from steps import canvas_sum, dream, give_sample, set_slider, wait_for_state
+from steps import canvas_sum, dream, give_sample, set_slider, wait_for_state, wait_until
 
 
 def test_a_dream_grows_before_the_eyes_and_ends(page: Page, studio: FakeStudio) -> None:
     give_sample(page)
     dream(page)
     first = canvas_sum(page)
-    page.wait_for_timeout(300)
-    assert canvas_sum(page) != first
+    wait_until(page, lambda: canvas_sum(page) != first)
     wait_for_state(page, "Finished")
     expect(page.locator("#figures")).to_contain_text("step 66 of 66")
     expect(page.locator("#figures")).to_contain_text("on cpu")
@@ -70,11 +69,9 @@ def test_a_change_during_a_run_reaches_it_newest_last_and_never_too_often(page: 
     began = time.monotonic()
     for value in range(20, 60):
         set_slider(page, "#setting-step_size-slider", value)
-    took = time.monotonic() - began
-    page.wait_for_timeout(600)
     last = page.locator("#setting-step_size").input_value()
-    assert studio.patches[-1]["step_size"][0] == float(last)
-    assert len(studio.patches) <= took * 5 + 3
+    wait_until(page, lambda: studio.patches and studio.patches[-1]["step_size"][0] == float(last))
+    assert len(studio.patches) <= (time.monotonic() - began) * 5 + 2
     assert all(list(patch) == ["step_size"] for patch in studio.patches)
     expect(page.locator("#setting-step_size")).to_have_value(last)
 
@@ -98,7 +95,7 @@ def test_a_look_of_the_same_network_can_be_chosen_during_a_run(page: Page, studi
     dream(page)
     page.get_by_role("radio", name="Towers").check()
     expect(page.get_by_role("radio", name="Towers")).to_be_checked()
-    page.wait_for_timeout(700)
+    wait_until(page, lambda: studio.patches)
     assert studio.patches[0]["channels"] == ["block08:18", "block10:18"]
     assert "octaves" not in studio.patches[0]
     expect(page.get_by_role("radio", name="Towers")).to_be_checked()

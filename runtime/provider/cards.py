@@ -129,7 +129,7 @@ _ALL = (
     Provider(
         name="openvino",
         ort_name="OpenVINOExecutionProvider",
-        install="install onnxdream[openvino] instead of onnxdream[cpu]",
+        install="install onnxdream[openvino]",
         session_providers=_openvino_providers,
         form=contract.CHANNELS_LAST,
         auto_rank=2,

@@ -70,7 +70,12 @@ def how_to_add(name: ProviderName, available: Sequence[str], hardware: Hardware)
     if issue := provider_not_made(name, available, hardware):
         return str(issue)
     issues = detect_issues(hardware, available) if PROVIDERS[name].device == "cuda" else clashes(hardware.packages)
-    return next((str(issue) for issue in issues if "onnxruntime" in issue.description), PROVIDERS[name].install)
+    for issue in issues:
+        if "onnxruntime" in issue.description:
+            return str(issue)
+    others = [package for package in hardware.packages if package.startswith("onnxruntime")]
+    # pip leaves the installed onnxruntime where it is, and the two would overwrite each other.
+    return "".join(f"uninstall {package}, then " for package in others) + PROVIDERS[name].install
 
 
 def _bf16_provider(request: ProviderName, hardware: Hardware) -> ProviderName:

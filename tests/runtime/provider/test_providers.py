@@ -96,6 +96,12 @@ def test_the_refusal_names_the_providers_available() -> None:
         ("cuda", Hardware(packages={"onnxruntime": "1", "onnxruntime-gpu": "1"}), "clashing packages: onnxruntime and"),
         ("openvino", Hardware(packages={"onnxruntime": "1", "onnxruntime-openvino": "1"}), "clashing packages"),
         ("openvino", Hardware(packages={"opencv-python": "1", "opencv-python-headless": "1"}), "onnxdream[openvino]"),
+        (
+            "openvino",
+            Hardware(packages={"onnxruntime-gpu": "1"}),
+            "): uninstall onnxruntime-gpu, then install onnxdream[openvino]",
+        ),
+        ("cuda", Hardware(packages={"onnxruntime": "1"}), "uninstall onnxruntime, then install onnxdream[gpu] on a"),
     ],
 )
 def test_a_provider_that_is_missing_is_traced_to_its_known_issue(
@@ -115,7 +121,7 @@ def test_on_a_jetson_whose_wheel_has_cuda_alone_tensorrt_is_not_looked_for_elsew
 @pytest.mark.parametrize("request_", ["auto", "openvino"])
 def test_bf16_is_computed_by_openvino(request_: ProviderName) -> None:
     assert candidates(request_, [OPENVINO, CPU], "bf16", WITH_BF16) == ("openvino",)
-    with pytest.raises(ProviderError, match=r"install onnxdream\[openvino\] .* or choose --precision fp32"):
+    with pytest.raises(ProviderError, match=r"install onnxdream\[openvino\], or choose --precision fp32"):
         candidates(request_, [CUDA, CPU], "bf16", WITH_BF16)
     with pytest.raises(ProviderError, match=r"this CPU has no bf16 .* choose --precision fp32"):
         candidates(request_, [OPENVINO, CPU], "bf16", Hardware())

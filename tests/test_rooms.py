@@ -117,7 +117,7 @@ def test_the_wheel_has_every_room_of_the_package() -> None:
 @pytest.mark.parametrize("room", [room for room in FORBIDDEN if (ROOT / room).is_dir()])
 def test_a_room_imports_only_what_it_may(room: str) -> None:
     assert modules(room)
-    forbidden = {module.name: imported(module, FORBIDDEN[room]) for module in modules(room)}
+    forbidden = {module.relative_to(ROOT): imported(module, FORBIDDEN[room]) for module in modules(room)}
     assert not {name: found for name, found in forbidden.items() if found}
 
 

@@ -142,6 +142,14 @@ def test_a_wing_imports_only_from_lower_floors(room: str) -> None:
 
 
 @pytest.mark.parametrize("room", FLOORS)
+def test_contributing_has_a_row_for_each_floor(room: str) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition(f"| in `{room}/` |")[2].partition("\n\n")[0]
+    rows = [set(re.findall(r"`(\w+)(?:/|\.py)`", row.split("|")[1])) for row in table.splitlines()[2:]]
+    assert [*rows, {"__init__"}] == list(FLOORS[room])
+
+
+@pytest.mark.parametrize("room", FLOORS)
 def test_a_wing_is_small_and_has_a_docstring(room: str) -> None:
     for folder in {path.parent for path in modules(room)} - {ROOT / "runtime"}:
         files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]

@@ -11,6 +11,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+# What a file system answers that cannot do what it is asked: some network and user-space ones.
+_NOT_SUPPORTED = (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+
 
 def expand_user(path: str | Path) -> Path:
     """Returns a path whose `~` or `~user` at the beginning is replaced by the home folder, as shells do.
@@ -60,27 +63,30 @@ def _temporary_stem(path: Path) -> str:
 def lock_alone(path: Path, resources: ExitStack) -> None:
     """Holds the lock of a file, which is made, until the resources are closed or this process ends.
 
-    Raises BlockingIOError while another process holds it, and OSError.
+    Where the file system has no locks, nothing is held. Raises BlockingIOError while another process holds it, and
+    OSError.
     """
     with suppress(ImportError):
         import fcntl  # which Windows lacks
 
         file = resources.enter_context(path.open("w"))
-        try:
+        with _where_supported():
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BlockingIOError(*error.args) from error
 
 
 def sync(file: IO[bytes]) -> None:
-    """Waits until a file is on its disk, where the file system can tell; some network and user-space ones cannot.
-
-    Raises OSError.
-    """
-    try:
+    """Waits until a file is on its disk, where the file system can tell. Raises OSError."""
+    with _where_supported():
         os.fsync(file.fileno())
+
+
+@contextmanager
+def _where_supported() -> Iterator[None]:
+    """Goes on where the file system cannot do what it is asked. Raises OSError for what else goes wrong."""
+    try:
+        yield
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        if error.errno not in _NOT_SUPPORTED:
             raise
 
 

@@ -1,6 +1,7 @@
 """The signals that end a command: Ctrl-C, SIGTERM (`kill`, `docker stop`) and SIGHUP (a closed terminal).
 
-Only the command line uses this module: the library leaves the signals of a process alone.
+Only what a command runs uses this module: the functions that `onnxdream.runtime` offers leave the signals of a
+process alone.
 """
 
 from __future__ import annotations

@@ -52,11 +52,6 @@ def bundle_folder_in_words() -> str:
         return "the bundle folder (there is none: set HOME or ONNXDREAM_HOME)"
 
 
-def bundle_path(backbone: Backbone, layers: tuple[str, ...], weights: str, variant: str = "") -> Path:
-    """Returns where `export` stores a bundle, under its `bundle_name`. Raises NoHomeError."""
-    return bundle_folder() / bundle_name(backbone, layers, weights, variant)
-
-
 def bundle_name(backbone: Backbone, layers: tuple[str, ...], weights: str, variant: str = "") -> str:
     """Returns the file name of an exported bundle: `<backbone>-<layers or set>-<weights>[-<variant>].onnx`.
 

@@ -1,6 +1,7 @@
 """The standard streams of the command line, which never end a command with a traceback.
 
-Only the command line uses this module: the library leaves the streams of a process alone.
+Only what a command runs uses this module: the functions that `onnxdream.runtime` offers leave the streams of a
+process alone.
 """
 
 from __future__ import annotations

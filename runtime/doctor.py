@@ -176,6 +176,7 @@ def _provider(name: ProviderName, bundle: Bundle, hardware: Hardware) -> Provide
     if problem or name == "tensorrt":  # TensorRT would build an engine first, which takes minutes
         return ProviderReport(name, problem)
     bf16 = name == "openvino" and hardware.has_bf16 and self_test(name, "bf16") is None
+    loss_error = None
     try:
         loss_error = _loss_error(name, bundle)
         counts = kernel_counts(bundle, _PROBE_SIDE, _PROBE_SIDE, Machine(name, usable_threads()))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..models.backbones import BACKBONES, Backbone, UnknownBackboneError, find_backbone
 from ..models.files import expand_user
-from ..models.library import bundle_path
+from ..models.library import bundle_name
 from ..runtime.settings.config import known_options, read_toml
 from .errors import GridError
 
@@ -64,7 +64,7 @@ class BundleSpec:
         backbone = self.backbone
         if backbone is None:
             return Path(self.model).stem
-        return bundle_path(backbone, self.layer_names(backbone), "").stem.rstrip("-")
+        return Path(bundle_name(backbone, self.layer_names(backbone), "")).stem
 
     @property
     def long_name(self) -> str:

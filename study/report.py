@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from ..models.arrays import Pixels
 from ..models.backbones import UnknownBackboneError, find_backbone
 from ..models.contract import weights_title
-from ..runtime.dream.progress import format_duration
+from ..models.wording import format_duration
 from ..runtime.errors import PictureError
 from ..runtime.image.files import read_picture
 from ..runtime.image.formats.codec import encode_picture

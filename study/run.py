@@ -10,12 +10,13 @@ from pathlib import Path
 from ..models.backbones import UnknownBackboneError, find_backbone
 from ..models.errors import OnnxdreamError
 from ..models.interrupts import interruptible
+from ..models.wording import counted, format_duration
 from ..runtime.ascent.step import Step
 from ..runtime.batch.plan import gather_pictures
 from ..runtime.batch.terminal import Interrupted, describe_losses
 from ..runtime.bundle.bundle import Bundle
 from ..runtime.bundle.sessions import Sessions
-from ..runtime.dream.progress import DreamProgress, format_duration
+from ..runtime.dream.progress import DreamProgress
 from ..runtime.dream.record import Record
 from ..runtime.dream.writer import Callbacks, Job
 from ..runtime.errors import ProviderError
@@ -137,7 +138,7 @@ class Study:
 
     def _announce(self, cells: Sequence[Cell], open_cells: Sequence[Cell]) -> None:
         done, total = len(cells) - len(open_cells), len(self._rows)
-        line = f"{total} cell{'s' if total > 1 else ''} (each one picture dreamed with one bundle)"
+        line = f"{counted(total, 'cell')} (each one picture dreamed with one bundle)"
         line += f", {done} already done" if done else ""
         if open_cells:
             with suppress(ProviderError):  # every cell will report it

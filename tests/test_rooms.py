@@ -117,7 +117,7 @@ def test_the_wheel_has_every_room_of_the_package() -> None:
 @pytest.mark.parametrize("room", [room for room in FORBIDDEN if (ROOT / room).is_dir()])
 def test_a_room_imports_only_what_it_may(room: str) -> None:
     assert modules(room)
-    forbidden = {module.name: imported(module, FORBIDDEN[room]) for module in modules(room)}
+    forbidden = {module.relative_to(ROOT): imported(module, FORBIDDEN[room]) for module in modules(room)}
     assert not {name: found for name, found in forbidden.items() if found}
 
 
@@ -139,6 +139,14 @@ def test_a_wing_imports_only_from_lower_floors(room: str) -> None:
         bases = {name for name in imports(module) if name.startswith(f"onnxdream.{room}")}
         imported_wings = {wing(room, name) for name in bases if wing(room, name) in wings} - {own}
         assert all(floor(room, other) < floor(room, own) for other in imported_wings), (module.name, imported_wings)
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_contributing_has_a_row_for_each_floor(room: str) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition(f"| in `{room}/` |")[2].partition("\n\n")[0]
+    rows = [set(re.findall(r"`(\w+)(?:/|\.py)`", row.split("|")[1])) for row in table.splitlines()[2:]]
+    assert [*rows, {"__init__"}] == list(FLOORS[room])
 
 
 @pytest.mark.parametrize("room", FLOORS)

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ...models.wording import counted
 from ..cluster.connection import ClusterOptions, joined
 from ..cluster.nodes import Nodes, free_workers, inspect_nodes
 from ..cluster.parcel import find_place, pack_inputs, store_results
-from ..dream.progress import counted
 from ..dream.results import Results
 from ..dream.writer import Job, Log
 from ..errors import ClusterError, OutputError, PictureError, RecordError

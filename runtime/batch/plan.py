@@ -15,6 +15,7 @@ from itertools import chain, count, groupby
 from pathlib import Path
 
 from ...models.arrays import Size
+from ...models.wording import counted
 from ..dream.results import Results
 from ..dream.writer import Job, Log
 from ..errors import PictureError, PictureNotFoundError
@@ -98,9 +99,8 @@ class Plan:
         self.add(sources)
 
     def __str__(self) -> str:
-        pictures = self.done + len(self.tasks)
         done = f"{self.done} done already, " if self.done else ""
-        return f"{pictures} picture{'s' * (pictures != 1)}: {done}{len(self.tasks)} to dream"
+        return f"{counted(self.done + len(self.tasks), 'picture')}: {done}{len(self.tasks)} to dream"
 
     def add(self, sources: Iterable[Source]) -> None:
         """Takes in more pictures, each once, without those that are done."""

@@ -56,6 +56,11 @@ class Receipt:
     seconds: float | None = None
     error: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raises DecodeError unless `result` is the name of a picture that `overwrite` can replace in the folder."""
+        if os.path.basename(self.result) != self.result or not self.result.endswith(".png"):
+            raise DecodeError("result is not the name of a .png")
+
     @property
     def key(self) -> Key:
         return Key(self.file, self.size, self.changed, self.settings, self.bundle)
@@ -187,7 +192,7 @@ class Manifest:
                 break
             self._read_bytes += len(line)
             count += 1
-            with suppress(DecodeError):  # a line that was torn
+            with suppress(DecodeError):  # a line that was torn, or that no call has written
                 self._take(decoded_json(Receipt, line))
                 is_ours = True
         if is_first and count and not is_ours and not self._begins_with_receipt(file):

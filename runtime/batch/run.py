@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...models.interrupts import interruptible
+from ...models.wording import format_duration
 from ..cluster.connection import ClusterOptions
 from ..dream.checkpoint import Checkpoint
-from ..dream.progress import format_duration
 from ..dream.results import is_picture_path
 from ..dream.writer import Job, Log
 from ..errors import SettingsError

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ...models.streams import event_stream
+from ...models.wording import format_duration
 from ..ascent.step import Step
 from .record import Record
 from .run import Preparation
@@ -139,20 +140,6 @@ class DreamProgress:
     def _hide(self) -> None:
         if self._bar:
             self._bar.stop()
-
-
-def format_duration(seconds: float) -> str:
-    """Returns a duration in units that suit its length: `45 s`, `12 min` or `2 h 5 min`."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def counted(number: int, noun: str) -> str:
-    """Returns a number with its noun: `1 frame`, `2 frames` or `2 processes`."""
-    plural = "es" if noun.endswith("s") else "s"
-    return f"{number} {noun}{plural * (number != 1)}"
 
 
 def new_bar(name: str, total: int | None, done: int) -> Progress:

@@ -102,7 +102,7 @@ class Results:
         """These results in place of an earlier dream's; `snapshots` None: only the picture will be written."""
         existing = self._existing_files()
         for path in existing:
-            if any(file.exists() and path.samefile(file) for file in inputs):
+            if path.exists() and any(file.exists() and path.samefile(file) for file in inputs):  # not a dangling link
                 raise OutputError(f"{path} is a file that this dream reads: choose another --output")
         earlier = self._files_of_earlier_dream() & existing
         foreign = existing - earlier - {self.picture}

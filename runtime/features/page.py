@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from ..dream.progress import counted
+from ...models.wording import counted
 
 
 def atlas_page(record: dict[str, Any], sheet: bytes) -> str:

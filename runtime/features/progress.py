@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ...models.streams import event_stream
-from ..dream.progress import REFRESH_SECONDS, format_duration, new_bar
+from ...models.wording import format_duration
+from ..dream.progress import REFRESH_SECONDS, new_bar
 from ..dream.writer import Log
 from .drawing.aim import Subject
 from .drawing.draw import DrawingStep, Drawn

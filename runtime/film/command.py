@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...models.interrupts import interruptible
-from ..dream.progress import counted, format_duration
+from ...models.wording import counted, format_duration
 from ..dream.writer import Log
 from .apart.driver import make_film_apart
 from .parts import parts_folder

@@ -18,6 +18,7 @@ from ...models.files import atomic_write, lock_alone
 from ..errors import OutputError
 from ..video.encoder import SegmentWriter
 from ..video.formats import FilmFormat, film_format
+from ..video.library import writing_reason
 from .frames.coherence import DreamedFrame
 from .record import FilmRecord, SegmentRecord
 from .states import read_state, write_state
@@ -189,10 +190,9 @@ class Parts:
         atomic_write(self.folder / _PLAYLIST, names.encode())
 
     def _failure(self, error: OSError) -> OutputError:
-        cause = error.__cause__ if isinstance(error, OutputError) else error  # that of a segment
-        reason = getattr(cause, "strerror", None) or str(error)
         return OutputError(
-            f"cannot write film {self.path} ({reason}): make room, and continue with --resume {parts_folder(self.path)}"
+            f"cannot write film {self.path} ({writing_reason(error)}): make room, and continue with --resume "
+            f"{parts_folder(self.path)}"
         )
 
 

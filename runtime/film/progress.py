@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ...models.streams import event_stream
+from ...models.wording import format_duration
 from ..ascent.step import Step
-from ..dream.progress import LINE_SECONDS, REFRESH_SECONDS, format_duration, new_bar
+from ..dream.progress import LINE_SECONDS, REFRESH_SECONDS, new_bar
 from ..dream.writer import Log
 from .frames.coherence import DreamedFrame
 from .record import FilmRecord

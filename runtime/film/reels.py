@@ -92,8 +92,10 @@ class Footage:
         yield from list(self._latest)[max(0, first - oldest) :]
         for frame in self._frames:
             self._number += 1
-            self._latest.append(frame)
-            if self._number > first:
+            if self._number <= first:  # it was skipped, and has no pixels
+                self._latest.clear()
+            else:
+                self._latest.append(frame)
                 yield frame
 
 

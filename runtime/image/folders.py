@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ...models.wording import counted
 from ..errors import NoPicturesError
 from .files import picture_errors
 from .formats import png
@@ -174,9 +175,8 @@ class LeftOut:
         """Logs the line, if anything was left out."""
         if not self._counts:
             return
-        count = self._counts.total()
         parts = []
         for reason, first in self._first.items():
             more = f" and {self._counts[reason] - 1} more" if self._counts[reason] > 1 else ""
             parts.append(f"{first}{more} ({reason})")
-        log(f"{self._folder}: left out {count} {'file' if count == 1 else 'files'}: {', '.join(parts)}")
+        log(f"{self._folder}: left out {counted(self._counts.total(), 'file')}: {', '.join(parts)}")

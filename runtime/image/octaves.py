@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import cv2
 import numpy as np
 
 from ...models.arrays import Image, Size, size_of
-
-Detail = Literal["before", "after", "none"]
-Interpolation = Literal["area", "linear", "pyramid"]
+from ..settings.settings import Detail, Interpolation
 
 
 def octave_sizes(size: Size, smallest: Size, octaves: int, above: int, ratio: float) -> list[Size]:

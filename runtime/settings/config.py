@@ -58,6 +58,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Reads a TOML file, which may begin with a byte order mark, as some editors write it. Raises SettingsError."""
     try:
         options: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        repr(options)  # as messages do, which Python refuses for a hexadecimal number of thousands of digits
     except FileNotFoundError:
         raise SettingsError(f"no config file {path}: check the name and the folder") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import SettingsError
 from .colours import parse_colours
-from .parsing import parse_guide_by, parse_layer_weights, parse_memory, parse_size, parse_snapshots
+from .parsing import GuideKind, parse_guide_by, parse_layer_weights, parse_memory, parse_size, parse_snapshots
 from .schedule import parse_schedule, schedule_error
 
 
@@ -188,7 +188,7 @@ class GuideChoice(Text):
         return text
 
     def __str__(self) -> str:
-        return "surplus, cosine, caricature or caricature:POWER"
+        return f"{', '.join(get_args(GuideKind))} or caricature:POWER"
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Literal, cast, get_args
 
 from ..errors import SettingsError
 
+GuideKind = Literal["surplus", "cosine", "caricature"]
 _MAX_POWER = 100.0  # of a caricature's cosine
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -72,9 +74,9 @@ def parse_size(text: str, option: str = "noise") -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class GuideBy:
-    """How a guide counts: `kind` is surplus, cosine or caricature, `power` that of a caricature's cosine."""
+    """How a guide counts: `kind` is its way, and `power` that of a caricature's cosine."""
 
-    kind: str
+    kind: GuideKind
     power: float = 2.0
 
     @property
@@ -87,7 +89,7 @@ def parse_guide_by(text: str) -> GuideBy:
     """Reads `surplus`, `cosine`, `caricature`, or `caricature:4` with the power of the cosine. Raises SettingsError."""
     kind, colon, number = text.partition(":")
     power = finite_number(number) if colon else GuideBy.power
-    is_known = kind in ("surplus", "cosine", "caricature") and (kind == "caricature" or not colon)
+    is_known = kind in get_args(GuideKind) and (kind == "caricature" or not colon)
     if not is_known or power is None or not 0 <= power <= _MAX_POWER:
-        raise SettingsError(f"guide by {text!r}: write surplus, cosine, caricature or caricature:4")
-    return GuideBy(kind, power)
+        raise SettingsError(f"guide by {text!r}: write {', '.join(get_args(GuideKind))} or caricature:4")
+    return GuideBy(cast(GuideKind, kind), power)

@@ -60,8 +60,15 @@ def writing_errors(path: Path) -> Iterator[None]:
     except DreamError:
         raise
     except (av.error.FFmpegError, OSError) as error:
-        reason = error.strerror or "it is cut short"
-        raise OutputError(f"cannot write film {path} ({reason}): make room or choose another name") from error
+        raise OutputError(
+            f"cannot write film {path} ({writing_reason(error)}): make room or choose another name"
+        ) from error
+
+
+def writing_reason(error: BaseException) -> str:
+    """Why a film cannot be written, of an error of the system, of FFmpeg or of `writing_errors`, as a few words."""
+    cause = error.__cause__ if isinstance(error, OutputError) else error
+    return getattr(cause, "strerror", None) or "it is cut short"
 
 
 def open_film(path: Path) -> Any:

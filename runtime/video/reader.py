@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from ...models.arrays import Pixels, Size
+from ...models.wording import counted
 from ..errors import FilmError, FilmFormatError
 from .frames import FrameConverter
 from .library import exact, load_av, open_film, reading_errors, seconds_of, video_stream, zero_of
@@ -183,11 +184,10 @@ class FilmReader:
         if self._end is None and stated and stated - end > max(_MISSING, 2 / self._rate()):
             self._log(f"{name}: ends after {float(end):.1f} s instead of {float(stated):.1f} s; it may be cut short")
         if self._damaged:
-            self._log(f"{name}: {_frames(self._damaged)} cannot be decoded")
+            self._log(f"{name}: {counted(self._damaged, 'frame')} cannot be decoded")
         if self._times.mended:
-            self._log(
-                f"{name}: the times of {_frames(self._times.mended)} are missing or not in order, and were mended"
-            )
+            frames = counted(self._times.mended, "frame")
+            self._log(f"{name}: the times of {frames} are missing or not in order, and were mended")
 
     def _in_range(self, frames: Iterator[tuple[int | None, Any]]) -> Iterator[tuple[Fraction, Any]]:
         """The frames of the part, or None where they are damaged, with their times in it."""
@@ -305,7 +305,3 @@ class _Times:
         self.mended += mended != time
         self._last = mended
         return mended
-
-
-def _frames(number: int) -> str:
-    return "1 frame" if number == 1 else f"{number} frames"

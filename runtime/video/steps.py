@@ -17,7 +17,7 @@ from ..errors import OutputError
 from .encoder import SegmentWriter
 from .formats import FilmFormat, film_format
 from .joining import Segment, join
-from .library import has_av
+from .library import has_av, writing_reason
 from .opencv import OpenCvWriter, container_suffix
 
 _MAX_FRAMES_PER_SECOND = 25
@@ -110,19 +110,15 @@ class StepFilm:
             if self._writer and self._frames:
                 self._writer.finish()
                 os.replace(self._temporary, self.path)
-        except OutputError as failure:
-            raise self._unwritten(failure) from failure
-        except OSError as failure:
-            raise self._unwritten(failure) from failure
+        except OSError as failure:  # OutputErrors included, which name a file of another name
+            raise OutputError(
+                f"cannot write film {self.path} ({writing_reason(failure)}): make room or choose another name"
+            ) from failure
         finally:
             self._clean_up()
             with suppress(OSError):
                 if not self.path.stat().st_size:  # the name was reserved, and no film came of it
                     self.path.unlink()
-
-    def _unwritten(self, failure: OSError) -> OutputError:
-        reason = failure.strerror or "it is cut short"
-        return OutputError(f"cannot write film {self.path} ({reason}): make room or choose another name")
 
     def _clean_up(self) -> None:
         if self._writer:

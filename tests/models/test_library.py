@@ -13,7 +13,7 @@ from onnxdream.models.assembly import DEFAULT
 from onnxdream.models.backbones import BACKBONES, Backbone, UnknownBackboneError, find_backbone
 from onnxdream.models.contract import BundleNotFoundError
 from onnxdream.models.files import atomic_write
-from onnxdream.models.library import NoHomeError, bundle_folder, bundle_path, bundle_paths, find_bundle
+from onnxdream.models.library import NoHomeError, bundle_folder, bundle_name, bundle_paths, find_bundle
 
 V3 = find_backbone("v3")
 IRV2 = find_backbone("inception-resnet-v2")
@@ -39,26 +39,26 @@ def test_the_environment_variable_sets_the_folder_of_the_library(home: Path, mon
 
 
 @pytest.mark.parametrize(
-    ("path", "stem"),
+    ("name", "stem"),
     [
-        (bundle_path(V3, ("mixed0", "mixed1", "mixed2"), "imagenet"), "v3-paper-low-imagenet"),
-        (bundle_path(V3, ("mixed8", "mixed9", "mixed10"), "imagenet"), "v3-paper-high-text-imagenet"),
-        (bundle_path(V3, ("mixed2", "mixed1", "mixed0"), "random"), "v3-mixed2-mixed1-mixed0-random"),
-        (bundle_path(V3, ("mixed0",), "random7", "l2"), "v3-mixed0-random7-l2"),
-        (bundle_path(IRV2, ("block35_2_mixed", "block35_4_mixed"), "birds"), "inception-resnet-v2-paper-low-birds"),
+        (bundle_name(V3, ("mixed0", "mixed1", "mixed2"), "imagenet"), "v3-paper-low-imagenet"),
+        (bundle_name(V3, ("mixed8", "mixed9", "mixed10"), "imagenet"), "v3-paper-high-text-imagenet"),
+        (bundle_name(V3, ("mixed2", "mixed1", "mixed0"), "random"), "v3-mixed2-mixed1-mixed0-random"),
+        (bundle_name(V3, ("mixed0",), "random7", "l2"), "v3-mixed0-random7-l2"),
+        (bundle_name(IRV2, ("block35_2_mixed", "block35_4_mixed"), "birds"), "inception-resnet-v2-paper-low-birds"),
     ],
 )
-def test_a_bundle_is_named_after_backbone_layers_and_weights(path: Path, stem: str) -> None:
-    assert path.name == f"{stem}.onnx"
+def test_a_bundle_is_named_after_backbone_layers_and_weights(name: str, stem: str) -> None:
+    assert name == f"{stem}.onnx"
 
 
 def test_many_layers_are_shortened_to_their_number_and_a_hash() -> None:
     many = tuple(f"block35_{n}_mixed" for n in range(1, 11))
-    name = bundle_path(IRV2, many, "imagenet").name
+    name = bundle_name(IRV2, many, "imagenet")
     assert name.startswith("inception-resnet-v2-10-layers-")
     assert len(name) < 70
-    assert name == bundle_path(IRV2, many, "imagenet").name
-    assert name != bundle_path(IRV2, many[::-1], "imagenet").name
+    assert name == bundle_name(IRV2, many, "imagenet")
+    assert name != bundle_name(IRV2, many[::-1], "imagenet")
 
 
 def test_bundles_are_listed_newest_first(home: Path) -> None:
@@ -110,7 +110,7 @@ def test_without_a_home_folder_there_are_the_built_in_bundles(
     with pytest.raises(BundleNotFoundError, match="set HOME or ONNXDREAM_HOME"):
         find_bundle("mine")
     with pytest.raises(NoHomeError, match="set HOME or ONNXDREAM_HOME"):
-        bundle_path(V3, ("mixed0",), "imagenet")
+        bundle_folder()
 
 
 def test_an_ambiguous_prefix_is_refused_with_all_matches(home: Path) -> None:

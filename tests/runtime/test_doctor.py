@@ -59,6 +59,15 @@ def test_without_a_temporary_folder_providers_are_shown_without_counts(no_tempor
     assert cpu.line() == "provider cpu           works"
 
 
+def test_a_loss_that_cannot_be_compared_leaves_a_provider_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_folder(name: str, bundle: Bundle) -> float:
+        raise FileNotFoundError("there is no temporary folder")
+
+    monkeypatch.setattr(doctor, "_loss_error", no_folder)
+    cpu = next(provider for provider in diagnose().providers if provider.name == "cpu")
+    assert (cpu.problem, cpu.kernels, cpu.loss_error) == (None, None, None)
+
+
 def test_the_cpu_leaves_nothing_to_other_providers(found: Diagnosis) -> None:
     cpu = next(provider for provider in found.providers if provider.name == "cpu")
     assert cpu.elsewhere == 0

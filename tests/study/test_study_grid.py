@@ -41,6 +41,12 @@ def test_the_papers_grid_is_its_five_sets() -> None:
     assert {spec.weights for spec in grid.bundles} == {"imagenet"}
 
 
+def test_bundles_have_names_where_there_is_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ONNXDREAM_HOME")
+    monkeypatch.setattr("platformdirs.user_data_path", lambda *_, **__: Path("~/.local/share/onnxdream"))
+    assert BundleSpec("v3", "paper-low", "imagenet").short_name == "v3-paper-low"
+
+
 def test_weights_are_chosen_for_all_backbones_or_for_each() -> None:
     assert parse_weights("random") == {backbone.name: "random" for backbone in BACKBONES}
     chosen = parse_weights("irv2=weights/my.h5, v3=builtin")

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +17,9 @@ import pytest
 from typer.testing import CliRunner
 
 from onnxdream.cli import app
+from onnxdream.runtime.ascent.step import Step
 from onnxdream.runtime.dream import writer
+from onnxdream.runtime.dream.progress import DreamProgress
 from onnxdream.runtime.dream.repeat import load_record
 from onnxdream.study import bundles, commands
 from onnxdream.study.cells import key_of
@@ -211,19 +212,19 @@ def test_a_missing_picture_is_reported_before_anything_runs(grid: Path, tmp_path
 
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_ctrl_c_keeps_finished_cells_and_the_repeated_command_resumes(grid: Path, tmp_path: Path) -> None:
-    grid.write_text(grid.read_text().replace("steps = 3", "steps = 5000"))
+def test_ctrl_c_keeps_finished_cells_and_the_repeated_command_resumes(
+    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid.write_text(grid.read_text().replace("steps = 3", "steps = 50"))
     whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
-    command = [*CLI, "run", str(grid), "--output", str(interrupted)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr
-    for line in process.stderr:
-        if line.startswith("1/2"):  # the first cell is done, the second begins
-            break
-    time.sleep(0.4)
-    process.send_signal(signal.SIGINT)
-    _, output = process.communicate(timeout=60)
-    assert process.returncode == 130, output
+
+    def press_ctrl_c(progress: DreamProgress, step: Step) -> None:
+        if step.number == 3 and list(interrupted.rglob("*-losses.csv")):  # of the first cell: this is the second
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DreamProgress, "show", press_ctrl_c)
+        output = run("run", grid, "--output", interrupted, code=130)
     statuses = [row["status"] for row in rows_of(interrupted).values()]
     assert sorted(statuses) == ["done", "open"], output
     assert len(list(interrupted.rglob("*.checkpoint"))) == 1

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from ....models.arrays import Pixels, Size
 from ....models.errors import OnnxdreamError
-from ...dream.progress import LINE_SECONDS, counted
+from ....models.wording import counted
+from ...dream.progress import LINE_SECONDS
 from ...dream.record import recorded_versions
 from ...dream.writer import Log
 from ...errors import FilmError, OutputError

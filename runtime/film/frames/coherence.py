@@ -15,7 +15,7 @@ from ....models.contract import INPUT_RANGE
 from ...ascent.ascent import Ascent
 from ...ascent.evaluator import Evaluator
 from ...ascent.objectives import objective_for, require_objective
-from ...ascent.step import State, Step, StopReason
+from ...ascent.step import OnStep, State, StopReason
 from ...ascent.update import new_slots
 from ...bundle.bundle import Bundle
 from ...bundle.objective import Objective
@@ -30,8 +30,6 @@ from ..settings import Coherence
 from .exposure import Exposure, visibility
 from .flow import DisFlow, FlowMethod, Motion, motion_between
 from .shots import Seen, role_of, seen_after, with_following
-
-OnStep = Callable[[Step], bool | None]
 
 
 @dataclass(frozen=True)

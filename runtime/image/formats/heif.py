@@ -118,7 +118,7 @@ def _primary_properties(data: bytes) -> dict[bytes, bytes]:
     start, end = _find(data, 0, len(data), b"meta")
     start += 4  # its version
     primary_start, _ = _find(data, start, end, b"pitm")
-    primary = number_at(data, primary_start + 4, 2 if data[primary_start] == 0 else 4)
+    primary = number_at(data, primary_start + 4, 2 if number_at(data, primary_start, 1) == 0 else 4)
     container = _find(data, start, end, b"iprp")
     listed = list(_boxes(data, *_find(data, *container, b"ipco")))
     found: dict[bytes, bytes] = {}

@@ -28,6 +28,12 @@ def states(folder: Path) -> Counter[str]:
     return Counter(json.loads(line)["state"] for line in (folder / MANIFEST).read_text().splitlines())
 
 
+def have_state(folder: Path, state: str, count: int) -> bool:
+    """Whether that many pictures have had a state, as far as the manifest of a folder is written."""
+    manifest = folder / MANIFEST
+    return manifest.exists() and manifest.read_text().endswith("\n") and states(folder)[state] >= count
+
+
 def done(folder: Path) -> list[str]:
     """The names of the pictures that the manifest counts as done, sorted; one that was done twice is there twice."""
     receipts = [json.loads(line) for line in (folder / MANIFEST).read_text().splitlines()]

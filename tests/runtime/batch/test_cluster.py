@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batches import Lines, done, pictures, sources, states
+from batches import Lines, done, have_state, pictures, sources, states
 from pictures_fixture import TINY_BYTES, listing, load, noise, save
 
 from onnxdream.runtime import Bundle, Execution, Settings, dream
@@ -303,8 +303,7 @@ def test_a_local_cluster_leaves_no_processes(how: signal.Signals, tmp_path: Path
     (tmp_path / "tiny.onnx").write_bytes(TINY_BYTES)
     process = start(tmp_path, "--steps", "1000000", "--workers", "2")
     try:
-        wait_until(lambda: len(list((tmp_path / "out").glob("*.checkpoint"))) > 0 or process.poll() is not None)
-        time.sleep(1)
+        wait_until(lambda: have_state(tmp_path / "out", "begun", 2) or process.poll() is not None)
         assert "raylet" in group(process.pid)
         if how == signal.SIGINT:
             os.killpg(process.pid, how)  # as a terminal does

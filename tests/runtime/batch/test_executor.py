@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from batches import Lines, done, pictures, sources, states
+from batches import Lines, done, have_state, pictures, sources, states
 from pictures_fixture import TINY_BYTES, listing, load, noise, save
 
 from onnxdream.runtime import Bundle, Execution, Settings
@@ -201,8 +201,8 @@ def test_workers_end_amid_a_dream_when_their_driver_is_killed(folder: Path) -> N
 def test_ctrl_c_at_a_terminal_reaches_the_workers_through_the_driver_only(folder: Path) -> None:
     """A terminal sends it to all processes of the command."""
     process = start(folder, "--workers", "2", "--steps", "1000000")
-    wait_until((folder / "out" / "01-dream.checkpoint").exists, process)
-    time.sleep(1)  # in which the workers start, or are starting: neither may be hit
+    # The workers may be starting, or dreaming: neither may be hit.
+    wait_until(lambda: have_state(folder / "out", "begun", 2), process)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=90)
     assert process.returncode == 130, err

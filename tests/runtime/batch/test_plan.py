@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from picture_bytes import exif_block, png_chunk, with_exif
-from pictures_fixture import TINY_BYTES, encode_into, noise, save
+from pictures_fixture import TINY_BYTES, encode_into, listing, noise, save
 
 from onnxdream.runtime import Bundle, Execution, Settings
 from onnxdream.runtime.batch.plan import Plan, gather_pictures, settings_hash
-from onnxdream.runtime.batch.receipts import Manifest
+from onnxdream.runtime.batch.receipts import MANIFEST, Manifest
 from onnxdream.runtime.dream.writer import Job
 from onnxdream.runtime.image.source import Source
 
@@ -200,6 +200,16 @@ def test_overwriting_dreams_again_under_the_same_names(job: Job, tmp_path: Path)
     assert finish(again, paths) == names
     assert planned(replace(again, overwrite=False), paths) == []
     assert planned(job, paths) == ["a", "a"]  # their results have been replaced
+
+
+@pytest.mark.parametrize("result", ["../victim.png", "{folder}/victim.png", "deep/victim.png", "..", "victim"])
+def test_a_receipt_whose_result_is_elsewhere_does_not_count(job: Job, tmp_path: Path, result: str) -> None:
+    path = save(tmp_path / "a.png", noise(9, 9))
+    finish(job, [path])
+    manifest = tmp_path / "out" / MANIFEST
+    manifest.write_text(manifest.read_text().replace("a-dream.png", result.format(folder=tmp_path)))
+    assert finish(replace(job, overwrite=True), [path]) == {"a.png": "a-dream.png"}
+    assert not [name for name in listing(tmp_path) if "victim" in name]
 
 
 def test_a_picture_that_another_call_has_begun_is_left_to_it_while_it_lives(job: Job, tmp_path: Path) -> None:

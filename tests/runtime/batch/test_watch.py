@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from batches import Lines, done, states
+from batches import Lines, done, have_state, states
 from pictures_fixture import TINY_BYTES, encode_into, listing, load, noise, save
 
 from onnxdream.runtime import Bundle, Execution, Settings, dream
@@ -24,6 +24,7 @@ from onnxdream.runtime.batch.receipts import MANIFEST
 from onnxdream.runtime.batch.run import Outcome, WorkerCount, dream_watched
 from onnxdream.runtime.batch.watch import Watch
 from onnxdream.runtime.dream.writer import Job
+from onnxdream.runtime.image.source import Source
 
 SETTINGS = Settings(steps=3, step_size=0.02, snapshots=(), execution=Execution("cpu", 1))
 of_posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
@@ -176,23 +177,31 @@ def watched(
 
 
 def wait_for(folder: Path, state: str, count: int) -> None:
-    wait_until(lambda: (folder / MANIFEST).read_text().endswith("\n") and states(folder)[state] >= count)
+    wait_until(lambda: have_state(folder, state, count))
 
 
 @of_posix
 @pytest.mark.parametrize("workers", [None, 2])
-def test_what_comes_in_is_dreamed_once_and_whole(workers: int | None, job: Job, folder: Path, tmp_path: Path) -> None:
+def test_what_comes_in_is_dreamed_once_and_whole(
+    workers: int | None, job: Job, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     large = save(tmp_path / "large.png", noise(200, 300)).read_bytes()
+    parts = [large[start : start + len(large) // 5] for start in range(0, len(large), len(large) // 5)]
+    look = Watch._look
+
+    def look_at_a_file_that_grows(watch: Watch) -> list[Source]:
+        if parts:
+            with (folder / "grown.png").open("ab") as file:
+                file.write(parts.pop(0))
+        return look(watch)
 
     def act(lines: Lines) -> None:
         age(save(tmp_path / "moved.png", noise(30, 40))).rename(folder / "moved.png")
-        with (folder / "grown.png").open("wb", buffering=0) as file:
-            for start in range(0, len(large), len(large) // 5):
-                file.write(large[start : start + len(large) // 5])
-                time.sleep(0.4)
         wait_for(out, "done", 2)
 
+    monkeypatch.setattr(Watch, "_look", look_at_a_file_that_grows)
+    monkeypatch.setattr(watch_module, "_LOOK_SECONDS", 0.1)
     outcome, lines = watched(job, folder, act, workers)
     assert outcome == Outcome(2, 0, signal.SIGINT)
     assert lines.errors == []

@@ -102,6 +102,24 @@ def test_a_file_that_the_dream_reads_is_never_replaced(name: str, overwrite: boo
         Results.for_source(BEARS, tmp_path / "link.png", overwrite, inputs=[picture])
 
 
+def test_overwriting_replaces_a_picture_that_is_a_link_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "art.png").symlink_to("nowhere.png")
+    read = tmp_path / "bears.jpg"
+    read.write_bytes(b"read")
+    results = Results.for_source(BEARS, tmp_path / "art.png", overwrite=True, inputs=[read])
+    results.write_picture(np.zeros((2, 2, 3), np.uint8), None, "")
+    assert not results.picture.is_symlink()
+    assert not (tmp_path / "nowhere.png").exists()
+
+
+def test_overwriting_spares_a_link_to_nothing_that_is_not_from_an_earlier_dream(tmp_path: Path) -> None:
+    (tmp_path / "art-losses.csv").symlink_to("nowhere.csv")
+    read = tmp_path / "bears.jpg"
+    read.write_bytes(b"read")
+    with pytest.raises(OutputError, match=r"art-losses\.csv is not from an earlier dream: move it"):
+        Results.for_source(BEARS, tmp_path / "art.png", overwrite=True, inputs=[read])
+
+
 def test_names_are_reserved_by_whoever_is_first(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         chosen = list(pool.map(lambda _: Results.for_source(BEARS, tmp_path, overwrite=False).picture, range(24)))

@@ -52,6 +52,15 @@ def test_frames_are_the_same_wherever_one_begins(source: Path) -> None:
         assert_equal(list(islice(footage.frames(first), count)), expected[first : first + count])
 
 
+@pytest.mark.parametrize("back", range(1, LOOK_AHEAD))
+def test_going_back_among_frames_that_were_skipped_shows_them(source: Path, back: int) -> None:
+    with FilmReader(source) as reader:
+        expected = list(reader)
+    footage = Footage(source, WHOLE, lambda line: None)
+    for first in (20, 20 - back):
+        assert_equal(list(islice(footage.frames(first), 1)), expected[first : first + 1])
+
+
 def test_the_frames_that_two_shots_look_at_are_decoded_once(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     footage = Footage(source, WHOLE, lambda line: None)
     monkeypatch.setattr(footage, "_open", lambda: pytest.fail("the film was opened anew"))

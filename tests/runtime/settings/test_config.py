@@ -216,7 +216,11 @@ def test_a_key_unlike_any_other_points_to_the_help(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["steps = ", "steps 3", "steps = 3\nsteps = 4", "[steps", '"', "steps = 3 # \x01", "a=" + "[" * 9999]
+    "text",
+    [
+        *("steps = ", "steps 3", "steps = 3\nsteps = 4", "[steps", '"', "steps = 3 # \x01", "a=" + "[" * 9999),
+        *("steps = " + "9" * 5000, "steps = 0x" + "f" * 5000, "snapshots = [0x" + "f" * 5000 + "]"),
+    ],
 )
 def test_broken_toml_is_reported_in_one_line(text: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"dream\.toml is not valid TOML: ") as refusal:

@@ -111,6 +111,7 @@ def test_a_crop_that_is_not_applied_causes_a_warning() -> None:
         heif(heif_size()).replace(b"\0\0\0\x0epitm", b"\0\0\0\1pitm"),
         heif(heif_size()).replace(b"\0\0\0\x0epitm", b"\0\0\0\3pitm"),
         box(b"ftyp", b"avif") + box(b"free", b"") * 2**17,
+        box(b"ftyp", b"avif") + box(b"meta", bytes(4) + box(b"pitm", b"")),
     ],
 )
 def test_damage_is_reported(data: bytes) -> None:

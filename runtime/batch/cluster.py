@@ -54,8 +54,8 @@ class Cluster:
     """Dreams pictures by actors on the nodes of a Ray cluster, at most `count` of them.
 
     An actor that ends amid a picture is replaced, as with `Workers`. `lock` is the lock file of the call, which all
-    nodes must see unless the pictures travel. `tell` is called with the lines for the user and the events but those of steps.
-    Joins the cluster when the first pictures are asked for; this and `receipts` raise ClusterError.
+    nodes must see unless the pictures travel. `tell` is called with the lines for the user and the events, which are
+    not those of steps. Joins the cluster when the first pictures are asked for; this and `receipts` raise ClusterError.
     """
 
     def __init__(

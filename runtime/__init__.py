@@ -15,6 +15,13 @@ if _MISSING:
         "install one of onnxdream[cpu], onnxdream[gpu], onnxdream[tensorrt], onnxdream[openvino]"
     )
 
+import cv2  # noqa: E402
+
+if tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 8):  # as Ubuntu 22.04's, whose constants are fewer
+    raise ImportError(
+        f"onnxdream needs OpenCV 4.8, not {cv2.__version__}: pip install -U 'opencv-python-headless>=4.8,<6'"
+    )
+
 from ..models.errors import OnnxdreamError  # noqa: E402
 from .ascent.step import Step  # noqa: E402
 from .bundle.bundle import Bundle  # noqa: E402

@@ -309,6 +309,21 @@ def test_every_line_is_an_event(folder: Path) -> None:
     assert [found.index(event) for event in (step, done)] == sorted(found.index(event) for event in (step, done))
 
 
+def test_workers_have_their_events_sent(folder: Path) -> None:
+    words = ("--workers", "2", "--output", "dreams", "--progress", "json", *SHORT)
+    finished = piped("dream", "bears.png", "large.png", *words, "--max-size", "60")
+    assert finished.returncode == 0
+    found = events(finished.stderr)
+    for name in ("bears.png", "large.png"):
+        own = [event for event in found if event.get("picture") == name]
+        assert [event["event"] for event in own if event["event"] != "step"] == ["start", "done"]
+        assert own[0]["steps"] == own[-1]["step"] == 3
+        assert {"step": 0, "steps": 3, "octave": 1}.items() <= of_kind("step", own)[0].items()
+        assert own[-1]["result"] == str(folder / "dreams" / name.replace(".png", "-dream.png"))
+    quiet = piped("dream", "bears.png", "large.png", *words, "--quiet", "--overwrite", "--max-size", "60")
+    assert (quiet.returncode, quiet.stderr) == (0, b"")
+
+
 @of_posix
 def test_steps_are_shown_at_most_ten_times_a_second(folder: Path) -> None:
     process = started("dream", "bears.png", "--progress=json", "--no-extras", *LONG)

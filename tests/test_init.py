@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +43,18 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(ImportError):
         from onnxdream import dreams  # noqa: F401
     assert not hasattr(onnxdream, "dreams")
+
+
+def test_an_old_opencv_is_refused_in_a_line_that_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text('__version__ = "4.5.5"\n')
+    finished = subprocess.run(
+        [sys.executable, "-m", "onnxdream.cli", "doctor"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    )
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        "error: onnxdream needs OpenCV 4.8, not 4.5.5: pip install -U 'opencv-python-headless>=4.8,<6'\n"
+    )

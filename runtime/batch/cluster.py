@@ -16,8 +16,9 @@ from ..cluster.connection import ClusterOptions, joined
 from ..cluster.nodes import Nodes, free_workers, inspect_nodes
 from ..cluster.parcel import find_place, pack_inputs, store_results
 from ..dream.results import Results
-from ..dream.writer import Job, Log
+from ..dream.writer import Job
 from ..errors import ClusterError, OutputError, PictureError, RecordError
+from ..processes.worker import Tell
 from ..provider.cards import PROVIDERS
 from .assigned import describe_failure, prepare_assigned
 from .executor import Casualties, Take
@@ -25,6 +26,7 @@ from .node import NOT_SEEN, BundleDiffersError, Delivery, NodeWorker, Parcel
 from .plan import Assignment
 from .receipts import Receipt
 from .terminal import Interrupted
+from .worker import Event
 
 _POLL_SECONDS = 0.2
 _START_SECONDS = 60.0
@@ -36,7 +38,8 @@ class _Worker:
     """An actor, its node, and what it does at the moment.
 
     `awaits` is Ray's reference to what it sends next: its node, then that it has the job, then the messages of a dream;
-    None while it has nothing to do. A start that takes longer than until `deadline` has failed.
+    None while it has nothing to do. A start that takes longer than until `deadline` has failed. `done` is the event of
+    that name, which is held back until the results are here.
     """
 
     actor: Any
@@ -44,24 +47,25 @@ class _Worker:
     deadline: float
     node: str = ""
     assignment: Assignment | None = None
+    done: Event | None = None
 
 
 class Cluster:
     """Dreams pictures by actors on the nodes of a Ray cluster, at most `count` of them.
 
     An actor that ends amid a picture is replaced, as with `Workers`. `lock` is the lock file of the call, which all
-    nodes must see unless the pictures travel. Joins the cluster when the first pictures are asked for; this and
-    `receipts` raise ClusterError.
+    nodes must see unless the pictures travel. `tell` is called with the lines for the user and the events, which are
+    not those of steps. Joins the cluster when the first pictures are asked for; this and `receipts` raise ClusterError.
     """
 
     def __init__(
-        self, job: Job, options: ClusterOptions, count: int, lock: Path, log: Log, interrupted: Interrupted
+        self, job: Job, options: ClusterOptions, count: int, lock: Path, tell: Tell, interrupted: Interrupted
     ) -> None:
         self._job, self._options, self._count = _portable(job), options, count
         self._gpus = int(PROVIDERS[job.choice.machine.provider].device == "cuda")
         self._lock = None if options.ship else lock.absolute()
-        self._log, self._interrupted = log, interrupted
-        self._casualties = Casualties(log)
+        self._tell, self._interrupted = tell, interrupted
+        self._casualties = Casualties(tell)
         self._workers: list[_Worker] = []
         self._resources = ExitStack()
         self._ray: Any = None
@@ -107,7 +111,7 @@ class Cluster:
         """Joins the cluster and starts its workers; returns early after a signal."""
         self._ray = self._resources.enter_context(joined(self._options.address))
         room = free_workers(self._ray, self._cpus, self._gpus)
-        self._nodes = inspect_nodes(self._ray, self._lock, self._log)
+        self._nodes = inspect_nodes(self._ray, self._lock, self._tell)
         count = min(room, self._count)
         self._workers = [self._start() for _ in range(count)]
         while not self._interrupted() and any(worker.awaits for worker in self._workers):
@@ -118,7 +122,7 @@ class Cluster:
             return
         if not nodes:
             raise ClusterError(_NO_WORKERS)
-        self._log(f"cluster: {counted(len(self._workers), 'worker')} on {counted(len(nodes), 'node')}")
+        self._tell(f"cluster: {counted(len(self._workers), 'worker')} on {counted(len(nodes), 'node')}")
         self._sent_job = self._ray.put(self._shared_out(max(nodes.values())))
         for worker in self._workers:
             self._send_job(worker)
@@ -206,11 +210,17 @@ class Cluster:
             if not self._interrupted():
                 self._workers.append(self._start())
             return self._casualties.add(assignment, f"on node {self._name(worker)} {self._how_it_ended(error)}")
-        if isinstance(message, str):
-            self._log(message)
-            return None
-        worker.assignment = worker.awaits = None
-        return self._accept(assignment, message, worker)
+        if isinstance(message, Delivery):
+            receipt = self._accept(assignment, message, worker)
+            if worker.done and not receipt.error:
+                self._tell(worker.done)
+            worker.assignment = worker.awaits = worker.done = None
+            return receipt
+        if isinstance(message, Event) and message.name == "done":
+            worker.done = message
+        else:
+            self._tell(message)
+        return None
 
     def _accept(self, assignment: Assignment, delivery: Delivery, worker: _Worker) -> Receipt:
         """Writes the files of a delivery and returns the receipt."""

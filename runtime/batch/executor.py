@@ -9,12 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from ...models.streams import event_stream
 from ..dream.checkpoint import Checkpoint
 from ..dream.record import Record
 from ..dream.writer import Job, Log
 from ..image.source import Source
 from ..processes.pool import MAX_DEATHS, Died, Pool
-from ..processes.worker import Finished
+from ..processes.worker import Finished, Tell
 from .assigned import dream_assigned
 from .plan import Assignment
 from .receipts import Receipt
@@ -99,14 +100,15 @@ class Workers:
     """Dreams pictures in several processes at the same time; `job` has the threads and the memory of one of them.
 
     A worker that ends amid a picture, because it was killed or memory ran out, is replaced, and the picture is
-    continued. If its second worker ends, too, it has failed. `lock` is the lock file of the call.
+    continued. If its second worker ends, too, it has failed. `lock` is the lock file of the call. `tell` is called with
+    the lines for the user and the events.
     """
 
-    def __init__(self, job: Job, count: int, lock: Path, log: Log, interrupted: Interrupted) -> None:
-        setup = WorkerSetup(replace(job, sessions=None), lock)  # type: ignore[arg-type]
+    def __init__(self, job: Job, count: int, lock: Path, tell: Tell, interrupted: Interrupted) -> None:
+        setup = WorkerSetup(replace(job, sessions=None), lock, event_stream() is not None)  # type: ignore[arg-type]
         self._pool: Pool[Assignment] = Pool(count, PictureDreamer, setup, interrupted)
-        self._log = log
-        self._casualties = Casualties(log)
+        self._tell = tell
+        self._casualties = Casualties(tell)
 
     def __enter__(self) -> Workers:
         self._pool.__enter__()
@@ -125,4 +127,4 @@ class Workers:
                 if receipt := self._casualties.add(assignment, message.how):
                     yield receipt
             else:
-                self._log(message)
+                self._tell(message)

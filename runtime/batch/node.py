@@ -12,11 +12,12 @@ from pathlib import Path
 
 from ..cluster.parcel import Copies
 from ..dream.checkpoint import Checkpoint
-from ..dream.writer import Job, Log
+from ..dream.writer import Job
+from ..processes.worker import Tell
 from .assigned import dream_assigned, dream_prepared
 from .plan import Assignment
 from .receipts import Receipt, hold_lock
-from .worker import dreamer
+from .worker import Event, dreamer
 
 # The error of a receipt whose picture the node does not see, for the driver to put into words.
 NOT_SEEN = "not seen"
@@ -75,12 +76,12 @@ class NodeWorker:
         """Ends the current dream after its current step."""
         self._stops.set()
 
-    def dream(self, assignment: Assignment, parcel: Parcel | None) -> Iterator[str | Delivery]:
-        """Dreams a picture; yields lines for the user and at last the delivery.
+    def dream(self, assignment: Assignment, parcel: Parcel | None) -> Iterator[str | Event | Delivery]:
+        """Dreams a picture; yields lines for the user, events, and at last the delivery.
 
         Without a parcel it reads and writes the files where the driver has them.
         """
-        messages: queue.SimpleQueue[str | Delivery | BaseException] = queue.SimpleQueue()
+        messages: queue.SimpleQueue[str | Event | Delivery | BaseException] = queue.SimpleQueue()
 
         def run() -> None:
             try:
@@ -97,13 +98,13 @@ class NodeWorker:
             if isinstance(message, Delivery):
                 break
 
-    def _dream(self, assignment: Assignment, parcel: Parcel | None, log: Log) -> Delivery:
+    def _dream(self, assignment: Assignment, parcel: Parcel | None, tell: Tell) -> Delivery:
         assert self._job
         if parcel:
-            return _dream_copies(self._job, assignment, parcel, log, self._stops)
+            return _dream_copies(self._job, assignment, parcel, tell, self._stops)
         if not _sees(assignment):
             return Delivery(replace(assignment.receipt, state="failed", error=NOT_SEEN))
-        return Delivery(dream_assigned(self._job, assignment, dreamer(log, self._stops.is_set)))
+        return Delivery(dream_assigned(self._job, assignment, dreamer(tell, self._stops.is_set)))
 
 
 def _sees(assignment: Assignment) -> bool:
@@ -117,7 +118,7 @@ def _sees(assignment: Assignment) -> bool:
         return False
 
 
-def _dream_copies(job: Job, assignment: Assignment, parcel: Parcel, log: Log, stops: threading.Event) -> Delivery:
+def _dream_copies(job: Job, assignment: Assignment, parcel: Parcel, tell: Tell, stops: threading.Event) -> Delivery:
     """Dreams copies of the files in a parcel in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="onnxdream-") as folder:
         copies = Copies(Path(folder).resolve(), parcel.inputs, assignment.result.parent)
@@ -129,7 +130,15 @@ def _dream_copies(job: Job, assignment: Assignment, parcel: Parcel, log: Log, st
             result=copies.results / assignment.result.name,
         )
         receipt = dream_prepared(
-            own_job, own, parcel.checkpoint, dreamer(lambda line: log(copies.retell(line)), stops.is_set)
+            own_job, own, parcel.checkpoint, dreamer(lambda message: tell(_retold(message, copies)), stops.is_set)
         )
         error = receipt.error and copies.retell(receipt.error)
         return Delivery(replace(receipt, error=error), copies.pack_results())
+
+
+def _retold(message: str | Event, copies: Copies) -> str | Event:
+    """A message with the paths of the originals in place of those of the copies."""
+    if isinstance(message, str):
+        return copies.retell(message)
+    fields = {name: copies.retell(value) if isinstance(value, str) else value for name, value in message.fields.items()}
+    return replace(message, fields=fields)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...models.interrupts import interruptible
+from ...models.streams import event_stream
 from ...models.wording import format_duration
 from ..cluster.connection import ClusterOptions
 from ..dream.checkpoint import Checkpoint
@@ -26,6 +27,7 @@ from .plan import Assignment, Plan, Task
 from .receipts import Manifest, Receipt, State, resumed_receipt
 from .terminal import Interrupted, Verbosity, dream_at_terminal
 from .watch import Watch
+from .worker import Event
 
 # A plan that takes longer than this is announced after its first picture.
 _LONG_SECONDS = 600
@@ -50,6 +52,13 @@ class Reporter:
     log_error: Log
     verbosity: Verbosity = "normal"
     hint: str | None = None
+
+    def tell(self, message: str | Event) -> None:
+        """Shows what a worker tells: a line for the user, or an event where standard error is an EventStream."""
+        if isinstance(message, str):
+            self.log(message)
+        elif (events := event_stream()) and self.verbosity != "quiet":
+            events.send(message.name, **message.fields)
 
 
 def dream_named(job: Job, source: Source, reporter: Reporter, checkpoint: Checkpoint | None = None) -> Outcome:
@@ -188,9 +197,9 @@ def _executor(
     interrupted: Interrupted,
 ) -> Executor:
     if count and cluster:
-        return Cluster(job, cluster, count, manifest.lock, reporter.log, interrupted)
+        return Cluster(job, cluster, count, manifest.lock, reporter.tell, interrupted)
     if count:
-        return Workers(_shared_out(job, count), count, manifest.lock, reporter.log, interrupted)
+        return Workers(_shared_out(job, count), count, manifest.lock, reporter.tell, interrupted)
     return InThisProcess(job, reporter.log, interrupted, reporter.verbosity)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ...models.streams import event_stream
 from ...models.wording import format_duration
@@ -23,17 +23,24 @@ REFRESH_SECONDS = 0.1
 LINE_SECONDS = 10.0
 
 
+class Events(Protocol):
+    """Takes the events of a dream, as an EventStream does."""
+
+    def send(self, event: str, **fields: str | float | None) -> None:
+        """Takes an event."""
+
+
 class DreamProgress:
     """Shows the steps, the loss, the rate and the time left of one dream on standard error.
 
-    Where standard error is an EventStream, these are the events `start`, `step` and `done`. `log` is called with each
-    line for the user. With `is_quiet` nothing is shown.
+    Where there are `events`, or standard error is an EventStream, it sends the events `start`, `step` and `done`
+    instead. `log` is called with each line for the user. With `is_quiet` nothing is shown.
     """
 
-    def __init__(self, name: str, log: Log, is_quiet: bool = False) -> None:
+    def __init__(self, name: str, log: Log, is_quiet: bool = False, events: Events | None = None) -> None:
         self._name, self._log, self._is_quiet = name, log, is_quiet
         self._is_terminal = sys.stderr is not None and sys.stderr.isatty()  # a service may have no standard error
-        self._events = None if is_quiet else event_stream()
+        self._events = None if is_quiet else events or event_stream()
         self._octaves = self.steps = 0
         self._preparation: Preparation | None = None
         self._bar: Progress | None = None

@@ -43,6 +43,14 @@ class Preset:
         """The backbone that has the preset's layers: that of its built-in bundle, and Inception-v3 for the classics."""
         return next((built_in.backbone for built_in in BUILT_IN if built_in.name == self.bundle), "v3")
 
+    @property
+    def built_in(self) -> str | None:
+        """The name of a built-in bundle that has the preset's layers and objective, if there is one."""
+        for built_in in BUILT_IN:
+            if set(self.layers) <= set(built_in.layers) and built_in.objective == self.objective:
+                return self.bundle or built_in.name
+        return None
+
     def export_command(self, precision: Precision = "fp32") -> str:
         """Returns the command that exports a bundle for the preset in a precision."""
         return export_command(
@@ -365,9 +373,10 @@ def settings_for_bundle(
     settings = chosen.with_changes(changes)
     missing = [layer for layer in chosen.layers if layer not in bundle.layer_names]
     if missing and not any(changes.get(name) for name in ("layer_weights", "channels", "classes")):
+        fitting = f"--model {chosen.built_in}" if chosen.built_in else f"a bundle made with {chosen.export_command()}"
         raise SettingsError(
             f"preset {chosen.name} maximises {', '.join(chosen.layers)}, and the bundle has no {missing[0]}: "
-            f"leave out --model, or choose --layers from {', '.join(bundle.layer_names)}"
+            f"choose {fitting}, or --layers from {', '.join(bundle.layer_names)}"
         )
     if (bundle.objective, bundle.border) == (chosen.objective, chosen.border):
         return settings, None

@@ -262,6 +262,32 @@ def test_the_script_verifies_and_dreams_from_anywhere(tiny: Bundle, tmp_path: Pa
     assert run_script(folder, "info", "--json", here=here)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "has_own"),
+    [
+        (["dream", "bears.jpg"], False),
+        (["dream", "bears.jpg", "--model=lite0"], True),
+        (["dream", "--repeat", "bears-dream.json"], True),
+        (["bench"], False),
+        (["features", "mixed2"], False),
+        (["features", "mixed2", "--model", "v3-mid"], True),
+        (["film", "walk.mp4", "dream.mp4"], False),
+        (["film", "--resume", "dream.mp4.parts"], True),
+        (["zoom", "bears.jpg", "zoom.mp4"], False),
+        (["travel", "bears.jpg", "travel.mp4"], False),
+        (["doctor"], True),
+    ],
+)
+def test_the_script_gives_its_bundle_to_commands_that_dream_and_name_no_other(
+    words: list[str], has_own: bool, tiny: Bundle, tmp_path: Path
+) -> None:
+    folder = installed(deploy(tiny, "cpu", tmp_path / "device"))
+    (folder / ".venv" / "bin" / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="utf-8")
+    command, *others = words
+    given = [command, *([] if has_own else ["--model", str(folder / "tiny.onnx")]), *others]
+    assert run_script(folder, *words)[1].splitlines() == ["-m", "onnxdream.cli", *given]
+
+
 def test_the_script_returns_the_result_of_verify(tiny: Bundle, tmp_path: Path) -> None:
     folder = installed(deploy(tiny, "cpu", tmp_path / "device"))
     with (folder / "tiny.onnx").open("ab") as file:

@@ -66,7 +66,7 @@ command=${1:-verify}
 [ $# -eq 0 ] || shift
 case $command in
 verify) onnxdream verify "$here" "$@" ;;
-dream | bench)
+dream | bench | features | film | zoom | travel)
     case " $* " in
     *" --model"* | *" --repeat"* | *" --resume"*) onnxdream "$command" "$@" ;;
     *) onnxdream "$command" --model "$here/@bundle" "$@" ;;

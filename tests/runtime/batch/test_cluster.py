@@ -18,6 +18,7 @@ import pytest
 from batches import Lines, done, have_state, pictures, sources, states
 from pictures_fixture import TINY_BYTES, listing, load, noise, save
 
+from onnxdream.models.streams import tolerant_streams
 from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.batch.receipts import MANIFEST
 from onnxdream.runtime.batch.run import Outcome, dream_many
@@ -111,6 +112,20 @@ def test_a_cluster_writes_what_one_process_writes(ship: bool, there: ClusterOpti
             assert record_of(path) == record_of(tmp_path / other / path.name)
         for path in (tmp_path / "out").glob("?-dream.png"):
             np.testing.assert_array_equal(load(path), load(tmp_path / other / path.name))
+
+
+@pytest.mark.parametrize("ship", [False, True])
+def test_a_cluster_sends_the_begin_and_the_end_of_each_picture(
+    ship: bool, there: ClusterOptions, job: Job, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with tolerant_streams(with_events=True):
+        dream_many(job, sources(pictures(tmp_path, 2)), Lines().reporter(), None, replace(there, ship=ship))
+    found = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    for name in ("00", "01"):
+        begin, end = (event for event in found if event["picture"] == f"{name}.png")
+        assert begin == {"event": "start", "picture": f"{name}.png", "steps": 3, "octaves": 1}
+        assert (end["event"], end["ended"], end["step"]) == ("done", "finished", 3)
+        assert end["result"] == str(tmp_path / "out" / f"{name}-dream.png")
 
 
 def test_a_second_call_finds_all_done_without_a_cluster(there: ClusterOptions, job: Job, tmp_path: Path) -> None:

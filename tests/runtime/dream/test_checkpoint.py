@@ -533,6 +533,6 @@ def test_a_full_disk_ends_the_run_and_its_picture_is_saved(folder: Path, monkeyp
 
     monkeypatch.setattr(results, "atomic_file", full)
     job = Job(Bundle.load(folder / "tiny.onnx"), SHORT, folder / "full.png")
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(OutputError, match=rf"No space left.*; the dream is saved as {folder / 'full.png'}$"):
         dream_and_save(job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None))
     assert (folder / "full.png").exists()

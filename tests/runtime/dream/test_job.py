@@ -317,6 +317,22 @@ def test_a_full_disk_ends_the_dream_which_is_saved_elsewhere(
     np.testing.assert_array_equal(load(rescue / "bears-dream.png"), shorter.picture)
 
 
+@pytest.mark.parametrize("ending", ["losses.csv", "step0005.png"])
+def test_where_another_file_cannot_be_written_the_line_says_where_the_dream_is(
+    ending: str, job: Job, tmp_path: Path
+) -> None:
+    """A folder of that name that appears during the dream simulates a disk that becomes full."""
+    out = tmp_path / "out"
+
+    def on_step(step: Step) -> None:
+        (out / f"bears-dream-{ending}").mkdir(parents=True, exist_ok=True)
+
+    with pytest.raises(OutputError) as failed:
+        dream_file(job, save(tmp_path / "bears.png", noise(40, 53)), callbacks(on_step=on_step))
+    assert str(failed.value).startswith(f"cannot write {out / f'bears-dream-{ending}'} (")
+    assert str(failed.value).endswith(f"; the dream is saved as {out / 'bears-dream.png'}")
+
+
 def test_where_matplotlib_can_write_nowhere_the_dream_has_no_plot(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

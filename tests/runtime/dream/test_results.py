@@ -142,7 +142,7 @@ def test_another_output_with_a_dot_is_a_folder(output: str, tmp_path: Path) -> N
 def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for output in (tmp_path / "file", tmp_path / "file" / "deeper", tmp_path / "file" / "a.png"):
-        with pytest.raises(OutputError, match=r"cannot write .*: choose another --output"):
+        with pytest.raises(OutputError, match=r"cannot write .*: make room or choose another --output"):
             Results.for_source(BEARS, output, overwrite=False)
     assert listing(tmp_path) == {"file"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from pictures_fixture import TINY_BYTES, facts, noise
 from onnxdream.cli import app
 from onnxdream.models.backbones import find_backbone
 from onnxdream.models.contract import Layer, Metadata
+from onnxdream.models.library import find_bundle
 from onnxdream.runtime import PRESETS, Bundle, Dream, Execution, Settings, Step, dream
 from onnxdream.runtime.bundle.channel_weights import chosen_channels, parse_channels
 from onnxdream.runtime.errors import SettingsError
@@ -67,8 +69,14 @@ def test_a_bundle_with_another_objective_leads_to_a_notice(objective: str, borde
 def test_a_bundle_that_lacks_its_layers_is_refused(name: str) -> None:
     with pytest.raises(
         SettingsError, match=f"preset {name} maximises .* the bundle has no (mixed|block).*--layers from low, mid"
-    ):
+    ) as refused:
         settings_for_bundle(PRESETS[name], bundle_with(("low", "mid")), {})
+    advised = re.search(r"choose --model (\S+), or", str(refused.value))
+    if not advised:
+        assert f"choose a bundle made with {PRESETS[name].export_command()}, or" in str(refused.value)
+        return
+    bundle = Bundle.load(find_bundle(advised[1])).metadata
+    assert settings_for_bundle(PRESETS[name], bundle, {}) == (PRESETS[name].with_changes({}), None)
 
 
 def test_options_win_over_the_preset_on_any_bundle() -> None:

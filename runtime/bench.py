@@ -186,7 +186,7 @@ class Result:
             f"{measurement.load_seconds:.2f} s",
             f"{1 / measurement.step_seconds:.2f}",
             f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min",
-            f"{measurement.peak_bytes / 1e6:.0f} MB",
+            f"{measurement.peak_bytes / 1e6:.0f} MB" if measurement.peak_bytes else "unknown",
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from glob import escape
 from pathlib import Path
 from typing import ClassVar
 
@@ -263,6 +264,8 @@ class Results:
         """Removes what a run that was killed while it wrote one of its files, snapshots included, has left of it."""
         paths = (self.picture, self.losses, self.plot, self.record, self.checkpoint, *map(self.snapshot, snapshots))
         remove_leftovers(*paths)
+        for proof in self.picture.parent.glob(f"{escape(_proof_name(self.picture))}*"):
+            proof.unlink(missing_ok=True)
 
     def remove_unfinished(self) -> None:
         """Removes all files of this name but the checkpoint; call it where they are those of a run that was killed."""
@@ -354,11 +357,15 @@ def _require_writable(picture: Path) -> None:
     """
     try:
         picture.parent.mkdir(parents=True, exist_ok=True)
-        longest_name = f".{picture.stem}-step1000000{picture.suffix}."
-        with tempfile.NamedTemporaryFile(dir=picture.parent, prefix=longest_name):
+        with tempfile.NamedTemporaryFile(dir=picture.parent, prefix=_proof_name(picture)):
             pass
     except OSError as error:
         raise OutputError(f"cannot write {picture} ({error.strerror}): choose another --output") from error
+
+
+def _proof_name(picture: Path) -> str:
+    """The start of the name of the file that proves that a picture can be written, as long as the longest name."""
+    return f".{picture.stem}-step1000000{picture.suffix}."
 
 
 def _write(path: Path, data: bytes) -> None:

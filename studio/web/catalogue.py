@@ -29,6 +29,7 @@ from ...runtime.settings.kinds import (
     OrNone,
     Scheduled,
 )
+from ...runtime.settings.parsing import GuideKind
 from ...runtime.settings.presets import DEFAULT_LOOK, PRESETS, Preset
 from ...runtime.settings.settings import Description, Settings, descriptions
 from ..jobs.choices import REFUSED, Chooser, loaded
@@ -162,7 +163,7 @@ def _control(kind: Kind) -> dict[str, Any]:
     if isinstance(kind, ColourChoice):
         return {**facts, "kind": "choice", "choices": list(get_args(ColourSource))}
     if isinstance(kind, GuideChoice):
-        return {**facts, "kind": "choice", "choices": ["surplus", "cosine", "caricature"]}
+        return {**facts, "kind": "choice", "choices": list(get_args(GuideKind))}
     if isinstance(kind, Flag):
         return {**facts, "kind": "flag"}
     if isinstance(kind, LayerWeights):

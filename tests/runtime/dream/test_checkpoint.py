@@ -303,6 +303,8 @@ def test_the_speed_of_a_film_is_kept(folder: Path) -> None:
 def test_what_a_killed_run_has_left_is_removed(checkpoint: Path, folder: Path, run: Command) -> None:
     names = ("bears-dream.checkpoint", "bears-dream-step0005.png", "bears-dream.png")
     leftovers = [temporary_path(checkpoint.with_name(name)) for name in names]
+    # The proof that results can be written, which is made before the first step.
+    leftovers.append(checkpoint.with_name(".bears-dream-step1000000.png.x1y2z3"))
     other = temporary_path(checkpoint.with_name("lion-dream.checkpoint"))
     for path in (*leftovers, other):
         path.write_bytes(b"half")

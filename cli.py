@@ -777,7 +777,7 @@ def _write_bundle(bundle: Bundle, output: Path, overwrite: bool) -> None:
     try:
         atomic_write(path, bundle.data)
     except OSError as error:
-        _log_error(f"cannot write {path} ({error.strerror}): choose another --output")
+        _log_error(f"cannot write {path} ({error.strerror}): make room or choose another --output")
         raise typer.Exit(1) from None
     _log(f"{path} ({len(bundle.data) / 1e6:.1f} MB)")
 

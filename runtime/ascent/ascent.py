@@ -50,6 +50,7 @@ class Ascent:
         make_objective: MakeObjective | None = None,
     ) -> None:
         self.course = Course(Setup(settings, settings, processor, evaluator, make_objective), planned)
+        self.has_begun = False
         self.seconds_paused = 0.0
         self._limits = limits
         self._mask = mask
@@ -101,7 +102,7 @@ class Ascent:
         Raises DivergedError if not even the first losses and gradient are finite.
         """
         reason: StopReason = "finished"
-        state = self.state
+        state, self.has_begun = self.state, True
         callers_mode = FloatMode()
         try:
             with FloatMode(flush=True):

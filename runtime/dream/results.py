@@ -152,7 +152,7 @@ class Results:
         except FileExistsError:
             return False
         except OSError as error:
-            raise OutputError(f"cannot write {self.picture} ({error.strerror}): choose another --output") from error
+            raise _write_failure(self.picture, error) from error
 
     def release(self) -> None:
         """Gives the name back if the dream has written no checkpoint to resume from."""
@@ -360,7 +360,7 @@ def _require_writable(picture: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=picture.parent, prefix=_proof_name(picture)):
             pass
     except OSError as error:
-        raise OutputError(f"cannot write {picture} ({error.strerror}): choose another --output") from error
+        raise _write_failure(picture, error) from error
 
 
 def _proof_name(picture: Path) -> str:
@@ -379,4 +379,8 @@ def _output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror}): make room or choose another --output") from error
+        raise _write_failure(path, error) from error
+
+
+def _write_failure(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write {path} ({error.strerror}): make room or choose another --output")

@@ -20,7 +20,7 @@ from ..bundle.bundle import Bundle
 from ..bundle.directions import Direction, DirectionLike
 from ..bundle.objective import Objective
 from ..bundle.sessions import Sessions
-from ..errors import SettingsError
+from ..errors import DreamError, SettingsError
 from ..image.pixels import PictureLike, array_of, pixels_of
 from ..image.processor import ImageProcessor, Mask
 from ..image.source import noise_picture
@@ -91,15 +91,17 @@ class Preparation:
         return self.ascent.evaluator.execution
 
     def ascend(self, on_step: Callable[[Step], bool | None] | None = None) -> Dream:
-        """Runs the gradient ascent; call it once.
+        """Runs the gradient ascent, once.
 
         `on_step` is called after every evaluation, before the update; if it returns True, the run ends and returns the
         picture so far: `record.ended` is then "stopped". So does the first KeyboardInterrupt, after the current step;
         a second one is raised. A loss or gradient that is not a finite number ends the run, too: `record.ended` is then
         "diverged". Raises DreamError and BundleError.
         """
-        if on_step is not None and not callable(on_step):
-            raise SettingsError(f"on_step is a function that is called with a Step, not {type(on_step).__name__}")
+        if on_step is not None:
+            _require_function("on_step", on_step, "a Step")
+        if self.ascent.has_begun:
+            raise DreamError("a preparation ascends once: call prepare again")
         with interruptible_where_nothing_else_is() as interrupted:
 
             def on_step_or_interrupt(step: Step) -> bool:
@@ -159,6 +161,7 @@ def prepare(
     `sessions` are the bundle's, if several dreams share them. `log` is called with each line for the user, now and
     during the run. Raises DreamError and BundleError.
     """
+    _require_function("log", log, "a line")
     settings = as_settings(settings)
     bundle = as_bundle(bundle, sessions)
     pixels = picture_or_noise(picture, settings, log)
@@ -240,6 +243,11 @@ def dream(
     return preparation.ascend(on_step)
 
 
+def _require_function(name: str, given: object, argument: str) -> None:
+    if not callable(given):
+        raise SettingsError(f"{name} is a function that is called with {argument}, not {type(given).__name__}")
+
+
 def as_settings(given: Settings | str | None) -> Settings:
     """Returns the settings that a caller gives. Raises SettingsError."""
     if isinstance(given, str):
@@ -255,6 +263,8 @@ def as_bundle(given: Bundle | str | os.PathLike[str], sessions: Sessions | None)
 
     Raises BundleError, and SettingsError for sessions of another bundle.
     """
+    if not isinstance(sessions, Sessions | None):
+        raise SettingsError(f"sessions are made with Sessions(bundle), not {type(sessions).__name__}")
     bundle = given if isinstance(given, Bundle) else Bundle.load(given)
     if sessions and sessions.bundle.sha256 != bundle.sha256:
         raise SettingsError(f"the sessions are not those of {bundle.name}: make them with Sessions(bundle)")

@@ -148,19 +148,23 @@ class Writer:
     def write_results(self, dream: Dream) -> None:
         """Writes the picture, then its losses, record and plot.
 
-        Raises OutputError for the first failure, but only after trying to write everything, and DivergedError if the
-        dream diverged.
+        Raises OutputError for the first failure, but only after trying to write everything, which names the file that
+        the dream is saved as; and DivergedError if the dream diverged.
         """
+        unsaved = None
         try:
             self._write_picture(dream)
-        except OutputError as error:  # its message names the file that the dream is saved as instead
-            self._failure = error
-        try:
-            self._write_documents(dream)
-        except OutputError as error:
-            self._failure = self._failure or error
+        except OutputError as error:  # its message names the file
+            unsaved = error
+        for write in (self._write_last_snapshot, self._write_documents):
+            try:
+                write(dream)
+            except OutputError as error:
+                self._failure = self._failure or error
+        if unsaved:
+            raise unsaved
         if self._failure:
-            raise self._failure
+            raise OutputError(f"{self._failure}; the dream is {self.results.saved}") from self._failure
         if dream.record.ended == "diverged":
             raise DivergedError(
                 f"the losses were not finite numbers after step {dream.record.steps_done}; the picture before that is "
@@ -195,13 +199,15 @@ class Writer:
         self._written_snapshots.add(step.number)
 
     def _write_picture(self, dream: Dream) -> None:
-        steps_done = dream.record.steps_done
         note = dream.record.to_json(with_paths=False)
         for warning in self.results.write_picture(dream.picture, self.picture.icc, note):
             self.callbacks.log(warning)
+
+    def _write_last_snapshot(self, dream: Dream) -> None:
+        """Writes the last picture as a snapshot, too, wherever the run stopped."""
         if not self._snapshot_steps:
             return
-        # The last picture is a snapshot, too, wherever the run stopped.
+        steps_done = dream.record.steps_done
         is_free = self.results.snapshot(steps_done) not in self.results.foreign
         if steps_done not in self._written_snapshots and is_free:
             self.results.write_snapshot(steps_done, dream.picture, self.picture.icc)

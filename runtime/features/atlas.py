@@ -200,7 +200,7 @@ class Atlas:
 
     def _failure(self, error: OSError) -> OutputError:
         reason = error.strerror or str(error)
-        return OutputError(f"cannot write features to {self.folder} ({reason}): choose another --output")
+        return OutputError(f"cannot write features to {self.folder} ({reason}): make room or choose another --output")
 
 
 def _encoded(record: AtlasRecord) -> bytes:

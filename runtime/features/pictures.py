@@ -128,7 +128,7 @@ class Pictures:
 
     def _failure(self, error: OSError) -> OutputError:
         reason = error.strerror or str(error)
-        return OutputError(f"cannot write pictures to {self.folder} ({reason}): choose another --output")
+        return OutputError(f"cannot write pictures to {self.folder} ({reason}): make room or choose another --output")
 
 
 def _file(path: Path) -> dict[str, Any]:

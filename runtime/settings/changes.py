@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -87,8 +87,10 @@ def require_changeable(names: Iterable[str]) -> None:
             raise SettingsError(f"{name.replace('_', ' ')} cannot change on the way: start another dream for it")
 
 
-def require_changes(settings: Settings, changes: Iterable[Change]) -> None:
+def require_changes(settings: Settings, changes: Sequence[Change]) -> None:
     """Raises SettingsError unless the changes of a run are in order, and make settings that may be together."""
+    if not isinstance(changes, Sequence) or not all(isinstance(change, Change) for change in changes):
+        raise SettingsError(f"changes are a list of Change, as in [Change(10, {{'step_size': 0.01}})], not {changes!r}")
     latest = -1
     for change in changes:
         if change.step <= latest:

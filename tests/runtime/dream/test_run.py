@@ -68,6 +68,11 @@ def test_settings_may_be_a_preset_s_name() -> None:
         ({"mask": "lost.png"}, "lost.png: no such picture"),
         ({"mask": [0]}, "a mask is an array, .* not list"),
         ({"guide": 3.0}, "a guide is an array, .* not float"),
+        ({"changes": [1]}, r"changes are a list of Change, .* not \[1\]"),
+        ({"changes": "abc"}, "changes are a list of Change, .* not 'abc'"),
+        ({"changes": 3}, "changes are a list of Change, .* not 3"),
+        ({"log": 3}, "log is a function .* not int"),
+        ({"sessions": 3}, r"sessions are made with Sessions\(bundle\), not int"),
         ({"sessions": Sessions(Bundle.built_in())}, r"not those of bundle: make them with Sessions\(bundle\)"),
     ],
 )
@@ -75,6 +80,13 @@ def test_a_wrong_argument_is_refused_in_one_line(wrong: dict[str, Any], words: s
     with pytest.raises(DreamError, match=words) as refused:
         dream(**{"picture": PICTURE, "bundle": TINY, "settings": FEW, **wrong})
     assert "\n" not in str(refused.value)
+
+
+def test_a_preparation_ascends_once() -> None:
+    preparation = prepare(PICTURE, TINY, FEW)
+    preparation.ascend()
+    with pytest.raises(DreamError, match="a preparation ascends once: call prepare again"):
+        preparation.ascend()
 
 
 def test_noise_needs_no_picture() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from .formats.container import Container, ContainerError, DamagedContainerError, UndecodableError, profile_colours
 from .formats.kinds import READ_KINDS, recognise
 
-
 # What a picture that came from standard input is called; to ImageMagick and FFmpeg it is -.
 STANDARD_INPUT = Path("stdin")
 

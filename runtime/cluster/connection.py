@@ -95,9 +95,14 @@ def joined(address: str) -> Iterator[Any]:
                 logging.getLogger("ray").setLevel(logging.ERROR)  # which `init` does only after its first lines
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
             yield ray
-        except (RuntimeError, ConnectionError, ValueError) as error:
+        except (RuntimeError, OSError, ValueError) as error:
             if isinstance(error, ClusterError) or ray.is_initialized():
                 raise
+            if isinstance(error, OSError) and error.filename:
+                raise ClusterError(
+                    f"--cluster {address}: Ray cannot write {error.filename} ({error.strerror}): "
+                    "set RAY_TMPDIR to a folder that can be written"
+                ) from error
             raise ClusterError(f"--cluster {address}: Ray does not start ({_first_line(str(error))})") from error
         finally:
             ray.shutdown()

@@ -10,6 +10,9 @@ from pathlib import Path
 from .formats.container import Container, ContainerError, DamagedContainerError, UndecodableError, profile_colours
 from .formats.kinds import READ_KINDS, recognise
 
+# What a picture that came from standard input is called; to ImageMagick and FFmpeg it is -.
+STANDARD_INPUT = Path("stdin")
+
 
 def explain(path: Path, data: bytes, error: ContainerError) -> str:
     """The end of a message: why the file's bytes are not read, and what to do about it."""
@@ -51,7 +54,8 @@ def _frame_command(path: Path) -> str:
 
 
 def _conversion_arguments(path: Path, options: str) -> str:
-    words = (shlex.quote(str(path)), options, shlex.quote(f"{path.stem}-converted.png"))
+    read = "-" if path == STANDARD_INPUT else shlex.quote(str(path))
+    words = (read, options, shlex.quote(f"{path.stem}-converted.png"))
     return " ".join(filter(None, words))
 
 

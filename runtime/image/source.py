@@ -16,6 +16,7 @@ from ..settings.settings import Settings
 from .files import Picture, picture_of, read_picture
 from .formats.container import Container, ContainerError
 from .formats.kinds import read_container
+from .remedies import STANDARD_INPUT
 
 _HASH_BLOCK = 2**20
 # The header of a JPEG with a preview and a colour profile fits into so many bytes.
@@ -58,7 +59,7 @@ class Source:
     @classmethod
     def of_input(cls, data: bytes) -> Source:
         """The source for the bytes of a picture that came from standard input."""
-        return cls(Path("stdin"), data=data)
+        return cls(STANDARD_INPUT, data=data)
 
     @property
     def path(self) -> Path:

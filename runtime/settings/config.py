@@ -73,7 +73,12 @@ def known_options(options: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
     Raises SettingsError.
     """
-    known = {_known(key, path): value for key, value in options.items()}
+    known: dict[str, Any] = {}
+    for key, value in options.items():
+        name = _known(key, path)
+        if name in known:
+            raise SettingsError(f"{path}: {key} is given twice, with - and with _: leave one of them out")
+        known[name] = value
     for name in _TEXT_KEYS:
         text = known.get(name, "")
         if not isinstance(text, str) or "\0" in text:

@@ -62,10 +62,11 @@ class IntRange(Kind):
     minimum: int
     maximum: int
     option: ClassVar[Any] = int
+    noun: ClassVar[str] = "a whole number"
 
     def checked(self, name: str, value: Any) -> int:
         if type(value) is not int or not self.minimum <= value <= self.maximum:
-            raise SettingsError(f"{name} must be a whole number from {self.minimum} to {self.maximum}, not {value!r}")
+            raise SettingsError(f"{name} must be {self.noun} from {self.minimum} to {self.maximum}, not {value!r}")
         return value
 
     def __str__(self) -> str:
@@ -341,6 +342,7 @@ class Bytes(IntRange):
     """A number of bytes, which texts may write with a unit."""
 
     option: ClassVar[Any] = str
+    noun: ClassVar[str] = "a whole number of bytes"
 
     def read(self, name: str, value: Any) -> Any:
         return parse_memory(value) if isinstance(value, str) else value

@@ -11,6 +11,7 @@ from ..errors import SettingsError
 
 GuideKind = Literal["surplus", "cosine", "caricature"]
 _MAX_POWER = 100.0  # of a caricature's cosine
+_MAX_SIDE = 99_999  # of a size in pixels
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -66,10 +67,13 @@ def parse_memory(text: str) -> int:
 
 def parse_size(text: str, option: str = "noise") -> tuple[int, int]:
     """Reads the `512x384` of an option as pixels, width first. Raises SettingsError."""
-    match = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", text)
-    if not match or not (int(match[1]) and int(match[2])):
+    match = re.fullmatch(r"\s*(\d{1,15})\s*[x×]\s*(\d{1,15})\s*", text)
+    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not (width and height):
         raise SettingsError(f"{option} {text!r}: write width x height, as in 512x384")
-    return int(match[1]), int(match[2])
+    if max(width, height) > _MAX_SIDE:
+        raise SettingsError(f"{option} {text!r}: a side has at most {_MAX_SIDE} pixels")
+    return width, height
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,19 @@ def test_addresses(address: str) -> None:
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(SettingsError, match="cluster must be local, auto, or a host and a port"):
         ClusterOptions(address)
+
+
+def test_a_temporary_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="needs the extra `cluster`")
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file"))
+    with (
+        pytest.raises(
+            ClusterError, match=r"Ray cannot write .*file.* \(.*\): set RAY_TMPDIR to a folder that can be w"
+        ),
+        joined("local"),
+    ):
+        pass
 
 
 def test_an_address_where_nothing_answers_is_refused() -> None:

@@ -21,9 +21,17 @@ from picture_bytes import (
 )
 from pictures_fixture import install
 
+from onnxdream.runtime import Settings
 from onnxdream.runtime.errors import PictureFormatError
 from onnxdream.runtime.image.files import read_picture
 from onnxdream.runtime.image.formats.kinds import with_icc
+from onnxdream.runtime.image.source import Source
+
+
+def test_a_picture_from_standard_input_is_converted_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path / "programs", monkeypatch, "magick")
+    with pytest.raises(PictureFormatError, match=r"or save what is left: magick - stdin-converted\.png$"):
+        Source.of_input(encoded(".png", blocks())[:-5]).read(Settings())
 
 
 @pytest.mark.parametrize(

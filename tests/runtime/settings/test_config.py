@@ -25,6 +25,7 @@ from onnxdream.runtime.settings.config import (
     read_config,
     settings_changes,
 )
+from onnxdream.runtime.settings.parsing import parse_size
 
 # Each setting -> a value as TOML, its words on the command line (None: it has no option), and the value in Settings.
 VALUES: dict[str, tuple[str, Sequence[str] | None, Any]] = {
@@ -208,6 +209,21 @@ def test_an_unknown_key_is_named_with_the_nearest(key: str, tmp_path: Path) -> N
     with pytest.raises(SettingsError) as refusal:
         config_of(f"steps = 3\n{key} = 1\n", tmp_path)
     assert str(refusal.value) == f"{tmp_path / 'dream.toml'}: unknown key {key!r}: did you mean {nearest}?"
+
+
+def test_a_key_that_is_written_in_both_ways_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="step_size is given twice, with - and with _: leave one of them out"):
+        config_of("step-size = 0.01\nstep_size = 0.02\n", tmp_path)
+
+
+def test_a_size_of_too_many_pixels_is_not_called_badly_written() -> None:
+    with pytest.raises(SettingsError, match="size '100000x100000': a side has at most 99999 pixels"):
+        parse_size("100000x100000", "size")
+
+
+def test_memory_is_a_number_of_bytes() -> None:
+    with pytest.raises(SettingsError, match=r"memory must be a whole number of bytes from 1 to .*, not '1GB'"):
+        Execution(memory="1GB")  # type: ignore[arg-type]
 
 
 def test_a_key_unlike_any_other_points_to_the_help(tmp_path: Path) -> None:

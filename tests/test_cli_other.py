@@ -77,10 +77,11 @@ def test_without_a_command_the_help_is_shown(run: Command) -> None:
         ("bench", ["--size", "--provider", "--json"]),
         ("deploy", ["--target", "--output", "--overwrite"]),
         ("verify", ["--provider", "--json"]),
+        ("experiment run", ["images, [[bundle]] and [settings]", "--output"]),
     ],
 )
 def test_every_command_has_a_help_with_its_options(command: str, options: list[str], run: Command) -> None:
-    finished = run(command, "--help")
+    finished = run(*command.split(), "--help")
     finished.succeeds()
     for option in options:
         assert option in finished.out

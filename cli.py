@@ -52,10 +52,12 @@ class _OneLineErrors(TyperGroup):
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reads it when it is imported
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads would wait for the cores of onnxruntime's
         os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # and TensorRT has no other switch for TF32
-        # onnxruntime 1.23 to 1.30 warn where the first graphics card is no PCI device, as on Jetsons and in WSL2.
+        # onnxruntime 1.23 to 1.30 warn where the first graphics card is no PCI device, as on Jetsons and in WSL2, and
+        # TensorFlow where there is no card, which exports need not have.
         with (
             tolerant_streams(_asks_for_events(words)),
             filtered_import("onnxruntime", "device_discovery.cc"),
+            filtered_import("tensorflow", "absl::InitializeLog", "cudart_stub.cc"),
             ending_signals(),
         ):
             sys.exit(self._run(args, *more, **extra))

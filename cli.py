@@ -509,8 +509,11 @@ def info(
             return
         loaded = choose_bundle(bundle)
         if classes is not None:
-            for number, names in find_classes(loaded.metadata, classes):
+            found = find_classes(loaded.metadata, classes)
+            for number, names in found:
                 print(f"{number:>4}  {names}")
+            if not found:
+                _log(f"no class contains {classes!r}")
             return
         if picture is not None:
             _print_excited(loaded, expand_user(picture), as_json)

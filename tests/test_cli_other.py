@@ -281,6 +281,7 @@ def test_info_lists_the_classes_whose_names_contain_a_text(run: Command) -> None
     refused = run("info", "v3-low", "--classes", "cat")
     refused.refuses("has no classes")
     run("info", "--classes", "cat").refuses("name the bundle")
+    assert "no class contains 'zzz'" in run("info", TINY_LITE_PATH, "--classes", "zzz").err
 
 
 def test_a_dream_of_a_class_is_recorded_and_repeated(run: Command) -> None:

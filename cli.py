@@ -665,8 +665,9 @@ def _export_request(
 ) -> ExportRequest:
     from onnxdream.export.bundle import ExportRequest
 
-    names = backbone.layer_sets.get(layers or backbone.default_set)
-    chosen = names or tuple(name.strip() for name in (layers or "").split(",") if name.strip())
+    layers = backbone.default_set if layers is None else layers
+    names = backbone.layer_sets.get(layers)
+    chosen = names or tuple(name.strip() for name in layers.split(",") if name.strip())
     file = class_names and expand_user(class_names)
     return ExportRequest(backbone, chosen, weights, seed, objective, border, precision, file)
 

@@ -238,6 +238,11 @@ def test_the_refusal_of_an_unknown_backbone_lists_the_known_ones(run: Command) -
         run(command, "--model", "v4").refuses("unknown model 'v4'", "v3 or inception-v3; inception-resnet-v2 or irv2")
 
 
+def test_no_layers_are_not_those_of_the_default_set(run: Command) -> None:
+    pytest.importorskip("tensorflow", reason="needs the export extra")
+    run("export", "--layers", "").refuses("no layer is named: give --layers")
+
+
 @pytest.mark.parametrize("words", [("export", "--weights", "random"), ("layers", "--model", "own.keras")])
 def test_exporting_without_its_extra_names_the_extra(words: tuple[str, ...], home: Path) -> None:
     finished = without(EXPORT_EXTRA, *words)

@@ -52,10 +52,12 @@ class _OneLineErrors(TyperGroup):
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reads it when it is imported
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads would wait for the cores of onnxruntime's
         os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # and TensorRT has no other switch for TF32
-        # onnxruntime 1.23 to 1.30 warn where the first graphics card is no PCI device, as on Jetsons and in WSL2.
+        # onnxruntime 1.23 to 1.30 warn where the first graphics card is no PCI device, as on Jetsons and in WSL2, and
+        # TensorFlow where there is no card, which exports need not have.
         with (
             tolerant_streams(_asks_for_events(words)),
             filtered_import("onnxruntime", "device_discovery.cc"),
+            filtered_import("tensorflow", "absl::InitializeLog", "cudart_stub.cc"),
             ending_signals(),
         ):
             sys.exit(self._run(words, *more, **extra))
@@ -509,8 +511,11 @@ def info(
             return
         loaded = choose_bundle(bundle)
         if classes is not None:
-            for number, names in find_classes(loaded.metadata, classes):
+            found = find_classes(loaded.metadata, classes)
+            for number, names in found:
                 print(f"{number:>4}  {names}")
+            if not found:
+                _log(f"no class contains {classes!r}")
             return
         if picture is not None:
             _print_excited(loaded, expand_user(picture), as_json)
@@ -663,8 +668,9 @@ def _export_request(
 ) -> ExportRequest:
     from onnxdream.export.bundle import ExportRequest
 
-    names = backbone.layer_sets.get(layers or backbone.default_set)
-    chosen = names or tuple(name.strip() for name in (layers or "").split(",") if name.strip())
+    layers = backbone.default_set if layers is None else layers
+    names = backbone.layer_sets.get(layers)
+    chosen = names or tuple(name.strip() for name in layers.split(",") if name.strip())
     file = class_names and expand_user(class_names)
     return ExportRequest(backbone, chosen, weights, seed, objective, border, precision, file)
 

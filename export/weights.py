@@ -165,7 +165,10 @@ def _fill_from_npz(model: Any, path: Path) -> dict[str, str]:
         ) from error
     layers = list(_automatic_layers(model) or _named_layers(model))
     if not 0 < len(known) <= len(layers):
-        raise WeightsError(f"weights {path.name} hold {len(known)} kernels, the backbone takes 1 to {len(layers)}")
+        raise WeightsError(
+            f"weights {path.name} hold {len(known)} kernels, the backbone takes 1 to {len(layers)}: "
+            "give a file that was made for it"
+        )
     block_of = {}
     for block, convolution, normalization in layers[: len(known)]:
         parts = [_PARTS[variable.name] for variable in normalization.weights] if normalization else []

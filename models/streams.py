@@ -92,13 +92,13 @@ def event_stream() -> EventStream | None:
 
 
 @contextmanager
-def filtered_import(module: str, noise: str) -> Iterator[None]:
-    """While a command runs, the import of that module loses the lines on standard error that contain `noise`.
+def filtered_import(module: str, *noise: str) -> Iterator[None]:
+    """While a command runs, the import of that module loses the lines on standard error that contain one of `noise`.
 
     Native code writes them, so the file itself is replaced meanwhile; all other lines follow after the import. Only
     Linux has such lines, and files in memory.
     """
-    finder = _FilteringFinder(module, noise.encode())
+    finder = _FilteringFinder(module, [text.encode() for text in noise])
     if hasattr(os, "memfd_create"):
         sys.meta_path.insert(0, finder)
     try:
@@ -111,7 +111,7 @@ def filtered_import(module: str, noise: str) -> Iterator[None]:
 class _FilteringFinder(MetaPathFinder):
     """Finds one module, and filters what is written to standard error while it is loaded."""
 
-    def __init__(self, module: str, noise: bytes) -> None:
+    def __init__(self, module: str, noise: Sequence[bytes]) -> None:
         self._module, self._noise = module, noise
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
@@ -134,7 +134,7 @@ class _FilteringFinder(MetaPathFinder):
             with open(memory, "rb") as file, suppress(OSError):
                 file.seek(0)
                 for line in file:
-                    if self._noise not in line:
+                    if not any(noise in line for noise in self._noise):
                         os.write(2, line)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..models.backbones import BACKBONES, Backbone, UnknownBackboneError, find_backbone
+from ..models.contract import BundleError
 from ..models.files import expand_user
-from ..models.library import bundle_name
+from ..models.library import bundle_name, find_bundle
 from ..runtime.settings.config import known_options, read_toml
 from .errors import GridError
 
@@ -24,6 +25,7 @@ PAPER_SETS = (
 # Keys of `dream --config` that a study sets itself.
 _NOT_IN_A_STUDY = ("model", "output", "film", "every", "noise", "extras", "direction")
 _FILES = ("mask", "guide")
+OBJECTIVES = ("mean", "l2")
 NAMED_WEIGHTS = ("auto", "imagenet", "builtin", "random")
 
 
@@ -120,6 +122,11 @@ def paper_grid(images: tuple[Path, ...], weights: str, objective: str, options: 
     `weights` is a text for `parse_weights`. Raises GridError and UnknownBackboneError.
     """
     chosen = parse_weights(weights)
+    if objective not in OBJECTIVES:
+        raise GridError(f"unknown objective {objective!r}: choose {' or '.join(OBJECTIVES)}")
+    missing = [text for text in chosen.values() if text not in NAMED_WEIGHTS and not Path(text).is_file()]
+    if missing:
+        raise GridError(f"weights {missing[0]}: there is no such file: correct its path")
     specs = tuple(BundleSpec(model, layers, chosen[model], objective) for model, layers in PAPER_SETS)
     return Grid(specs, images, options, is_paper=True)
 
@@ -181,6 +188,10 @@ def _spec(table: Mapping[str, Any], path: Path) -> BundleSpec:
             raise GridError(f"{path}: {key} of [[bundle]] must be {kind}, not {value!r}")
     if "model" not in table:
         raise GridError(f"{path}: a [[bundle]] has no model: give a backbone or a bundle")
+    if "layers" in table and not BundleSpec(table["model"]).backbone and _is_bundle(table["model"], path.parent):
+        raise GridError(
+            f"{path}: {table['model']} is a bundle, which has its layers: leave out layers, or set them in [settings]"
+        )
     spec = BundleSpec(**{**table, "weights": _weights_from(table.get("weights", "auto"), path.parent)})
     if spec.backbone is None:
         given = sorted(set(table) - {"model"})
@@ -189,6 +200,15 @@ def _spec(table: Mapping[str, Any], path: Path) -> BundleSpec:
         beside = path.parent / expand_user(spec.model)
         return BundleSpec(str(beside)) if beside.is_file() else spec
     return spec
+
+
+def _is_bundle(model: str, base: Path) -> bool:
+    if (base / expand_user(model)).is_file():
+        return True
+    try:
+        return bool(find_bundle(model))
+    except BundleError:
+        return False
 
 
 def _weights_from(text: str, base: Path) -> str:

@@ -81,8 +81,7 @@ _Decide = Callable[[list[bool]], Verdict]
 def _evaluate(
     rows: Sequence[Row], imagenet: bool, text: str, test: str, note: str, compare: _Compare, decide: _Decide
 ) -> Claim:
-    done = [row for row in rows if row.status == "done"]
-    comparisons = list(compare(done))
+    comparisons = list(compare(rows))
     results = [comparison.agrees for comparison in comparisons]
     lines = tuple(comparison.line for comparison in comparisons)
     if not imagenet:
@@ -110,8 +109,10 @@ def _pictures(rows: Sequence[Row], backbone: str) -> list[str]:
 
 
 def _last_loss(rows: Sequence[Row], backbone: str, layer_set: str, picture: str) -> float | None:
+    """The last loss of a cell, None if it is missing: not in the run, not done yet, or failed."""
     cell = (backbone, layer_set, picture)
-    return next((row.last_loss for row in rows if (row.backbone, row.layer_set, row.picture) == cell), None)
+    done = (row for row in rows if row.status == "done")
+    return next((row.last_loss for row in done if (row.backbone, row.layer_set, row.picture) == cell), None)
 
 
 def _low_above_high(rows: Sequence[Row]) -> Iterator[_Comparison]:
@@ -153,6 +154,10 @@ def _colour_raises_loss(rows: Sequence[Row]) -> Iterator[_Comparison]:
         if one.layer_set != other.layer_set or one.colourfulness == other.colourfulness:
             continue
         more, less = sorted((one, other), key=lambda row: row.colourfulness, reverse=True)
+        missing = [row.picture for row in (more, less) if row.status != "done"]
+        if missing:
+            yield _Comparison(f"{one.layer_set}: {' and '.join(missing)} missing", None)
+            continue
         line = (
             f"{one.layer_set}: {more.picture} (colourfulness {more.colourfulness:.1f}) {more.last_loss:.4g}, "
             f"{less.picture} ({less.colourfulness:.1f}) {less.last_loss:.4g}"

@@ -31,7 +31,7 @@ from .estimate import estimate
 from .folder import Folder
 from .grid import BundleSpec, Grid
 from .inputs import copy_input
-from .summary import Input, Row, Summary
+from .summary import Input, Row, Summary, require_same_study
 
 Log = Callable[[str], None]
 
@@ -73,6 +73,8 @@ class Study:
 
     def run(self) -> StudyResult:
         """Exports missing bundles, estimates the time, and dreams the open cells; writes the summary after each."""
+        names = {_cell_name(name, source) for name in self._grid.bundle_names for source in self._sources}
+        require_same_study(self._folder, self._grid.is_paper, names)
         for source in self._sources:
             copied = copy_input(source.path, self._settings.max_size, self._folder)
             if copied:
@@ -112,11 +114,11 @@ class Study:
                 same = reasons.setdefault(reason, name)
                 self._reporter.log_error(problem if same == name else f"{name}: the same problem as with {same}")
             for source in self._sources:
-                row = self._row(f"{name}-{source.path.stem}", spec, bundle, source, problem)
+                row = self._row(_cell_name(name, source), spec, bundle, source, problem)
                 self._rows[row.cell] = row
             if bundle:
                 sessions = Sessions(bundle)
-                cells += [self._cell(f"{name}-{source.path.stem}", sessions, settings, source) for source in by_size]
+                cells += [self._cell(_cell_name(name, source), sessions, settings, source) for source in by_size]
         for cell in cells:
             record = cell.record()
             if record:
@@ -214,6 +216,10 @@ class Study:
             rows=tuple(self._rows.values()),
             versions=self._versions,
         )
+
+
+def _cell_name(bundle: str, source: Source) -> str:
+    return f"{bundle}-{source.path.stem}"
 
 
 def _sources(grid: Grid, reporter: Reporter) -> list[Source]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Set
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -105,4 +106,18 @@ def read_summary(folder: Folder) -> Summary:
             f"{folder.path} does not contain a study ({error.strerror}): give the --output folder of an experiment"
         ) from None
     except DecodeError as error:
-        raise ResultsError(f"{folder.summary_json} cannot be read ({error}): run the experiment again") from None
+        raise ResultsError(
+            f"{folder.summary_json} cannot be read ({error}): remove it and run the experiment again"
+        ) from None
+
+
+def require_same_study(folder: Folder, is_paper: bool, cells: Set[str]) -> None:
+    """Raises ResultsError where a study would replace something else: a study of no common cell, or a foreign file."""
+    if folder.summary_json.exists():
+        earlier = read_summary(folder)
+        if earlier.is_paper != is_paper or cells.isdisjoint(row.cell for row in earlier.rows):
+            raise ResultsError(f"{folder.path} has the results of another study: choose another --output")
+        return
+    foreign = [path for path in (folder.report, folder.summary_csv) if path.exists()]
+    if foreign:
+        raise ResultsError(f"{foreign[0]} exists and is not that of a study: choose another --output")

@@ -114,6 +114,15 @@ def test_a_method_changes_the_picture_and_is_in_the_record(name: str, run: Comma
     np.testing.assert_array_equal(load(Path("again.png")), after)
 
 
+@pytest.mark.parametrize("goal", ["until", "max loss"])
+def test_the_last_line_tells_that_a_goal_ended_a_dream_early(goal: str, run: Command, folder: Path) -> None:
+    finished = run("dream", "bears.png", *SHORT, *METHODS[goal])
+    finished.succeeds()
+    with Path("bears-dream-losses.csv").open() as file:
+        done = len(list(csv.DictReader(file))) - 1
+    assert f"bears.png: after {done} of 3 steps, loss " in finished.err
+
+
 def test_steps_are_counted_across_octaves(run: Command) -> None:
     finished = run("dream", "bears.png", "--octaves", "3", "--snapshots", "2,5,9", *SHORT)
     finished.succeeds()

@@ -77,10 +77,11 @@ def test_without_a_command_the_help_is_shown(run: Command) -> None:
         ("bench", ["--size", "--provider", "--json"]),
         ("deploy", ["--target", "--output", "--overwrite"]),
         ("verify", ["--provider", "--json"]),
+        ("experiment run", ["images, [[bundle]] and [settings]", "--output"]),
     ],
 )
 def test_every_command_has_a_help_with_its_options(command: str, options: list[str], run: Command) -> None:
-    finished = run(command, "--help")
+    finished = run(*command.split(), "--help")
     finished.succeeds()
     for option in options:
         assert option in finished.out
@@ -244,6 +245,11 @@ def test_the_refusal_of_an_unknown_backbone_lists_the_known_ones(run: Command) -
         run(command, "--model", "v4").refuses("unknown model 'v4'", "v3 or inception-v3; inception-resnet-v2 or irv2")
 
 
+def test_no_layers_are_not_those_of_the_default_set(run: Command) -> None:
+    pytest.importorskip("tensorflow", reason="needs the export extra")
+    run("export", "--layers", "").refuses("no layer is named: give --layers")
+
+
 @pytest.mark.parametrize("words", [("export", "--weights", "random"), ("layers", "--model", "own.keras")])
 def test_exporting_without_its_extra_names_the_extra(words: tuple[str, ...], home: Path) -> None:
     finished = without(EXPORT_EXTRA, *words)
@@ -287,6 +293,7 @@ def test_info_lists_the_classes_whose_names_contain_a_text(run: Command) -> None
     refused = run("info", "v3-low", "--classes", "cat")
     refused.refuses("has no classes")
     run("info", "--classes", "cat").refuses("name the bundle")
+    assert "no class contains 'zzz'" in run("info", TINY_LITE_PATH, "--classes", "zzz").err
 
 
 def test_a_dream_of_a_class_is_recorded_and_repeated(run: Command) -> None:

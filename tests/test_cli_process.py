@@ -59,6 +59,15 @@ def test_the_version_is_printed_and_the_package_runs_as_a_module(folder: Path) -
     assert finished.stderr == ""
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs a file in memory")
+def test_tensorflow_says_nothing_of_graphics_cards_that_are_not_there(folder: Path) -> None:
+    pytest.importorskip("tensorflow", reason="needs the export extra")
+    finished = in_process_of_its_own("layers", "--model", "lite0")
+    finished.succeeds()
+    assert "InitializeLog" not in finished.err
+    assert "cuda drivers" not in finished.err
+
+
 @pytest.mark.parametrize(
     "words", [(), ("dream",), ("info",), ("bench",), ("experiment",), ("experiment", "paper"), ("experiment", "run")]
 )

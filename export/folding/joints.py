@@ -41,6 +41,7 @@ def _multiply(folding: Folding, call: Call, *inputs: str) -> str:
         return with_constant(folding, call, *inputs)
     if len({folding.channels[x] for x in inputs}) > 1:
         raise unsupported(call, "multiplies different numbers of channels")
+    folding.require_same_size(call, inputs)
     product, *others = inputs
     for number, other in enumerate(others, 1):
         name = call.name if number == len(others) else f"{call.name}_{number}"
@@ -73,3 +74,4 @@ def _sum(folding: Folding, call: Call, inputs: tuple[str, ...]) -> str:
 def _require_same_pixels(folding: Folding, call: Call, inputs: tuple[str, ...]) -> None:
     if len({folding.has_pixels(x) for x in inputs}) > 1:
         raise unsupported(call, "joins a picture with a single pixel")
+    folding.require_same_size(call, inputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,8 @@ Visit = Callable[..., str]
 # The name of a layer's class -> what folds it.
 VISITS: dict[str, Visit] = {}
 POINT = Size(1, 1)
+# A layer may join only what fits at each of these sides: all remainders of a network whose pixels are 32 apart.
+_SIDES = range(1024, 1056)
 
 Vector = NDArray[np.float64]
 
@@ -48,6 +50,7 @@ class Folding:
         self.folded: dict[str, str] = {}
         self.refused: dict[str, str] = {}
         self._points: set[str] = set()  # the nodes with one pixel for the whole picture
+        self._sizes = {IMAGE: [Size(side, side) for side in _SIDES]}  # node -> its sizes in pictures of these sides
         self._node_of = {IMAGE: self._preprocessed(preprocessing)}  # call -> the node that holds its output
 
     @property
@@ -82,6 +85,8 @@ class Folding:
         """Appends an operator and returns its name."""
         self.operators[op.name] = op
         self.channels[op.name] = channels
+        # Where a single pixel and a picture meet, the result is as large as the picture.
+        self._sizes[op.name] = [op.size(max(sizes)) for sizes in zip(*(self._sizes[x] for x in op.inputs), strict=True)]
         if isinstance(op, GlobalMean) or all(name in self._points for name in op.inputs):
             self._points.add(op.name)
         return op.name
@@ -94,6 +99,14 @@ class Folding:
     def has_pixels(self, x: str) -> bool:
         """Whether a node has more than one pixel for the whole picture."""
         return x not in self._points
+
+    def require_same_size(self, call: Call, inputs: Sequence[str]) -> None:
+        """Raises UnsupportedLayerError unless the nodes with pixels that a call joins are always equally large."""
+        nodes = [self._sizes[x] for x in inputs if self.has_pixels(x)]
+        for side, *sizes in zip(_SIDES, *nodes, strict=True):
+            if len(set(sizes)) > 1:
+                joined = " and ".join(f"{size.width}x{size.height}" for size in dict.fromkeys(sizes))
+                raise unsupported(call, f"joins {joined} values where a picture has {side}x{side} pixels")
 
     def is_private(self, x: str) -> bool:
         """Whether a single call computes with a node; calls that only pass it on do not count."""

@@ -52,8 +52,11 @@ def dream_at_terminal(
 def describe_result(source: Source, record: Record, steps: int, results: Results) -> str:
     """Returns the last line on a dream; `steps` is the most that it could have."""
     stopped = record.ended == "stopped"
+    if not stopped and not record.changes:  # a goal ended an octave where there are fewer
+        steps = record.settings.steps * len(record.octaves)
+    early = f"after {record.steps_done} of {steps} steps, " if stopped or record.steps_done < steps else ""
     return (
-        f"{source.name}: {f'stopped after {record.steps_done} of {steps} steps, ' if stopped else ''}"
+        f"{source.name}: {'stopped ' if stopped else ''}{early}"
         f"{describe_losses(record)} in {record.seconds:.1f} s, {results.saved}"
         f"{f'; continue with --resume {results.checkpoint}' if stopped and results.can_be_resumed else ''}"
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...models import library
 from ...models.assembly import BUILT_IN
-from ...models.contract import BundleError, BundleNotFoundError
+from ...models.backbones import BACKBONES
+from ...models.contract import LOGITS, BundleError, BundleNotFoundError
 from ..errors import RecordError, SettingsError
 from ..image.source import SourceFile
 from ..settings.presets import Preset
@@ -30,10 +32,12 @@ def choose_bundle(
     A look (a preset made for photographs) uses the built-in bundle that it is made for. Any other preset uses the
     newest exported bundle that has its layers, objective and border, else such a built-in one. The default is the
     newest exported bundle whose weights are not random, else the first built-in one; `layers` restricts that choice to
-    bundles that have all of these layers, where there are any. A bundle chosen without a name has the precision that a
-    run in `precision` needs (None: fp32). `load` loads the bundle of a path; it may keep what it has loaded.
+    bundles that have all of these layers, unless `logits` is among them. A bundle chosen without a name has the
+    precision that a run in `precision` needs (None: fp32). `load` loads the bundle of a path; it may keep what it has
+    loaded.
 
-    Raises BundleError, and SettingsError where a named bundle does not fit `precision`, or no bundle fits the preset.
+    Raises BundleError, and SettingsError where a named bundle does not fit `precision`, or no bundle fits the preset or
+    has the layers.
     """
     if name is not None:
         bundle = load(library.find_bundle(name))
@@ -43,16 +47,33 @@ def choose_bundle(
     needed = precision_of_bundle(precision or "fp32")
     if preset is not None:
         return _bundle_for_preset(preset, needed, load)
-    default = None
+    passed = []
     for bundle in _default_bundles(needed, load):
-        default = default or bundle
         if set(layers) <= set(bundle.metadata.layer_names):
             return bundle
-    if default is None:
+        passed.append(bundle)
+    if not passed:
         raise BundleNotFoundError(
             f"there is no bundle in {needed}: make one with onnxdream export --precision {needed}"
         )
-    return default
+    if LOGITS in layers:
+        return passed[0]
+    wanted = f"{'layers' if len(layers) > 1 else 'layer'} {' and '.join(sorted(layers))}"
+    raise SettingsError(f"no bundle has the {wanted}: {_advice(sorted(layers), passed)}")
+
+
+def _advice(layers: list[str], bundles: list[Bundle]) -> str:
+    """Returns how to get layers that none of these bundles has together."""
+    for backbone in BACKBONES:
+        if set(layers) <= {layer for members in backbone.layer_sets.values() for layer in members}:
+            return f"make one with onnxdream export --model {backbone.name} --layers {','.join(layers)}"
+    owners = {layer: bundle for bundle in reversed(bundles) for layer in bundle.metadata.layer_names}
+    unknown = [layer for layer in layers if layer not in owners]
+    near = difflib.get_close_matches(unknown[0], owners, n=3) if unknown else layers
+    if near:
+        found = ", ".join(f"{layer} (of {Path(owners[layer].name).stem})" for layer in near)
+        return f"the nearest are {found}" if unknown else f"name layers of one bundle, not {found}"
+    return "the command `info` lists the layers of all bundles"
 
 
 def _default_bundles(precision: Precision, load: Callable[[Path], Bundle]) -> Iterator[Bundle]:

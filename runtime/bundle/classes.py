@@ -12,6 +12,8 @@ from ..errors import SettingsError
 from .channel_weights import Channels
 
 _EXPORT = f"export one with the command `onnxdream export --model lite0 --layers {LOGITS}`"
+_FINDS = "`onnxdream info BUNDLE --classes {}` finds names"
+_SHOWN = 3  # of the names that are near
 
 
 def class_channels(metadata: Metadata, text: str) -> Channels:
@@ -69,13 +71,21 @@ def _number(metadata: Metadata, count: int, name: str) -> int:
 
 
 def _nearest(metadata: Metadata, name: str) -> str:
-    """Returns advice that names the classes whose names contain a name or are similar to it."""
+    """Returns advice that names the classes whose names contain a name, as a word first, or are similar to it."""
     numbers = {synonym.casefold(): number for number, synonym in _synonyms(metadata)}
-    within = [synonym for synonym in numbers if name.casefold() in synonym]
-    near = (within or difflib.get_close_matches(name.casefold(), numbers, n=3))[:3]
+    wanted = name.casefold()
+    within = sorted(
+        (synonym for synonym in numbers if wanted in synonym), key=lambda synonym: not _has(synonym, wanted)
+    )
+    near = within or difflib.get_close_matches(wanted, numbers, n=_SHOWN)
     if not near:
-        return "`onnxdream info BUNDLE --classes TEXT` finds names"
-    return f"the nearest are {', '.join(f'{synonym} ({numbers[synonym]})' for synonym in near)}"
+        return _FINDS.format("TEXT")
+    shown = f"the nearest are {', '.join(f'{synonym} ({numbers[synonym]})' for synonym in near[:_SHOWN])}"
+    return f"{shown}; {_FINDS.format(name)}" if len(near) > _SHOWN else shown
+
+
+def _has(synonym: str, word: str) -> bool:
+    return re.search(rf"\b{re.escape(word)}\b", synonym) is not None
 
 
 def _synonyms(metadata: Metadata) -> Iterator[tuple[int, str]]:
@@ -87,8 +97,11 @@ def _synonyms(metadata: Metadata) -> Iterator[tuple[int, str]]:
 
 def _no_logits(metadata: Metadata) -> str:
     """Returns why a bundle has no classes, and what to do."""
-    if metadata.backbone in {backbone.name for backbone in BACKBONES}:
-        backbone = find_backbone(metadata.backbone)
-        if not backbone.include_top:
-            return f"{backbone.title} is exported without its classifier, so the bundle has no classes: {_EXPORT}"
-    return f"the bundle has no layer {LOGITS}, so it has no classes: {_EXPORT}"
+    reason = f"the bundle has no layer {LOGITS}, so it has no classes"
+    if metadata.backbone not in {backbone.name for backbone in BACKBONES}:
+        listing = "`onnxdream layers --model FILE` says whether its model has one"
+        return f"{reason}: export it with the layer {LOGITS} ({listing})"
+    backbone = find_backbone(metadata.backbone)
+    if not backbone.include_top:
+        return f"{backbone.title} is exported without its classifier, so the bundle has no classes: {_EXPORT}"
+    return f"{reason}: {_EXPORT}"

@@ -17,6 +17,8 @@ _CJK_FONTS = (
     *("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "IPAexGothic"),
     *("Yu Gothic", "Microsoft YaHei", "Malgun Gothic", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo"),
 )
+# What fits beside each other into a legend, and what the line in front of a name takes of it.
+_LEGEND_CHARACTERS, _KEY_CHARACTERS = 76, 8
 
 
 def can_plot() -> bool:
@@ -49,7 +51,8 @@ def draw_losses(
     axes.set(xlabel="step" if len(starts) < 2 else "step (dotted: an octave begins)", ylabel="loss")
     axes.margins(x=0.01)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, prop={"family": fonts})
+    columns = min(4, max(1, _LEGEND_CHARACTERS // (max(map(len, ("total", *layers))) + _KEY_CHARACTERS)))
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, prop={"family": fonts})
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=120)
     return png.getvalue()

@@ -39,7 +39,7 @@ def _tile(tile: dict[str, Any], place: int, record: dict[str, Any], rows: int) -
     row, column = divmod(place, record["columns"])
     name = f"{tile['layer']}:{tile['channel']}"
     title = f"{name}{' (' + tile['label'] + ')' if tile['label'] else ''}"
-    links = "".join(
+    links = " ".join(
         f'<a href="{quote(file)}">{number}</a>'
         for number, file in enumerate(tile["files"], 1)
         if len(tile["files"]) > 1
@@ -108,11 +108,15 @@ document.querySelector("#order").addEventListener("change", event => {
     list.append(...[...list.children].sort((one, other) => byLoss
       ? other.dataset.loss - one.dataset.loss : places.get(one) - places.get(other)));
 });
+function word(text) {
+  return /^[A-Za-z0-9_.,:+-]+$$/.test(text) ? text : '"' + text + '"';
+}
 function show(event) {
   const tile = event.target.closest("li");
   if (!tile) return;
   const code = document.createElement("code");
-  code.textContent = "onnxdream dream photo.jpg --model " + output.dataset.model + " --channels " + tile.dataset.name;
+  code.textContent = "onnxdream dream photo.jpg --model " + word(output.dataset.model) + " --channels " +
+    word(tile.dataset.name);
   output.replaceChildren(code);
 }
 document.addEventListener("pointerover", show);

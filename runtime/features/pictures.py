@@ -22,23 +22,24 @@ from .request import FeatureRequest
 
 
 class Pictures:
-    """The files of aims in a request's folder.
+    """The files of aims in a request's folder. Aims that an earlier call of the same request finished stay as they are.
 
-    Raises OutputError where one of them exists, unless the request overwrites it, or cannot be written.
+    Raises OutputError where all are finished or a file is of anything else, unless the request overwrites it, and where
+    one cannot be written.
     """
 
     def __init__(self, request: FeatureRequest, aims: list[Aim]) -> None:
         self.folder, self._request, self._aims = request.output, request, aims
         self._drawn: dict[Aim, list[Drawn[Aim]]] = {}
+        self._finished: set[Aim] = set()  # by an earlier call
 
     def __enter__(self) -> Pictures:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._failure(error) from error
-        existing = [path for aim in self._aims for path in self._files(aim) if path.exists()]
-        if existing and not self._request.overwrite:
-            raise OutputError(f"{existing[0]} exists: choose another --output, or replace it with --overwrite")
+        if not self._request.overwrite:
+            self._finished = self._earlier_finished()
         return self
 
     def __exit__(
@@ -52,7 +53,7 @@ class Pictures:
 
     def missing(self, aims: list[Aim]) -> list[Aim]:
         """Returns the aims that are not drawn yet."""
-        return [aim for aim in aims if aim not in self._drawn]
+        return [aim for aim in aims if aim not in self._drawn and aim not in self._finished]
 
     def start_of(self, aims: list[Aim]) -> Floats | None:
         """Returns the parameters that the picture of the first aim starts from; None is noise."""
@@ -84,10 +85,35 @@ class Pictures:
             raise self._failure(error) from error
         return path
 
+    def _earlier_finished(self) -> set[Aim]:
+        """The aims that are drawn already. Raises OutputError if there is nothing else to draw."""
+        finished = {aim for aim in self._aims if self._is_finished(aim)}
+        if len(finished) == len(self._aims):
+            raise _conflict(self._picture(self._aims[0]))
+        # The pictures of a walk start from parameters of others, which no file holds.
+        return {aim for aim in finished if not aim.series}
+
+    def _is_finished(self, aim: Aim) -> bool:
+        """Whether an earlier call made all steps of an aim. Raises OutputError if its files are of anything else."""
+        existing = [path for path in self._files(aim) if path.exists()]
+        if not existing:
+            return False
+        try:
+            earlier = json.loads(self._record_of(aim).read_text(encoding="utf-8"))
+            is_same = {**earlier, "pictures": []} == json.loads(_encoded(self._record(aim.series, aim)))
+            finished = {one["file"] for one in earlier["pictures"] if one["steps"] == one["of_steps"]}
+        except (OSError, ValueError, KeyError, TypeError):  # there is no record, or one of another program
+            is_same = False
+        if not is_same:
+            raise _conflict(existing[0])
+        return all(path.name in finished and path in existing for path in self._pictures(aim))
+
     def _files(self, aim: Aim) -> list[Path]:
         """All files that an aim leaves, with those of its series."""
-        pictures = [self._picture(aim, number) for number in range(self._request.settings.diversity)]
-        return [*pictures, self._record_of(aim), *([self._strip_of(aim.series)] if aim.series else [])]
+        return [*self._pictures(aim), self._record_of(aim), *([self._strip_of(aim.series)] if aim.series else [])]
+
+    def _pictures(self, aim: Aim) -> list[Path]:
+        return [self._picture(aim, number) for number in range(self._request.settings.diversity)]
 
     def _strip_of(self, series: str) -> Path:
         return self.folder / f"{series}.png"
@@ -129,6 +155,10 @@ class Pictures:
     def _failure(self, error: OSError) -> OutputError:
         reason = error.strerror or str(error)
         return OutputError(f"cannot write pictures to {self.folder} ({reason}): make room or choose another --output")
+
+
+def _conflict(path: Path) -> OutputError:
+    return OutputError(f"{path} exists: choose another --output, or replace it with --overwrite")
 
 
 def _file(path: Path) -> dict[str, Any]:

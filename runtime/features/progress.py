@@ -106,7 +106,10 @@ class FeatureProgress(Generic[S]):
         drawn = f"{self._done} features in {result.parent}, atlas {result}"
         more = f"; {missing} {'is' if missing == 1 else 'are'} not drawn yet: the same command continues"
         if not is_atlas:
-            drawn, more = f"saved as {result}", f"; {self._done} of {len(self._features)} finished"
+            drawn, more = (
+                f"saved as {result}",
+                f"; {self._done} of {len(self._features)} finished: the same command continues",
+            )
         self._log(f"{drawn}, in {seconds:.1f} s{more if missing else ''}")
         if self._events:
             self._events.send("done", features=self._done, seconds=round(seconds, 3), result=str(result.absolute()))

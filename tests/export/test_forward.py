@@ -299,6 +299,11 @@ def two_outputs(x: Any) -> Any:
     return LA.BatchNormalization()(Halves(name="culprit")(x)[1])
 
 
+def unpooled(pool: Any, join: Any) -> Callable[[Any], Any]:
+    """A skip connection: what a layer reads and, where a picture's side is even, what its unpooled pixels are."""
+    return lambda x: join(name="culprit")([x, LA.UpSampling2D(2)(pool(x))])
+
+
 UNSUPPORTED: dict[str, Callable[[Any], Any]] = {
     "transposed": lambda x: LA.Conv2DTranspose(4, 3, name="culprit")(x),
     "function of one's own": lambda x: LA.Conv2D(4, 3, activation=lambda x: x, name="culprit")(x),
@@ -318,6 +323,12 @@ UNSUPPORTED: dict[str, Callable[[Any], Any]] = {
     "smooth upsampling": lambda x: LA.UpSampling2D(2, interpolation="bilinear", name="culprit")(x),
     "constant of each pixel": lambda x: LA.Identity(name="culprit")(x * np.ones((30, 30, 3), np.float32)),
     "several outputs": two_outputs,
+    "skip connection": unpooled(LA.MaxPooling2D(2), LA.Concatenate),
+    "padded skip connection": unpooled(LA.MaxPooling2D(2, padding="same"), LA.Add),
+    "product of a skip connection": unpooled(LA.AveragePooling2D(2), LA.Multiply),
+    "lower skip connection": lambda x: unpooled(LA.MaxPooling2D(2), LA.Add)(
+        LA.AveragePooling2D(2, padding="same")(LA.ZeroPadding2D()(x))
+    ),
     "lambda": lambda x: LA.Lambda(lambda x: 2 * x, name="culprit")(x),
 }
 

@@ -129,6 +129,33 @@ def test_a_grid_that_makes_no_sense_is_refused_in_one_line(tmp_path: Path, text:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("weights", "objective", "reason"),
+    [
+        ("auto", "l3", "unknown objective 'l3': choose mean or l2"),
+        ("v3=nope.h5", "mean", "nope.h5: there is no such file"),
+    ],
+)
+def test_the_papers_grid_is_refused_before_anything_runs(weights: str, objective: str, reason: str) -> None:
+    with pytest.raises(GridError, match=reason):
+        paper_grid(IMAGES, weights, objective, {})
+
+
+@pytest.mark.parametrize("model", ["v3-mid", "own.onnx"])
+def test_layers_of_a_bundle_are_refused_with_what_to_do(model: str, tmp_path: Path) -> None:
+    (tmp_path / "own.onnx").write_bytes(b"")
+    path = write_grid(tmp_path, f'images = ["a.png"]\n[[bundle]]\nmodel = "{model}"\nlayers = "mixed3"\n')
+    with pytest.raises(
+        GridError, match=f"{model} is a bundle, which has its layers: leave out layers, or set them in "
+    ):
+        read_grid(path)
+
+
+def test_layers_of_a_network_with_a_bundle_of_its_name_are_taken(tmp_path: Path) -> None:
+    path = write_grid(tmp_path, 'images = ["a.png"]\n[[bundle]]\nmodel = "lite0"\nlayers = "high"\n')
+    assert [spec.layers for spec in read_grid(path).bundles] == ["high"]
+
+
 def test_a_grid_has_the_settings_of_a_config_file(tmp_path: Path) -> None:
     text = "images = ['a.jpg']\n[[bundle]]\nmodel = 'v3'\n[settings]\nstep-sise = 1"
     with pytest.raises(SettingsError, match="step-size"):

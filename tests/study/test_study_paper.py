@@ -91,8 +91,16 @@ def test_other_weights_leave_the_claims_undecided_but_show_their_losses() -> Non
 def test_a_missing_cell_leaves_its_claims_undecided() -> None:
     rows = [r for r in paper_rows(COLOURFULNESS) if r.cell != "v3-paper-high-bears"]
     rows.append(row("v3", "paper-high", "bears", 0.0, 30.0, status="failed"))
-    assert verdicts(evaluate_claims(rows, imagenet=True)) == ["undecided", "supported", "supported", "supported"]
+    claims = evaluate_claims(rows, imagenet=True)
+    assert verdicts(claims) == ["undecided", "supported", "supported", "undecided"]
+    assert "paper-high: bears missing" in claims[3].numbers
     assert verdicts(evaluate_claims([], imagenet=True)) == ["undecided"] * 4
+
+
+def test_a_picture_without_any_finished_cell_leaves_the_claims_undecided() -> None:
+    rows = paper_rows(COLOURFULNESS)
+    rows += [row(r.backbone, r.layer_set, "geese", 0.0, 90.0, "open") for r in rows if r.picture == "bears"]
+    assert verdicts(evaluate_claims(rows, imagenet=True)) == ["undecided", "undecided", "supported", "undecided"]
 
 
 def test_other_pictures_do_not_count_as_the_papers() -> None:

@@ -204,6 +204,34 @@ def test_a_missing_bundle_is_exported(grid: Path, tmp_path: Path) -> None:
     assert "exporting" not in run("run", grid, "--output", tmp_path / "study")
 
 
+@pytest.mark.usefixtures("no_report")
+def test_the_results_of_another_study_are_left_alone(grid: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    run("run", grid, "--output", out)
+    before = (out / "summary.json").read_bytes()
+    (tmp_path / "bears.png").rename(tmp_path / "geese.png")
+    text = grid.read_text()
+    grid.write_text(text.replace('"bears.png", "penguins.png"', '"geese.png"'))
+    refused = run("run", grid, "--output", out, code=1)
+    assert "study has the results of another study: choose another --output" in refused
+    images = f"{tmp_path / 'geese.png'},{tmp_path / 'penguins.png'}"
+    assert "of another study" in run("paper", "--images", images, "--steps", "3", "--output", out, code=1)
+    assert (out / "summary.json").read_bytes() == before
+    assert not (out / "inputs" / "geese.png").exists()
+    grid.write_text(text.replace("bears", "geese"))
+    run("run", grid, "--output", out)
+    assert list(rows_of(out)) == ["tiny-geese", "tiny-penguins"]
+
+
+@pytest.mark.parametrize("name", ["report.html", "summary.csv", "summary.json"])
+def test_a_foreign_file_is_not_replaced(name: str, grid: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    out.mkdir()
+    (out / name).write_text("mine")
+    assert name in run("run", grid, "--output", out, code=1)
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [(name, "mine")]
+
+
 def test_a_missing_picture_is_reported_before_anything_runs(grid: Path, tmp_path: Path) -> None:
     (tmp_path / "bears.png").unlink()
     assert "all its pictures" in run("run", grid, "--output", tmp_path / "study", code=1)

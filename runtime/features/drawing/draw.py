@@ -11,6 +11,7 @@ import numpy as np
 from ....models.arrays import Floats, Pixels, Size
 from ....models.contract import Metadata
 from ...ascent.parts.adam import adapted
+from ...bundle.objective import Objective
 from ...bundle.sessions import Sessions
 from ...errors import DivergedError, SettingsError
 from ...provider.budget import Cost, default_budget, in_megabytes
@@ -136,7 +137,6 @@ class _Batch(Generic[S]):
     ) -> None:
         self._settings, self._sessions, self._machine = settings, sessions, machine
         metadata = sessions.bundle.metadata
-        _require_sense(metadata, settings)
         self._subjects = [subject for subject in subjects for _ in range(settings.diversity)]
         self._views = _views(settings, metadata.smallest_size)
         # A picture's noise is its own, and the same whatever it is drawn together with.
@@ -152,6 +152,7 @@ class _Batch(Generic[S]):
         self._slots = [np.zeros_like(self._noise) for _ in range(2)]  # of the optimizer
         self._random = np.random.default_rng(settings.seed)
         objectives = [subject.objective(metadata) for subject in self._subjects]
+        _require_sense(metadata, settings, objectives)
         self._batch_weights = BatchWeights(metadata, objectives, 1 if settings.sign == "+" else -1, settings.diversity)
         self._weights = self._batch_weights.plain()
         self._gradients = np.zeros((len(self._subjects), settings.size, settings.size), np.float32)
@@ -240,8 +241,11 @@ def _parameter(
     return FourierParameter(generators, size) if settings.param == "fourier" else PixelParameter(generators, size)
 
 
-def _require_sense(metadata: Metadata, settings: FeatureSettings) -> None:
-    if settings.sign == "-" and metadata.objective == "l2":
+def _require_sense(metadata: Metadata, settings: FeatureSettings, objectives: Sequence[Objective]) -> None:
+    if settings.sign == "+" or metadata.objective != "l2":
+        return
+    weights = [one.channel_weights for one in objectives if one.channel_weights is not None]
+    if not any((channels < 0).any() for channels in weights):  # a direction has some that are negative
         raise SettingsError(
             "sign - has no picture here: the bundle's objective is l2, the mean of squares, whose least value is that "
             "of grey"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -224,4 +225,21 @@ def test_the_first_bundle_with_the_layers_asked_for_is_chosen(library: Path) -> 
     mine.unlink()
     assert choose_bundle(None, layers=["mixed7"]).path == random
     assert choose_bundle(None, layers=["mixed4"]).name == "v3-mid"
-    assert choose_bundle(None, layers=["lost"]).name == "v3-low"
+    assert choose_bundle(None, layers=["logits"]).name == "v3-low"
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (["mixd3"], "no bundle has the layer mixd3: the nearest are mixed3 (of v3-mid), "),
+        (
+            ["mixed8", "mixed6"],
+            "no bundle has the layers mixed6 and mixed8: make one with onnxdream export --model v3 --layers mixed6",
+        ),
+        (["mixed3", "block05"], "name layers of one bundle, not block05 (of lite0), mixed3 (of v3-mid)"),
+        (["zzz"], "no bundle has the layer zzz: the command `info` lists the layers of all bundles"),
+    ],
+)
+def test_layers_that_no_bundle_has_are_refused_with_what_to_do(library: Path, layers: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        choose_bundle(None, layers=layers)

@@ -44,6 +44,26 @@ def test_a_class_that_does_not_exist_is_refused_with_advice(text: str, said: str
     assert str(error.value) == said
 
 
+def test_names_that_have_a_word_come_before_names_that_have_its_letters() -> None:
+    names = ("bullfrog, Rana catesbeiana", "sulphur-crested cockatoo, Cacatua galerita", "oystercatcher", "tiger cat")
+    with pytest.raises(SettingsError) as error:
+        class_channels(replace(FACTS, class_names=(*names, *FACTS.class_names[len(names) :])), "Cat")
+    assert str(error.value) == (
+        "class 'Cat' does not exist: the nearest are tiger cat (3), rana catesbeiana (0), cacatua galerita (1); "
+        "`onnxdream info BUNDLE --classes Cat` finds names"
+    )
+
+
+def test_a_bundle_of_ones_own_model_says_how_to_get_its_classes() -> None:
+    own = replace(_lite0(), backbone="birds.keras")
+    with pytest.raises(SettingsError) as error:
+        class_channels(own, "owl")
+    assert str(error.value) == (
+        "the bundle has no layer logits, so it has no classes: export it with the layer logits "
+        "(`onnxdream layers --model FILE` says whether its model has one)"
+    )
+
+
 def test_a_bundle_without_names_takes_numbers_only() -> None:
     nameless = replace(FACTS, class_names=())
     assert class_channels(nameless, "4") == {"logits": ((4, 1.0),)}

@@ -146,8 +146,9 @@ def test_pictures_may_be_several_and_transparent(run: Command, folder: Path) -> 
     assert finished.code == 0, finished.err
     assert record(folder)["tiles"][0]["files"] == ["mid-1.png", "mid-1-2.png"]
     assert load(folder / "out" / "mid-1-2.png").shape == (32, 32, 4)
-    page = Tiles((folder / "out" / "atlas.html").read_text())
-    assert page.links == ["mid-1.png", "mid-1.png", "mid-1-2.png"]
+    page = (folder / "out" / "atlas.html").read_text()
+    assert Tiles(page).links == ["mid-1.png", "mid-1.png", "mid-1-2.png"]
+    assert ">1</a> <a" in page
 
 
 def test_the_spectrum_of_a_picture_is_taken_over_and_noted(run: Command, folder: Path) -> None:

@@ -82,6 +82,12 @@ def test_the_enter_key_keeps_what_was_found(page: Page) -> None:
     assert shown(page) == ["castle"]
 
 
+def test_names_with_spaces_are_quoted_in_the_command(page: Page) -> None:
+    page.evaluate("document.querySelector('output').dataset.model = 'my birds'")
+    page.get_by_role("link", name="logits:2 (castle)").focus()
+    assert '--model "my birds" --channels logits:2' in page.locator("output code").inner_text()
+
+
 def test_a_tile_tells_the_command_that_dreams_it_and_opens_its_picture(page: Page) -> None:
     page.get_by_role("link", name="logits:2 (castle)").focus()
     assert "--channels logits:2" in page.locator("output code").inner_text()

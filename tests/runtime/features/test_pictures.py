@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from pictures_fixture import TINY_BYTES, TINY_LITE_BYTES, Command, in_this_proce
 
 from onnxdream.models.arrays import Floats
 from onnxdream.runtime import Sessions
+from onnxdream.runtime.features import command
 from onnxdream.runtime.features.drawing.draw import Drawn, draw
 from onnxdream.runtime.features.feature import channels_of, layer_weights
 from onnxdream.runtime.features.request import FeatureRequest, parse_feature_request
@@ -36,8 +40,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(folder: Path, capfd: pytest.CaptureFixture[str]) -> Command:
-    command = in_this_process(capfd)
-    return lambda *words: command("features", *words)
+    run = in_this_process(capfd)
+    return lambda *words: run("features", *words)
 
 
 def record(folder: Path, name: str) -> dict[str, Any]:
@@ -182,6 +186,67 @@ def test_a_file_that_is_there_is_left_alone(words: tuple[str, ...], name: str, r
     assert f"{name} exists" in finished.err
     assert listing(folder / "out") == {name}
     assert (folder / "out" / name).read_bytes() == b"mine"
+
+
+def interrupt_after(calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the next drawing stop as by Ctrl-C when it has asked this many times whether it shall."""
+    left = iter(range(calls))
+
+    @contextmanager
+    def interruptible() -> Iterator[Callable[[], int | None]]:
+        yield lambda: None if next(left, None) is not None else signal.SIGINT
+
+    monkeypatch.setattr(command, "interruptible", interruptible)
+
+
+@pytest.mark.parametrize(
+    ("words", "calls"),
+    [
+        (("mid", "--guide", "day.png"), 3),
+        (("mid", "--direction", "day.png,night.png", "--diversity", "2"), 3),
+        (("mid:0,2", "--walk", "4"), 2),  # in its first picture
+        (("mid:0,2", "--walk", "4"), 6),  # in its second
+    ],
+)
+def test_what_was_interrupted_is_drawn_by_the_same_call(
+    words: tuple[str, ...], calls: int, run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(*words, *FEW, "--output", "whole").code == 0
+    with monkeypatch.context() as patch:
+        interrupt_after(calls, patch)
+        stopped = run(*words, *FEW)
+    assert stopped.code == 128 + signal.SIGINT, stopped.err
+    assert "finished: the same command continues" in stopped.err
+    again = run(*words, *FEW)
+    assert again.code == 0, again.err
+    assert listing(folder / "out") == listing(folder / "whole")
+    for name in listing(folder / "out"):
+        assert (folder / "out" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+    assert "exists: choose another --output" in run(*words, *FEW).err
+
+
+def test_only_what_is_unfinished_is_drawn_again(run: Command, folder: Path) -> None:
+    words = ("mid:0,1", "--position", "mid:0.5,0.5", *FEW)
+    assert run(*words).code == 0
+    first, second = (folder / "out" / f"mid-{channel}-at-0.5-0.5" for channel in (0, 1))
+    first.with_name(f"{first.name}.png").write_bytes(b"kept")
+    path = second.with_name(f"{second.name}.json")
+    path.write_text(path.read_text().replace('"steps": 4,\n   "of_steps"', '"steps": 3,\n   "of_steps"'))
+    again = run(*words)
+    assert again.code == 0, again.err
+    assert "1 drawn already, 1 to draw" in again.err
+    assert first.with_name(f"{first.name}.png").read_bytes() == b"kept"
+    assert record(folder, second.name)["pictures"][0]["steps"] == 4
+
+
+def test_what_was_interrupted_with_other_settings_is_left_alone(
+    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after(3, patch)
+        run("mid", "--guide", "day.png", *FEW)
+    other = run("mid", "--guide", "day.png", *FEW, "--steps", "5")
+    assert "mid-caricature-of-day.png exists: choose another --output" in other.err
 
 
 def test_the_weights_of_a_walk_go_from_the_first_channel_to_the_last(folder: Path) -> None:

@@ -16,9 +16,9 @@ from onnxdream.runtime.bundle.means import functions_towards
 from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.errors import DivergedError, SettingsError
-from onnxdream.runtime.features.drawing.aim import Aim, Subject
+from onnxdream.runtime.features.drawing.aim import Aim, Subject, layers_aim
 from onnxdream.runtime.features.drawing.draw import DrawingStep, batches, draw
-from onnxdream.runtime.features.feature import Feature, channels_of, layer_weights, parse_features
+from onnxdream.runtime.features.feature import Feature, channels_of, layer_weights, parse_features, weighed
 from onnxdream.runtime.features.settings import FeatureSettings
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.selection import choose_provider
@@ -119,6 +119,17 @@ def test_minus_has_no_picture_where_squares_are_maximised(machine: Machine) -> N
     sessions = Sessions(Bundle.built_in("lite0"))
     with pytest.raises(SettingsError, match="l2"):
         draw([Feature("block03", 0)], replace(FEW, sign="-"), sessions, machine)
+
+
+def test_minus_turns_a_direction_around_also_where_squares_are_maximised(machine: Machine) -> None:
+    sessions = Sessions(Bundle.built_in("lite0"))
+    metadata = sessions.bundle.metadata
+    along = weighed(metadata, {Feature("block03", 0): 1.0, Feature("block03", 1): -1.0})
+    there, back = (
+        draw([layers_aim(["block03"], "along it", along)], replace(FEW, sign=sign), sessions, machine)[0]
+        for sign in ("+", "-")
+    )
+    assert back.loss < there.loss
 
 
 def test_diverse_pictures_differ_more_than_independent_ones(sessions: Sessions, machine: Machine) -> None:

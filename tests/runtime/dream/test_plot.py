@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="needs the report extra")
 
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.figure import Figure
 
-from onnxdream.runtime.dream.plot import draw_losses  # noqa: E402
+from onnxdream.runtime.dream.plot import draw_losses
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import { openCamera, cameraRefusal } from "./camera.js";
 import { request } from "./connection.js";
 import { button, byId, make, say } from "./element.js";
 import { startMask } from "./mask.js";
-import { lineOf, tell } from "./notices.js";
+import { hush, lineOf, tell } from "./notices.js";
 import { bytes } from "./number.js";
 import { currentJob, emit, isActive, on, show, store } from "./store.js";
 
@@ -54,11 +54,12 @@ export async function take(file, itsRole = "picture") {
 
 async function receive(itsRole, ask, text) {
   isReading = true;
-  complain(text, "polite");
+  complain(text);
+  hush();
   try {
     const picture = await ask();
     complain("");
-    if (picture.notices?.length) tell(picture.notices.join(" "));
+    if (picture.notices?.length) tell(`${picture.name}: ${picture.notices.join(" ")}`);
     if (itsRole === "guide") setGuide(picture);
     else setPicture(picture);
   } catch (error) {

@@ -13,6 +13,11 @@ export function tell(text, actionText = "", action = null) {
   setTimeout(remove, SHOWN);
 }
 
+/** Takes away the line that is shown, where it is of something that is there no more. */
+export function hush() {
+  byId("toasts").replaceChildren();
+}
+
 /** What an error says to a person. */
 export function lineOf(error) {
   if (error instanceof TypeError) return "The studio cannot be reached. Try again when it is back.";

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from browser_fixture import ELSEWHERE, Watch
 from fake_studio import FakeStudio
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from serve import Server
 from steps import drop_file, give_sample, png, wait_for_picture, wait_until
 
@@ -114,3 +114,17 @@ def test_a_guide_is_a_second_picture(page: Page, studio: FakeStudio) -> None:
     page.get_by_role("button", name="Dream", exact=True).click()
     expect(page.locator("#state")).to_have_text("Dreaming")
     assert studio.starts[0]["guide"] == "p2"
+
+
+def test_a_notice_names_its_picture_and_goes_with_it(page: Page) -> None:
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, json={**response.json(), "notices": ["only the first frame is used"]})
+
+    page.route("**/api/pictures", answer)
+    drop_file(page, "moving.png", png(), "image/png")
+    expect(page.locator("#toasts")).to_have_text("moving.png: only the first frame is used")
+    page.unroute("**/api/pictures")
+    drop_file(page, "still.png", png(), "image/png", "#stage")
+    expect(page.locator("#source-body")).to_contain_text("still.png")
+    expect(page.locator("#toasts")).to_have_text("", timeout=1000)

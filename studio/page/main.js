@@ -6,6 +6,7 @@ import { byId, say } from "./element.js";
 import { startHistory } from "./history.js";
 import { recall, startIntake } from "./intake.js";
 import { startLooks } from "./looks.js";
+import { tell } from "./notices.js";
 import { startPatterns } from "./patterns.js";
 import { startRun } from "./run.js";
 import { startSaving } from "./saving.js";
@@ -64,17 +65,26 @@ function receiveJobs(jobs) {
   if (isFirst) {
     isFirst = false;
     openFirst(jobs);
+    addEventListener("hashchange", openNamed);
   } else if (store.current) refresh(store.current);
 }
 
 /** After a reload: the dream in the address, else one that is running where no picture waits to be dreamed. */
 function openFirst(jobs) {
-  const named = jobs.find((job) => job.id === location.hash.slice(1));
   const running = store.draft.picture ? null : jobs.find(isActive);
-  const job = named ?? running;
-  if (!job) return;
-  show(job.id);
-  refresh(job.id);
+  if (!openNamed() && running) show(running.id);
+}
+
+/** Shows the dream in the address, which may be of another studio; returns whether it is there. */
+function openNamed() {
+  const id = location.hash.slice(1);
+  const isThere = store.jobs.has(id);
+  if (isThere) show(id);
+  else if (id) {
+    tell("This studio has no such dream: it was deleted, or is in another folder.");
+    show(store.current);
+  }
+  return isThere;
 }
 
 /** Fetches a dream with all its losses, which the live news leave out. */

@@ -48,6 +48,24 @@ def test_a_second_tab_shows_and_steers_the_same_dream(
     wait_for_state(other, "Stopped")
 
 
+def test_a_dream_is_opened_by_its_address(page: Page, open_page: Callable[..., Page], studio: FakeStudio) -> None:
+    give_sample(page)
+    dream(page)
+    wait_for_state(page, "Finished")
+    other = open_page(page.url)
+    wait_for_state(other, "Finished")
+    other.evaluate("() => { location.hash = '0123456789abcdef'; }")
+    expect(other.locator("#toasts")).to_contain_text("This studio has no such dream")
+    assert other.url == page.url
+
+
+def test_an_address_of_a_dream_of_another_studio_is_told(open_page: Callable[..., Page], server: Server) -> None:
+    other = open_page(f"{server.address}/#0123456789abcdef")
+    expect(other.locator("#toasts")).to_contain_text("This studio has no such dream")
+    expect(other.locator("#empty")).to_be_visible()
+    assert other.url == f"{server.address}/"
+
+
 def test_without_sockets_the_page_asks_each_second(
     open_page: Callable[..., Page], studio: FakeStudio, watch: Watch
 ) -> None:

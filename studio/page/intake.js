@@ -9,7 +9,7 @@ import { bytes } from "./number.js";
 import { currentJob, emit, isActive, on, show, store } from "./store.js";
 
 let role = "picture"; // of the file that is being chosen
-let isReading = false;
+const newest = {}; // role -> the newest request for a picture: of several given at once, the last one counts
 let wasRunning = false; // as the panel shows it
 
 export function startIntake(stage) {
@@ -41,7 +41,6 @@ function choose(itsRole) {
 
 /** Takes a file as the picture, or as the guide. */
 export async function take(file, itsRole = "picture") {
-  if (isReading) return;
   const { limits } = store.catalogue;
   if (file.size > limits.bytes) return complain(`${file.name} is larger than ${bytes(limits.bytes)}: choose a smaller file.`);
   if (!file.size) return complain(`${file.name} is empty.`);
@@ -53,19 +52,18 @@ export async function take(file, itsRole = "picture") {
 }
 
 async function receive(itsRole, ask, text) {
-  isReading = true;
   complain(text);
   hush();
+  const asked = newest[itsRole] = ask();
   try {
-    const picture = await ask();
+    const picture = await asked;
+    if (asked !== newest[itsRole]) return;
     complain("");
     if (picture.notices?.length) tell(`${picture.name}: ${picture.notices.join(" ")}`);
     if (itsRole === "guide") setGuide(picture);
     else setPicture(picture);
   } catch (error) {
-    complain(lineOf(error));
-  } finally {
-    isReading = false;
+    if (asked === newest[itsRole]) complain(lineOf(error));
   }
 }
 

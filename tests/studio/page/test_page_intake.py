@@ -128,3 +128,19 @@ def test_a_notice_names_its_picture_and_goes_with_it(page: Page) -> None:
     drop_file(page, "still.png", png(), "image/png", "#stage")
     expect(page.locator("#source-body")).to_contain_text("still.png")
     expect(page.locator("#toasts")).to_have_text("", timeout=1000)
+
+
+def test_of_two_pictures_the_last_that_was_given_counts(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/api/pictures", lambda route: held.append(route))
+    drop_file(page, "slow.png", png(), "image/png")
+    wait_until(page, lambda: held)
+    drop_file(page, "quick.png", png(9), "image/png")
+    expect(page.locator("#intake-message")).to_have_text("Reading quick.png…")
+    wait_until(page, lambda: len(held) == 2)
+    held[1].continue_()
+    expect(page.locator("#source-body")).to_contain_text("quick.png")
+    with page.expect_response("**/api/pictures"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    expect(page.locator("#source-body")).to_contain_text("quick.png")

@@ -2,6 +2,7 @@
 
 import { request, Refused } from "./connection.js";
 import { byId, say } from "./element.js";
+import { takeMask } from "./mask.js";
 import { lineOf } from "./notices.js";
 import { bytes, duration, shown } from "./number.js";
 import { adopt, currentJob, emit, findSetting, GROWTH, hear, isActive, on, settingValue, show, store } from "./store.js";
@@ -45,10 +46,11 @@ async function pressPrimary() {
 
 async function start() {
   if (!store.draft.picture || underWay || showWrong()) return;
-  const body = asked(store.draft);
-  const key = JSON.stringify(body);
-  if (starting?.key !== key) starting = { key, id: randomId() };
   await busily(async () => {
+    await takeMask();
+    const body = asked(store.draft);
+    const key = JSON.stringify(body);
+    if (starting?.key !== key) starting = { key, id: randomId() };
     const job = await request("POST", "/api/jobs", { request: starting.id, ...body });
     starting = null;
     if (!store.jobs.has(job.id)) emit("job", job);

@@ -74,11 +74,13 @@ function complain(text) {
 }
 
 function setPicture(picture) {
+  const focused = document.activeElement;
   Object.assign(store.draft, { picture, mask: null, branchOf: null, fromResult: false });
   if (!picture) store.draft.guide = null;
   remember();
   show(null);
   emit("picture");
+  if (focused?.closest("[hidden]")) byId(picture ? "primary" : "choose").focus({ preventScroll: true }); // what is hidden loses the keys
 }
 
 function setGuide(guide) {

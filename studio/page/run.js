@@ -3,7 +3,7 @@
 import { request, Refused } from "./connection.js";
 import { byId, say } from "./element.js";
 import { takeMask } from "./mask.js";
-import { lineOf } from "./notices.js";
+import { lineOf, UNREACHABLE } from "./notices.js";
 import { bytes, duration, shown } from "./number.js";
 import { adopt, currentJob, emit, findSetting, GROWTH, hear, isActive, on, settingValue, show, store } from "./store.js";
 
@@ -20,6 +20,7 @@ export function startRun() {
   byId("second").onclick = () => act(currentJob()?.state === "stopped" ? "resume" : "step");
   byId("stop").onclick = () => act("stop");
   on("current picture link", render);
+  on("link", (state) => { if (state === "live" && byId("run-message").textContent === UNREACHABLE) say(byId("run-message"), ""); });
   on("job", (job) => {
     if (job.id !== store.current) return;
     if (isActive(job) && changes.isSettled) adopt(job);

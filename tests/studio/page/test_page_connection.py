@@ -99,6 +99,21 @@ def test_a_server_that_comes_back_is_found_again(page: Page, studio: FakeStudio,
     expect(page.locator("#history li")).to_have_count(1)
 
 
+def test_that_the_server_was_away_is_no_longer_told_when_it_is_back(page: Page, server: Server, watch: Watch) -> None:
+    watch.allow(*AWAY)
+    give_sample(page)
+    dream(page)
+    page.get_by_role("button", name="Pause").click()
+    wait_for_state(page, "Paused")
+    server.stop()
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator("#run-message")).to_contain_text("cannot be reached")
+    server.start()
+    expect(page.locator("#link")).to_have_text("Back again")
+    expect(page.locator("#run-message")).to_have_text("")
+    wait_for_state(page, "Paused")
+
+
 def test_a_page_that_is_opened_before_its_server_waits_for_it(page: Page, server: Server, watch: Watch) -> None:
     watch.allow(*AWAY)
     page.route("**/api/catalogue", lambda route: route.abort())

@@ -52,7 +52,7 @@ export async function take(file, itsRole = "picture") {
 }
 
 async function receive(itsRole, ask, text) {
-  complain(text);
+  complain(text, true);
   hush();
   const asked = newest[itsRole] = ask();
   try {
@@ -67,10 +67,13 @@ async function receive(itsRole, ask, text) {
   }
 }
 
-/** Says what went wrong with a picture next to where it was given. */
-function complain(text) {
-  say(byId("intake-message"), text);
-  say(byId("source-message") ?? byId("intake-message"), text);
+/** Says what went wrong with a picture, or with `isReading` what is done, next to where it was given. */
+function complain(text, isReading = false) {
+  for (const element of [byId("intake-message"), byId("source-message")]) {
+    if (!element) continue;
+    element.classList.toggle("is-calm", isReading);
+    say(element, text);
+  }
 }
 
 function setPicture(picture) {

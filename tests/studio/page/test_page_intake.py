@@ -74,7 +74,7 @@ def test_where_there_can_be_no_camera_the_page_says_why(
 def test_a_file_that_is_no_picture_is_refused_where_it_was_given(page: Page, watch: Watch) -> None:
     watch.allow("415")
     drop_file(page, "notes.txt", b"no picture", "text/plain")
-    expect(page.locator("#intake-message")).to_contain_text("notes.txt is no picture")
+    expect(page.locator("#intake-message:not(.is-calm)")).to_contain_text("notes.txt is no picture")
     give_sample(page)
     drop_file(page, "notes.txt", b"no picture", "text/plain", "#stage")
     expect(page.locator("#source-message")).to_contain_text("notes.txt is no picture")
@@ -136,7 +136,7 @@ def test_of_two_pictures_the_last_that_was_given_counts(page: Page) -> None:
     drop_file(page, "slow.png", png(), "image/png")
     wait_until(page, lambda: held)
     drop_file(page, "quick.png", png(9), "image/png")
-    expect(page.locator("#intake-message")).to_have_text("Reading quick.png…")
+    expect(page.locator("#intake-message.is-calm")).to_have_text("Reading quick.png…")
     wait_until(page, lambda: len(held) == 2)
     held[1].continue_()
     expect(page.locator("#source-body")).to_contain_text("quick.png")

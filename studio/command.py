@@ -11,7 +11,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,9 +62,8 @@ def run_studio(request: StudioRequest, log: Log) -> None:
     chooser = Chooser(request.machine)
     is_local = _is_loopback(request.host)
     token = None if is_local else secrets.token_urlsafe(24)
-    folder = Folder(request.folder or default_folder())
-    try:
-        listener = _bound(request.host, request.port)
+    path = request.folder or default_folder()
+    with _bound(request.host, request.port) as listener, closing(Folder(path)) as folder:
         address = _address(request, listener.getsockname()[1], token)
 
         def make(hub: Hub) -> Studio:
@@ -85,8 +84,6 @@ def run_studio(request: StudioRequest, log: Log) -> None:
         if request.opens_browser:
             _open_soon(address)
         uvicorn.Server(config).run(sockets=[listener])
-    finally:
-        folder.close()
 
 
 def _is_loopback(host: str) -> bool:

@@ -114,12 +114,15 @@ function askDelete(box, job) {
   yes.focus();
 
   async function remove() {
+    const element = items.get(job.id)?.element;
+    const next = (element?.nextElementSibling ?? element?.previousElementSibling)?.querySelector("button") ?? byId("panel");
     try {
       await request("DELETE", `/api/jobs/${job.id}`);
     } catch (error) {
       if (error.status !== 404) return tell(lineOf(error));
     }
     box.close();
-    return emit("removed", job.id);
+    emit("removed", job.id);
+    return next.focus({ preventScroll: true }); // what is gone loses the keys
   }
 }

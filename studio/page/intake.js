@@ -4,12 +4,12 @@ import { openCamera, cameraRefusal } from "./camera.js";
 import { request } from "./connection.js";
 import { button, byId, make, say } from "./element.js";
 import { startMask } from "./mask.js";
-import { lineOf, tell } from "./notices.js";
+import { hush, lineOf, tell } from "./notices.js";
 import { bytes } from "./number.js";
 import { currentJob, emit, isActive, on, show, store } from "./store.js";
 
 let role = "picture"; // of the file that is being chosen
-let isReading = false;
+const newest = {}; // role -> the newest request for a picture: of several given at once, the last one counts
 let wasRunning = false; // as the panel shows it
 
 export function startIntake(stage) {
@@ -41,7 +41,6 @@ function choose(itsRole) {
 
 /** Takes a file as the picture, or as the guide. */
 export async function take(file, itsRole = "picture") {
-  if (isReading) return;
   const { limits } = store.catalogue;
   if (file.size > limits.bytes) return complain(`${file.name} is larger than ${bytes(limits.bytes)}: choose a smaller file.`);
   if (!file.size) return complain(`${file.name} is empty.`);
@@ -53,33 +52,38 @@ export async function take(file, itsRole = "picture") {
 }
 
 async function receive(itsRole, ask, text) {
-  isReading = true;
-  complain(text, "polite");
+  complain(text, true);
+  hush();
+  const asked = newest[itsRole] = ask();
   try {
-    const picture = await ask();
+    const picture = await asked;
+    if (asked !== newest[itsRole]) return;
     complain("");
-    if (picture.notices?.length) tell(picture.notices.join(" "));
+    if (picture.notices?.length) tell(`${picture.name}: ${picture.notices.join(" ")}`);
     if (itsRole === "guide") setGuide(picture);
     else setPicture(picture);
   } catch (error) {
-    complain(lineOf(error));
-  } finally {
-    isReading = false;
+    if (asked === newest[itsRole]) complain(lineOf(error));
   }
 }
 
-/** Says what went wrong with a picture next to where it was given. */
-function complain(text) {
-  say(byId("intake-message"), text);
-  say(byId("source-message") ?? byId("intake-message"), text);
+/** Says what went wrong with a picture, or with `isReading` what is done, next to where it was given. */
+function complain(text, isReading = false) {
+  for (const element of [byId("intake-message"), byId("source-message")]) {
+    if (!element) continue;
+    element.classList.toggle("is-calm", isReading);
+    say(element, text);
+  }
 }
 
 function setPicture(picture) {
+  const focused = document.activeElement;
   Object.assign(store.draft, { picture, mask: null, branchOf: null, fromResult: false });
   if (!picture) store.draft.guide = null;
   remember();
   show(null);
   emit("picture");
+  if (focused?.closest("[hidden]")) byId(picture ? "primary" : "choose").focus({ preventScroll: true }); // what is hidden loses the keys
 }
 
 function setGuide(guide) {

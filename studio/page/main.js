@@ -104,7 +104,7 @@ function showLink(state, seconds) {
   byId("link").dataset.state = state;
   say(byId("link"), lines[state]);
   document.body.classList.toggle("is-away", state === "away");
-  emit("link");
+  emit("link", state);
 }
 
 on("current", () => {

@@ -4,11 +4,12 @@ import { request } from "./connection.js";
 import { button, byId, make, say } from "./element.js";
 import { lineOf } from "./notices.js";
 import { readNumber } from "./number.js";
-import { emit, store } from "./store.js";
+import { emit, on, store } from "./store.js";
 import { setMode } from "./viewing.js";
 
 const LONGEST = 1024; // of the mask, in pixels
 let mask = null; // {canvas, context, id on the server}: white dreams, black stays
+let painted = null; // the address of the picture that the mask is for
 let stage, brush = { size: 0.12, adds: true }, last = null;
 
 /** Opens the tools of the mask over the stage. Nothing is dreamed but what is painted. */
@@ -24,12 +25,17 @@ export function startMask(theStage) {
     fill("#000");
     if (store.draft.mask) drawEarlier(mask, `/api/pictures/${store.draft.mask}.png`);
   }
+  painted = store.draft.picture.picture;
   stage.painter = { paint, pointer };
   stage.fit();
   setMode("mask");
   renderBar();
   byId("mask-bar").querySelector("button").focus();
 }
+
+on("current picture", () => { if (isOpen() && painted !== store.draft.picture?.picture) leave(); });
+
+const isOpen = () => Boolean(stage?.painter);
 
 /** Draws the mask of an earlier dream, to be changed. */
 async function drawEarlier({ canvas, context }, link) {
@@ -111,7 +117,7 @@ function renderBar() {
     oninput: () => { brush.size = size.value / 100; } });
   const tools = make("div", { class: "row" }, adds, erases, make("label", { class: "brush" }, make("span", {}, "Size"), size),
     button("Invert", invert), button("Clear", () => fill("#000")),
-    button("Done", () => finish(message), { class: "button primary" }), button("Cancel", close, { class: "button ghost" }));
+    button("Done", () => takeMask().catch((error) => say(message, lineOf(error))), { class: "button primary" }), button("Cancel", close, { class: "button ghost" }));
   byId("mask-bar").replaceChildren(make("p", { class: "mask-hint" }, "Paint what shall dream. The dark part stays as it is."), tools, rectangle(message), message);
   byId("mask-bar").hidden = false;
 }
@@ -135,22 +141,21 @@ function rectangle(message) {
     make("div", { class: "row" }, ...fields, button("Fill the rectangle", draw)));
 }
 
-async function finish(message) {
-  if (isUniform()) {
-    store.draft.mask = null;
-    return close();
-  }
+/** Takes the mask that is being painted, if one is, for the next dream. Raises what `request` raises. */
+export async function takeMask() {
+  if (!isOpen()) return;
+  const id = isUniform() ? null : await uploaded();
+  if (!isOpen()) return; // another picture came meanwhile
+  store.draft.mask = mask.id = id;
+  close();
+}
+
+async function uploaded() {
   const blob = await new Promise((resolve) => mask.canvas.toBlob(resolve, "image/png"));
   const form = new FormData();
   form.append("file", blob, "mask.png");
   form.append("role", "mask");
-  try {
-    store.draft.mask = mask.id = (await request("POST", "/api/pictures", form)).id;
-    close();
-  } catch (error) {
-    say(message, lineOf(error));
-  }
-  return undefined;
+  return (await request("POST", "/api/pictures", form)).id;
 }
 
 /** Whether all dreams or all stays, which is no mask. */
@@ -160,10 +165,14 @@ function isUniform() {
   return true;
 }
 
-function close() {
+function leave() {
   byId("mask-bar").hidden = true;
   stage.painter = last = null;
   setMode("dream");
+}
+
+function close() {
+  leave();
   emit("picture");
   byId("mask-open")?.focus();
 }

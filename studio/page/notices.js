@@ -3,6 +3,7 @@
 import { byId, button, make } from "./element.js";
 
 const SHOWN = 7000;
+export const UNREACHABLE = "The studio cannot be reached. Try again when it is back.";
 
 /** Shows a line for a while, with an action where one is given. */
 export function tell(text, actionText = "", action = null) {
@@ -13,8 +14,13 @@ export function tell(text, actionText = "", action = null) {
   setTimeout(remove, SHOWN);
 }
 
+/** Takes away the line that is shown, where it is of something that is there no more. */
+export function hush() {
+  byId("toasts").replaceChildren();
+}
+
 /** What an error says to a person. */
 export function lineOf(error) {
-  if (error instanceof TypeError) return "The studio cannot be reached. Try again when it is back.";
+  if (error instanceof TypeError) return UNREACHABLE;
   return error.message;
 }

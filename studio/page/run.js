@@ -2,7 +2,8 @@
 
 import { request, Refused } from "./connection.js";
 import { byId, say } from "./element.js";
-import { lineOf } from "./notices.js";
+import { takeMask } from "./mask.js";
+import { lineOf, UNREACHABLE } from "./notices.js";
 import { bytes, duration, shown } from "./number.js";
 import { adopt, currentJob, emit, findSetting, GROWTH, hear, isActive, on, settingValue, show, store } from "./store.js";
 
@@ -19,6 +20,7 @@ export function startRun() {
   byId("second").onclick = () => act(currentJob()?.state === "stopped" ? "resume" : "step");
   byId("stop").onclick = () => act("stop");
   on("current picture link", render);
+  on("link", (state) => { if (state === "live" && byId("run-message").textContent === UNREACHABLE) say(byId("run-message"), ""); });
   on("job", (job) => {
     if (job.id !== store.current) return;
     if (isActive(job) && changes.isSettled) adopt(job);
@@ -45,10 +47,11 @@ async function pressPrimary() {
 
 async function start() {
   if (!store.draft.picture || underWay || showWrong()) return;
-  const body = asked(store.draft);
-  const key = JSON.stringify(body);
-  if (starting?.key !== key) starting = { key, id: randomId() };
   await busily(async () => {
+    await takeMask();
+    const body = asked(store.draft);
+    const key = JSON.stringify(body);
+    if (starting?.key !== key) starting = { key, id: randomId() };
     const job = await request("POST", "/api/jobs", { request: starting.id, ...body });
     starting = null;
     if (!store.jobs.has(job.id)) emit("job", job);

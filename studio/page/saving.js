@@ -20,13 +20,14 @@ const fileName = (link) => decodeURIComponent(link.split("/").at(-1).split("?")[
 
 function command(job) {
   if (!job.command) return [];
-  const field = make("textarea", { class: "command", readonly: true, rows: 3, "aria-label": "The command line that does the same" });
+  const title = job.state === "stopped" ? `The whole dream on the command line (this one was stopped at step ${job.step})` : "The same on the command line";
+  const field = make("textarea", { class: "command", readonly: true, rows: 3, "aria-label": title });
   field.value = job.command;
   const copy = button("Copy", async () => {
     const isCopied = await navigator.clipboard?.writeText(job.command).then(() => true, () => false) || copySelected(field);
     say(copy, isCopied ? "Copied" : "Press Ctrl+C");
   });
-  return [make("h3", {}, "The same on the command line"), field, make("div", { class: "row" }, copy)];
+  return [make("h3", {}, title), field, make("div", { class: "row" }, copy)];
 }
 
 /** Copies the old way, where the page comes over plain http and has no clipboard. */

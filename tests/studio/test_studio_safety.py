@@ -117,10 +117,11 @@ def test_no_path_leads_out_of_the_studio(studio: Server) -> None:
     studio.remove_all()
 
 
-def test_a_taken_port_is_one_line(studio: Server, tmp_path: Path) -> None:
+def test_a_taken_port_is_one_line_and_leaves_no_folder(studio: Server, tmp_path: Path) -> None:
     port = studio.host.rpartition(":")[2]
-    ran = studio.cli("studio", "--port", port, "--no-browser", "--folder", str(tmp_path))
+    ran = studio.cli("studio", "--port", port, "--no-browser", "--folder", str(tmp_path / "dreams"))
     assert (ran.returncode, ran.stdout) == (1, "")
+    assert not (tmp_path / "dreams").exists()
     (line,) = ran.stderr.splitlines()
     assert port in line
     assert "--port" in line

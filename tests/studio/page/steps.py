@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from fake_studio import FakeStudio
 from playwright.sync_api import Page, expect
 
 SECONDS = 15  # how long anything is waited for
@@ -29,6 +30,13 @@ def dream(page: Page) -> None:
     page.get_by_role("button", name="Dream", exact=True).click()
     expect(page.locator("#figures")).to_contain_text("step")
     wait_for_picture(page)
+
+
+def start(page: Page, studio: FakeStudio) -> dict[str, object]:
+    """Starts a dream and returns what the page asked for."""
+    page.get_by_role("button", name="Dream", exact=True).click()
+    wait_for_state(page, "Dreaming")
+    return studio.starts[-1]
 
 
 def wait_for_state(page: Page, state: str) -> None:

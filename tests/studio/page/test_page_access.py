@@ -93,6 +93,23 @@ def test_all_is_done_with_keys_alone(page: Page, studio: FakeStudio) -> None:
     wait_for_state(page, "Stopped")
 
 
+def test_the_keys_are_not_lost_with_what_was_pressed(page: Page, studio: FakeStudio) -> None:
+    studio.seconds = 0.002
+    for _ in range(2):
+        page.get_by_role("button", name="Cat", exact=True).press("Enter")
+        expect(page.locator("#primary")).to_be_focused()
+        page.keyboard.press("Enter")
+        wait_for_state(page, "Finished")
+        page.get_by_role("button", name="New picture").press("Enter")
+        expect(page.get_by_role("button", name="Choose a picture")).to_be_focused()
+    for left in (1, 0):
+        page.get_by_role("button", name="What to do with cat").first.press("Enter")
+        page.get_by_role("button", name="Delete…").press("Enter")
+        page.keyboard.press("Enter")
+        expect(page.locator("#history li")).to_have_count(left)
+        expect(page.locator("#history .dream" if left else "#panel")).to_be_focused()
+
+
 def test_every_stop_of_the_tab_key_is_seen(page: Page) -> None:
     give_sample(page)
     page.locator("#skip").focus()

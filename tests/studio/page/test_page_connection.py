@@ -48,6 +48,24 @@ def test_a_second_tab_shows_and_steers_the_same_dream(
     wait_for_state(other, "Stopped")
 
 
+def test_a_dream_is_opened_by_its_address(page: Page, open_page: Callable[..., Page], studio: FakeStudio) -> None:
+    give_sample(page)
+    dream(page)
+    wait_for_state(page, "Finished")
+    other = open_page(page.url)
+    wait_for_state(other, "Finished")
+    other.evaluate("() => { location.hash = '0123456789abcdef'; }")
+    expect(other.locator("#toasts")).to_contain_text("This studio has no such dream")
+    assert other.url == page.url
+
+
+def test_an_address_of_a_dream_of_another_studio_is_told(open_page: Callable[..., Page], server: Server) -> None:
+    other = open_page(f"{server.address}/#0123456789abcdef")
+    expect(other.locator("#toasts")).to_contain_text("This studio has no such dream")
+    expect(other.locator("#empty")).to_be_visible()
+    assert other.url == f"{server.address}/"
+
+
 def test_without_sockets_the_page_asks_each_second(
     open_page: Callable[..., Page], studio: FakeStudio, watch: Watch
 ) -> None:
@@ -79,6 +97,21 @@ def test_a_server_that_comes_back_is_found_again(page: Page, studio: FakeStudio,
     expect(page.locator("#link")).to_have_text("Back again")
     wait_for_state(page, "Finished")
     expect(page.locator("#history li")).to_have_count(1)
+
+
+def test_that_the_server_was_away_is_no_longer_told_when_it_is_back(page: Page, server: Server, watch: Watch) -> None:
+    watch.allow(*AWAY)
+    give_sample(page)
+    dream(page)
+    page.get_by_role("button", name="Pause").click()
+    wait_for_state(page, "Paused")
+    server.stop()
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator("#run-message")).to_contain_text("cannot be reached")
+    server.start()
+    expect(page.locator("#link")).to_have_text("Back again")
+    expect(page.locator("#run-message")).to_have_text("")
+    wait_for_state(page, "Paused")
 
 
 def test_a_page_that_is_opened_before_its_server_waits_for_it(page: Page, server: Server, watch: Watch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from browser_fixture import ELSEWHERE, Watch
 from fake_studio import FakeStudio
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from serve import Server
 from steps import drop_file, give_sample, png, wait_for_picture, wait_until
 
@@ -74,7 +74,7 @@ def test_where_there_can_be_no_camera_the_page_says_why(
 def test_a_file_that_is_no_picture_is_refused_where_it_was_given(page: Page, watch: Watch) -> None:
     watch.allow("415")
     drop_file(page, "notes.txt", b"no picture", "text/plain")
-    expect(page.locator("#intake-message")).to_contain_text("notes.txt is no picture")
+    expect(page.locator("#intake-message:not(.is-calm)")).to_contain_text("notes.txt is no picture")
     give_sample(page)
     drop_file(page, "notes.txt", b"no picture", "text/plain", "#stage")
     expect(page.locator("#source-message")).to_contain_text("notes.txt is no picture")
@@ -114,3 +114,33 @@ def test_a_guide_is_a_second_picture(page: Page, studio: FakeStudio) -> None:
     page.get_by_role("button", name="Dream", exact=True).click()
     expect(page.locator("#state")).to_have_text("Dreaming")
     assert studio.starts[0]["guide"] == "p2"
+
+
+def test_a_notice_names_its_picture_and_goes_with_it(page: Page) -> None:
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, json={**response.json(), "notices": ["only the first frame is used"]})
+
+    page.route("**/api/pictures", answer)
+    drop_file(page, "moving.png", png(), "image/png")
+    expect(page.locator("#toasts")).to_have_text("moving.png: only the first frame is used")
+    page.unroute("**/api/pictures")
+    drop_file(page, "still.png", png(), "image/png", "#stage")
+    expect(page.locator("#source-body")).to_contain_text("still.png")
+    expect(page.locator("#toasts")).to_have_text("", timeout=1000)
+
+
+def test_of_two_pictures_the_last_that_was_given_counts(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/api/pictures", lambda route: held.append(route))
+    drop_file(page, "slow.png", png(), "image/png")
+    wait_until(page, lambda: held)
+    drop_file(page, "quick.png", png(9), "image/png")
+    expect(page.locator("#intake-message.is-calm")).to_have_text("Reading quick.png…")
+    wait_until(page, lambda: len(held) == 2)
+    held[1].continue_()
+    expect(page.locator("#source-body")).to_contain_text("quick.png")
+    with page.expect_response("**/api/pictures"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    expect(page.locator("#source-body")).to_contain_text("quick.png")

@@ -232,3 +232,14 @@ def test_the_command_line_is_copied(open_page: Callable[..., Page], studio: Fake
     assert page.evaluate("() => navigator.clipboard.readText()") == "onnxdream dream cat.jpg --preset creatures"
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Save…")).to_be_focused()
+
+
+def test_the_command_of_a_stopped_dream_is_said_to_make_the_whole(page: Page, studio: FakeStudio) -> None:
+    give_sample(page)
+    dream(page)
+    page.get_by_role("button", name="Stop").click()
+    wait_for_state(page, "Stopped")
+    page.get_by_role("button", name="Save…").click()
+    [job] = studio.jobs.values()
+    title = f"The whole dream on the command line (this one was stopped at step {job.step})"
+    expect(page.get_by_role("heading", name=title)).to_be_visible()

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ...models.streams import event_stream
-from ...models.wording import format_duration
+from ...models.wording import counted, format_duration
 from ..dream.progress import REFRESH_SECONDS, new_bar
 from ..dream.writer import Log
 from .drawing.aim import Subject
@@ -103,7 +103,7 @@ class FeatureProgress(Generic[S]):
         seconds = time.monotonic() - self._started
         self._hide()
         missing = len(self._features) - self._done
-        drawn = f"{self._done} features in {result.parent}, atlas {result}"
+        drawn = f"{counted(self._done, 'feature')} in {result.parent}, atlas {result}"
         more = f"; {missing} {'is' if missing == 1 else 'are'} not drawn yet: the same command continues"
         if not is_atlas:
             drawn, more = (

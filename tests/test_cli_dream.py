@@ -109,7 +109,14 @@ def test_the_options_reach_the_dream(run: Command, folder: Path) -> None:
         "snapshots": [3],
         "full_size": True,
         "seed": 7,
-        "execution": {"provider": "cpu", "threads": 1, "memory": None, "tile_pixels": None, "precision": "fp32"},
+        "execution": {
+            "provider": "cpu",
+            "threads": 1,
+            "memory": None,
+            "tile_pixels": None,
+            "precision": "fp32",
+            "tune": False,
+        },
     } | {name: settings[name] for name in settings.keys() - NAMED_HERE}
     assert load(folder / "bears-dream.png").shape == (40, 53, 3)
     with (folder / "bears-dream-losses.csv").open(newline="") as file:

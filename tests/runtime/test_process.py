@@ -133,7 +133,7 @@ def test_a_child_process_imports_nothing_from_the_current_folder(
         (tmp_path / f"{module}.py").write_text("raise SystemExit('a file of the user was run')")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.onnx").write_bytes(TINY_BYTES)
-    command = module_command("onnxdream.runtime.bench", tmp_path / "tiny.onnx", 48, 40, "cpu", 1, "fp32")
+    command = module_command("onnxdream.runtime.bench", tmp_path / "tiny.onnx", 48, 40, "cpu", 1, "fp32", "")
     finished = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.startswith('{"load_seconds"')

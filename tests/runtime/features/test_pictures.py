@@ -64,7 +64,7 @@ def means(found: FeatureRequest, image: Floats, positions: Floats | None = None)
     """The channel means of an image, of all layers."""
     sessions, metadata = Sessions(found.bundle), found.bundle.metadata
     height, width = image.shape[1:]
-    session = sessions.get(height, width, found.choice.machine)
+    session = sessions.get(height, width, found.choice.machine, takes_positions=positions is not None)
     weights = np.zeros((1, sum(layer.channels for layer in metadata.layers)), np.float32)
     found_means: Floats = session.evaluate_batch(image[None], layer_weights(metadata, []), weights, positions)[0][0]
     return found_means

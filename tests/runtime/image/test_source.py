@@ -74,7 +74,7 @@ def test_a_size_is_read_width_first(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "512", "x", "512x", "x384", "512x384x3", "-5x10", "0x10", "10x0", "1.5x2", "512,384", "100000x2", "axb"],
+    ["", "512", "x", "512x", "x384", "512x384x3", "-5x10", "0x10", "10x0", "1.5x2", "512,384", "axb"],
 )
 def test_an_invalid_size_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(SettingsError) as refusal:

@@ -69,7 +69,7 @@ def paper(
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The grid: images, [\\[bundle]] and \\[settings].")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The grid: images, bundles and settings.")],
     output: Annotated[Path | None, _option("The result folder (default: ./<FILE>-study).")] = None,
 ) -> None:
     """Run your own grid of bundles and pictures; a repeated command skips what is finished."""

@@ -77,7 +77,7 @@ def test_without_a_command_the_help_is_shown(run: Command) -> None:
         ("bench", ["--size", "--provider", "--json"]),
         ("deploy", ["--target", "--output", "--overwrite"]),
         ("verify", ["--provider", "--json"]),
-        ("experiment run", ["images, bundles and settings", "--output"]),
+        ("experiment run", ["FILE.toml", "--output"]),
     ],
 )
 def test_every_command_has_a_help_with_its_options(command: str, options: list[str], run: Command) -> None:

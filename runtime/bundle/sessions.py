@@ -118,6 +118,8 @@ class Session:
         defaults = default_inputs(bundle.metadata.layers)
         self._defaults = {name: values for name, values in defaults.items() if name in optional}
         self._machine = machine
+        # Arrays of the host have no fixed address on the GPU, so they take part in no CUDA graph.
+        self._run_options = run_options() if machine.tune else None
         self._graph_numbers = iter(range(1, _MAX_GRAPHS + 1))
 
     def evaluate(self, image: Image, objective: Objective) -> tuple[Losses, Image]:
@@ -196,7 +198,7 @@ class Session:
 
     def _run(self, outputs: list[str], feed: dict[str, Floats]) -> list[Floats]:
         try:
-            arrays: list[Floats] = self._session.run(outputs, feed, run_options() if self._machine.tune else None)
+            arrays: list[Floats] = self._session.run(outputs, feed, self._run_options)
         except Exception as error:
             raise self._error_for(error) from error
         return arrays

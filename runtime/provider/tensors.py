@@ -98,17 +98,18 @@ class GraphReplay:
     """
 
     def __init__(self, number: int | None) -> None:
-        self._number = number
+        self._plain = run_options()
+        self._captured = run_options(number)
         self._runs = 0
 
     def next_options(self) -> Any:
         """Returns onnxruntime's options of the next run."""
         self._runs += 1
-        return run_options(self._number if self._runs > _RUNS_BEFORE_CAPTURE else None)
+        return self._captured if self._runs > _RUNS_BEFORE_CAPTURE else self._plain
 
     def give_up(self) -> None:
         """Makes all further runs plain."""
-        self._number = None
+        self._captured = self._plain
 
 
 def run_options(graph: int | None = None) -> Any:

@@ -136,10 +136,10 @@ class Ascent:
         return reason
 
     def losses_at(self, number: int) -> Losses:
-        """Returns the losses after `number` updates. Raises DivergedError if they are not finite."""
+        """Returns a copy of the losses after `number` updates. Raises DivergedError if they are not finite."""
         if number >= len(self.state.history):
             self._fetch_losses()
-        return self.state.history[number]
+        return np.array(self.state.history[number])
 
     def state_at(self, number: int) -> State:
         """Returns the state at the step that `on_step` is being called with.

@@ -128,6 +128,16 @@ def test_row_n_holds_the_losses_of_the_picture_after_n_updates() -> None:
     np.testing.assert_array_equal(pictures[0], noise(40, 53))
 
 
+def test_losses_and_pictures_that_on_step_has_fetched_are_its_own_to_change() -> None:
+    def on_step(step: Step) -> None:
+        step.fetch_losses()[:] = 0
+        step.fetch_picture()[:] = 0
+
+    dreamed, expected = dream(noise(40, 53), TINY, FEW, on_step), dream(noise(40, 53), TINY, FEW)
+    np.testing.assert_array_equal(dreamed.losses, expected.losses)
+    np.testing.assert_array_equal(dreamed.picture, expected.picture)
+
+
 def test_a_step_is_a_value() -> None:
     """Steps do not change after the run, and two equal runs have equal steps."""
     runs: list[list[Step]] = [[], []]

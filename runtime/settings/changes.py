@@ -54,6 +54,7 @@ class Change:
     settings: Mapping[str, Any] = field(hash=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "step", plain(self.step))
         if type(self.step) is not int or self.step < 0:
             raise SettingsError(f"a change is made after a number of steps from 0, not {self.step!r}")
         if not isinstance(self.settings, Mapping) or not self.settings:

@@ -297,6 +297,12 @@ def test_a_change_is_checked(step: int, changed: dict[str, Any], message: str) -
         Change(step, changed)
 
 
+def test_a_change_takes_numpy_s_numbers_as_settings_do() -> None:
+    change = Change(np.int64(3), {"step_size": np.float64(0.5)})  # type: ignore[arg-type]
+    assert change == Change(3, {"step_size": 0.5})
+    assert type(change.step) is int
+
+
 def test_a_plateau_and_a_limit_do_not_compare_the_losses_of_two_objectives() -> None:
     """The new objective's losses are far below the old one's; its own plateau must still be found."""
     settings = replace(BEGUN, steps=40, plateau=3)

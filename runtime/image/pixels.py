@@ -95,6 +95,6 @@ def _remedy(array: NDArray[Any], name: str) -> str:
         return f": give {name}[0]"
     if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
         return f": give {name}.transpose(1, 2, 0)"
-    if array.dtype.kind == "f":
+    if array.dtype.kind in "fb":
         return f": if its values are from 0 to 1, give (255 * {name}).astype('uint8')"
-    return f": if its values are from 0 to 255, give {name}.astype('uint8')" if array.dtype.kind in "bi" else ""
+    return f": if its values are from 0 to 255, give {name}.astype('uint8')" if array.dtype.kind == "i" else ""

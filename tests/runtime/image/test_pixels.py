@@ -135,6 +135,7 @@ def test_an_object_that_numpy_reads_is_a_picture() -> None:
         ({}, "not dict"),
         (io.BytesIO(), "not BytesIO"),
         (np.zeros((8, 9, 3), np.float32), r"not float32 \[8, 9, 3\]: .* give \(255 \* picture\)\.astype\('uint8'\)"),
+        (np.zeros((8, 9), bool), r"not bool \[8, 9, 3\]: .* 0 to 1, give \(255 \* picture\)\.astype\('uint8'\)"),
         (np.zeros((8, 9), np.int64), r"not int64 \[8, 9, 3\]: .* give picture\.astype\('uint8'\)"),
         (np.zeros((3, 8, 9), np.uint8), r"not uint8 \[3, 8, 9\]: give picture\.transpose\(1, 2, 0\)"),
         (np.zeros((1, 8, 9, 3), np.uint8), r"give picture\[0\]"),

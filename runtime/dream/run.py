@@ -46,9 +46,9 @@ class Dream:
     record: Record
 
     def __repr__(self) -> str:
-        record, size = self.record, Size(*self.picture.shape[:2])
-        change = f"loss {record.first_loss:.4g} → {record.last_loss:.4g}"
-        return f"<Dream {size}: {change} in {record.steps_done} steps, {record.ended}>"
+        record, (height, width) = self.record, self.picture.shape[:2]
+        change = f"loss {record.first_loss:.4g} to {record.last_loss:.4g}"
+        return f"<Dream {width}x{height}: {change} in {record.steps_done} steps, {record.ended}>"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,7 +64,8 @@ class Preparation:
     notices: list[str]
 
     def __repr__(self) -> str:
-        sizes = f"{self.octaves[-1]}, {len(self.octaves)} octaves"
+        height, width = self.octaves[-1]
+        sizes = f"{width}x{height}, {len(self.octaves)} octaves"
         return f"<Preparation of {sizes} with {self.bundle.name} on {self.execution.provider}>"
 
     @property

@@ -33,7 +33,7 @@ from ..settings.settings import Execution, Settings
 from .record import Record
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dream:
     """A finished run: its picture, its losses and its record.
 

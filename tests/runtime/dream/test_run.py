@@ -82,6 +82,14 @@ def test_a_wrong_argument_is_refused_in_one_line(wrong: dict[str, Any], words: s
     assert "\n" not in str(refused.value)
 
 
+def test_dreams_can_be_told_apart_and_kept_in_a_set() -> None:
+    one, other = dream(PICTURE, TINY, FEW), dream(PICTURE, TINY, FEW)
+    assert one == one
+    assert one != other
+    assert [one, other].index(other) == 1
+    assert len({one, other}) == 2
+
+
 def test_a_preparation_ascends_once() -> None:
     preparation = prepare(PICTURE, TINY, FEW)
     preparation.ascend()

@@ -11,7 +11,7 @@ from typing import Any
 from ...models import contract
 from ...models.arrays import Floats, Image, Losses
 from ...models.contract import BundleError, BundleFormatError
-from ..errors import ComputationError, ProviderError
+from ..errors import ComputationError, ProviderError, SettingsError
 from ..provider.cards import PROVIDERS
 from ..provider.machine import Machine
 from ..provider.session import (
@@ -48,10 +48,15 @@ _SHAPE_MISMATCH = re.compile(r"dimensions for output|shape.*mismatch", re.IGNORE
 class Sessions:
     """Opens a bundle's sessions and keeps only the last one, since two would slow each other down.
 
-    Dreams that share one `Sessions` share a session, too, if their size and machine are the same.
+    Dreams that share one `Sessions` share a session, too, if their size and machine are the same. Raises SettingsError
+    for anything but a bundle.
     """
 
     def __init__(self, bundle: Bundle) -> None:
+        if not isinstance(bundle, Bundle):
+            raise SettingsError(
+                f"sessions are those of a Bundle, not {type(bundle).__name__}: write Sessions(Bundle.load(…))"
+            )
         self.bundle = bundle
         self._key: tuple[int, int, Machine, int, bool] | None = None
         self._session: Session | None = None

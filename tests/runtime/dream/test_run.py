@@ -82,6 +82,12 @@ def test_a_wrong_argument_is_refused_in_one_line(wrong: dict[str, Any], words: s
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("given", ["lite0", None, TINY_BYTES])
+def test_sessions_are_those_of_a_bundle_not_of_its_name(given: Any) -> None:
+    with pytest.raises(SettingsError, match=rf"a Bundle, not {type(given).__name__}: write Sessions\(Bundle\.load\("):
+        Sessions(given)
+
+
 def test_dreams_can_be_told_apart_and_kept_in_a_set() -> None:
     one, other = dream(PICTURE, TINY, FEW), dream(PICTURE, TINY, FEW)
     assert one == one

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from inspect import iscoroutinefunction
 from itertools import accumulate
 
 import numpy as np
@@ -247,6 +248,8 @@ def dream(
 def _require_function(name: str, given: object, argument: str) -> None:
     if not callable(given):
         raise SettingsError(f"{name} is a function that is called with {argument}, not {type(given).__name__}")
+    if iscoroutinefunction(given):
+        raise SettingsError(f"{name} is awaited by nobody: give a function that is not async")
 
 
 def as_settings(given: Settings | str | None) -> Settings:

@@ -54,6 +54,10 @@ def test_settings_may_be_a_preset_s_name() -> None:
     assert prepare(PICTURE, TINY, None).settings == Settings()
 
 
+async def awaited(step: Step) -> None:
+    """An `on_step` as a program with asyncio may have it: its coroutine would count as True, and stop the dream."""
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -72,6 +76,7 @@ def test_settings_may_be_a_preset_s_name() -> None:
         ({"changes": "abc"}, "changes are a list of Change, .* not 'abc'"),
         ({"changes": 3}, "changes are a list of Change, .* not 3"),
         ({"log": 3}, "log is a function .* not int"),
+        ({"on_step": awaited}, "on_step is awaited by nobody: give a function that is not async"),
         ({"sessions": 3}, r"sessions are made with Sessions\(bundle\), not int"),
         ({"sessions": Sessions(Bundle.built_in())}, r"not those of bundle: make them with Sessions\(bundle\)"),
     ],

@@ -158,8 +158,9 @@ def prepare(
     name of a preset, and None is the preset `paper` on all layers.
 
     `changes` of the settings are made on the way, as in a run to repeat. `state` is that of an earlier run of the same
-    picture, bundle, settings and changes, to resume it. `choice` is the result of
-    `choose_provider` for these settings, if its notice has been shown to the user; None makes the choice here.
+    picture, bundle, settings and changes, to resume it; the run continues in its arrays, so give a `deepcopy` of one
+    that you keep. `choice` is the result of `choose_provider` for these settings, if its notice has been shown to the
+    user; None makes the choice here.
     `sessions` are the bundle's, if several dreams share them. `log` is called with each line for the user, now and
     during the run. Raises DreamError and BundleError.
     """

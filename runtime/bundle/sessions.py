@@ -55,7 +55,7 @@ class Sessions:
     def __init__(self, bundle: Bundle) -> None:
         if not isinstance(bundle, Bundle):
             raise SettingsError(
-                f"sessions are those of a Bundle, not {type(bundle).__name__}: write Sessions(Bundle.load(…))"
+                f"sessions are those of a Bundle, not {type(bundle).__name__}: write Sessions(Bundle.load(name))"
             )
         self.bundle = bundle
         self._key: tuple[int, int, Machine, int, bool] | None = None

@@ -117,7 +117,9 @@ def test_without_a_preset_a_film_has_the_default_look(run: Command, folder: Path
 
 
 def test_with_another_model_the_look_says_only_how(run: Command, folder: Path) -> None:
-    run("film", "walk.mp4", "a.mp4", "--model", "tiny.onnx", "--end", "0.05").succeeds()
+    finished = run("film", "walk.mp4", "a.mp4", "--model", "tiny.onnx", "--end", "0.05")
+    finished.succeeds()
+    assert "has no effect" not in finished.err  # of options that nobody gave
     settings = record_of(folder / "a.mp4")["settings"]
     assert (settings["octaves"], settings["colours"], settings["layer_weights"]) == (6, "own", None)
 

@@ -20,7 +20,7 @@ from ..settings.config import options_of
 from ..settings.kinds import FloatRange, OrNone
 from ..settings.options import OPTIONS, Option, described_options
 from ..settings.presets import DEFAULT_LOOK, PRESETS
-from ..settings.settings import Execution, descriptions
+from ..settings.settings import Execution, Settings, descriptions
 from ..video.formats import film_format
 from ..video.library import load_av
 from .apart.tally import Tally
@@ -159,8 +159,10 @@ def _with_look(options: Mapping[str, Any]) -> dict[str, Any]:
         return dict(options)
     if not _OBJECTIVE & options.keys():
         return {"preset": DEFAULT_LOOK, **options}
-    look = options_of(PRESETS[DEFAULT_LOOK].settings)
-    manner = {name: value for name, value in look.items() if name not in {*_OBJECTIVE, *descriptions(Execution)}}
+    look, defaults = options_of(PRESETS[DEFAULT_LOOK].settings), options_of(Settings())
+    left_out = {*_OBJECTIVE, *descriptions(Execution)}
+    # A default among the options would count as the user's wish, and a line would say that it has no effect.
+    manner = {name: value for name, value in look.items() if name not in left_out and value != defaults.get(name)}
     return {**manner, **options}
 
 

@@ -29,6 +29,7 @@ from pictures_fixture import (
     save,
 )
 
+from onnxdream.models.files import temporary_path
 from onnxdream.runtime.film import parts
 
 pytest.importorskip("av")
@@ -228,6 +229,29 @@ def test_ctrl_c_leaves_a_film_that_plays_and_can_be_continued(run: Command, fold
     assert hashes(record_of(folder / "stopped.mp4")) == hashes(record_of(folder / "whole.mp4"))
     assert len(decoded(folder / "stopped.mp4")) == 24
     assert not (folder / "stopped.mp4.parts").exists()
+
+
+def test_what_a_run_that_was_killed_while_joining_has_left_is_removed(
+    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Parts, "_new_segment", _raising_at(parts.Parts._new_segment, 2))
+        assert run("film", "walk.mp4", "a.mp4", *FEW).code == 130
+    temporary_path(folder / "a.mp4", ".part.mp4").write_bytes(b"half a film")
+    run("film", "--resume", "a.mp4.parts").succeeds()
+    assert listing(folder) == {"walk.mp4", "tiny.onnx", "a.mp4", "a.mp4.json"}
+
+
+def test_frames_are_kept_in_one_folder_wherever_the_film_is_continued(
+    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Parts, "_new_segment", _raising_at(parts.Parts._new_segment, 2))
+        assert run("film", "walk.mp4", "a.mp4", *FEW, "--keep-frames", "kept").code == 130
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    run("film", "--resume", "../a.mp4.parts").succeeds()
+    assert len(listing(folder / "kept")) == 24
 
 
 @posix

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from ...models.files import atomic_write, temporary_path
+from ...models.files import atomic_write, remove_leftovers, temporary_path
 from ..errors import OutputError
 from ..video.joining import Segment, join
 from .parts import Parts, parts_folder
@@ -30,6 +30,7 @@ class FilmOutput(Parts):
         if not (self.record.segments or self.record.shots):
             self._require_free()
         super().__enter__()
+        remove_leftovers(self.path, record_path(self.path))  # the folder's lock says that no other run writes them
         return self
 
     def _require_free(self) -> None:

@@ -126,7 +126,7 @@ def parse_film(kind: FilmKind, source: Path | None, output: Path | None, options
         coherence=move if kind == "film" else None,
         camera=move if kind == "zoom" else None,
         travel=move if kind == "travel" else None,
-        keep_frames=str(expand_user(kept)) if kept else None,
+        keep_frames=str(expand_user(kept).absolute()) if kept else None,
         extras=job.extras,
         start=_time("start", options),
         end=_time("end", options),

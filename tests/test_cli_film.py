@@ -142,6 +142,8 @@ def test_with_another_model_the_look_says_only_how(run: Command, folder: Path) -
         (("walk.mp4", "a.mp4", "--end", "inf"), "end must be"),
         (("walk.mp4", "a.mp4", "--start", "2", "--end", "1"), "choose a later end"),
         (("walk.mp4", "a.mp4", "--mask", "missing.png"), "missing.png"),
+        (("walk.mp4", "a.mp4", "--keep-frames", "walk.mp4"), "cannot keep frames in"),
+        (("walk.mp4", "a.mp4", "--keep-frames", "walk.mp4/kept"), "name another folder"),
         (("--resume", "nothing.mp4.parts"), "is no record of a film"),
         (("walk.mp4", "a.mp4", "--resume", "nothing.mp4.parts"), "give nothing else"),
     ],

@@ -29,6 +29,7 @@ class FilmOutput(Parts):
     def __enter__(self) -> FilmOutput:
         if not (self.record.segments or self.record.shots):
             self._require_free()
+        self._make_kept_folder()
         super().__enter__()
         remove_leftovers(self.path, record_path(self.path))  # the folder's lock says that no other run writes them
         return self
@@ -46,6 +47,15 @@ class FilmOutput(Parts):
                 f"{self.folder} holds an unfinished film: continue it with --resume {self.folder}, or start again with "
                 "--overwrite"
             )
+
+    def _make_kept_folder(self) -> None:
+        """Makes the folder of the kept frames, before the first of them is dreamed. Raises OutputError."""
+        kept = self.record.keep_frames
+        try:
+            if kept:
+                Path(kept).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot keep frames in {kept} ({error.strerror}): name another folder") from error
 
     def finish(self, record: FilmRecord, sound: Path | None, log: Callable[[str], None]) -> None:
         """Joins the segments to the film, with the sound of the film `sound`; removes the folder if it is finished.

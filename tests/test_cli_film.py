@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -254,6 +255,36 @@ def test_frames_are_kept_in_one_folder_wherever_the_film_is_continued(
     monkeypatch.chdir(folder / "elsewhere")
     run("film", "--resume", "../a.mp4.parts").succeeds()
     assert len(listing(folder / "kept")) == 24
+
+
+def test_a_source_that_is_gone_when_its_sound_is_read_is_named(
+    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = parts.Parts.close_segment
+
+    def closing(self: parts.Parts) -> None:
+        close(self)
+        (folder / "walk.mp4").rename(folder / "gone.mp4")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Parts, "_is_due", lambda self, segment, frame: False)
+        patch.setattr(parts.Parts, "close_segment", closing)
+        run("film", "walk.mp4", "a.mp4", *FEW).refuses("walk.mp4: no such film")
+    (folder / "gone.mp4").rename(folder / "walk.mp4")
+    run("film", "--resume", "a.mp4.parts").succeeds()
+    assert len(decoded(folder / "a.mp4")) == 24
+
+
+def test_how_to_continue_can_be_pasted_into_a_shell(
+    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Parts, "_new_segment", _raising_at(parts.Parts._new_segment, 2))
+        assert run("film", "walk.mp4", "my 'film'.mp4", *FEW).code == 130
+    message = run("film", "walk.mp4", "my 'film'.mp4", *FEW).err
+    words = shlex.split(message.partition("continue it with ")[2].partition(",")[0])
+    assert words == ["--resume", "my 'film'.mp4.parts"]
+    run("film", *words).succeeds()
 
 
 @posix

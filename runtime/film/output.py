@@ -9,9 +9,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from ...models.files import atomic_write, remove_leftovers, temporary_path
-from ..errors import OutputError
+from ..errors import FilmError, OutputError
 from ..video.joining import Segment, join
-from .parts import Parts, parts_folder
+from .parts import Parts, parts_folder, resuming
 from .record import FilmRecord
 
 
@@ -44,8 +44,8 @@ class FilmOutput(Parts):
             raise OutputError(f"film {self.path} exists: choose another name, or replace it with --overwrite")
         if self.folder.exists():
             raise OutputError(
-                f"{self.folder} holds an unfinished film: continue it with --resume {self.folder}, or start again with "
-                "--overwrite"
+                f"{self.folder} holds an unfinished film: continue it with {resuming(self.folder)}, or start again "
+                "with --overwrite"
             )
 
     def _make_kept_folder(self) -> None:
@@ -77,6 +77,8 @@ class FilmOutput(Parts):
             if record.extras:
                 atomic_write(record_path(self.path), record.to_json().encode())
             self._write_record()
+        except FilmError:  # some of these are OSErrors, too
+            raise
         except OSError as error:
             raise self._failure(error) from error
         finally:

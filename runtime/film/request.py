@@ -24,7 +24,7 @@ from ..settings.settings import Execution, Settings, descriptions
 from ..video.formats import film_format
 from ..video.library import load_av
 from .apart.tally import Tally
-from .parts import film_of, unfinished_record
+from .parts import film_of, resuming, unfinished_record
 from .record import FilmKind, FilmRecord, read_film_record
 from .run import FilmJob
 from .settings import Camera, Coherence, Travel
@@ -190,7 +190,7 @@ def _resumed(kind: FilmKind, folder: Path) -> FilmRequest:
     """The request to continue the unfinished film in a folder. Raises RecordError and SettingsError."""
     record = read_film_record(unfinished_record(folder))
     if record.kind != kind:
-        raise SettingsError(f"{folder} holds an unfinished {record.kind}: onnxdream {record.kind} --resume {folder}")
+        raise SettingsError(f"{folder} holds an unfinished {record.kind}: onnxdream {record.kind} {resuming(folder)}")
     if film_of(folder).suffix != Path(record.output).suffix:
         raise SettingsError(
             f"{folder}: rename the folder back to {Path(record.output).name}.parts, or to another name with that ending"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from pictures_fixture import (
     save,
 )
 
+from onnxdream.models.files import temporary_path
 from onnxdream.runtime.film import parts
 
 pytest.importorskip("av")
@@ -117,7 +119,9 @@ def test_without_a_preset_a_film_has_the_default_look(run: Command, folder: Path
 
 
 def test_with_another_model_the_look_says_only_how(run: Command, folder: Path) -> None:
-    run("film", "walk.mp4", "a.mp4", "--model", "tiny.onnx", "--end", "0.05").succeeds()
+    finished = run("film", "walk.mp4", "a.mp4", "--model", "tiny.onnx", "--end", "0.05")
+    finished.succeeds()
+    assert "has no effect" not in finished.err  # of options that nobody gave
     settings = record_of(folder / "a.mp4")["settings"]
     assert (settings["octaves"], settings["colours"], settings["layer_weights"]) == (6, "own", None)
 
@@ -139,6 +143,8 @@ def test_with_another_model_the_look_says_only_how(run: Command, folder: Path) -
         (("walk.mp4", "a.mp4", "--end", "inf"), "end must be"),
         (("walk.mp4", "a.mp4", "--start", "2", "--end", "1"), "choose a later end"),
         (("walk.mp4", "a.mp4", "--mask", "missing.png"), "missing.png"),
+        (("walk.mp4", "a.mp4", "--keep-frames", "walk.mp4"), "cannot keep frames in"),
+        (("walk.mp4", "a.mp4", "--keep-frames", "walk.mp4/kept"), "name another folder"),
         (("--resume", "nothing.mp4.parts"), "is no record of a film"),
         (("walk.mp4", "a.mp4", "--resume", "nothing.mp4.parts"), "give nothing else"),
     ],
@@ -226,6 +232,59 @@ def test_ctrl_c_leaves_a_film_that_plays_and_can_be_continued(run: Command, fold
     assert hashes(record_of(folder / "stopped.mp4")) == hashes(record_of(folder / "whole.mp4"))
     assert len(decoded(folder / "stopped.mp4")) == 24
     assert not (folder / "stopped.mp4.parts").exists()
+
+
+def test_what_a_run_that_was_killed_while_joining_has_left_is_removed(
+    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Parts, "_new_segment", _raising_at(parts.Parts._new_segment, 2))
+        assert run("film", "walk.mp4", "a.mp4", *FEW).code == 130
+    temporary_path(folder / "a.mp4", ".part.mp4").write_bytes(b"half a film")
+    run("film", "--resume", "a.mp4.parts").succeeds()
+    assert listing(folder) == {"walk.mp4", "tiny.onnx", "a.mp4", "a.mp4.json"}
+
+
+def test_frames_are_kept_in_one_folder_wherever_the_film_is_continued(
+    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Parts, "_new_segment", _raising_at(parts.Parts._new_segment, 2))
+        assert run("film", "walk.mp4", "a.mp4", *FEW, "--keep-frames", "kept").code == 130
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    run("film", "--resume", "../a.mp4.parts").succeeds()
+    assert len(listing(folder / "kept")) == 24
+
+
+def test_a_source_that_is_gone_when_its_sound_is_read_is_named(
+    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = parts.Parts.close_segment
+
+    def closing(self: parts.Parts) -> None:
+        close(self)
+        (folder / "walk.mp4").rename(folder / "gone.mp4")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Parts, "_is_due", lambda self, segment, frame: False)
+        patch.setattr(parts.Parts, "close_segment", closing)
+        run("film", "walk.mp4", "a.mp4", *FEW).refuses("walk.mp4: no such film")
+    (folder / "gone.mp4").rename(folder / "walk.mp4")
+    run("film", "--resume", "a.mp4.parts").succeeds()
+    assert len(decoded(folder / "a.mp4")) == 24
+
+
+def test_how_to_continue_can_be_pasted_into_a_shell(
+    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Parts, "_new_segment", _raising_at(parts.Parts._new_segment, 2))
+        assert run("film", "walk.mp4", "my 'film'.mp4", *FEW).code == 130
+    message = run("film", "walk.mp4", "my 'film'.mp4", *FEW).err
+    words = shlex.split(message.partition("continue it with ")[2].partition(",")[0])
+    assert words == ["--resume", "my 'film'.mp4.parts"]
+    run("film", *words).succeeds()
 
 
 @posix

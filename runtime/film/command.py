@@ -6,7 +6,7 @@ from ...models.interrupts import interruptible
 from ...models.wording import counted, format_duration
 from ..dream.writer import Log
 from .apart.driver import make_film_apart
-from .parts import parts_folder
+from .parts import parts_folder, resuming
 from .progress import FilmProgress
 from .record import FilmRecord
 from .request import FilmRequest
@@ -32,7 +32,7 @@ def make_at_terminal(request: FilmRequest, log: Log, is_quiet: bool = False) -> 
     else:
         log(f"{name}: stopped before its first frame")
     if record.ended == "stopped" and (record.frames or record.shots):
-        log(f"continue with onnxdream {record.kind} --resume {parts_folder(film.output)}")
+        log(f"continue with onnxdream {record.kind} {resuming(parts_folder(film.output))}")
     return interrupted()
 
 

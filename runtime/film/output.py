@@ -8,10 +8,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from ...models.files import atomic_write, temporary_path
-from ..errors import OutputError
+from ...models.files import atomic_write, remove_leftovers, temporary_path
+from ..errors import FilmError, OutputError
 from ..video.joining import Segment, join
-from .parts import Parts, parts_folder
+from .parts import Parts, parts_folder, resuming
 from .record import FilmRecord
 
 
@@ -29,7 +29,9 @@ class FilmOutput(Parts):
     def __enter__(self) -> FilmOutput:
         if not (self.record.segments or self.record.shots):
             self._require_free()
+        self._make_kept_folder()
         super().__enter__()
+        remove_leftovers(self.path, record_path(self.path))  # the folder's lock says that no other run writes them
         return self
 
     def _require_free(self) -> None:
@@ -42,9 +44,18 @@ class FilmOutput(Parts):
             raise OutputError(f"film {self.path} exists: choose another name, or replace it with --overwrite")
         if self.folder.exists():
             raise OutputError(
-                f"{self.folder} holds an unfinished film: continue it with --resume {self.folder}, or start again with "
-                "--overwrite"
+                f"{self.folder} holds an unfinished film: continue it with {resuming(self.folder)}, or start again "
+                "with --overwrite"
             )
+
+    def _make_kept_folder(self) -> None:
+        """Makes the folder of the kept frames, before the first of them is dreamed. Raises OutputError."""
+        kept = self.record.keep_frames
+        try:
+            if kept:
+                Path(kept).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot keep frames in {kept} ({error.strerror}): name another folder") from error
 
     def finish(self, record: FilmRecord, sound: Path | None, log: Callable[[str], None]) -> None:
         """Joins the segments to the film, with the sound of the film `sound`; removes the folder if it is finished.
@@ -66,6 +77,8 @@ class FilmOutput(Parts):
             if record.extras:
                 atomic_write(record_path(self.path), record.to_json().encode())
             self._write_record()
+        except FilmError:  # some of these are OSErrors, too
+            raise
         except OSError as error:
             raise self._failure(error) from error
         finally:

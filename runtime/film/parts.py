@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import shutil
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -191,8 +192,8 @@ class Parts:
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(
-            f"cannot write film {self.path} ({writing_reason(error)}): make room, and continue with --resume "
-            f"{parts_folder(self.path)}"
+            f"cannot write film {self.path} ({writing_reason(error)}): make room, and continue with "
+            f"{resuming(parts_folder(self.path))}"
         )
 
 
@@ -204,6 +205,11 @@ def parts_folder(film: Path) -> Path:
 def film_of(folder: Path) -> Path:
     """The film whose segments are in a folder."""
     return folder.with_name(folder.name.removesuffix(_PARTS))
+
+
+def resuming(folder: Path) -> str:
+    """The option that continues the unfinished film in a folder, as it is typed in a shell."""
+    return f"--resume {shlex.quote(str(folder))}"
 
 
 def shot_name(number: int) -> str:

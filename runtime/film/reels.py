@@ -24,7 +24,7 @@ from .record import FilmRecord
 from .settings import Camera, Travel
 
 Stops = Callable[[Step], bool]
-_NTSC = 1001
+_NTSC = 1001  # the denominator of television's rates, as in 30000/1001
 
 
 class Reel(Protocol):
@@ -152,7 +152,7 @@ class PictureReel:
             log(warning)
         self._job, self._move, self._log = job, move, log
         self.count: int | None = move.count
-        self.rate = Fraction(move.fps).limit_denominator(_NTSC)  # 29.97 is 30000/1001
+        self.rate = Fraction(move.fps).limit_denominator(_NTSC)  # as written: 29.97 is 2997/100
         self.time_base = 1 / self.rate
         self.state_kind: type[Any] = ZoomState if isinstance(move, Camera) else TravelState
 

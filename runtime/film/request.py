@@ -20,11 +20,11 @@ from ..settings.config import options_of
 from ..settings.kinds import FloatRange, OrNone
 from ..settings.options import OPTIONS, Option, described_options
 from ..settings.presets import DEFAULT_LOOK, PRESETS
-from ..settings.settings import Execution, descriptions
+from ..settings.settings import Execution, Settings, descriptions
 from ..video.formats import film_format
 from ..video.library import load_av
 from .apart.tally import Tally
-from .parts import film_of, unfinished_record
+from .parts import film_of, resuming, unfinished_record
 from .record import FilmKind, FilmRecord, read_film_record
 from .run import FilmJob
 from .settings import Camera, Coherence, Travel
@@ -126,7 +126,7 @@ def parse_film(kind: FilmKind, source: Path | None, output: Path | None, options
         coherence=move if kind == "film" else None,
         camera=move if kind == "zoom" else None,
         travel=move if kind == "travel" else None,
-        keep_frames=str(expand_user(kept)) if kept else None,
+        keep_frames=str(expand_user(kept).absolute()) if kept else None,
         extras=job.extras,
         start=_time("start", options),
         end=_time("end", options),
@@ -159,8 +159,10 @@ def _with_look(options: Mapping[str, Any]) -> dict[str, Any]:
         return dict(options)
     if not _OBJECTIVE & options.keys():
         return {"preset": DEFAULT_LOOK, **options}
-    look = options_of(PRESETS[DEFAULT_LOOK].settings)
-    manner = {name: value for name, value in look.items() if name not in {*_OBJECTIVE, *descriptions(Execution)}}
+    look, defaults = options_of(PRESETS[DEFAULT_LOOK].settings), options_of(Settings())
+    left_out = {*_OBJECTIVE, *descriptions(Execution)}
+    # A default among the options would count as the user's wish, and a line would say that it has no effect.
+    manner = {name: value for name, value in look.items() if name not in left_out and value != defaults.get(name)}
     return {**manner, **options}
 
 
@@ -188,7 +190,7 @@ def _resumed(kind: FilmKind, folder: Path) -> FilmRequest:
     """The request to continue the unfinished film in a folder. Raises RecordError and SettingsError."""
     record = read_film_record(unfinished_record(folder))
     if record.kind != kind:
-        raise SettingsError(f"{folder} holds an unfinished {record.kind}: onnxdream {record.kind} --resume {folder}")
+        raise SettingsError(f"{folder} holds an unfinished {record.kind}: onnxdream {record.kind} {resuming(folder)}")
     if film_of(folder).suffix != Path(record.output).suffix:
         raise SettingsError(
             f"{folder}: rename the folder back to {Path(record.output).name}.parts, or to another name with that ending"

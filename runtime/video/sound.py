@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,6 @@ from .library import RUN_IN, exact, load_av, open_film, to_ticks, video_stream, 
 Log = Callable[[str], None]
 TimedPacket = tuple[Fraction, Any]
 
-# The rates that Opus has (RFC 6716, section 2); any other sound is resampled to the highest.
-_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 _AHEAD = 1  # second before the part, at which reading begins
 
 
@@ -105,9 +104,9 @@ class _Track:
 
     def _encoder(self, output: Any, film_format: FilmFormat) -> Any:
         source, codec = self._stream.codec_context, film_format.sound_codec
-        rate = source.sample_rate
-        if codec == "libopus" and rate not in _OPUS_RATES:
-            rate = max(_OPUS_RATES)
+        rate, rates = source.sample_rate, load_av().Codec(codec, "w").audio_rates
+        if rate not in rates:
+            rate = max(rates)
         stream = output.add_stream(codec, rate=rate)
         stream.codec_context.layout = "mono" if source.layout.nb_channels == 1 else "stereo"
         stream.codec_context.bit_rate = film_format.sound_bits
@@ -122,18 +121,24 @@ class _Track:
 
     def _prepared(self, encoder: Any) -> Iterator[Any]:
         """The frames of the part in the form that an encoder takes, and None at their end."""
-        av = load_av()
-        graph = None
-        for frame in self._decoded():
-            if graph is None:
-                graph = self._graph(frame, encoder)
+        end = Fraction(0)
+        for _, frames in groupby(self._decoded(), _form):  # broadcasts change it from one programme to the next
+            for frame in self._filtered(frames, encoder, end):
+                end = (frame.pts + frame.samples) * exact(frame.time_base)
+                yield frame
+        if end:
+            yield None
+
+    def _filtered(self, frames: Iterator[Any], encoder: Any, begin: Fraction) -> Iterator[Any]:
+        """Frames of one form in the encoder's, without gaps from `begin` on, in seconds of the part."""
+        graph: Any = None
+        for frame in frames:
+            graph = graph or self._graph(frame, encoder, begin)
             graph.push(frame)
             yield from _pulled(graph)
-        if graph is not None:
-            with suppress(av.error.EOFError):  # it has reached the end of the part already
-                graph.push(None)
-            yield from _pulled(graph)
-            yield None
+        with suppress(load_av().error.EOFError):  # it has reached the end of the part already
+            graph.push(None)
+        yield from _pulled(graph)
 
     def _decoded(self) -> Iterator[Any]:
         av = load_av()
@@ -148,10 +153,10 @@ class _Track:
                         return
                     yield frame
 
-    def _graph(self, first: Any, encoder: Any) -> Any:
+    def _graph(self, first: Any, encoder: Any, begin: Fraction) -> Any:
         """Filters from the decoder's form of sound to the encoder's, with time 0 at the beginning of the part."""
         graph = load_av().filter.Graph()
-        length = self._part.length
+        length, first_pts = self._part.length, str(round(begin * first.sample_rate))
         nodes = [
             graph.add(
                 "abuffer",
@@ -160,8 +165,8 @@ class _Track:
                 channel_layout=first.layout.name,
                 time_base=str(exact(first.time_base)),
             ),
-            # `async` fills gaps with silence, `first_pts` fills or cuts the beginning.
-            graph.add("aresample", **{"async": "1", "first_pts": "0", "osr": str(encoder.sample_rate)}),
+            # `async` fills gaps with silence, `first_pts`, in samples of its input, fills or cuts the beginning.
+            graph.add("aresample", **{"async": "1", "first_pts": first_pts, "osr": str(encoder.sample_rate)}),
             *([] if length is None else [graph.add("atrim", end=f"{float(length):.6f}")]),
             graph.add(
                 "aformat",
@@ -174,6 +179,11 @@ class _Track:
         graph.link_nodes(*nodes)
         graph.configure()
         return graph
+
+
+def _form(frame: Any) -> tuple[Any, ...]:
+    """What a graph of filters is made for."""
+    return frame.format.name, frame.layout.name, frame.sample_rate, exact(frame.time_base)
 
 
 def _pulled(graph: Any) -> Iterator[Any]:

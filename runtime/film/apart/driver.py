@@ -19,7 +19,7 @@ from ...processes.sharing import shared_out
 from ...processes.worker import Finished
 from ...video.reader import FilmReader
 from ..output import FilmOutput
-from ..parts import parts_folder
+from ..parts import parts_folder, resuming
 from ..record import FilmRecord, SegmentRecord
 from ..reels import Section
 from ..run import FilmCallbacks, FilmJob, sound_for
@@ -162,7 +162,7 @@ class _Shots:
             self._callbacks.log(f"{name}: its worker {death.how}; another one continues")
             self._left.appendleft(section)
         else:
-            folder = parts_folder(self._film.output)
+            resume = resuming(parts_folder(self._film.output))
             self._failure = FilmError(
-                f"{name}: its worker {death.how} for the second time: make room, and continue with --resume {folder}"
+                f"{name}: its worker {death.how} for the second time: make room, and continue with {resume}"
             )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from onnxdream.runtime.video.joining import Segment, join
 from onnxdream.runtime.video.reader import FilmReader
 
 av = pytest.importorskip("av")
-from clips import Clip, Sound, decoded, flat, packets, pan, samples, uneven_times, write_clip  # noqa: E402
+from clips import Clip, Sound, decoded, even_times, flat, packets, pan, samples, uneven_times, write_clip  # noqa: E402
 
 TIME_BASE = Fraction(1, 90_000)
 FRAME = Fraction(1, 30)
@@ -194,6 +195,7 @@ def test_sound_that_fits_is_copied_bit_by_bit(suffix: str, source: str, codec: s
         (".webm", "aac", 44_100),
         (".webm", "pcm_s16le", 48_000),
         (".mp4", "mp2", 44_100),
+        (".mp4", "pcm_s16le", 192_000),
     ],
 )
 def test_other_sound_is_encoded_anew_in_step(suffix: str, codec: str, rate: int, tmp_path: Path) -> None:
@@ -205,11 +207,37 @@ def test_other_sound_is_encoded_anew_in_step(suffix: str, codec: str, rate: int,
     join(segments(tmp_path, suffix, pan(60), uneven_times(60)), output, FORMATS[suffix], film, log=lines.append)
     start, wave = samples(output)
     heard = np.flatnonzero(np.abs(wave) > 0.05)
-    per_second = 48_000 if suffix == ".webm" else rate
+    per_second = min(rate, 96_000) if suffix == ".mp4" else 48_000  # no more than the codec has
     assert abs(start + heard[0] / per_second - 1) < 0.03
     assert abs(start + heard[-1] / per_second - 3) < 0.03
     name = codec.removeprefix("lib")
     assert lines == [f"source.mkv: its sound ({name}) is encoded anew, since {suffix} films do not take it"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_sound_that_changes_its_form_on_the_way_stays_in_step(suffix: str, tmp_path: Path) -> None:
+    """Two programmes of a broadcast: stereo of 48 kHz, then mono of 44.1 kHz, which is silent for half a second."""
+    sounds = Sound("mp2", seconds=1), Sound("mp2", seconds=0.5, start=0.5, channels=1, per_second=44_100)
+    clips = [Clip(pan(30), options={"bf": "0"}, ticks=1000, sounds=[sound]) for sound in sounds]
+    film = tmp_path / "source.mkv"
+    with av.open(str(film), "w") as container:
+        streams: list[Any] = []
+        for number, clip in enumerate(clips):
+            with av.open(str(write_clip(tmp_path / f"{number}.mkv", clip))) as source:
+                streams = streams or [container.add_stream_from_template(one, opaque=True) for one in source.streams]
+                for packet in source.demux():
+                    if packet.size:
+                        packet.stream = streams[packet.stream.index]
+                        packet.pts = packet.dts = packet.pts + 1000 * number
+                        container.mux(packet)
+    output = tmp_path / f"film{suffix}"
+    join(segments(tmp_path, suffix, pan(60), even_times(60)), output, FORMATS[suffix], film)
+    start, wave = samples(output)
+    heard = np.flatnonzero(np.abs(wave) > 0.05) / 48_000 + start
+    assert abs(heard[0]) < 0.03
+    assert abs(heard[heard < 1.25].max() - 1) < 0.03
+    assert abs(heard[heard > 1.25].min() - 1.5) < 0.03
+    assert abs(heard[-1] - 2) < 0.03
 
 
 def test_all_sound_tracks_are_kept_with_their_languages(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 // What the page knows: the catalogue, the dreams, the one that is shown, and the draft of the next one.
 
-const ENDED = new Set(["finished", "stopped", "diverged", "failed"]);
+export const ENDED = new Set(["finished", "stopped", "diverged", "failed"]);
 export const GROWTH = ["layer_weights", "channels", "classes"]; // what is dreamed; these three belong together
 
 export const store = {

@@ -19,7 +19,7 @@ import cv2
 import numpy
 import onnxruntime
 import pytest
-from make_tiny_bundle import TINY_LITE_PATH, TINY_PATH
+from make_tiny_bundle import TINY_PATH
 from tiny import LAYERS, TINY, TINY_LITE
 
 from onnxdream.models.backbones import Backbone, find_backbone
@@ -84,12 +84,6 @@ def tiny_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_lite_path() -> Path:
-    """The path of the committed tiny lite bundle, whose layer logits sees the whole picture and has class names."""
-    return TINY_LITE_PATH
-
-
-@pytest.fixture(scope="session")
 def tiny_bundle(tiny_backbone: Backbone) -> bytes:
     """The bytes of a freshly exported tiny bundle, with random weights of seed 0; skips the test without TensorFlow."""
     pytest.importorskip("tensorflow")
@@ -97,14 +91,6 @@ def tiny_bundle(tiny_backbone: Backbone) -> bytes:
 
     bundle, _ = make_bundle(ExportRequest(tiny_backbone, LAYERS, weights="random", seed=0))
     return bundle
-
-
-@pytest.fixture(scope="session")
-def tiny_bundle_path(tiny_bundle: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The path of a file with the freshly exported tiny bundle."""
-    path = tmp_path_factory.mktemp("bundles") / "tiny.onnx"
-    path.write_bytes(tiny_bundle)
-    return path
 
 
 @pytest.fixture(scope="session")

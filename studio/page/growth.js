@@ -27,7 +27,7 @@ function signed(text) {
 }
 
 /** Writes what is dreamed to the draft; with nothing left, it is again what the look dreams. */
-export function writeGrowth({ layers, channels, classes }) {
+function writeGrowth({ layers, channels, classes }) {
   const isEmpty = !Object.keys(layers).length && !classes.length;
   if (isEmpty) return changeSettings({ layer_weights: lookValue("layer_weights"), channels: lookValue("channels"), classes: lookValue("classes") });
   const texts = Object.entries(channels).filter(([, chosen]) => chosen.length)

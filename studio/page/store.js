@@ -50,7 +50,7 @@ export const findBundle = (name) => store.catalogue.bundles.find((bundle) => bun
 export const findSetting = (name) => store.catalogue.settings.find((setting) => setting.name === name);
 
 /** A value as the page keeps it: a limit that is off may come as 0, and is null here. */
-export function plainValue(name, value) {
+function plainValue(name, value) {
   const row = findSetting(name);
   return value === 0 && row?.optional && row.min > 0 ? null : value;
 }

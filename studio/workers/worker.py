@@ -235,9 +235,24 @@ class Dreamer:
 
 
 def _planned(task: Task, checkpoint: Checkpoint | None) -> tuple[Change, ...]:
-    """The changes of a run: those that its checkpoint knows of, and those that the server has heard of since."""
-    planned = {change.step: change for change in task.changes}
-    if checkpoint:
-        done = {change.step: change for change in checkpoint.changes if change.step < checkpoint.state.number}
-        planned = {step: change for step, change in planned.items() if step >= checkpoint.state.number} | done
-    return tuple(planned[step] for step in sorted(planned))
+    """The changes of a run: those that its checkpoint knows of, and those that the server has heard of since.
+
+    A server that had not heard of the last steps before the checkpoint plans changes there, which are then made at it.
+    """
+    if checkpoint is None:
+        return task.changes
+    number = checkpoint.state.number
+    done = [change for change in checkpoint.changes if change.step < number]
+    made = _merged(done)
+    wanted = _merged([*done, *(change for change in task.changes if change.step < number)])
+    late = {name: value for name, value in wanted.items() if name not in made or made[name] != value}
+    planned = {change.step: change for change in task.changes if change.step >= number}
+    if late:
+        there = planned[number].settings if number in planned else {}
+        planned[number] = Change(number, {**late, **there})
+    return (*done, *(planned[step] for step in sorted(planned)))
+
+
+def _merged(changes: list[Change]) -> dict[str, Any]:
+    """The settings that changes make, the latest of each; of those at one step, the last of the list."""
+    return {name: value for one in sorted(changes, key=lambda one: one.step) for name, value in one.settings.items()}

@@ -7,11 +7,14 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from studio_server import ENDLESS, SHORT, Server, decoded, is_frame, is_state, picture, running
+
+from onnxdream.runtime.settings.presets import PRESETS
+from onnxdream.runtime.settings.settings import OptimizerName
 
 
 @pytest.fixture(scope="module")
@@ -281,10 +284,11 @@ def test_the_catalogue_offers_what_there_is(studio: Server) -> None:
     assert studio.ask("GET", atlas["picture"]).headers["content-type"] == "image/webp"
     settings = {setting["name"]: setting for setting in found["settings"]}
     assert (settings["steps"]["kind"], settings["steps"]["min"], settings["steps"]["changes"]) == ("integer", 1, "step")
-    assert settings["optimizer"]["choices"] == ["plain", "momentum", "adam"]
+    assert settings["optimizer"]["choices"] == list(get_args(OptimizerName))
     assert settings["max_size"]["changes"] == "octave"
     for look in found["looks"]:
         assert set(look["settings"]) >= set(settings)
+        assert bool(look["tile"]) == bool(PRESETS[look["name"]].bundle), "python docs/make_tiles.py makes the tiles"
         assert look["tile"] is None or studio.ask("GET", look["tile"]).status == 200
     for sample in found["samples"]:
         assert studio.ask("GET", sample["picture"]).status == 200

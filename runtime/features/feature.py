@@ -34,7 +34,8 @@ class Feature:
     def file_stem(self) -> str:
         """The name of its picture, without a suffix, as in `mixed4-40`."""
         words = re.sub(r"\W+", "-", self.label).strip("-")
-        return f"{self.layer.replace('/', '_')}-{self.channel}{f'-{words}' if words else ''}"
+        layer = re.sub(r"[^\w.-]", "_", self.layer)  # which may have a slash or a colon
+        return f"{layer}-{self.channel}{f'-{words}' if words else ''}"
 
     @property
     def noise(self) -> int:

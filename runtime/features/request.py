@@ -217,8 +217,9 @@ def _ways(options: Mapping[str, Any]) -> Ways | None:
         raise SettingsError(f"{ways.named[0]} and {ways.named[1]} contradict each other: give one of them")
     if "guide_by" in given and not ways.guide:
         raise SettingsError("--guide-by says how a guide counts: give one, as in --guide PICTURE")
-    if not parse_guide_by(ways.guide_by).is_function:
+    if ways.guide_by == "surplus":
         raise SettingsError("guide by surplus compares with a picture, and there is none: write cosine or caricature")
+    parse_guide_by(ways.guide_by, ("cosine", "caricature"))
     return ways
 
 

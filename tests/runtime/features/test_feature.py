@@ -54,6 +54,7 @@ def test_classes_are_found_by_name_and_by_number(lite: Metadata) -> None:
 
 def test_a_layer_in_a_folder_of_a_network_makes_no_folder() -> None:
     assert Feature("block/conv", 3, "a / b: c").file_stem == "block_conv-3-a-b-c"
+    assert Feature("stage:1", 3).file_stem == "stage_1-3"  # Windows has no colons in names of files
 
 
 def test_a_layer_s_name_may_have_colons(tiny: Metadata) -> None:

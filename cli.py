@@ -737,10 +737,9 @@ def _print_excited(bundle: Bundle, picture: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps({layer: [asdict(one) for one in excited] for layer, excited in layers.items()}, indent=2))
         return
-    strength = "times the mean on photographs in general" if atlas else "the channel's mean"
-    _print_table(
-        ("layer", f"channels with {strength}"), [(layer, ", ".join(map(str, one))) for layer, one in layers.items()]
-    )
+    times = " (times those on photographs in general)" if atlas else ""
+    rows = [(layer, ", ".join(map(str, excited))) for layer, excited in layers.items()]
+    _print_table(("layer", f"channels with their means{times}"), rows)
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:

@@ -29,7 +29,7 @@ from .cells import Cell
 from .errors import ExportFailedError, GridError
 from .estimate import estimate
 from .folder import Folder
-from .grid import BundleSpec, Grid
+from .grid import FILES, BundleSpec, Grid
 from .inputs import copy_input
 from .summary import Input, Row, Summary, require_same_study
 
@@ -134,7 +134,7 @@ class Study:
 
     def _cell(self, name: str, sessions: Sessions, settings: Settings, source: Source) -> Cell:
         results = self._folder.results(name)
-        mask, guide = (Path(file) if file else None for file in map(self._grid.options.get, ("mask", "guide")))
+        mask, guide = (Path(file) if file else None for file in map(self._grid.options.get, FILES))
         job = Job(sessions.bundle, settings, results.picture, True, mask=mask, guide=guide, sessions=sessions)
         return Cell(name, source, job, results)
 
@@ -211,7 +211,7 @@ class Study:
         return Summary(
             is_paper=self._grid.is_paper,
             settings=settings,
-            changes=_changes_from_paper(self._settings),
+            changes=(*_changes_from_paper(self._settings), *_files(self._grid)),
             inputs=tuple(self._inputs.values()),
             rows=tuple(self._rows.values()),
             versions=self._versions,
@@ -242,6 +242,11 @@ def _set_of(backbone: str, layers: tuple[str, ...]) -> str:
     except UnknownBackboneError:
         name = None
     return name or ", ".join(layers)
+
+
+def _files(grid: Grid) -> tuple[str, ...]:
+    """Returns a line for the mask and for the guide, if there are any."""
+    return tuple(f"{name} {Path(grid.options[name]).name}" for name in FILES if name in grid.options)
 
 
 def _changes_from_paper(settings: Settings) -> tuple[str, ...]:

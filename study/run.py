@@ -107,14 +107,15 @@ class Study:
                 bundle = None if interrupted() else get_bundle(spec, self._reporter.log)
                 settings = self._fit_settings(bundle, name) if bundle else self._settings
             except OnnxdreamError as error:
-                problem = "" if interrupted() else str(error)
-                reason = error.reason if isinstance(error, ExportFailedError) else problem
                 bundle = None
+                if not interrupted():
+                    problem = str(error)
+                    reason = error.reason if isinstance(error, ExportFailedError) else problem
             if problem:
                 same = reasons.setdefault(reason, name)
                 self._reporter.log_error(problem if same == name else f"{name}: the same problem as with {same}")
             for source in self._sources:
-                row = self._row(_cell_name(name, source), spec, bundle, source, problem)
+                row = self._row(_cell_name(name, source), spec, bundle, source, reason)
                 self._rows[row.cell] = row
             if bundle:
                 sessions = Sessions(bundle)

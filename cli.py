@@ -496,13 +496,13 @@ def info(
         from onnxdream.runtime.bundle.choice import choose_bundle, list_bundles
         from onnxdream.runtime.bundle.classes import find_classes
 
+        options = {"--classes": classes, "--picture": picture, "--output": output}
+        asked = [name for name, value in options.items() if value is not None]
+        if len(asked) > 1:
+            raise typer.BadParameter(f"{asked[0]} and {asked[1]} contradict each other: give one of them")
         if bundle is None:
-            if classes is not None:
-                raise typer.BadParameter("--classes lists those of one bundle: name the bundle")
-            if output is not None:
-                raise typer.BadParameter("--output writes one bundle: name the bundle")
-            if picture is not None:
-                raise typer.BadParameter("--picture is seen with one bundle: name the bundle")
+            if asked:
+                raise typer.BadParameter(f"{asked[0]} is for one bundle: name the bundle")
             rows = list_bundles()
             if as_json:
                 print(json.dumps([asdict(row) for row in rows], indent=2))
@@ -512,6 +512,9 @@ def info(
         loaded = choose_bundle(bundle)
         if classes is not None:
             found = find_classes(loaded.metadata, classes)
+            if as_json:
+                print(json.dumps(dict(found), indent=2))
+                return
             for number, names in found:
                 print(f"{number:>4}  {names}")
             if not found:

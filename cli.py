@@ -496,13 +496,13 @@ def info(
         from onnxdream.runtime.bundle.choice import choose_bundle, list_bundles
         from onnxdream.runtime.bundle.classes import find_classes
 
+        options = {"--classes": classes, "--picture": picture, "--output": output}
+        asked = [name for name, value in options.items() if value is not None]
+        if len(asked) > 1:
+            raise typer.BadParameter(f"{asked[0]} and {asked[1]} contradict each other: give one of them")
         if bundle is None:
-            if classes is not None:
-                raise typer.BadParameter("--classes lists those of one bundle: name the bundle")
-            if output is not None:
-                raise typer.BadParameter("--output writes one bundle: name the bundle")
-            if picture is not None:
-                raise typer.BadParameter("--picture is seen with one bundle: name the bundle")
+            if asked:
+                raise typer.BadParameter(f"{asked[0]} is for one bundle: name the bundle")
             rows = list_bundles()
             if as_json:
                 print(json.dumps([asdict(row) for row in rows], indent=2))
@@ -512,6 +512,9 @@ def info(
         loaded = choose_bundle(bundle)
         if classes is not None:
             found = find_classes(loaded.metadata, classes)
+            if as_json:
+                print(json.dumps(dict(found), indent=2))
+                return
             for number, names in found:
                 print(f"{number:>4}  {names}")
             if not found:
@@ -737,10 +740,9 @@ def _print_excited(bundle: Bundle, picture: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps({layer: [asdict(one) for one in excited] for layer, excited in layers.items()}, indent=2))
         return
-    strength = "times the mean on photographs in general" if atlas else "the channel's mean"
-    _print_table(
-        ("layer", f"channels with {strength}"), [(layer, ", ".join(map(str, one))) for layer, one in layers.items()]
-    )
+    times = " (times those on photographs in general)" if atlas else ""
+    rows = [(layer, ", ".join(map(str, excited))) for layer, excited in layers.items()]
+    _print_table(("layer", f"channels with their means{times}"), rows)
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:

@@ -99,6 +99,8 @@ def _export(spec: BundleSpec, log: Callable[[str], None]) -> None:
         check=False,
     )
     if process.returncode:
-        lines = [line for line in process.stderr.splitlines() if line.strip()] or ["it printed no message"]
+        lines = [line for line in process.stderr.splitlines() if line.strip()] or [
+            "onnxdream export printed no message"
+        ]
         errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         raise ExportFailedError(spec.long_name, (errors or lines)[-1])

@@ -39,18 +39,20 @@ def _time_step(cell: Cell) -> float:
 
     The first step of an octave is slower, and is left out. Returns 0 if the dream fails.
     """
-    settings = replace(cell.job.settings, steps=_TRIAL_STEPS, snapshots=())
+    job = cell.job
+    settings = replace(job.settings, steps=_TRIAL_STEPS, snapshots=())
     times: list[float] = []
 
     def on_step(step: Step) -> None:
         times.append(time.perf_counter())
 
     try:
-        dream(cell.source.read(settings).pixels, cell.job.bundle, settings, on_step, sessions=cell.job.sessions)
+        picture = cell.source.read(settings).pixels
+        dream(picture, job.bundle, settings, on_step, mask=job.mask, guide=job.guide, sessions=job.sessions)
     except DreamError:  # running the cell will report it
         return 0.0
     finally:
-        cell.job.sessions.forget()
+        job.sessions.forget()
     steps = [later - earlier for earlier, later in pairwise(times)]
     last = steps[_TRIAL_STEPS - 1 :: _TRIAL_STEPS]
     return sum(last) / len(last)

@@ -24,7 +24,7 @@ PAPER_SETS = (
 
 # Keys of `dream --config` that a study sets itself.
 _NOT_IN_A_STUDY = ("model", "output", "film", "every", "noise", "extras", "direction")
-_FILES = ("mask", "guide")
+FILES = ("mask", "guide")
 OBJECTIVES = ("mean", "l2")
 NAMED_WEIGHTS = ("auto", "imagenet", "builtin", "random")
 
@@ -170,7 +170,7 @@ def read_grid(path: Path) -> Grid:
     if not isinstance(settings, dict):
         raise GridError(f"{path}: settings must be a table under [settings]")
     options = known_options(settings, path)
-    for key in _FILES:
+    for key in FILES:
         if not isinstance(options.get(key, ""), str):
             raise GridError(f"{path}: {key} must be a path, not {options[key]!r}")
         options.update({key: str(base / options[key])} if key in options else {})

@@ -29,7 +29,7 @@ from .cells import Cell
 from .errors import ExportFailedError, GridError
 from .estimate import estimate
 from .folder import Folder
-from .grid import BundleSpec, Grid
+from .grid import FILES, BundleSpec, Grid
 from .inputs import copy_input
 from .summary import Input, Row, Summary, require_same_study
 
@@ -107,14 +107,15 @@ class Study:
                 bundle = None if interrupted() else get_bundle(spec, self._reporter.log)
                 settings = self._fit_settings(bundle, name) if bundle else self._settings
             except OnnxdreamError as error:
-                problem = "" if interrupted() else str(error)
-                reason = error.reason if isinstance(error, ExportFailedError) else problem
                 bundle = None
+                if not interrupted():
+                    problem = str(error)
+                    reason = error.reason if isinstance(error, ExportFailedError) else problem
             if problem:
                 same = reasons.setdefault(reason, name)
                 self._reporter.log_error(problem if same == name else f"{name}: the same problem as with {same}")
             for source in self._sources:
-                row = self._row(_cell_name(name, source), spec, bundle, source, problem)
+                row = self._row(_cell_name(name, source), spec, bundle, source, reason)
                 self._rows[row.cell] = row
             if bundle:
                 sessions = Sessions(bundle)
@@ -134,7 +135,7 @@ class Study:
 
     def _cell(self, name: str, sessions: Sessions, settings: Settings, source: Source) -> Cell:
         results = self._folder.results(name)
-        mask, guide = (Path(file) if file else None for file in map(self._grid.options.get, ("mask", "guide")))
+        mask, guide = (Path(file) if file else None for file in map(self._grid.options.get, FILES))
         job = Job(sessions.bundle, settings, results.picture, True, mask=mask, guide=guide, sessions=sessions)
         return Cell(name, source, job, results)
 
@@ -211,7 +212,7 @@ class Study:
         return Summary(
             is_paper=self._grid.is_paper,
             settings=settings,
-            changes=_changes_from_paper(self._settings),
+            changes=(*_changes_from_paper(self._settings), *_files(self._grid)),
             inputs=tuple(self._inputs.values()),
             rows=tuple(self._rows.values()),
             versions=self._versions,
@@ -242,6 +243,11 @@ def _set_of(backbone: str, layers: tuple[str, ...]) -> str:
     except UnknownBackboneError:
         name = None
     return name or ", ".join(layers)
+
+
+def _files(grid: Grid) -> tuple[str, ...]:
+    """Returns a line for the mask and for the guide, if there are any."""
+    return tuple(f"{name} {Path(grid.options[name]).name}" for name in FILES if name in grid.options)
 
 
 def _changes_from_paper(settings: Settings) -> tuple[str, ...]:

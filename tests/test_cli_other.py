@@ -180,7 +180,7 @@ def test_info_writes_a_bundle_as_a_file(run: Command, tmp_path: Path) -> None:
     run("info", "v3-low", "--output", "copy.pt").refuses("copy.pt: bundles are .onnx files")
     run("info", "v3-low", "--output", "folder").succeeds()
     assert listing(tmp_path / "here") == {"copy.onnx", "folder", "folder/v3-low.onnx"}
-    run("info", "--output", "copy.onnx").refuses("--output writes one bundle: name the bundle")
+    run("info", "--output", "copy.onnx").refuses("--output is for one bundle: name the bundle")
     run("info", "v3-low", "--output", "copy.onnx/under.onnx").refuses("cannot write")
 
 
@@ -293,6 +293,10 @@ def test_info_lists_the_classes_whose_names_contain_a_text(run: Command) -> None
     refused = run("info", "v3-low", "--classes", "cat")
     refused.refuses("has no classes")
     run("info", "--classes", "cat").refuses("name the bundle")
+    both = run("info", TINY_LITE_PATH, "--classes", "cat", "--output", "tiny.onnx")
+    both.refuses("--classes and --output contradict each other")
+    found = json.loads(run("info", TINY_LITE_PATH, "--classes", "cat", "--json").out)
+    assert found == {"0": "tabby, tabby cat", "1": "tiger cat"}
     assert "no class contains 'zzz'" in run("info", TINY_LITE_PATH, "--classes", "zzz").err
 
 

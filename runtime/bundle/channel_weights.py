@@ -39,7 +39,7 @@ def parse_channels(texts: Sequence[str]) -> Channels:
     """
     channels: dict[str, tuple[tuple[int, float], ...]] = {}
     for text in texts:
-        layer, _, numbers = text.partition(":")
+        layer, _, numbers = text.rpartition(":")  # a name may have colons of its own
         parts = [part.strip() for part in numbers.split(",")]
         if not layer or layer in channels or not all(re.fullmatch(r"[+-]?\d{1,6}", part) for part in parts):
             raise SettingsError(f"channels {text!r}: write each layer once, as in mixed2:12,-40")

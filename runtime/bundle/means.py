@@ -136,8 +136,8 @@ def parse_until(texts: Sequence[str]) -> tuple[tuple[str, int, float], ...]:
     """Parses texts such as `mixed4:40=0.8` to layers, channels and values. Raises SettingsError."""
     found = []
     for text in texts:
-        place, _, number = text.partition("=")
-        layer, _, channel = place.partition(":")
+        place, _, number = text.rpartition("=")
+        layer, _, channel = place.rpartition(":")  # a name may have colons of its own
         value = finite_number(number)
         if not layer or not re.fullmatch(r"\d{1,6}", channel) or value is None:
             raise SettingsError(f"until {text!r}: write a layer, its channel and a value, as in mixed4:40=0.8")

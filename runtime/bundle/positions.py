@@ -24,7 +24,7 @@ def parse_positions(texts: Sequence[str]) -> Positions:
     """
     positions: dict[str, tuple[float, float, float]] = {}
     for text in texts:
-        layer, _, numbers = text.partition(":")
+        layer, _, numbers = text.rpartition(":")  # a name may have colons of its own
         parts = numbers.split(",")
         values = [number for part in parts if (number := finite_number(part)) is not None]
         if not layer or layer in positions or len(parts) not in (2, 3) or len(values) < len(parts):

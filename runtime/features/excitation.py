@@ -35,8 +35,8 @@ class Excited:
     def __str__(self) -> str:
         if self.probability is not None:
             return f"{self.feature.label or self.feature.channel} {100 * self.probability:.0f} %"
-        strength = f"{self.mean:.3g}" if self.times is None else f"{self.times:.2g}×"
-        return f"{self.feature.channel}{f' {self.name}' if self.name else ''} {strength}"
+        name, times = f" {self.name}" if self.name else "", f" ({self.times:.2g}×)" if self.times is not None else ""
+        return f"{self.feature.channel}{name} {self.mean:.4g}{times}"
 
 
 def channel_means(picture: Pixels, sessions: Sessions, machine: Machine) -> Floats:

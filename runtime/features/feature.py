@@ -15,6 +15,7 @@ from ..bundle.classes import class_channels
 from ..bundle.objective import Objective
 from ..errors import SettingsError
 
+_OF_CLASSES = f"{LOGITS}:"  # how a text with classes begins
 _ADVICE = "write a layer, channels of it or classes, as in mixed4, mixed4:40,41 or logits:castle"
 
 
@@ -33,7 +34,8 @@ class Feature:
     def file_stem(self) -> str:
         """The name of its picture, without a suffix, as in `mixed4-40`."""
         words = re.sub(r"\W+", "-", self.label).strip("-")
-        return f"{self.layer.replace('/', '_')}-{self.channel}{f'-{words}' if words else ''}"
+        layer = re.sub(r"[^\w.-]", "_", self.layer)  # which may have a slash or a colon
+        return f"{layer}-{self.channel}{f'-{words}' if words else ''}"
 
     @property
     def noise(self) -> int:
@@ -53,6 +55,14 @@ def parse_features(metadata: Metadata, texts: list[str]) -> list[Feature]:
     return list(dict.fromkeys(feature for text in texts for feature in _parsed(metadata, text)))
 
 
+def layer_of(text: str) -> str:
+    """Returns the layer that a text names, as far as this can be told without a bundle.
+
+    A layer's name may have colons of its own; what follows the last one is a channel's number.
+    """
+    return LOGITS if text.startswith(_OF_CLASSES) else text.rpartition(":")[0] or text
+
+
 def named_feature(metadata: Metadata, layer: str, channel: int) -> Feature:
     """Returns the feature of a channel, with the name of its class if it is one."""
     names = metadata.class_names if layer == LOGITS else ()
@@ -60,15 +70,16 @@ def named_feature(metadata: Metadata, layer: str, channel: int) -> Feature:
 
 
 def _parsed(metadata: Metadata, text: str) -> Iterator[Feature]:
-    name, colon, rest = text.partition(":")
-    if name == LOGITS and colon:
-        for number, _ in class_channels(metadata, rest)[LOGITS]:
+    name, colon, rest = text.rpartition(":")
+    if text.startswith(_OF_CLASSES):
+        for number, _ in class_channels(metadata, text[len(_OF_CLASSES) :])[LOGITS]:
             yield named_feature(metadata, LOGITS, number)
         return
-    layer = find_layer(metadata, name)
-    if not colon:
-        yield from (named_feature(metadata, name, channel) for channel in range(layer.channels))
+    if not colon or text in metadata.layer_names:
+        layer = find_layer(metadata, text)
+        yield from (named_feature(metadata, text, channel) for channel in range(layer.channels))
         return
+    layer = find_layer(metadata, name)
     for part in rest.split(","):
         if not re.fullmatch(r"\s*\d{1,6}\s*", part):
             raise SettingsError(f"{text!r} is not understood: {_ADVICE}")

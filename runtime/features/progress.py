@@ -54,7 +54,8 @@ class FeatureProgress(Generic[S]):
         """Receives the number of features that are drawn already."""
         self._done = done
         if done:
-            self._log(f"{len(self._features)} features: {done} drawn already, {len(self._features) - done} to draw")
+            count = len(self._features)
+            self._log(f"{counted(count, 'feature')}: {done} drawn already, {count - done} to draw")
         if self._events:
             self._events.send("start", features=len(self._features), done=done, steps=self._steps)
 

@@ -31,7 +31,7 @@ from ..settings.settings import Execution, Panel, Settings, descriptions
 from .drawing.aim import Aim, layers_aim, placed_aim, walk_aims
 from .drawing.draw import require_memory
 from .drawing.spectrum import magnitudes_of
-from .feature import Feature, find_layer, parse_features
+from .feature import Feature, find_layer, layer_of, parse_features
 from .settings import FeatureSettings
 
 _PANEL: Panel = "What to dream, and how"
@@ -158,7 +158,7 @@ def parse_feature_request(texts: list[str], options: Mapping[str, Any]) -> Featu
     if not texts:
         raise SettingsError("name a layer, channels or classes, as in onnxdream features mixed4:40,41")
     execution = execution_of(options)
-    named = {text.partition(":")[0] for text in texts}
+    named = {layer_of(text) for text in texts}
     bundle = choose_bundle(options.get("model"), execution.precision if "precision" in options else None, layers=named)
     ways = _ways(options)
     layers = _layers(bundle.metadata, texts, ways) if ways and ways.is_of_layers else ()
@@ -217,8 +217,9 @@ def _ways(options: Mapping[str, Any]) -> Ways | None:
         raise SettingsError(f"{ways.named[0]} and {ways.named[1]} contradict each other: give one of them")
     if "guide_by" in given and not ways.guide:
         raise SettingsError("--guide-by says how a guide counts: give one, as in --guide PICTURE")
-    if not parse_guide_by(ways.guide_by).is_function:
+    if ways.guide_by == "surplus":
         raise SettingsError("guide by surplus compares with a picture, and there is none: write cosine or caricature")
+    parse_guide_by(ways.guide_by, ("cosine", "caricature"))
     return ways
 
 
@@ -226,8 +227,8 @@ def _layers(metadata: Metadata, texts: list[str], ways: Ways) -> tuple[str, ...]
     """The layers that texts name. Raises SettingsError for channels, and for two layers of a direction."""
     (option,) = ways.named
     for text in texts:
-        if ":" in text:
-            raise SettingsError(f"{option} is for whole layers: name {text.partition(':')[0]} instead of {text}")
+        if ":" in text and text not in metadata.layer_names:
+            raise SettingsError(f"{option} is for whole layers: name {layer_of(text)} instead of {text}")
         find_layer(metadata, text)
     layers = tuple(dict.fromkeys(texts))
     if ways.direction and len(layers) > 1:
@@ -254,7 +255,7 @@ def _require_way(
     if ways.named:
         return
     for text in texts:
-        if ":" not in text:
+        if text in metadata.layer_names:
             raise SettingsError(f"--position is for channels, not for the atlas of a layer: name some, as in {text}:0")
     for layer in drawn - set(positions):
         raise SettingsError(f"{layer} has no position: give it one, as in --position {layer}:0.5,0.5")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -89,11 +90,11 @@ class GuideBy:
         return self.kind != "surplus"
 
 
-def parse_guide_by(text: str) -> GuideBy:
-    """Reads `surplus`, `cosine`, `caricature`, or `caricature:4` with the power of the cosine. Raises SettingsError."""
+def parse_guide_by(text: str, kinds: Sequence[GuideKind] = get_args(GuideKind)) -> GuideBy:
+    """Reads one of `kinds`, or `caricature:4` with the power of the cosine. Raises SettingsError."""
     kind, colon, number = text.partition(":")
     power = finite_number(number) if colon else GuideBy.power
-    is_known = kind in get_args(GuideKind) and (kind == "caricature" or not colon)
+    is_known = kind in kinds and (kind == "caricature" or not colon)
     if not is_known or power is None or not 0 <= power <= _MAX_POWER:
-        raise SettingsError(f"guide by {text!r}: write {', '.join(get_args(GuideKind))} or caricature:4")
+        raise SettingsError(f"guide by {text!r}: write {', '.join(kinds)} or caricature:4")
     return GuideBy(cast(GuideKind, kind), power)

@@ -440,7 +440,7 @@ class Settings:
         If channels or classes are chosen but no layers, the layers of the channels have weight 1. Raises SettingsError
         for unknown layers, for channels of a layer without weight, and if all weights are 0.
         """
-        of_channels = [text.partition(":")[0] for text in self.channels] + ([LOGITS] if self.classes else [])
+        of_channels = [text.rpartition(":")[0] for text in self.channels] + ([LOGITS] if self.classes else [])
         named = self.layer_weights
         if named is None and of_channels:
             named = dict.fromkeys(of_channels, 1.0)

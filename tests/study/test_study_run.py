@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from onnxdream.runtime.dream import writer
 from onnxdream.runtime.dream.progress import DreamProgress
 from onnxdream.runtime.dream.repeat import load_record
 from onnxdream.study import bundles, commands
-from onnxdream.study.cells import key_of
+from onnxdream.study.cells import Cell, key_of
+from onnxdream.study.estimate import estimate
 from onnxdream.study.folder import Folder
 from onnxdream.study.losses import read_losses
 
@@ -99,6 +101,24 @@ def test_a_grid_leaves_every_file_of_every_cell(grid: Path, tmp_path: Path) -> N
     summary = json.loads((out / "summary.json").read_text())
     assert "steps 3 (paper preset: 1000)" in summary["changes"]
     assert not summary["is_paper"]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_guide_counts_for_the_estimate_and_is_among_the_changes(
+    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[float] = []
+
+    def noted(cells: Iterable[Cell]) -> float:
+        found.append(estimate(cells))
+        return found[-1]
+
+    monkeypatch.setattr("onnxdream.study.run.estimate", noted)
+    grid.write_text(grid.read_text() + 'guide = "bears.png"\nguide-by = "cosine"\n')
+    run("run", grid, "--output", tmp_path / "study")
+    assert found[0] > 0
+    changes = json.loads((tmp_path / "study" / "summary.json").read_text())["changes"]
+    assert changes[-1] == "guide bears.png"
 
 
 @pytest.mark.usefixtures("no_report")
@@ -303,7 +323,7 @@ def test_a_reason_that_several_bundles_share_is_printed_once(
     output = run("paper", "--images", tmp_path / "bears.png", "--weights", "random", "--output", tmp_path / "s", code=1)
     assert output.count("there is no network") == 1
     assert output.count("the same problem as with v3-paper-low") == 4
-    assert all("there is no network" in row["problem"] for row in rows_of(tmp_path / "s").values())
+    assert {row["problem"] for row in rows_of(tmp_path / "s").values()} == {"there is no network"}
 
 
 def test_names_in_another_script_cause_no_warnings(grid: Path, tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ class BatchWeights:
     def _pushing_apart(self, means: Floats) -> Floats:
         """Weights that make the channel means of a subject's pictures less similar to each other.
 
-        They are the slope of the cosine between each picture's means and those of the others, in the subject's layers.
+        They are the slope of the cosine between each picture's means and those of the others, in the subject's layers,
+        times the length of its means: their strength does not depend on how large the means are.
         """
         weights, count = np.zeros_like(means), self._diversity
         for start in range(0, len(means), count):

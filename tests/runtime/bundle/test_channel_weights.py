@@ -42,6 +42,7 @@ def array(*values: float) -> Floats:
 def test_channels_are_parsed_with_their_signs() -> None:
     found = parse_channels(["mixed2:12,-40, +3", "mixed0:-0"])
     assert found == {"mixed2": ((12, 1.0), (40, -1.0), (3, 1.0)), "mixed0": ((0, -1.0),)}
+    assert parse_channels(["stage:one:2"]) == {"stage:one": ((2, 1.0),)}
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,7 @@ def test_goals_are_parsed_and_reached_together() -> None:
         found[[1, 6]] = means
         assert goals.are_reached(found) == is_reached
     assert chosen_goals(LAYERS, ()) is None
+    assert parse_until(["stage:one=a:3=0.5"]) == (("stage:one=a", 3, 0.5),)
 
 
 @pytest.mark.parametrize(

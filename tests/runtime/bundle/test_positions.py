@@ -101,6 +101,7 @@ def test_each_picture_of_a_batch_may_have_channel_weights_of_its_own() -> None:
 
 def test_positions_are_parsed() -> None:
     assert parse_positions(["mid:0.5,0.25,0.1", "low:0,1"]) == {"mid": (0.5, 0.25, 0.1), "low": (0.0, 1.0, 0.0)}
+    assert parse_positions(["stage:one:0,1"]) == {"stage:one": (0.0, 1.0, 0.0)}
     found = chosen_positions(LAYERS, {"mid": (0.5, 0.25, 0.1)})
     assert found is not None
     np.testing.assert_allclose(found, [EVERYWHERE, (0.5, 0.25, 0.1), EVERYWHERE, EVERYWHERE])

@@ -91,6 +91,8 @@ def test_a_call_draws_only_what_is_missing_and_keeps_the_rest(run: Command, fold
     assert [tile["channel"] for tile in record(folder)["tiles"]] == [0, 1, 2]
     run("low:0", "--model", "tiny.onnx", *FEW)
     assert [tile["layer"] for tile in record(folder)["tiles"]] == ["low", "mid", "mid", "mid"]
+    again = run("low:0", "--model", "tiny.onnx", *FEW)
+    assert "1 feature: 1 drawn already, 0 to draw" in again.err
 
 
 def test_other_settings_need_another_folder_or_overwrite(run: Command, folder: Path) -> None:

@@ -58,7 +58,7 @@ def test_with_an_atlas_those_that_exceed_photographs_in_general_come_first(machi
         (expected,) = layers[layer].tiles
         assert found[0].feature.channel == expected
         assert found[0].times == pytest.approx(3, rel=1e-3)
-        assert str(found[0]) == f"{expected} eyes 3×"
+        assert str(found[0]) == f"{expected} eyes {found[0].mean:.4g} (3×)"
 
 
 def test_the_channels_of_each_layer_are_listed(run: Command) -> None:

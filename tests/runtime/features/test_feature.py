@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,14 @@ from pictures_fixture import TINY_BYTES, TINY_LITE_BYTES
 from onnxdream.models.contract import Metadata
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.errors import SettingsError
-from onnxdream.runtime.features.feature import Feature, channel_numbers, channels_of, layer_weights, parse_features
+from onnxdream.runtime.features.feature import (
+    Feature,
+    channel_numbers,
+    channels_of,
+    layer_of,
+    layer_weights,
+    parse_features,
+)
 
 CLASSES = (Path(__file__).parents[2] / "data" / "tiny-classes.txt").read_text(encoding="utf-8").splitlines()
 
@@ -46,6 +54,15 @@ def test_classes_are_found_by_name_and_by_number(lite: Metadata) -> None:
 
 def test_a_layer_in_a_folder_of_a_network_makes_no_folder() -> None:
     assert Feature("block/conv", 3, "a / b: c").file_stem == "block_conv-3-a-b-c"
+    assert Feature("stage:1", 3).file_stem == "stage_1-3"  # Windows has no colons in names of files
+
+
+def test_a_layer_s_name_may_have_colons(tiny: Metadata) -> None:
+    metadata = replace(tiny, layers=(replace(tiny.layers[0], name="stage:1"), *tiny.layers[1:]))
+    assert len(parse_features(metadata, ["stage:1"])) == metadata.layers[0].channels
+    assert parse_features(metadata, ["stage:1:2"]) == [Feature("stage:1", 2)]
+    named = {"stage:1:2": "stage:1", "mid:0,1": "mid", "mid": "mid", "logits:a: b": "logits"}
+    assert {text: layer_of(text) for text in named} == named
 
 
 @pytest.mark.parametrize(

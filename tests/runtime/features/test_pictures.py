@@ -272,7 +272,7 @@ def test_the_weights_of_a_walk_go_from_the_first_channel_to_the_last(folder: Pat
         (("mid:1", "--guide", "day.png"), "--guide is for whole layers"),
         (("mid", "--guide", "none.png"), "none.png"),
         (("mid", "--guide", "day.png", "--guide-by", "surplus"), "compares with a picture, and there is none"),
-        (("mid", "--guide", "day.png", "--guide-by", "magic"), "write surplus, cosine, caricature"),
+        (("mid", "--guide", "day.png", "--guide-by", "magic"), "guide by 'magic': write cosine, caricature or"),
         (("mid", "--guide-by", "cosine"), "give one, as in --guide PICTURE"),
         (("mid", "--guide", "day.png", "--sign", "-"), "a guide has no opposite"),
         (("mid", "--guide", "day.png", "--diversity", "2"), "leave one of them out"),

@@ -226,6 +226,7 @@ def test_without_layer_weights_every_layer_has_weight_one() -> None:
 
 def test_a_layer_that_is_not_named_has_weight_zero() -> None:
     assert Settings(layer_weights={"mixed2": -0.5, "mixed0": 2}).weights_of(LAYERS) == [2.0, 0.0, -0.5]
+    assert Settings(channels=("stage:one:3",)).weights_of(("stage", "stage:one")) == [0.0, 1.0]
 
 
 def test_a_layer_that_the_bundle_lacks_is_refused_with_those_it_has() -> None:

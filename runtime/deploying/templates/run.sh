@@ -52,9 +52,15 @@ install() {
             "$venv/bin/python" -m pip install --requirement requirements-opencv.txt
     fi
     cp SHA256SUMS "$venv/installed"
+    binary_interface >>"$venv/installed"
 }
 
-if ! cmp -s "$here/SHA256SUMS" "$venv/installed" || ! [ -x "$venv/bin/python" ]; then
+binary_interface() { # of .venv's Python and this machine, as cpython-311-x86_64-linux-gnu
+    "$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))'
+}
+
+# Another Python, as after an upgrade, and another machine cannot use what is in .venv.
+if ! { cat "$here/SHA256SUMS" && binary_interface; } 2>/dev/null | cmp -s - "$venv/installed"; then
     (install) >&2
 fi
 

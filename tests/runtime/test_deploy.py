@@ -321,6 +321,21 @@ def test_the_script_installs_again_where_the_folder_has_changed(tiny: Bundle, tm
     assert "is not the Python this folder was made for" in err
 
 
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="macOS lacks sha256sum")
+def test_the_script_installs_nothing_from_a_damaged_folder(tiny: Bundle, tmp_path: Path) -> None:
+    folder = deploy(tiny, "cpu", tmp_path / "device")
+    (wheel,) = folder.glob("*.whl")
+    os.truncate(wheel, 1000)
+    code, _, err = run_script(folder, "dream", PYTHON=fake_python(tmp_path / "python", "echo installing"))
+    assert code == 1
+    last = (
+        f"error: a file of {folder} is not as it was deployed (sha256sum -c SHA256SUMS names it): copy the folder again"
+    )
+    assert err.splitlines()[-1] == last
+    assert "installing" not in err
+    assert not (folder / ".venv").exists()
+
+
 def test_the_script_installs_again_where_its_python_has_changed(tiny: Bundle, tmp_path: Path) -> None:
     """As where the system got a newer Python, which lacks all that was installed for the old one, or on an ARM CPU."""
     folder = installed(deploy(tiny, "cpu", tmp_path / "device"))

@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from .starting import how_it_ended, start_process
+from .starting import ProcessError, how_it_ended, start_process
 from .worker import STOP, Doer, Finished, work
 
 # A task whose worker has ended so often is given up.
@@ -71,7 +71,7 @@ class Pool(Generic[Task]):
         """Yields what the workers send, each with its task, until nothing is left to do and `take` has nothing.
 
         `take` begins a task, or returns None if there is none at the moment; it is called only when a worker can do
-        it at once. The last message on a task is Finished or Died.
+        it at once. The last message on a task is Finished or Died. Raises ProcessError.
         """
         has_stopped = False
         while True:
@@ -102,7 +102,13 @@ class Pool(Generic[Task]):
                 worker.connection.send(task)
 
     def _start(self) -> _Worker[Task]:
-        process, connection = start_process(work, self._make)
+        try:
+            process, connection = start_process(work, self._make)
+        except OSError as error:  # a limit of processes, open files or memory
+            raise ProcessError(
+                f"worker {len(self._workers) + 1} of {self._count} cannot be started ({error.strerror}): choose fewer "
+                "--workers, or let this user or container have more processes and open files"
+            ) from error
         worker: _Worker[Task] = _Worker(process, connection)
         self._workers.append(worker)
         with suppress(OSError):  # as an argument, it would block this process forever if the worker is killed meanwhile

@@ -11,6 +11,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from ..errors import DreamError
+
+
+class ProcessError(DreamError, OSError):
+    """The system lets no further process begin."""
+
 
 def start_process(target: Callable[..., None], *arguments: Any) -> tuple[BaseProcess, Connection]:
     """Starts `target(connection, *arguments)` in a process of its own; returns it and the other end of the connection.

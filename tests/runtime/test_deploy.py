@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
 from importlib.util import find_spec
@@ -63,7 +64,9 @@ def installed(folder: Path) -> Path:
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
-    shutil.copy(folder / "SHA256SUMS", folder / ".venv" / "installed")
+    interface = sysconfig.get_config_var("SOABI")
+    text = f"{(folder / 'SHA256SUMS').read_text(encoding='utf-8')}{interface}\n"
+    (folder / ".venv" / "installed").write_text(text, encoding="utf-8")
     return folder
 
 
@@ -284,7 +287,8 @@ def test_the_script_gives_its_bundle_to_commands_that_dream_and_name_no_other(
     words: list[str], has_own: bool, tiny: Bundle, tmp_path: Path
 ) -> None:
     folder = installed(deploy(tiny, "cpu", tmp_path / "device"))
-    (folder / ".venv" / "bin" / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="utf-8")
+    python = f'#!/bin/sh\n[ "$1" != -c ] || exec {sys.executable} "$@"\nprintf "%s\\n" "$@"\n'
+    (folder / ".venv" / "bin" / "python").write_text(python, encoding="utf-8")
     command, *others = words
     given = [command, *([] if has_own else ["--model", str(folder / "tiny.onnx")]), *others]
     assert run_script(folder, *words)[1].splitlines() == ["-m", "onnxdream.cli", *given]
@@ -315,6 +319,33 @@ def test_the_script_installs_again_where_the_folder_has_changed(tiny: Bundle, tm
     code, _, err = run_script(folder, PYTHON="false")
     assert code == 1
     assert "is not the Python this folder was made for" in err
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="macOS lacks sha256sum")
+def test_the_script_installs_nothing_from_a_damaged_folder(tiny: Bundle, tmp_path: Path) -> None:
+    folder = deploy(tiny, "cpu", tmp_path / "device")
+    (wheel,) = folder.glob("*.whl")
+    os.truncate(wheel, 1000)
+    code, _, err = run_script(folder, "dream", PYTHON=fake_python(tmp_path / "python", "echo installing"))
+    assert code == 1
+    last = (
+        f"error: a file of {folder} is not as it was deployed (sha256sum -c SHA256SUMS names it): copy the folder again"
+    )
+    assert err.splitlines()[-1] == last
+    assert "installing" not in err
+    assert not (folder / ".venv").exists()
+
+
+def test_the_script_installs_again_where_its_python_has_changed(tiny: Bundle, tmp_path: Path) -> None:
+    """As where the system got a newer Python, which lacks all that was installed for the old one, or on an ARM CPU."""
+    folder = installed(deploy(tiny, "cpu", tmp_path / "device"))
+    python = folder / ".venv" / "bin" / "python"
+    assert run_script(folder, "--version", PYTHON="false")[0] == 0
+    for script in ("echo cpython-399-x86_64-linux-gnu", "exit 126"):
+        python.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        code, _, err = run_script(folder, "info", PYTHON="false")
+        assert code == 1
+        assert "is not the Python this folder was made for" in err
 
 
 @pytest.mark.parametrize("link", ["{folder}/run.sh", "../device/run.sh", "second"])

@@ -30,6 +30,11 @@ require_own_folder() { # before .venv is emptied, which may be someone else's wh
         fail "this user cannot install into $venv: run this as the folder's owner, or copy the folder"
 }
 
+require_whole_files() { # pip answers a damaged wheel with a traceback
+    ! command -v sha256sum >/dev/null || sha256sum -c SHA256SUMS >/dev/null ||
+        fail "a file of $here is not as it was deployed (sha256sum -c SHA256SUMS names it): copy the folder again"
+}
+
 require_python() {
     command -v "$python" >/dev/null || fail "there is no $python that this user can run: set PYTHON to the path of one"
     "$python" -c 'import sys; sys.exit(not (@python))' ||
@@ -41,6 +46,7 @@ require_python() {
 install() {
     cd "$here"
     require_own_folder
+    require_whole_files
     require_python
     site=
     [ ! -e requirements-jetson.txt ] || site=--system-site-packages # for JetPack's OpenCV
@@ -52,9 +58,15 @@ install() {
             "$venv/bin/python" -m pip install --requirement requirements-opencv.txt
     fi
     cp SHA256SUMS "$venv/installed"
+    binary_interface >>"$venv/installed"
 }
 
-if ! cmp -s "$here/SHA256SUMS" "$venv/installed" || ! [ -x "$venv/bin/python" ]; then
+binary_interface() { # of .venv's Python and this machine, as cpython-311-x86_64-linux-gnu
+    "$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))'
+}
+
+# Another Python, as after an upgrade, and another machine cannot use what is in .venv.
+if ! { cat "$here/SHA256SUMS" && binary_interface; } 2>/dev/null | cmp -s - "$venv/installed"; then
     (install) >&2
 fi
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from onnxdream.runtime.processes.pool import Died, Pool
+from onnxdream.runtime.processes.starting import ProcessError
 from onnxdream.runtime.processes.worker import Finished, Stops, Tell
 
 STEPS = 2000
@@ -60,6 +61,34 @@ def test_a_process_that_ends_is_told_and_replaced() -> None:
     with Pool[Any](1, Counting, 0, lambda: False) as pool:
         found = [one for one in pool.messages(taken_from(-7, 1)) if not isinstance(one[1], str)]
     assert found == [(-7, Died("has ended (exit code 7)")), (1, Finished(1))]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the open files")
+def test_a_process_that_cannot_be_started_is_an_error_in_a_line() -> None:
+    """As where a container may have only so many processes."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    tasks = [2, 1]
+
+    def take() -> int:
+        if len(tasks) == 1:
+            lowest = os.dup(2)  # the number of the next file
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        return tasks.pop()
+
+    try:
+        with (
+            pytest.raises(
+                ProcessError, match=r"^worker 2 of 3 cannot be started \(Too many open files\): choose fewer"
+            ),
+            Pool[Any](3, Counting, 0, lambda: False) as pool,
+        ):
+            list(pool.messages(take))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not multiprocessing.active_children()
 
 
 def test_an_interruption_ends_what_is_begun_and_begins_nothing() -> None:

@@ -36,7 +36,6 @@ class LoadedModel:
 
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
-_WEIGHTED = (*_CONVOLUTIONS, keras.layers.BatchNormalization)
 # The parts of a `WeightFile`'s block that hold the variables of a BatchNormalization.
 _PARTS = {"gamma": "gamma", "beta": "beta", "moving_mean": "mean", "moving_variance": "variance"}
 
@@ -115,21 +114,14 @@ def _random(backbone: Backbone, seed: int) -> LoadedModel:
     rng = np.random.default_rng(seed)
     digest = hashlib.sha256()
     gain = 0.5 if any(isinstance(layer, keras.layers.Multiply) for layer in model.operations) else 1.0
-    for layer in _layers_with_weights(model):
+    for layer in _layers(model):
+        if isinstance(layer, keras.layers.Normalization):  # the statistics of pictures, which nothing draws
+            continue
         arrays = [_random_array(rng, variable, layer, gain) for variable in layer.weights]
         layer.set_weights(arrays)
         for array in arrays:
             digest.update(array.tobytes())
     return LoadedModel(model, contract.Weights("random", digest.hexdigest(), "none: drawn from a seed"))
-
-
-def _layers_with_weights(model: Any) -> Iterator[Any]:
-    """Yields the layers with weights that a picture's statistics do not determine, in order, and those in models."""
-    for layer in model.operations if hasattr(model, "operations") else model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers_with_weights(layer)
-        elif isinstance(layer, keras.Layer) and layer.weights and not isinstance(layer, keras.layers.Normalization):
-            yield layer
 
 
 def _random_array(rng: np.random.Generator, variable: Any, layer: Any, gain: float) -> Floats:
@@ -251,25 +243,32 @@ def _load_h5(model: Any, path: Path, backbone: Backbone) -> None:
 
 
 def _copy_from_model(model: Any, path: Path) -> None:
-    """Copies convolutions and normalizations from a saved model that contains this backbone, with or without a head."""
-    saved = read_model(path)
-    ours = list(_weighted_layers(model, _WEIGHTED))
-    theirs = list(_weighted_layers(saved, tuple(map(type, ours))))  # without a head that this backbone lacks
-    if len(ours) != len(theirs):
+    """Copies all weights from a saved model that begins with this backbone, alone or before a head."""
+    saved = list(_layers(read_model(path)))
+    ours = [layer for layer in _layers(model) if layer.weights]
+    kinds = {type(layer) for layer in ours}
+    theirs = [layer for layer in saved if layer.weights and type(layer) in kinds]
+    if len(theirs) < len(ours):
         raise WeightsError(
-            f"{path.name} holds {len(theirs)} convolutions and normalizations, the backbone {len(ours)}: "
+            f"{path.name} holds {len(theirs)} layers that may be the backbone's {len(ours)} layers with weights: "
             "choose the backbone that it was built on"
         )
-    for layer, other in zip(ours, theirs, strict=True):
+    # Keras builds EfficientNet-B0 with one scale more for ImageNet's weights than for others.
+    scales = [sum(isinstance(layer, keras.layers.Rescaling) for layer in layers) for layers in (_layers(model), saved)]
+    if scales[0] and scales[0] != scales[1]:
+        raise WeightsError(
+            f"{path.name} scales its pixels otherwise than the backbone does: export the whole model, --model {path.name}"
+        )
+    for layer, other in zip(ours, theirs, strict=False):  # a head may follow
         _set_weights(layer, other.get_weights(), path)
 
 
-def _weighted_layers(model: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
-    """Yields the layers of some kinds in the order of the layers, including those of nested models."""
+def _layers(model: Any) -> Iterator[Any]:
+    """Yields the layers of a model, with those of nested models in their place."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _weighted_layers(layer, kinds)
-        elif isinstance(layer, kinds):
+            yield from _layers(layer)
+        else:
             yield layer
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
 import keras
 from exports import unverified
+from keras.src.applications.convnext import LayerScale
 from keras.src.legacy.saving import legacy_h5_format
 from tiny import TINY, build
 
@@ -303,6 +305,36 @@ def test_a_saved_model_with_a_custom_head_is_accepted(custom: Callable[[Any], An
         bundle, metadata = make_bundle(ExportRequest(TINY, ("low",), weights=str(tmp_path / "birds.keras")))
     assert metadata.weights.source == "birds.keras"
     assert len(bundle) > 1000
+
+
+def build_modern(include_top: bool, weights: str | None, input_shape: tuple[int | None, ...]) -> Any:
+    """Builds a network of the kinds of layers that Inception lacks, as those of Xception, ConvNeXt and EfficientNet."""
+    image = keras.Input(input_shape)
+    x = keras.layers.Normalization()(keras.layers.Rescaling(1 / 255)(image))
+    x = keras.layers.LayerNormalization()(keras.layers.SeparableConv2D(4, 3)(x))
+    x = LayerScale(1e-6, 4)(keras.layers.Dense(4, activation="relu")(x))
+    return keras.Model(image, keras.layers.ReLU(name="end")(x))
+
+
+MODERN = replace(TINY, name="modern", builder=f"{__name__}:build_modern", imagenet=None)
+
+
+@pytest.mark.parametrize("custom", [lambda base: base, nested, headed])
+def test_the_weights_of_all_kinds_of_layers_are_copied_from_a_saved_model(
+    custom: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    base = build_modern(include_top=False, weights=None, input_shape=(64, 64, 3))
+    randomize(base)
+    custom(base).save(tmp_path / "birds.keras")
+    assert same_weights(load(MODERN, str(tmp_path / "birds.keras"), 0).model, base)
+
+
+def test_a_saved_model_that_scales_its_pixels_otherwise_is_refused(tmp_path: Path) -> None:
+    base = build_modern(include_top=False, weights=None, input_shape=(64, 64, 3))
+    image = keras.Input((64, 64, 3))
+    keras.Model(image, base(keras.layers.Rescaling(2.0)(image))).save(tmp_path / "birds.keras")
+    with pytest.raises(WeightsError, match=r"^birds\.keras scales its pixels .*: .*, --model birds\.keras$"):
+        load(MODERN, str(tmp_path / "birds.keras"), 0)
 
 
 def save_other_network(path: Path) -> None:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -218,7 +219,7 @@ def _load(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[Load
     """Loads the stock model with its weights; returns it and the part of its folded graph that the layers need."""
     download = request.backbone.imagenet
     if download and request.weights in ("auto", "imagenet"):
-        fold(build(request.backbone)).cut(request.layers)  # refuses an unknown layer before a download, not after
+        _cut(request, build(request.backbone))  # refuses an unknown layer before a download, not after
     if request.weights != "auto" or request.backbone.file:
         return _load_from(request, request.weights)
     if not download:
@@ -239,9 +240,14 @@ def _load(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[Load
 
 def _load_from(request: ExportRequest, source: str) -> tuple[LoadedModel, Forward]:
     loaded = load(request.backbone, source, request.seed)
-    forward = fold(loaded.model, request.backbone.preprocessing).cut(request.layers)
+    forward = _cut(request, loaded.model)
     _require_initialised(forward, loaded, request.backbone)
     return loaded, forward
+
+
+def _cut(request: ExportRequest, model: Any) -> Forward:
+    """Returns the part of a model's folded graph that the layers need."""
+    return fold(model, request.backbone.preprocessing).cut(request.layers, request.backbone.layer_sets)
 
 
 def _require_initialised(forward: Forward, loaded: LoadedModel, backbone: Backbone) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,7 @@ class LoadedModel:
     block_of: Mapping[str, str] | None = None
 
 
+_SOURCES = ("auto", "imagenet", "builtin", "random")
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 # The parts of a `WeightFile`'s block that hold the variables of a BatchNormalization.
 _PARTS = {"gamma": "gamma", "beta": "beta", "moving_mean": "mean", "moving_variance": "variance"}
@@ -57,7 +59,9 @@ def load(backbone: Backbone, source: str, seed: int) -> LoadedModel:
         return _random(backbone, seed)
     path = expand_user(source)
     if not path.is_file():
-        raise WeightsError(f"no weights {source!r}: no such file; choose auto, imagenet, builtin, random or a path")
+        near = difflib.get_close_matches(source, _SOURCES, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise WeightsError(f"no weights {source!r}{hint}: no such file; choose {', '.join(_SOURCES)} or a path")
     model = build(backbone)
     weights = contract.Weights(path.name, _sha256(path), "unknown")
     if path.suffix == ".npz":
@@ -257,7 +261,7 @@ def _copy_from_model(model: Any, path: Path) -> None:
     scales = [sum(isinstance(layer, keras.layers.Rescaling) for layer in layers) for layers in (_layers(model), saved)]
     if scales[0] and scales[0] != scales[1]:
         raise WeightsError(
-            f"{path.name} scales its pixels otherwise than the backbone does: export the whole model, --model {path.name}"
+            f"{path.name} scales its pixels otherwise than the backbone: export the whole model, --model {path.name}"
         )
     for layer, other in zip(ours, theirs, strict=False):  # a head may follow
         _set_weights(layer, other.get_weights(), path)

@@ -83,6 +83,8 @@ def test_losses_have_the_order_in_which_the_layers_were_named(tiny_bundle: bytes
         ({"layers": ()}, UnknownLayerError, "no layer is named"),
         ({"layers": ("low", "mid", "low")}, UnknownLayerError, "layer low is named twice"),
         ({"layers": ("low", "hgih")}, UnknownLayerError, "unknown layer 'hgih'.*high"),
+        ({"layers": ("papr-low",)}, UnknownLayerError, "unknown layer 'papr-low': similar names are paper-low"),
+        ({"layers": ("paper-low", "high")}, UnknownLayerError, "paper-low is a layer set, .* its layers .* low,mid$"),
         ({"objective": "max"}, ExportError, "unknown objective 'max': choose mean or l2"),
     ],
 )

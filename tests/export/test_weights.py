@@ -390,9 +390,16 @@ def test_a_broken_keras_file_is_refused(name: str, content: bytes, tmp_path: Pat
 
 
 def test_weights_that_are_not_a_file_are_refused(tmp_path: Path) -> None:
-    for name in (str(tmp_path / "none.h5"), str(tmp_path), "imagnet"):
+    for name in (str(tmp_path / "none.h5"), str(tmp_path)):
         with pytest.raises(WeightsError, match=r"no such file; choose auto, imagenet, builtin, random or a path"):
             load(TINY, name, 0)
+
+
+def test_a_misspelled_source_of_weights_gets_a_suggestion() -> None:
+    with pytest.raises(WeightsError, match=r"^no weights 'imagnet' \(did you mean imagenet\?\): no such file"):
+        load(TINY, "imagnet", 0)
+    with pytest.raises(WeightsError, match=r"^no weights 'mine\.h5': no such file"):
+        load(TINY, "mine.h5", 0)
 
 
 def test_weights_with_an_unknown_suffix_are_refused(tmp_path: Path) -> None:

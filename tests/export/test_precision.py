@@ -284,6 +284,14 @@ def test_a_network_that_overflows_float16_is_refused_and_nothing_is_written(prec
     assert not list(output.parent.iterdir())
 
 
+def test_a_network_whose_losses_are_zero_is_exported(tmp_path: Path) -> None:
+    model = load(TINY, "random", 0).model
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    model.save(tmp_path / "dead.keras")
+    _, metadata = make_bundle(replace(RANDOM, layers=("low",), weights=str(tmp_path / "dead.keras"), precision="fp16"))
+    assert metadata.verification[-1].loss_error == 0
+
+
 def test_an_ascent_with_another_loss_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from onnxdream.export import verification
 

@@ -19,7 +19,7 @@ from ..models.files import atomic_write
 from ..models.library import bundle_folder, bundle_name, bundle_output, is_bundle_output
 from .backbone import build
 from .conversion import convert
-from .errors import ExportError, UnknownLayerError, WeightsError
+from .errors import ExportError, UnknownLayerError, UnsupportedLayerError, WeightsError
 from .folding.fold import fold
 from .forward import Convolution, Forward
 from .memory import estimate, measure
@@ -159,7 +159,7 @@ def _bundle_name(request: ExportRequest, weights: contract.Weights) -> str:
 
 def list_layers(backbone: Backbone) -> list[LayerInfo]:
     """Returns all layers that can be exported, first to last."""
-    forward = fold(build(backbone), backbone.preprocessing)
+    forward = _foldable(backbone)
     ends = () if backbone.layer_sets else stage_ends(forward)
     found = []
     for name in forward.layers:
@@ -167,6 +167,15 @@ def list_layers(backbone: Backbone) -> list[LayerInfo]:
         hint = ", ".join(sets) or ("end of a stage" if name in ends else "")
         found.append(LayerInfo(_layer(forward, name), forward.cut((name,)).parameters, hint))
     return found
+
+
+def _foldable(backbone: Backbone) -> Forward:
+    """Returns the folded graph of a whole network. Raises UnsupportedLayerError if none of its layers is available."""
+    forward = fold(build(backbone), backbone.preprocessing)
+    if not forward.layers:
+        reason = next(iter(forward.refused.values()), "it has no layer with an activation, a pooling or a sum")
+        raise UnsupportedLayerError(f"{backbone.title} has no layer that can be exported: {reason}")
+    return forward
 
 
 def stage_ends(forward: Forward) -> tuple[str, ...]:
@@ -203,7 +212,8 @@ def _require_layers(request: ExportRequest) -> None:
     """Raises UnknownLayerError if no layer is named, or one is named twice."""
     layers, file = request.layers, request.backbone.file
     if not layers and file:
-        ends = ",".join(stage_ends(fold(build(request.backbone))))
+        forward = _foldable(request.backbone)
+        ends = ",".join(stage_ends(forward) or forward.layers[-1:])
         raise UnknownLayerError(
             f"no layer of {file.name} is named: give --layers, for instance {ends}; "
             f"the command `layers --model {file.name}` lists all"
@@ -270,12 +280,14 @@ def _require_initialised(forward: Forward, loaded: LoadedModel, backbone: Backbo
 
 def _require_border(forward: Forward, request: ExportRequest) -> None:
     """Raises ExportError if the border leaves nothing of a layer in pictures of a reasonable size."""
+    if not request.border:
+        return
     sizes = forward.sizes(_BORDERED_SIZE)
     largest = min((min(sizes[layer]) - 1) // 2 for layer in request.layers)
     if request.border > largest:
         raise ExportError(
             f"a border of {request.border} leaves nothing of these layers in a picture of {_BORDERED_SIZE} pixels: "
-            f"choose --border {largest} or less"
+            f"choose --border {max(largest, 0)} or less"
         )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
+import keras
 import onnx
 from exports import unverified
 from make_tiny_bundle import COMMAND
@@ -23,6 +24,7 @@ from tiny import LAYERS, TINY
 from onnxdream.export import bundle as bundle_module
 from onnxdream.export.bundle import ExportRequest, export_bundle, make_bundle
 from onnxdream.export.errors import ExportError, UnknownLayerError, VerificationError
+from onnxdream.export.keras_file import own_backbone
 from onnxdream.export.verification import CHANNELS, MIXED_SIGNS, POSITIONS
 from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, OPSET, Check, Layer, Metadata, form_key
 from onnxdream.models.library import BundleOutputError
@@ -156,6 +158,16 @@ def test_a_border_that_leaves_nothing_is_refused_with_the_largest_that_works() -
     assert len(stages) == 1
     with pytest.raises(ExportError, match="choose --border 30 or less"):
         make_bundle(replace(RANDOM, border=31))
+
+
+@unverified()
+def test_without_a_border_a_network_may_need_larger_pictures(tmp_path: Path) -> None:
+    image = keras.Input((None, None, 3))
+    keras.Model(image, keras.layers.AveragePooling2D(600, name="mean")(image)).save(tmp_path / "large.keras")
+    request = ExportRequest(own_backbone(tmp_path / "large.keras", "unit"), ("mean",))
+    assert make_bundle(request)[1].smallest_size == (600, 600)
+    with pytest.raises(ExportError, match="choose --border 0 or less"):
+        make_bundle(replace(request, border=1))
     forward = bundle_module.fold(bundle_module.load(TINY, "random", 0).model)
     assert forward.smallest_size(LAYERS, 30) <= 512 < forward.smallest_size(LAYERS, 31)
 

@@ -98,13 +98,18 @@ def _imagenet(backbone: Backbone) -> LoadedModel:
     except Exception as error:  # Keras wraps network, disk and hash failures in bare Exceptions
         builtin = f" or builtin (layers up to {backbone.built_in.end})" if backbone.built_in else ""
         raise WeightsError(
-            f"cannot get the ImageNet weights {download.file} ({_first_line(error)}): "
+            f"cannot get the ImageNet weights {download.file} ({_download_failure(error)}): try again, "
             f"download {download.url} elsewhere and put it in {folder}, or give --weights a file of your "
             f"own (.h5, .keras, .npz), random{builtin}"
         ) from error
     # The file is in Keras's cache by now; this returns its path.
     file = keras.utils.get_file(download.file, download.url, cache_subdir="models")
     return LoadedModel(model, contract.Weights("imagenet", _sha256(Path(file)), download.licence))
+
+
+def _download_failure(error: Exception) -> str:
+    """Returns what went wrong, without the address that Keras puts before it."""
+    return _first_line(error).rpartition(" -- ")[2].replace("retrieval incomplete:", "the download broke off:")
 
 
 def _random(backbone: Backbone, seed: int) -> LoadedModel:
@@ -156,9 +161,7 @@ def _fill_from_npz(model: Any, path: Path) -> dict[str, str]:
         weights = WeightFile(path.read_bytes())
         known = weights.blocks
     except Exception as error:  # numpy, zipfile and zlib raise various exceptions for a truncated or foreign file
-        raise WeightsError(
-            f"weights {path.name} cannot be read ({_first_line(error)}): is the file complete?"
-        ) from error
+        raise _unreadable(path) from error
     layers = list(_automatic_layers(model) or _named_layers(model))
     if not 0 < len(known) <= len(layers):
         raise WeightsError(
@@ -174,14 +177,16 @@ def _fill_from_npz(model: Any, path: Path) -> dict[str, str]:
         except KeyError as error:
             raise WeightsError(f"weights {path.name} lack {error.args[0]}: see models/builtin/README.md") from None
         except Exception as error:  # a member of the archive is damaged
-            raise WeightsError(
-                f"weights {path.name} cannot be read ({_first_line(error)}): is the file complete?"
-            ) from error
+            raise _unreadable(path) from error
         _set_weights(convolution, arrays, path)
         if normalization:
             _set_weights(normalization, vectors, path)
         block_of[convolution.name] = block
     return block_of
+
+
+def _unreadable(path: Path) -> WeightsError:
+    return WeightsError(f"weights {path.name} cannot be read: give a complete .npz file, with arrays of numbers only")
 
 
 def _vector(weights: WeightFile, block: str, part: str) -> Floats:

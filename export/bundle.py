@@ -139,6 +139,7 @@ def export_bundle(
     loaded, forward = _prepare(request, on_stage)
     path = bundle_output(output, _bundle_name(request, loaded.weights), overwrite)
     data, metadata = _make(request, loaded, forward, on_stage, on_check)
+    bundle_output(path, path.name, overwrite)  # another export may have written it meanwhile
     try:
         atomic_write(path, data)
     except OSError as error:

@@ -129,6 +129,14 @@ def test_a_file_at_the_given_path_is_replaced_only_on_request(tmp_path: Path) ->
 
 
 @unverified()
+def test_a_file_that_appears_during_an_export_stays(tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    with pytest.raises(BundleOutputError, match=r"mine\.onnx exists: choose another --output"):
+        export_bundle(RANDOM, path, on_stage=lambda stage: path.write_bytes(b"other") if "tracing" in stage else None)
+    assert path.read_bytes() == b"other"
+
+
+@unverified()
 @pytest.mark.parametrize("name", ["new", "there", "dotted.folder", "folder.onnx"])
 def test_a_bundle_in_a_given_folder_has_its_own_name(name: str, tmp_path: Path) -> None:
     if name != "new":

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -18,7 +19,7 @@ from ..models.files import atomic_write
 from ..models.library import bundle_folder, bundle_name, bundle_output, is_bundle_output
 from .backbone import build
 from .conversion import convert
-from .errors import ExportError, UnknownLayerError, WeightsError
+from .errors import ExportError, UnknownLayerError, UnsupportedLayerError, WeightsError
 from .folding.fold import fold
 from .forward import Convolution, Forward
 from .memory import estimate, measure
@@ -138,6 +139,7 @@ def export_bundle(
     loaded, forward = _prepare(request, on_stage)
     path = bundle_output(output, _bundle_name(request, loaded.weights), overwrite)
     data, metadata = _make(request, loaded, forward, on_stage, on_check)
+    bundle_output(path, path.name, overwrite)  # another export may have written it meanwhile
     try:
         atomic_write(path, data)
     except OSError as error:
@@ -158,7 +160,7 @@ def _bundle_name(request: ExportRequest, weights: contract.Weights) -> str:
 
 def list_layers(backbone: Backbone) -> list[LayerInfo]:
     """Returns all layers that can be exported, first to last."""
-    forward = fold(build(backbone), backbone.preprocessing)
+    forward = _foldable(backbone)
     ends = () if backbone.layer_sets else stage_ends(forward)
     found = []
     for name in forward.layers:
@@ -166,6 +168,15 @@ def list_layers(backbone: Backbone) -> list[LayerInfo]:
         hint = ", ".join(sets) or ("end of a stage" if name in ends else "")
         found.append(LayerInfo(_layer(forward, name), forward.cut((name,)).parameters, hint))
     return found
+
+
+def _foldable(backbone: Backbone) -> Forward:
+    """Returns the folded graph of a whole network. Raises UnsupportedLayerError if none of its layers is available."""
+    forward = fold(build(backbone), backbone.preprocessing)
+    if not forward.layers:
+        reason = next(iter(forward.refused.values()), "it has no layer with an activation, a pooling or a sum")
+        raise UnsupportedLayerError(f"{backbone.title} has no layer that can be exported: {reason}")
+    return forward
 
 
 def stage_ends(forward: Forward) -> tuple[str, ...]:
@@ -202,7 +213,8 @@ def _require_layers(request: ExportRequest) -> None:
     """Raises UnknownLayerError if no layer is named, or one is named twice."""
     layers, file = request.layers, request.backbone.file
     if not layers and file:
-        ends = ",".join(stage_ends(fold(build(request.backbone))))
+        forward = _foldable(request.backbone)
+        ends = ",".join(stage_ends(forward) or forward.layers[-1:])
         raise UnknownLayerError(
             f"no layer of {file.name} is named: give --layers, for instance {ends}; "
             f"the command `layers --model {file.name}` lists all"
@@ -218,7 +230,7 @@ def _load(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[Load
     """Loads the stock model with its weights; returns it and the part of its folded graph that the layers need."""
     download = request.backbone.imagenet
     if download and request.weights in ("auto", "imagenet"):
-        fold(build(request.backbone)).cut(request.layers)  # refuses an unknown layer before a download, not after
+        _cut(request, build(request.backbone))  # refuses an unknown layer before a download, not after
     if request.weights != "auto" or request.backbone.file:
         return _load_from(request, request.weights)
     if not download:
@@ -239,9 +251,14 @@ def _load(request: ExportRequest, on_stage: Callable[[str], None]) -> tuple[Load
 
 def _load_from(request: ExportRequest, source: str) -> tuple[LoadedModel, Forward]:
     loaded = load(request.backbone, source, request.seed)
-    forward = fold(loaded.model, request.backbone.preprocessing).cut(request.layers)
+    forward = _cut(request, loaded.model)
     _require_initialised(forward, loaded, request.backbone)
     return loaded, forward
+
+
+def _cut(request: ExportRequest, model: Any) -> Forward:
+    """Returns the part of a model's folded graph that the layers need."""
+    return fold(model, request.backbone.preprocessing).cut(request.layers, request.backbone.layer_sets)
 
 
 def _require_initialised(forward: Forward, loaded: LoadedModel, backbone: Backbone) -> None:
@@ -264,12 +281,14 @@ def _require_initialised(forward: Forward, loaded: LoadedModel, backbone: Backbo
 
 def _require_border(forward: Forward, request: ExportRequest) -> None:
     """Raises ExportError if the border leaves nothing of a layer in pictures of a reasonable size."""
+    if not request.border:
+        return
     sizes = forward.sizes(_BORDERED_SIZE)
     largest = min((min(sizes[layer]) - 1) // 2 for layer in request.layers)
     if request.border > largest:
         raise ExportError(
             f"a border of {request.border} leaves nothing of these layers in a picture of {_BORDERED_SIZE} pixels: "
-            f"choose --border {largest} or less"
+            f"choose --border {max(largest, 0)} or less"
         )
 
 

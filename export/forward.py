@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -258,13 +259,13 @@ class Forward:
         """The number of weights of all convolutions."""
         return sum(op.parameters for op in self.operators if isinstance(op, Convolution))
 
-    def cut(self, layers: tuple[str, ...]) -> Forward:
-        """Returns the part of the graph that these layers need.
+    def cut(self, layers: tuple[str, ...], sets: Mapping[str, tuple[str, ...]] = MappingProxyType({})) -> Forward:
+        """Returns the part of the graph that these layers need; `sets` are the layer sets that may have been meant.
 
         Raises UnknownLayerError and UnsupportedLayerError.
         """
         for layer in layers:
-            self._require_layer(layer)
+            self._require_layer(layer, sets)
         wanted = set(layers)
         kept: list[Operator] = []
         for op in reversed(self.operators):
@@ -308,7 +309,7 @@ class Forward:
                 found.add(op.name)
         return layer in found
 
-    def _require_layer(self, layer: str) -> None:
+    def _require_layer(self, layer: str, sets: Mapping[str, tuple[str, ...]]) -> None:
         if layer in self.layers:
             return
         if layer in self.refused:
@@ -321,7 +322,11 @@ class Forward:
             raise UnknownLayerError(
                 f"there is no layer {LOGITS}: this network is exported without its classifier; lite0 has one"
             )
-        near = difflib.get_close_matches(layer, self.layers, n=3, cutoff=0.4)
+        if layer in sets:
+            raise UnknownLayerError(
+                f"{layer} is a layer set, which stands alone: name its layers instead, {','.join(sets[layer])}"
+            )
+        near = difflib.get_close_matches(layer, [*sets, *self.layers], n=3, cutoff=0.4)
         hint = f"similar names are {', '.join(near)}" if near else "no name is similar"
         raise UnknownLayerError(f"unknown layer {layer!r}: {hint}; the command `layers` lists all")
 

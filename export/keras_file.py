@@ -124,15 +124,17 @@ def _scaling_layer(model: Any) -> str | None:
 def _use_float32(path: Path, model: Any) -> None:
     """Makes a model that was trained in mixed precision compute in float32, the type of its weights."""
     for call in Network.of(model).calls:
-        policy = getattr(call.layer, "dtype_policy", None)
-        if policy is None or policy.compute_dtype == "float32":
-            continue
-        if policy.variable_dtype != "float32":
-            raise ModelFileError(
-                f"{path.name} has weights in {policy.variable_dtype} (layer {call.name}): "
-                "save it with the dtype policy float32 or mixed_float16"
-            )
-        call.layer.dtype_policy = "float32"
+        # A layer may hold others, such as an activation.
+        for layer in call.layer._flatten_layers() if isinstance(call.layer, keras.Layer) else ():
+            policy = layer.dtype_policy
+            if policy.compute_dtype == "float32":
+                continue
+            if policy.variable_dtype != "float32":
+                raise ModelFileError(
+                    f"{path.name} has weights in {policy.variable_dtype} (layer {call.name}): "
+                    "save it with the dtype policy float32 or mixed_float16"
+                )
+            layer.dtype_policy = "float32"
 
 
 def is_whole_model(path: Path) -> bool:

@@ -54,7 +54,10 @@ class _Graph:
 
     def _split(self, op: Operator, first: Operator, then: Operator) -> None:
         """Replaces an operator by two, one behind the other; the second gets its name."""
-        first = replace(first, name=f"{op.name}_first")
+        name = f"{op.name}_first"
+        while name in self.channels:  # a layer may be called so
+            name += "_"
+        first = replace(first, name=name)
         self.channels[first.name] = self.channels[op.name]
         index = self.operators.index(op)
         self.operators[index : index + 1] = [first, replace(then, name=op.name, inputs=(first.name,))]

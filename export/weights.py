@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -35,8 +36,8 @@ class LoadedModel:
     block_of: Mapping[str, str] | None = None
 
 
+_SOURCES = ("auto", "imagenet", "builtin", "random")
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
-_WEIGHTED = (*_CONVOLUTIONS, keras.layers.BatchNormalization)
 # The parts of a `WeightFile`'s block that hold the variables of a BatchNormalization.
 _PARTS = {"gamma": "gamma", "beta": "beta", "moving_mean": "mean", "moving_variance": "variance"}
 
@@ -58,7 +59,9 @@ def load(backbone: Backbone, source: str, seed: int) -> LoadedModel:
         return _random(backbone, seed)
     path = expand_user(source)
     if not path.is_file():
-        raise WeightsError(f"no weights {source!r}: no such file; choose auto, imagenet, builtin, random or a path")
+        near = difflib.get_close_matches(source, _SOURCES, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise WeightsError(f"no weights {source!r}{hint}: no such file; choose {', '.join(_SOURCES)} or a path")
     model = build(backbone)
     weights = contract.Weights(path.name, _sha256(path), "unknown")
     if path.suffix == ".npz":
@@ -95,13 +98,18 @@ def _imagenet(backbone: Backbone) -> LoadedModel:
     except Exception as error:  # Keras wraps network, disk and hash failures in bare Exceptions
         builtin = f" or builtin (layers up to {backbone.built_in.end})" if backbone.built_in else ""
         raise WeightsError(
-            f"cannot get the ImageNet weights {download.file} ({_first_line(error)}): "
+            f"cannot get the ImageNet weights {download.file} ({_download_failure(error)}): try again, "
             f"download {download.url} elsewhere and put it in {folder}, or give --weights a file of your "
             f"own (.h5, .keras, .npz), random{builtin}"
         ) from error
     # The file is in Keras's cache by now; this returns its path.
     file = keras.utils.get_file(download.file, download.url, cache_subdir="models")
     return LoadedModel(model, contract.Weights("imagenet", _sha256(Path(file)), download.licence))
+
+
+def _download_failure(error: Exception) -> str:
+    """Returns what went wrong, without the address that Keras puts before it."""
+    return _first_line(error).rpartition(" -- ")[2].replace("retrieval incomplete:", "the download broke off:")
 
 
 def _random(backbone: Backbone, seed: int) -> LoadedModel:
@@ -115,21 +123,14 @@ def _random(backbone: Backbone, seed: int) -> LoadedModel:
     rng = np.random.default_rng(seed)
     digest = hashlib.sha256()
     gain = 0.5 if any(isinstance(layer, keras.layers.Multiply) for layer in model.operations) else 1.0
-    for layer in _layers_with_weights(model):
+    for layer in _layers(model):
+        if isinstance(layer, keras.layers.Normalization):  # the statistics of pictures, which nothing draws
+            continue
         arrays = [_random_array(rng, variable, layer, gain) for variable in layer.weights]
         layer.set_weights(arrays)
         for array in arrays:
             digest.update(array.tobytes())
     return LoadedModel(model, contract.Weights("random", digest.hexdigest(), "none: drawn from a seed"))
-
-
-def _layers_with_weights(model: Any) -> Iterator[Any]:
-    """Yields the layers with weights that a picture's statistics do not determine, in order, and those in models."""
-    for layer in model.operations if hasattr(model, "operations") else model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers_with_weights(layer)
-        elif isinstance(layer, keras.Layer) and layer.weights and not isinstance(layer, keras.layers.Normalization):
-            yield layer
 
 
 def _random_array(rng: np.random.Generator, variable: Any, layer: Any, gain: float) -> Floats:
@@ -160,9 +161,7 @@ def _fill_from_npz(model: Any, path: Path) -> dict[str, str]:
         weights = WeightFile(path.read_bytes())
         known = weights.blocks
     except Exception as error:  # numpy, zipfile and zlib raise various exceptions for a truncated or foreign file
-        raise WeightsError(
-            f"weights {path.name} cannot be read ({_first_line(error)}): is the file complete?"
-        ) from error
+        raise _unreadable(path) from error
     layers = list(_automatic_layers(model) or _named_layers(model))
     if not 0 < len(known) <= len(layers):
         raise WeightsError(
@@ -178,14 +177,16 @@ def _fill_from_npz(model: Any, path: Path) -> dict[str, str]:
         except KeyError as error:
             raise WeightsError(f"weights {path.name} lack {error.args[0]}: see models/builtin/README.md") from None
         except Exception as error:  # a member of the archive is damaged
-            raise WeightsError(
-                f"weights {path.name} cannot be read ({_first_line(error)}): is the file complete?"
-            ) from error
+            raise _unreadable(path) from error
         _set_weights(convolution, arrays, path)
         if normalization:
             _set_weights(normalization, vectors, path)
         block_of[convolution.name] = block
     return block_of
+
+
+def _unreadable(path: Path) -> WeightsError:
+    return WeightsError(f"weights {path.name} cannot be read: give a complete .npz file, with arrays of numbers only")
 
 
 def _vector(weights: WeightFile, block: str, part: str) -> Floats:
@@ -251,25 +252,32 @@ def _load_h5(model: Any, path: Path, backbone: Backbone) -> None:
 
 
 def _copy_from_model(model: Any, path: Path) -> None:
-    """Copies convolutions and normalizations from a saved model that contains this backbone, with or without a head."""
-    saved = read_model(path)
-    ours = list(_weighted_layers(model, _WEIGHTED))
-    theirs = list(_weighted_layers(saved, tuple(map(type, ours))))  # without a head that this backbone lacks
-    if len(ours) != len(theirs):
+    """Copies all weights from a saved model that begins with this backbone, alone or before a head."""
+    saved = list(_layers(read_model(path)))
+    ours = [layer for layer in _layers(model) if layer.weights]
+    kinds = {type(layer) for layer in ours}
+    theirs = [layer for layer in saved if layer.weights and type(layer) in kinds]
+    if len(theirs) < len(ours):
         raise WeightsError(
-            f"{path.name} holds {len(theirs)} convolutions and normalizations, the backbone {len(ours)}: "
+            f"{path.name} holds {len(theirs)} layers that may be the backbone's {len(ours)} layers with weights: "
             "choose the backbone that it was built on"
         )
-    for layer, other in zip(ours, theirs, strict=True):
+    # Keras builds EfficientNet-B0 with one scale more for ImageNet's weights than for others.
+    scales = [sum(isinstance(layer, keras.layers.Rescaling) for layer in layers) for layers in (_layers(model), saved)]
+    if scales[0] and scales[0] != scales[1]:
+        raise WeightsError(
+            f"{path.name} scales its pixels otherwise than the backbone: export the whole model, --model {path.name}"
+        )
+    for layer, other in zip(ours, theirs, strict=False):  # a head may follow
         _set_weights(layer, other.get_weights(), path)
 
 
-def _weighted_layers(model: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
-    """Yields the layers of some kinds in the order of the layers, including those of nested models."""
+def _layers(model: Any) -> Iterator[Any]:
+    """Yields the layers of a model, with those of nested models in their place."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _weighted_layers(layer, kinds)
-        elif isinstance(layer, kinds):
+            yield from _layers(layer)
+        else:
             yield layer
 
 

@@ -101,6 +101,8 @@ def _elu(folding: Folding, call: Call, x: str, layer: Any) -> str:
 
 def _prelu(folding: Folding, call: Call, x: str, layer: Any) -> str:
     """Adds relu(x) - alpha * relu(-x), as Keras computes it (He et al. 2015, arXiv:1502.01852, eq. 1)."""
+    if not layer.built:
+        raise unsupported(call, "has the activation PReLU, whose slopes Keras does not save")
     alpha = np.asarray(layer.alpha, np.float32)
     if alpha.size != alpha.shape[-1]:
         raise unsupported(call, "has a slope for each pixel, which fits one size of picture only")

@@ -56,7 +56,7 @@ def _with_activation(folding: Folding, call: Call, x: str, kernel: Floats, group
         )
     bias = _kernel(layer.bias) if layer.use_bias else np.zeros(channels, np.float32)
     name = call.name if is_linear(layer) else f"{call.name}_convolution"
-    folding.put(
+    name = folding.put(
         Convolution(name, (x,), kernel=kernel, bias=bias, origin=Origin(layer.name), groups=groups, **window), channels
     )
     if is_linear(layer):

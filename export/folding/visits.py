@@ -49,6 +49,8 @@ class Folding:
         self.channels: dict[str, int] = {IMAGE: 3}
         self.folded: dict[str, str] = {}
         self.refused: dict[str, str] = {}
+        self._names = frozenset(call.name for call in network.calls)
+        self._visited: Call | None = None
         self._points: set[str] = set()  # the nodes with one pixel for the whole picture
         self._sizes = {IMAGE: [Size(side, side) for side in _SIDES]}  # node -> its sizes in pictures of these sides
         self._node_of = {IMAGE: self._preprocessed(preprocessing)}  # call -> the node that holds its output
@@ -56,13 +58,13 @@ class Folding:
     @property
     def forward(self) -> Forward:
         """The graph of all calls that have been added."""
-        names = frozenset(call.name for call in self.network.calls)
-        return Forward(tuple(self.operators.values()), self.channels, names, self.folded, self.refused)
+        return Forward(tuple(self.operators.values()), self.channels, self._names, self.folded, self.refused)
 
     def add(self, call: Call) -> None:
         """Adds the operators of a call. If it cannot be exported, the reason is noted for it and all calls behind."""
         layers = (name.partition("[")[0] for name in call.inputs)  # without the number of one of several outputs
         reason = next((self.refused[name] for name in layers if name in self.refused), None)
+        self._visited = call
         try:
             if reason is None:
                 self._node_of[call.name] = self._visit(call)
@@ -82,14 +84,18 @@ class Folding:
         return visit(self, call, *(self._node_of[name] for name in call.inputs))
 
     def put(self, op: Operator, channels: int) -> str:
-        """Appends an operator and returns its name."""
-        self.operators[op.name] = op
-        self.channels[op.name] = channels
+        """Appends an operator and returns its name: underscores follow one that another layer or operator has."""
+        name, own = op.name, self._visited and self._visited.name
+        while name in self.operators or (name in self._names and name != own):
+            name += "_"
         # Where a single pixel and a picture meet, the result is as large as the picture.
-        self._sizes[op.name] = [op.size(max(sizes)) for sizes in zip(*(self._sizes[x] for x in op.inputs), strict=True)]
-        if isinstance(op, GlobalMean) or all(name in self._points for name in op.inputs):
-            self._points.add(op.name)
-        return op.name
+        sizes = [op.size(max(sizes)) for sizes in zip(*(self._sizes[x] for x in op.inputs), strict=True)]
+        if isinstance(op, GlobalMean) or all(x in self._points for x in op.inputs):
+            if self._visited and max(sizes) > POINT:
+                raise unsupported(self._visited, "enlarges a single pixel")
+            self._points.add(name)
+        self.operators[name], self.channels[name], self._sizes[name] = replace(op, name=name), channels, sizes
+        return name
 
     def pass_on(self, call: Call, x: str) -> str:
         """Makes a call another name of its input."""

@@ -316,6 +316,12 @@ def _window_counts(nodes: Nodes, window: WindowAttributes, size: str, first: str
     return nodes.add("Cast", count, to=TensorProto.FLOAT)
 
 
+def _pad(nodes: Nodes, node: Node, form: Form) -> None:
+    """Converts PadV2(x, margins, zero); tf2onnx's own conversion gives float16 a zero of another type."""
+    margins = nodes.ctx.get_node_by_output(node.input[1]).get_tensor_value(as_list=False)
+    nodes.replace(node, "Pad", node.input[0], nodes.integers(*margins.T.ravel().tolist()))
+
+
 def _add_n(nodes: Nodes, node: Node, form: Form) -> None:
     """Converts AddN(terms…)."""
     nodes.replace(node, "Identity", form.add_n(nodes, node.input))
@@ -346,6 +352,7 @@ _HANDLERS: dict[str, Handler] = {
     "MaxPoolGrad": _max_pool_gradient,
     "AvgPool": _average_pool,
     "AvgPoolGrad": _average_pool_gradient,
+    "PadV2": _pad,
     "AddN": _add_n,
     "BroadcastTo": _broadcast,
     "Mean": _mean,

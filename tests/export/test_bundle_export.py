@@ -14,6 +14,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
+import keras
 import onnx
 from exports import unverified
 from make_tiny_bundle import COMMAND
@@ -23,6 +24,7 @@ from tiny import LAYERS, TINY
 from onnxdream.export import bundle as bundle_module
 from onnxdream.export.bundle import ExportRequest, export_bundle, make_bundle
 from onnxdream.export.errors import ExportError, UnknownLayerError, VerificationError
+from onnxdream.export.keras_file import own_backbone
 from onnxdream.export.verification import CHANNELS, MIXED_SIGNS, POSITIONS
 from onnxdream.models.contract import BLOCKED, CHANNELS_LAST, METADATA_KEY, OPSET, Check, Layer, Metadata, form_key
 from onnxdream.models.library import BundleOutputError
@@ -83,6 +85,8 @@ def test_losses_have_the_order_in_which_the_layers_were_named(tiny_bundle: bytes
         ({"layers": ()}, UnknownLayerError, "no layer is named"),
         ({"layers": ("low", "mid", "low")}, UnknownLayerError, "layer low is named twice"),
         ({"layers": ("low", "hgih")}, UnknownLayerError, "unknown layer 'hgih'.*high"),
+        ({"layers": ("papr-low",)}, UnknownLayerError, "unknown layer 'papr-low': similar names are paper-low"),
+        ({"layers": ("paper-low", "high")}, UnknownLayerError, "paper-low is a layer set, .* its layers .* low,mid$"),
         ({"objective": "max"}, ExportError, "unknown objective 'max': choose mean or l2"),
     ],
 )
@@ -125,6 +129,14 @@ def test_a_file_at_the_given_path_is_replaced_only_on_request(tmp_path: Path) ->
 
 
 @unverified()
+def test_a_file_that_appears_during_an_export_stays(tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    with pytest.raises(BundleOutputError, match=r"mine\.onnx exists: choose another --output"):
+        export_bundle(RANDOM, path, on_stage=lambda stage: path.write_bytes(b"other") if "tracing" in stage else None)
+    assert path.read_bytes() == b"other"
+
+
+@unverified()
 @pytest.mark.parametrize("name", ["new", "there", "dotted.folder", "folder.onnx"])
 def test_a_bundle_in_a_given_folder_has_its_own_name(name: str, tmp_path: Path) -> None:
     if name != "new":
@@ -154,6 +166,16 @@ def test_a_border_that_leaves_nothing_is_refused_with_the_largest_that_works() -
     assert len(stages) == 1
     with pytest.raises(ExportError, match="choose --border 30 or less"):
         make_bundle(replace(RANDOM, border=31))
+
+
+@unverified()
+def test_without_a_border_a_network_may_need_larger_pictures(tmp_path: Path) -> None:
+    image = keras.Input((None, None, 3))
+    keras.Model(image, keras.layers.AveragePooling2D(600, name="mean")(image)).save(tmp_path / "large.keras")
+    request = ExportRequest(own_backbone(tmp_path / "large.keras", "unit"), ("mean",))
+    assert make_bundle(request)[1].smallest_size == (600, 600)
+    with pytest.raises(ExportError, match="choose --border 0 or less"):
+        make_bundle(replace(request, border=1))
     forward = bundle_module.fold(bundle_module.load(TINY, "random", 0).model)
     assert forward.smallest_size(LAYERS, 30) <= 512 < forward.smallest_size(LAYERS, 31)
 

@@ -103,6 +103,19 @@ def test_a_request_without_layers_or_with_weights_says_what_to_do(birds: Path) -
         make_bundle(replace(request, layers=("high",), weights="random"))
 
 
+def test_a_model_without_strides_or_without_layers_is_not_answered_with_an_empty_list(tmp_path: Path) -> None:
+    image = keras.Input((SIDE, SIDE, 3))
+    path = tmp_path / "flat.keras"
+    keras.Model(image, LA.Conv2D(4, 3, activation="relu", name="only")(image)).save(path)
+    with pytest.raises(UnknownLayerError, match="give --layers, for instance only;"):
+        make_bundle(ExportRequest(own_backbone(path, "unit"), ()))
+    keras.Model(image, LA.GlobalMaxPooling2D(name="top")(image)).save(path)
+    backbone = own_backbone(path, "unit")
+    for refused in (lambda: make_bundle(ExportRequest(backbone, ())), lambda: list_layers(backbone)):
+        with pytest.raises(ExportError, match=r"^flat\.keras has no layer that can be exported: layer top is a Global"):
+            refused()
+
+
 def test_good_layers_are_the_ends_of_stages(birds: Path) -> None:
     assert {info.layer.name: info.hint for info in list_layers(own_backbone(birds, "raw"))} == {
         "low": "",
@@ -123,7 +136,8 @@ def saved_with_policy(policy: str, path: Path) -> None:
     keras.config.set_dtype_policy(policy)
     try:
         image = keras.Input((SIDE, SIDE, 3))
-        model_of(image, image).save(path)
+        scaled = LA.Conv2D(3, 1, activation=LA.LeakyReLU(0.1))(image)  # a layer in a layer
+        model_of(scaled, image).save(path)
     finally:
         keras.config.set_dtype_policy("float32")
 

@@ -17,6 +17,7 @@ from keras.src.applications.convnext import LayerScale, StochasticDepth
 from plain_session import open_plain
 
 from onnxdream.export.conversion import convert
+from onnxdream.export.errors import UnsupportedLayerError
 from onnxdream.export.folding.fold import fold
 from onnxdream.models import contract
 
@@ -110,6 +111,7 @@ OPERATORS: dict[str, Callable[[Any], Any]] = {
     "difference": lambda x: LA.Subtract(name="end")([_conv(x), LA.ReLU()(_conv(x))]),
     "shared layer": _shared,
     "nested models": _nested,
+    "names of parts of others": lambda x: _named_as_parts(x),
     "scores": lambda x: LA.Identity(name="end")(LA.Dense(3)(LA.Flatten()(LA.GlobalAveragePooling2D(keepdims=True)(x)))),
     "scores of dense layers": lambda x: LA.Dense(3, name="end", activation="tanh")(
         LA.Dropout(0.1)(LA.Dense(4, activation="relu")(LA.GlobalAveragePooling2D()(x)))
@@ -120,6 +122,17 @@ OPERATORS: dict[str, Callable[[Any], Any]] = {
 def _read_twice(x: Any) -> Any:
     x = _conv(x)
     return LA.Add(name="end")([LA.ReLU()(LA.BatchNormalization()(x)), LA.Activation("tanh")(x)])
+
+
+def _named_as_parts(x: Any) -> Any:
+    """Layers with the names that the folding and the rewriting give to parts of other layers."""
+    x = LA.Rescaling(2.0, name="preprocessing")(x)
+    x = LA.Conv2D(4, 3, activation="relu", name="a")(x)
+    x = LA.LayerNormalization(name="norm")(LA.Conv2D(4, 3, padding="same", activation="tanh", name="a_convolution")(x))
+    x = LA.Activation("tanh", name="norm_normalized")(LA.SeparableConv2D(4, 3, padding="same", name="s")(x))
+    x = LA.Activation("tanh", name="pool_first")(LA.Conv2D(4, 1, name="s_depthwise")(x))
+    pooled = LA.MaxPooling2D(2, 1, "same", name="pool")(LA.ReLU()(LA.Conv2D(4, 1)(x)))
+    return LA.Add(name="end")([x, pooled])
 
 
 def _padded_twice(x: Any) -> Any:
@@ -182,3 +195,31 @@ def test_the_gradient_of_each_kind_of_layer_is_tensorflows(kind: str, size: tupl
     expected_loss, expected = exported(kind).tape(picture)
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
     np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max(), rtol=1e-4)
+
+
+REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "PReLU as an activation": (
+        lambda x: LA.Conv2D(4, 3, activation=LA.PReLU(shared_axes=[1, 2]), name="end")(x),
+        "has the activation PReLU, whose slopes Keras does not save",
+    ),
+    "a mean that is enlarged": (
+        lambda x: LA.UpSampling2D(4, name="end")(LA.GlobalAveragePooling2D(keepdims=True)(x)),
+        "enlarges a single pixel",
+    ),
+    "a mean that is padded": (
+        lambda x: LA.ZeroPadding2D(2, name="end")(LA.GlobalAveragePooling2D(keepdims=True)(x)),
+        "enlarges a single pixel",
+    ),
+    "channels that become rows": (
+        lambda x: LA.Reshape((3, 1), name="end")(LA.GlobalAveragePooling2D()(x)),
+        "is a Reshape, which fits one size of picture only",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_exported_is_refused_with_the_reason(kind: str) -> None:
+    network, reason = REFUSED[kind]
+    image = keras.Input((None, None, 3))
+    with pytest.raises(UnsupportedLayerError, match=f"^layer end {reason}"):
+        fold(keras.Model(image, network(image))).cut(("end",))

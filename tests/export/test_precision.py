@@ -14,6 +14,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
+import keras
 import onnx
 from exports import unverified
 from onnx import TensorProto
@@ -26,6 +27,7 @@ from onnxdream.export.conversion import convert
 from onnxdream.export.errors import ExportError, VerificationError
 from onnxdream.export.folding.fold import fold
 from onnxdream.export.forward import Concat, Forward, MaxPool
+from onnxdream.export.keras_file import own_backbone
 from onnxdream.export.precision import PRECISIONS
 from onnxdream.export.rounding import emulate_fp16
 from onnxdream.export.verification import ALL_LAYERS
@@ -282,6 +284,22 @@ def test_a_network_that_overflows_float16_is_refused_and_nothing_is_written(prec
     with pytest.raises(VerificationError, match=f"{precision} is too coarse .*nothing is written, {advice}"):
         export_bundle(replace(request, precision=precision), output)
     assert not list(output.parent.iterdir())
+
+
+@every_half
+def test_a_padding_of_its_own_is_exported(precision: str, tmp_path: Path) -> None:
+    image = keras.Input((None, None, 3))
+    padded = keras.layers.ZeroPadding2D(1)(keras.layers.Conv2D(4, 3, activation="relu")(image))
+    keras.Model(image, keras.layers.MaxPooling2D(3, 2, name="end")(padded)).save(tmp_path / "padded.keras")
+    make_bundle(ExportRequest(own_backbone(tmp_path / "padded.keras", "tf"), ("end",), precision=precision))
+
+
+def test_a_network_whose_losses_are_zero_is_exported(tmp_path: Path) -> None:
+    model = load(TINY, "random", 0).model
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    model.save(tmp_path / "dead.keras")
+    _, metadata = make_bundle(replace(RANDOM, layers=("low",), weights=str(tmp_path / "dead.keras"), precision="fp16"))
+    assert metadata.verification[-1].loss_error == 0
 
 
 def test_an_ascent_with_another_loss_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
+import keras
 import onnx
 from onnx import helper, numpy_helper
 from tiny import LAYERS
@@ -258,6 +259,24 @@ def test_an_unlucky_picture_is_replaced_by_another(
     unlucky = next(iter(verification._test_pictures(SMALLEST))).draw()[0, 0, 0]
     scale_gradient(1.5, where_the_first_value_is(unlucky))(graph)
     assert len(verify_tiny(graph)) == 36
+
+
+def test_each_draw_of_a_picture_is_another() -> None:
+    for kind in verification._test_pictures(SMALLEST):
+        assert not np.array_equal(kind.draw(), kind.draw()), kind.name
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, 1e38])
+def test_a_network_whose_own_values_are_no_numbers_is_not_called_a_wrong_graph(
+    weight: float, graph: onnx.ModelProto
+) -> None:
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(2, 3, activation="relu", name="low")(image))
+    model.layers[1].set_weights([np.full((3, 3, 3, 2), weight, np.float32), np.zeros(2, np.float32)])
+    reference = ReferenceModel(model, ("low",), "l2")
+    with pytest.raises(VerificationError, match=r"^the network itself gives infinite values or NaN") as error:
+        verify({"portable": graph.SerializeToString()}, reference, SMALLEST)
+    assert "report" not in str(error.value)
 
 
 @pytest.mark.parametrize(

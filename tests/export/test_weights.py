@@ -7,7 +7,10 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
 import keras
 from exports import unverified
+from keras.src.applications.convnext import LayerScale
 from keras.src.legacy.saving import legacy_h5_format
 from tiny import TINY, build
 
@@ -238,20 +242,22 @@ def test_an_npz_that_does_not_fit_is_refused(kind: str, first_block: Arrays, tmp
     assert "own.npz" in one_line(error)
 
 
-@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "flipped", "an npy"])
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "flipped", "an npy", "objects"])
 def test_a_broken_npz_is_refused(kind: str, first_block: Arrays, tmp_path: Path) -> None:
     path = tmp_path / "own.npz"
     np.savez_compressed(path, **first_block)
     whole = path.read_bytes()
-    if kind == "an npy":
+    if kind == "objects":
+        np.savez_compressed(path, **{**first_block, "00/kernel": np.array([{}])})
+    elif kind == "an npy":
         with path.open("wb") as file:
             np.save(file, first_block["00/kernel"])
     else:
         flipped = whole[:90] + bytes(b ^ 0xFF for b in whole[90:150]) + whole[150:]
         path.write_bytes({"empty": b"", "text": b"weights\n", "truncated": whole[:-40], "flipped": flipped}[kind])
-    with pytest.raises(WeightsError, match=r"own\.npz cannot be read") as error:
+    with pytest.raises(WeightsError, match=r"own\.npz cannot be read: give a complete .npz file") as error:
         load(TINY, str(path), 0)
-    one_line(error)
+    assert "pickle" not in one_line(error)
 
 
 def save_legacy_weights(model: Any, path: Path) -> None:
@@ -303,6 +309,36 @@ def test_a_saved_model_with_a_custom_head_is_accepted(custom: Callable[[Any], An
         bundle, metadata = make_bundle(ExportRequest(TINY, ("low",), weights=str(tmp_path / "birds.keras")))
     assert metadata.weights.source == "birds.keras"
     assert len(bundle) > 1000
+
+
+def build_modern(include_top: bool, weights: str | None, input_shape: tuple[int | None, ...]) -> Any:
+    """Builds a network of the kinds of layers that Inception lacks, as those of Xception, ConvNeXt and EfficientNet."""
+    image = keras.Input(input_shape)
+    x = keras.layers.Normalization()(keras.layers.Rescaling(1 / 255)(image))
+    x = keras.layers.LayerNormalization()(keras.layers.SeparableConv2D(4, 3)(x))
+    x = LayerScale(1e-6, 4)(keras.layers.Dense(4, activation="relu")(x))
+    return keras.Model(image, keras.layers.ReLU(name="end")(x))
+
+
+MODERN = replace(TINY, name="modern", builder=f"{__name__}:build_modern", imagenet=None)
+
+
+@pytest.mark.parametrize("custom", [lambda base: base, nested, headed])
+def test_the_weights_of_all_kinds_of_layers_are_copied_from_a_saved_model(
+    custom: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    base = build_modern(include_top=False, weights=None, input_shape=(64, 64, 3))
+    randomize(base)
+    custom(base).save(tmp_path / "birds.keras")
+    assert same_weights(load(MODERN, str(tmp_path / "birds.keras"), 0).model, base)
+
+
+def test_a_saved_model_that_scales_its_pixels_otherwise_is_refused(tmp_path: Path) -> None:
+    base = build_modern(include_top=False, weights=None, input_shape=(64, 64, 3))
+    image = keras.Input((64, 64, 3))
+    keras.Model(image, base(keras.layers.Rescaling(2.0)(image))).save(tmp_path / "birds.keras")
+    with pytest.raises(WeightsError, match=r"^birds\.keras scales its pixels .*: .*, --model birds\.keras$"):
+        load(MODERN, str(tmp_path / "birds.keras"), 0)
 
 
 def save_other_network(path: Path) -> None:
@@ -358,9 +394,16 @@ def test_a_broken_keras_file_is_refused(name: str, content: bytes, tmp_path: Pat
 
 
 def test_weights_that_are_not_a_file_are_refused(tmp_path: Path) -> None:
-    for name in (str(tmp_path / "none.h5"), str(tmp_path), "imagnet"):
+    for name in (str(tmp_path / "none.h5"), str(tmp_path)):
         with pytest.raises(WeightsError, match=r"no such file; choose auto, imagenet, builtin, random or a path"):
             load(TINY, name, 0)
+
+
+def test_a_misspelled_source_of_weights_gets_a_suggestion() -> None:
+    with pytest.raises(WeightsError, match=r"^no weights 'imagnet' \(did you mean imagenet\?\): no such file"):
+        load(TINY, "imagnet", 0)
+    with pytest.raises(WeightsError, match=r"^no weights 'mine\.h5': no such file"):
+        load(TINY, "mine.h5", 0)
 
 
 def test_weights_with_an_unknown_suffix_are_refused(tmp_path: Path) -> None:
@@ -411,9 +454,33 @@ def fetch(backbone: str, keras_home: Path) -> str:
     return offline(FETCH, keras_home, backbone)[-1]
 
 
-def offline(script: str, keras_home: Path, *arguments: str) -> list[str]:
-    """Runs a script in a new process without a network; returns the lines of its output."""
-    blocked = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+class Broken(BaseHTTPRequestHandler):
+    """Answers with the beginning of a file."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "20000")
+        self.end_headers()
+        self.wfile.write(bytes(100))
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+def test_a_download_that_breaks_off_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        line = offline(FETCH, tmp_path, "tiny", proxy=f"http://127.0.0.1:{server.server_port}")[-1]
+        server.shutdown()
+    broke_off = "the download broke off: got only 100 out of 20000 bytes"
+    # Keras's progress bar is on the line, too.
+    assert f"refused: cannot get the ImageNet weights {FILE} ({broke_off}): try again, download http" in line
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def offline(script: str, keras_home: Path, *arguments: str, proxy: str = "http://127.0.0.1:9") -> list[str]:
+    """Runs a script in a new process whose network is a proxy, none without; returns the lines of its output."""
+    blocked = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy)
     environment = {**os.environ, **blocked, "no_proxy": "", "NO_PROXY": "", "KERAS_HOME": str(keras_home)}
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", script, *arguments]

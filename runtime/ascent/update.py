@@ -8,12 +8,11 @@ import numpy as np
 
 from ...models.arrays import Floats, Image
 from ..settings.settings import Settings
-from .parts.adam import ADAM
 from .parts.blur import BLUR
 from .parts.colours import COLOURS
 from .parts.laplacian import LAPLACIAN
-from .parts.momentum import MOMENTUM
 from .parts.norm import NORM
+from .parts.optimizers import ADAM, MOMENTUM
 from .parts.part import Limits, Part, UpdateContext
 from .parts.pulls import L2, STAY
 from .parts.step import STEP

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ...models.streams import event_stream
 from ...models.wording import format_duration
@@ -16,6 +16,8 @@ from .writer import Log
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+D = TypeVar("D", bound="Display")
 
 # Showing a loss may mean fetching it from a GPU; nobody reads faster than this.
 REFRESH_SECONDS = 0.1
@@ -30,36 +32,61 @@ class Events(Protocol):
         """Takes an event."""
 
 
-class DreamProgress:
-    """Shows the steps, the loss, the rate and the time left of one dream on standard error.
+class Display:
+    """Where a command shows how far it is: a bar on a terminal, otherwise lines, or events for a program.
 
-    Where there are `events`, or standard error is an EventStream, it sends the events `start`, `step` and `done`
-    instead. `log` is called with each line for the user. With `is_quiet` nothing is shown.
+    There are events where they are given, or where standard error is an EventStream. `log` is called with each line for
+    the user. With `is_quiet` nothing is shown.
     """
 
-    def __init__(self, name: str, log: Log, is_quiet: bool = False, events: Events | None = None) -> None:
-        self._name, self._log, self._is_quiet = name, log, is_quiet
+    def __init__(self, log: Log, is_quiet: bool = False, events: Events | None = None) -> None:
+        self._log, self._is_quiet = log, is_quiet
         self._is_terminal = sys.stderr is not None and sys.stderr.isatty()  # a service may have no standard error
         self._events = None if is_quiet else events or event_stream()
-        self._octaves = self.steps = 0
-        self._preparation: Preparation | None = None
         self._bar: Progress | None = None
-        self._next_time = 0.0
-        # The step and the time of the latest line, or of the first step of an octave for events.
-        self._latest: tuple[int, float] | None = None
+        self._next_time = 0.0  # when the bar moves again, or the next event is sent
 
-    def __enter__(self) -> DreamProgress:
+    def __enter__(self: D) -> D:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._hide()
+        self._hide_bar()
 
     def log(self, line: str) -> None:
-        """Prints a line for the user; the next step shows the bar again."""
-        self._hide()
+        """Prints a line for the user; the next move shows the bar again."""
+        self._hide_bar()
         self._log(line)
+
+    @property
+    def _speed(self) -> float | None:
+        """How many steps of the bar are done in a second, None if that is not known yet."""
+        return self._bar.tasks[0].speed if self._bar else None
+
+    def _move_bar(self, name: str, total: int | None, done: int, loss: str, rate: str) -> None:
+        self._bar = self._bar or _new_bar(name, total, done)
+        self._bar.start()
+        self._bar.update(self._bar.tasks[0].id, total=total, completed=done, loss=loss, rate=rate)
+
+    def _hide_bar(self) -> None:
+        if self._bar:
+            self._bar.stop()
+
+
+class DreamProgress(Display):
+    """Shows the steps, the loss, the rate and the time left of one dream on standard error.
+
+    The events are `start`, `step` and `done`.
+    """
+
+    def __init__(self, name: str, log: Log, is_quiet: bool = False, events: Events | None = None) -> None:
+        super().__init__(log, is_quiet, events)
+        self._name = name
+        self._octaves = self.steps = 0
+        self._preparation: Preparation | None = None
+        # The step and the time of the latest line, or of the first step of an octave for events.
+        self._latest: tuple[int, float] | None = None
 
     def start(self, preparation: Preparation) -> None:
         """Receives the run before its first step."""
@@ -78,7 +105,8 @@ class DreamProgress:
             self._send_step(step, now)
         elif self._is_terminal and (now >= self._next_time or step.number == self.steps):
             self._next_time = now + REFRESH_SECONDS
-            self._move_bar(step)
+            rate = f"{self._speed:.1f} steps/s" if self._speed else ""
+            self._move_bar(self._name, self.steps, step.number, f"{step.fetch_total():.4g}", rate)
         elif not self._is_terminal and self._latest is None:
             self._latest = step.number, now
         elif not self._is_terminal and self._latest and now >= self._latest[1] + LINE_SECONDS:
@@ -124,14 +152,6 @@ class DreamProgress:
             seconds_left=None if pace is None else round(pace * (self.steps - step.number), 1),
         )
 
-    def _move_bar(self, step: Step) -> None:
-        if self._bar is None:
-            self._bar = new_bar(self._name, self.steps, step.number)
-        self._bar.start()
-        (task,) = self._bar.tasks
-        rate = f"{task.speed:.1f} steps/s" if task.speed else ""
-        self._bar.update(task.id, total=self.steps, completed=step.number, loss=f"{step.fetch_total():.4g}", rate=rate)
-
     def _line(self, step: Step, now: float) -> str:
         assert self._latest
         number, before = self._latest
@@ -144,12 +164,8 @@ class DreamProgress:
         rate = (step.number - number) / (now - before) if now > before else float("inf")
         return f"{line}, {rate:.3g} steps/s, {format_duration((self.steps - step.number) / rate)} left"
 
-    def _hide(self) -> None:
-        if self._bar:
-            self._bar.stop()
 
-
-def new_bar(name: str, total: int | None, done: int) -> Progress:
+def _new_bar(name: str, total: int | None, done: int) -> Progress:
     """Returns a bar that is not shown yet, with the fields `loss` and `rate`; `total` may be unknown.
 
     Imports rich here: it is slow to import, and the first gradient need not wait for it.

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from ...models.streams import event_stream
 from ...models.wording import counted, format_duration
-from ..dream.progress import REFRESH_SECONDS, new_bar
+from ..dream.progress import REFRESH_SECONDS, Display
 from ..dream.writer import Log
 from .drawing.aim import Subject
 from .drawing.draw import DrawingStep, Drawn
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 S = TypeVar("S", bound=Subject)
 
@@ -26,29 +20,18 @@ _NAMED = 3
 _LONG_SECONDS = 600
 
 
-class FeatureProgress(Generic[S]):
+class FeatureProgress(Display, Generic[S]):
     """Shows the steps of all features on standard error, and a line for each batch that is drawn.
 
-    Where standard error is an EventStream, these are the events `start`, `step` and `done`. `log` is called with each
-    line for the user. With `is_quiet` nothing is shown.
+    The events are `start`, `step` and `done`.
     """
 
     def __init__(self, features: list[S], steps: int, log: Log, is_quiet: bool = False) -> None:
-        self._features, self._steps, self._log, self._is_quiet = features, steps, log, is_quiet
-        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._events = None if is_quiet else event_stream()
-        self._bar: Progress | None = None
+        super().__init__(log, is_quiet)
+        self._features, self._steps = features, steps
         self._done = 0
         self._is_announced = False
-        self._started = self._next_time = time.monotonic()
-
-    def __enter__(self) -> FeatureProgress[S]:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._hide()
+        self._started = time.monotonic()
 
     def start(self, done: int) -> None:
         """Receives the number of features that are drawn already."""
@@ -68,11 +51,9 @@ class FeatureProgress(Generic[S]):
         if self._events:
             self._events.send("step", features=", ".join(map(str, batch)), step=step.number, loss=step.loss)
         elif self._is_terminal:
-            self._bar = self._bar or new_bar("features", self._steps * len(self._features), self._steps * self._done)
-            self._bar.start()
-            (task,) = self._bar.tasks
             completed = round(self._steps * (self._done + len(batch) * step.number / step.of))
-            self._bar.update(task.id, completed=completed, loss=f"{step.loss:.4g}", rate=str(batch[0]))
+            total = self._steps * len(self._features)
+            self._move_bar("features", total, completed, f"{step.loss:.4g}", str(batch[0]))
 
     def done(self, drawn: list[Drawn[S]]) -> None:
         """Receives a batch that is drawn, or stopped."""
@@ -84,9 +65,8 @@ class FeatureProgress(Generic[S]):
             self._done += len(names)
         else:
             how = f"stopped after {first.steps} of {first.of_steps} steps"
-        self._hide()
         count = f" ({self._done} of {len(self._features)})" if len(self._features) > 1 else ""
-        self._log(f"{some}: {how}{f', loss {losses}' if losses else ''}{count}")
+        self.log(f"{some}: {how}{f', loss {losses}' if losses else ''}{count}")
         self._announce(len(names))
 
     def _announce(self, count: int) -> None:
@@ -102,7 +82,6 @@ class FeatureProgress(Generic[S]):
     def finish(self, result: Path, is_atlas: bool) -> None:
         """Receives the path of the atlas, or of a picture."""
         seconds = time.monotonic() - self._started
-        self._hide()
         missing = len(self._features) - self._done
         drawn = f"{counted(self._done, 'feature')} in {result.parent}, atlas {result}"
         more = f"; {missing} {'is' if missing == 1 else 'are'} not drawn yet: the same command continues"
@@ -111,10 +90,6 @@ class FeatureProgress(Generic[S]):
                 f"saved as {result}",
                 f"; {self._done} of {len(self._features)} finished: the same command continues",
             )
-        self._log(f"{drawn}, in {seconds:.1f} s{more if missing else ''}")
+        self.log(f"{drawn}, in {seconds:.1f} s{more if missing else ''}")
         if self._events:
             self._events.send("done", features=self._done, seconds=round(seconds, 3), result=str(result.absolute()))
-
-    def _hide(self) -> None:
-        if self._bar:
-            self._bar.stop()

@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
-from ...models.streams import event_stream
 from ...models.wording import format_duration
 from ..ascent.step import Step
-from ..dream.progress import LINE_SECONDS, REFRESH_SECONDS, new_bar
+from ..dream.progress import LINE_SECONDS, REFRESH_SECONDS, Display
 from ..dream.writer import Log
 from .frames.coherence import DreamedFrame
 from .record import FilmRecord
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
-
-class FilmProgress:
+class FilmProgress(Display):
     """Shows the frames, the loss, the rate and the time left of one film on standard error.
 
-    Where standard error is an EventStream, these are the events `start`, `frame` and `done`. `log` is called with each
-    line for the user. With `is_quiet` nothing is shown.
+    The events are `start`, `frame` and `done`.
     """
 
     def __init__(self, name: str, log: Log, is_quiet: bool = False) -> None:
-        self._name, self._log, self._is_quiet = name, log, is_quiet
-        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._events = None if is_quiet else event_stream()
-        self._bar: Progress | None = None
+        super().__init__(log, is_quiet)
+        self._name = name
         self._count: int | None = None
         self._done = self._first = 0
-        self._started = self._next_time = 0.0
+        self._started = 0.0
         self._loss = "…"
-
-    def __enter__(self) -> FilmProgress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._hide()
-
-    def log(self, line: str) -> None:
-        """Prints a line for the user; the next frame shows the bar again."""
-        self._hide()
-        self._log(line)
 
     def start(self, count: int | None, done: int) -> None:
         """Receives the number of frames, None if it is not known, and that of those that are there already."""
@@ -104,11 +81,7 @@ class FilmProgress:
         frames = self._done - self._first
         rate = frames / (now - self._started) if frames and now > self._started else 0.0
         if self._is_terminal:
-            self._bar = self._bar or new_bar(self._name, self._count, self._done)
-            self._bar.start()
-            (task,) = self._bar.tasks
-            shown = f"{rate:.2f} frames/s" if rate else ""
-            self._bar.update(task.id, completed=self._done, loss=loss, rate=shown)
+            self._move_bar(self._name, self._count, self._done, loss, f"{rate:.2f} frames/s" if rate else "")
         elif now >= self._next_time:
             self._next_time = now + LINE_SECONDS
             self._log(self._line(loss, rate))
@@ -120,7 +93,3 @@ class FilmProgress:
             return line
         left = f", {format_duration((self._count - self._done) / rate)} left" if self._count else ""
         return f"{line}, {rate:.3g} frames/s{left}"
-
-    def _hide(self) -> None:
-        if self._bar:
-            self._bar.stop()

@@ -10,7 +10,7 @@ import numpy as np
 
 from ....models.arrays import Floats, Pixels, Size
 from ....models.contract import Metadata
-from ...ascent.parts.adam import adapted
+from ...ascent.parts.optimizers import adapted
 from ...bundle.objective import Objective
 from ...bundle.sessions import Sessions
 from ...errors import DivergedError, SettingsError

@@ -1,4 +1,8 @@
-"""The Adam optimizer (Kingma and Ba 2015, algorithm 1), whose beta1 is the setting `momentum`."""
+"""The optimizers, which make a direction of all directions so far; the setting `momentum` says how long they last.
+
+`momentum` is their decaying sum (the heavy-ball method of Polyak 1964), `adam` their mean divided by the root of their
+mean square (Kingma and Ba 2015, algorithm 1, with `momentum` as beta1).
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,27 @@ from .part import Part, UpdateContext, UpdateGraph
 _BETA2, _EPSILON = 0.999, 1e-8
 
 
-def _is_wanted(settings: Settings) -> bool:
+def _wants_momentum(settings: Settings) -> bool:
+    return settings.optimizer == "momentum"
+
+
+def _momentum_by_numpy(direction: Image, context: UpdateContext) -> Image:
+    (velocity,) = context.slots
+    velocity *= np.float32(context.settings.momentum)
+    velocity += direction
+    return np.array(velocity)
+
+
+def _momentum_as_graph(direction: str, graph: UpdateGraph) -> str:
+    decayed = graph.add("Mul", graph.read_slot(), graph.settings.momentum)
+    return graph.write_slot(graph.add("Add", decayed, direction))
+
+
+def _wants_adam(settings: Settings) -> bool:
     return settings.optimizer == "adam"
 
 
-def _by_numpy(direction: Image, context: UpdateContext) -> Image:
+def _adam_by_numpy(direction: Image, context: UpdateContext) -> Image:
     return adapted(direction, context.slots, context.settings.momentum, context.number - context.slots_after)
 
 
@@ -35,7 +55,7 @@ def adapted(direction: Floats, slots: Sequence[Floats], beta1: float, number: in
     return found
 
 
-def _as_graph(direction: str, graph: UpdateGraph) -> str:
+def _adam_as_graph(direction: str, graph: UpdateGraph) -> str:
     beta1 = graph.settings.momentum
 
     def values_at(number: int) -> list[Floats]:
@@ -58,4 +78,7 @@ def _bias_corrections(beta1: float, number: int) -> tuple[float, float]:
     return 1 - beta1**number, 1 - _BETA2**number
 
 
-ADAM = Part("adam", _is_wanted, _by_numpy, _as_graph, slots=2, host_planes=5)
+MOMENTUM = Part(
+    "momentum", _wants_momentum, _momentum_by_numpy, _momentum_as_graph, slots=1, host_planes=2, graph_planes=1
+)
+ADAM = Part("adam", _wants_adam, _adam_by_numpy, _adam_as_graph, slots=2, host_planes=5)

@@ -212,13 +212,24 @@ def test_the_order_of_the_layers_does_not_change_the_cut(reference: LoadReferenc
     ("net", "layer"),
     [("tiny", "low"), ("tiny", "high"), ("v3", "mixed0"), ("v3", "mixed10"), ("inception-resnet-v2", "conv_7b_ac")],
 )
-def test_one_pixel_less_than_the_smallest_size_fails_in_keras(net: str, layer: str, reference: LoadReference) -> None:
+def test_one_pixel_less_than_the_smallest_size_leaves_nothing_in_keras(
+    net: str, layer: str, reference: LoadReference
+) -> None:
     model = sub_model(reference(net).model, layer)
     side = fold(reference(net).model).cut((layer,)).smallest_size()
-    assert min(model(noise(side, side), training=False).shape) >= 1
-    for height, width in ((side - 1, side), (side, side - 1)):
-        with pytest.raises(Exception, match="encountered when calling"):
-            model(noise(height, width), training=False)
+    assert has_pixels(model, side, side)
+    assert not has_pixels(model, side - 1, side)
+    assert not has_pixels(model, side, side - 1)
+
+
+def has_pixels(model: Any, height: int, width: int) -> bool:
+    """Whether Keras computes a model's output and it is not empty; which of both, depends on TensorFlow's kernels."""
+    try:
+        return min(model(noise(height, width), training=False).shape) >= 1
+    except Exception as error:
+        if "encountered when calling" not in str(error):
+            raise
+        return False
 
 
 @pytest.mark.parametrize("net", ["tiny", "v3"])

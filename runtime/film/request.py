@@ -168,7 +168,8 @@ def _with_look(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _bundle_for(through: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that choose the bundle of a journey: its first look, or its layers, unless the options do."""
-    names = [name.strip().partition(":")[0] for name in through.split(",")]
+    stations = map(str.strip, through.split(","))
+    names = [station.rpartition(":")[0] or station for station in stations]
     if {"model", "preset", "config", "layers"} & options.keys():
         return {}
     looks = [name for name in names if name in PRESETS]

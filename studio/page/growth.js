@@ -6,7 +6,7 @@ import { changeSettings, findBundle, lookValue, settingValue, store } from "./st
 export function readGrowth() {
   const channels = {};
   for (const text of settingValue("channels") ?? []) {
-    const at = text.indexOf(":");
+    const at = text.lastIndexOf(":");
     channels[text.slice(0, at)] = text.slice(at + 1).split(",").map((part) => signed(part.trim()));
   }
   const classes = (settingValue("classes") ?? "").split(",").map((part) => part.trim()).filter(Boolean).map(signed);

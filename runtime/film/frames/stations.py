@@ -42,15 +42,15 @@ def parse_stations(text: str, bundle: Metadata) -> tuple[Station, ...]:
 
 
 def _station(name: str, bundle: Metadata) -> Station:
-    layer, colon, channel = name.partition(":")
-    if colon:
+    layer, colon, channel = name.rpartition(":")  # a name may have colons of its own
+    if name in bundle.layer_names:
+        station = Station(name, Settings(layer_weights={name: 1.0}))
+    elif colon:
         if layer not in bundle.layer_names:
             raise _unknown(name, layer, bundle)
         if not re.fullmatch(r"[+-]?\d{1,6}", channel):
             raise SettingsError(f"station {name!r}: write a layer and the number of one channel, as in mixed3:12")
         station = Station(name, Settings(channels=(name,)))
-    elif layer in bundle.layer_names:
-        station = Station(name, Settings(layer_weights={layer: 1.0}))
     elif name in PRESETS:
         station = _look(PRESETS[name], bundle)
     else:

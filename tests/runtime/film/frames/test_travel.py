@@ -194,6 +194,14 @@ def test_stations_may_be_of_every_kind_and_come_twice() -> None:
     assert names == ["creatures", "block05:-3", "block07", "creatures"]
 
 
+def test_the_name_of_a_layer_may_have_colons() -> None:
+    first, *others = TINY.metadata.layers
+    bundle = replace(TINY.metadata, layers=(replace(first, name="stage:one"), *others))
+    channel, layer = parse_stations("stage:one:3,stage:one", bundle)
+    assert channel.settings.channels == ("stage:one:3",)
+    assert layer.settings.layer_weights == {"stage:one": 1.0}
+
+
 def test_holds_must_fit_into_the_film() -> None:
     with pytest.raises(SettingsError, match="3 stations of 6 seconds do not fit into 15 seconds"):
         film(replace(TRAVEL, hold=6))

@@ -60,7 +60,11 @@ class _OneLineErrors(TyperGroup):
             filtered_import("tensorflow", "absl::InitializeLog", "cudart_stub.cc"),
             ending_signals(),
         ):
-            sys.exit(self._run(words, *more, **extra))
+            code = self._run(words, *more, **extra)
+            # Python remembers an interruption of a text that it executes, as dataclasses have it do on import, and ends
+            # `python -m` by SIGINT, whatever the exit code; it forgets it with the next text.
+            exec("")
+            sys.exit(code)
 
     def _run(self, words: Sequence[str], *more: Any, **extra: Any) -> int:
         """Runs a command and returns its exit code."""

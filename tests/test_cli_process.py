@@ -201,6 +201,23 @@ def test_a_signal_during_an_import_is_no_error(name: str, code: int, error: str)
     assert (finished.returncode, finished.stderr) == (code, "")
 
 
+IN_A_TEXT = """
+from onnxdream.cli import app
+@app.command()
+def interrupted() -> None:
+    exec("import signal; signal.raise_signal(signal.SIGTERM)")
+app(["interrupted"])
+"""
+
+
+@of_posix
+def test_a_signal_in_a_text_that_python_executes_keeps_its_exit_code(folder: Path) -> None:
+    (folder / "program.py").write_text(IN_A_TEXT)
+    words = [sys.executable, "-m", "program"]
+    finished = subprocess.run(words, capture_output=True, text=True, check=False, timeout=100, cwd=folder)
+    assert (finished.returncode, finished.stderr) == (143, "")
+
+
 # Progress
 
 

@@ -119,11 +119,23 @@ def test_without_a_preset_a_film_has_the_default_look(run: Command, folder: Path
 
 
 def test_with_another_model_the_look_says_only_how(run: Command, folder: Path) -> None:
-    finished = run("film", "walk.mp4", "a.mp4", "--model", "tiny.onnx", "--end", "0.05")
-    finished.succeeds()
-    assert "has no effect" not in finished.err  # of options that nobody gave
+    run("film", "walk.mp4", "a.mp4", "--model", "tiny.onnx", "--end", "0.05").succeeds()
     settings = record_of(folder / "a.mp4")["settings"]
     assert (settings["octaves"], settings["colours"], settings["layer_weights"]) == (6, "own", None)
+
+
+@pytest.mark.parametrize(
+    "options", [("--octaves", "1", "--max-size", "48"), ("--octaves", "1", "--model", "tiny.onnx")]
+)
+def test_no_line_tells_of_options_that_only_the_look_gives(
+    run: Command, folder: Path, options: tuple[str, ...]
+) -> None:
+    finished = run("film", "walk.mp4", "a.mp4", "--end", "0.05", *options)
+    finished.succeeds()
+    assert "has no effect" not in finished.err
+    assert (
+        "--detail has no effect" in run("film", "walk.mp4", "b.mp4", "--end", "0.05", "--detail", "after", *options).err
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from ...models.contract import LOGITS
@@ -59,11 +60,13 @@ class DreamRequest:
     ship: bool = False
 
 
-def parse_request(options: Mapping[str, Any], with_images: bool) -> DreamRequest:
+def parse_request(
+    options: Mapping[str, Any], with_images: bool, beneath: Mapping[str, Any] = MappingProxyType({})
+) -> DreamRequest:
     """The request that options make.
 
     `options` holds those that the user gave, under their Python names; `with_images` is whether pictures were named.
-    Raises DreamError and BundleError.
+    The options `beneath` count where the user gave none, and no line tells of them. Raises DreamError and BundleError.
     """
     given = {**options, **_paths(options)}
     if "resume" in given:
@@ -81,7 +84,7 @@ def parse_request(options: Mapping[str, Any], with_images: bool) -> DreamRequest
         return _repeat_request(given.pop("repeat"), given, named, with_images)
     if "noise" not in given and not (with_images or "save_config" in given):
         raise SettingsError("no picture given: name one, as in onnxdream dream bears.jpg")
-    return _request(given, named, with_images)
+    return _request({**beneath, **given}, named, with_images)
 
 
 def _paths(options: Mapping[str, Any]) -> dict[str, Path]:

@@ -20,7 +20,7 @@ from ..settings.config import options_of
 from ..settings.kinds import FloatRange, OrNone
 from ..settings.options import OPTIONS, Option, described_options
 from ..settings.presets import DEFAULT_LOOK, PRESETS
-from ..settings.settings import Execution, Settings, descriptions
+from ..settings.settings import Execution, descriptions
 from ..video.formats import film_format
 from ..video.library import load_av
 from .apart.tally import Tally
@@ -113,7 +113,7 @@ def parse_film(kind: FilmKind, source: Path | None, output: Path | None, options
     dream_options = {name: value for name, value in options.items() if name not in own}
     if kind == "travel":
         dream_options |= _bundle_for(move.through, dream_options)
-    request = parse_request(_with_look(dream_options), with_images=True)
+    request = parse_request(dream_options, with_images=True, beneath=_beneath(dream_options))
     job = replace(request.job, extras=options.get("extras", True))
     kept = options.get("keep_frames")
     record = FilmRecord(
@@ -150,20 +150,17 @@ def _time(name: str, options: Mapping[str, Any]) -> float | None:
     return found
 
 
-def _with_look(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with those of the default look beneath them, unless they name a preset or a config file.
+def _beneath(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that count beneath the user's: the default look, unless they name a preset or a config file.
 
     Where they choose what to maximise, the look only says how.
     """
     if {"preset", "config"} & options.keys():
-        return dict(options)
+        return {}
     if not _OBJECTIVE & options.keys():
-        return {"preset": DEFAULT_LOOK, **options}
-    look, defaults = options_of(PRESETS[DEFAULT_LOOK].settings), options_of(Settings())
-    left_out = {*_OBJECTIVE, *descriptions(Execution)}
-    # A default among the options would count as the user's wish, and a line would say that it has no effect.
-    manner = {name: value for name, value in look.items() if name not in left_out and value != defaults.get(name)}
-    return {**manner, **options}
+        return {"preset": DEFAULT_LOOK}
+    look, left_out = options_of(PRESETS[DEFAULT_LOOK].settings), {*_OBJECTIVE, *descriptions(Execution)}
+    return {name: value for name, value in look.items() if name not in left_out}
 
 
 def _bundle_for(through: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,9 +27,11 @@ from onnxdream.runtime.provider.selection import self_test
 
 
 @pytest.fixture(scope="module")
-def found() -> Diagnosis:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Diagnosis:
     """The diagnosis of this machine, with the built-in bundles only."""
-    return diagnose()
+    with pytest.MonkeyPatch.context() as patch:  # this is asked before the home of the first test is empty
+        patch.setenv("ONNXDREAM_HOME", str(tmp_path_factory.mktemp("home")))
+        return diagnose()
 
 
 def test_the_diagnosis_of_this_machine(found: Diagnosis) -> None:

@@ -193,7 +193,7 @@ def test_the_pictures_of_a_node_that_dies_are_continued_elsewhere(
 def test_after_a_signal_all_workers_stop_and_the_same_call_continues(
     ship: bool, there: ClusterOptions, job: Job, tmp_path: Path
 ) -> None:
-    slow, options = replace(job, settings=replace(SETTINGS, steps=400)), replace(there, ship=ship)
+    slow, options = replace(job, settings=replace(SETTINGS, steps=1000)), replace(there, ship=ship)
     paths = [save(tmp_path / f"{n}.png", noise(60, 80, seed=n)) for n in range(3)]
     handler = signal.getsignal(signal.SIGTERM)
     lines = Lines(lambda line: signal.raise_signal(signal.SIGTERM) if ": 80×60" in line else None)

@@ -315,7 +315,7 @@ def dream() -> None:
 
     Example: onnxdream dream photo.jpg --preset creatures
 
-    Defaults are those of the preset `paper`. Every option is also a key of a config file (--config).
+    Defaults are those of the preset `paper`. Every setting is also a key of a config file (--config).
     """
 
 
@@ -610,7 +610,9 @@ def deploy(
 @app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(help="A folder that `deploy` made.")],
-    provider: Annotated[str, typer.Option(help="cpu, cuda, tensorrt or openvino. \\[default: the target's]")] = "auto",
+    provider: Annotated[
+        str, typer.Option(help="cpu, cuda, tensorrt or openvino. \\[default: the target's]", show_default=False)
+    ] = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or mixed. \\[default: the bundle's]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -31,7 +31,7 @@ def page() -> str:
             groups.setdefault(setting.panel or "Basic settings", []).append(row)
     for title, film in (("Films", Coherence), ("Zooms", Camera), ("Travels", Travel)):
         groups[f"{title} (`{film.__name__}` in Python)"] = [
-            f"| `{name.replace('_', '-')}` | {setting.kind} | {setting.shown_default or 'none'} | {setting.sentence} |"
+            f"| `{name.replace('_', '-')}` | {setting.kind} | {setting.shown_default} | {setting.sentence} |"
             for name, setting in descriptions(film).items()
         ]
     tables = [

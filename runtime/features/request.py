@@ -68,6 +68,11 @@ _OWN = (
     Option("output", Path, "Folder to write to. Default: <bundle>-features.", "What to write"),
     Option("overwrite", bool, "Draw again what is there already.", "What to write", ("--overwrite",)),
 )
+_INSTEAD = {  # of the texts of `dream`
+    "model": "The bundle, an exported network: its path, its name, or the beginning of its name. Default: the newest "
+    "that has the named layers.",
+    "memory": "Memory that the whole program may take, as in 1GB. Default: half of the machine's or the GPU's.",
+}
 _SHARED = {"model", "precision", "quiet", "progress", *descriptions(Execution)}
 _STATIONS = IntRange(2, 100)  # of a walk
 
@@ -150,7 +155,9 @@ _NO_PICTURE: Pixels = np.zeros((1, 1, 3), np.uint8)
 
 def feature_options() -> tuple[Option, ...]:
     """Returns the options of the command: its own, and those of `dream` that it takes."""
-    return (*described_options(FeatureSettings), *_OWN, *(option for option in OPTIONS if option.name in _SHARED))
+    shared = (option for option in OPTIONS if option.name in _SHARED)
+    others = (replace(option, help=_INSTEAD.get(option.name, option.help)) for option in shared)
+    return (*described_options(FeatureSettings), *_OWN, *others)
 
 
 def parse_feature_request(texts: list[str], options: Mapping[str, Any]) -> FeatureRequest:

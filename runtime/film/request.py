@@ -67,7 +67,8 @@ _WORKERS = Option(
     "Where to compute",
     in_files=False,
 )
-_INSTEAD = {option.name: option for option in (_PRESET, _WORKERS)}  # of those of `dream`
+_OVERWRITE = Option("overwrite", bool, "Overwrite existing results.", "What to write", ("--overwrite",), in_files=False)
+_INSTEAD = {option.name: option for option in (_PRESET, _WORKERS, _OVERWRITE)}  # of those of `dream`
 _EXTRAS = Option(
     "extras",
     bool,

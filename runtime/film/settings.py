@@ -80,6 +80,7 @@ class Travel:
         Text(),
         "Stations to travel through, each a channel, a layer or a look of one bundle, as in mixed3:12,mixed4 or "
         "creatures,fur,neon.",
+        default_text="none",
     )
     hold: float = setting(1.0, FloatRange(0, 86_400), "Seconds that the dream stays at each station.")
     seconds: float = setting(10.0, _SECONDS, "Length of the film in seconds.")

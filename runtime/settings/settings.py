@@ -223,7 +223,7 @@ class Settings:
         _PICTURE,
         "--full-size",
     )
-    seed: int = setting(0, IntRange(0, 2**32 - 1), "Random seed of --jitter and --noise.", _DREAM)
+    seed: int = setting(0, IntRange(0, 2**32 - 1), "Random seed of the jitter and of noise.", _DREAM)
     noise: tuple[int, int] | None = setting(
         None,
         OrNone(PictureSize()),

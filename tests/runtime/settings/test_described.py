@@ -20,9 +20,16 @@ from onnxdream.runtime.settings.settings import Execution, Settings, description
 DOCS = Path(__file__).parents[3] / "docs"
 
 
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def parameters(name: str) -> list[Any]:
+    command = COMMANDS[name]
+    return list(command.get_params(command.make_context(name, [], resilient_parsing=True)))
+
+
 def dream_parameters() -> dict[str, Any]:
-    command = typer.main.get_command(app).commands["dream"]  # type: ignore[attr-defined]
-    return {one.name: one for one in command.get_params(command.make_context("dream", [], resilient_parsing=True))}
+    return {one.name: one for one in parameters("dream")}
 
 
 def test_the_command_line_has_every_option_with_its_help() -> None:
@@ -32,6 +39,17 @@ def test_the_command_line_has_every_option_with_its_help() -> None:
     for one in OPTIONS:
         assert found[one.name].help == one.help
         assert found[one.name].rich_help_panel == one.panel
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_help_names_options_of_its_own_command_and_one_default_each(name: str) -> None:
+    found = parameters(name)
+    options = {option for one in found for option in (*one.opts, *one.secondary_opts)}
+    for text in (one.help or "" for one in found if one.param_type_name == "option"):
+        assert set(re.findall(r"--[a-z][a-z-]*", text)) <= options
+        assert "Default: ." not in text
+    for one in found:
+        assert not (one.default is not None and one.show_default and "[default: " in (one.help or ""))
 
 
 def test_the_help_of_a_choice_names_every_word() -> None:

@@ -175,7 +175,7 @@ def main(names: list[str]) -> None:
     page = [
         "# Gallery",
         "",
-        "Made by `python docs/make_gallery.py` with built-in bundles. Credits: [NOTICE](../NOTICE).",
+        "Each command makes the picture below it, with networks that come with onnxdream. Credits: [NOTICE](../NOTICE).",
         "",
     ]
     for title, examples in (("Looks", LOOKS), ("Ways of dreaming", METHODS)):

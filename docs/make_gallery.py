@@ -175,7 +175,7 @@ def main(names: list[str]) -> None:
     page = [
         "# Gallery",
         "",
-        "Each command makes the picture below it, with networks that come with onnxdream. Credits: [NOTICE](../NOTICE).",
+        "Each command makes the picture below it, with the built-in networks. Credits: [NOTICE](../NOTICE).",
         "",
     ]
     for title, examples in (("Looks", LOOKS), ("Ways of dreaming", METHODS)):

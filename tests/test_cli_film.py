@@ -257,16 +257,18 @@ def test_what_a_run_that_was_killed_while_joining_has_left_is_removed(
     assert listing(folder) == {"walk.mp4", "tiny.onnx", "a.mp4", "a.mp4.json"}
 
 
+@pytest.mark.parametrize(("place", "unfinished"), [("elsewhere", "../a.mp4.parts"), ("a.mp4.parts", ".")])
 def test_frames_are_kept_in_one_folder_wherever_the_film_is_continued(
-    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, unfinished: str, run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(parts.Parts, "_new_segment", _raising_at(parts.Parts._new_segment, 2))
         assert run("film", "walk.mp4", "a.mp4", *FEW, "--keep-frames", "kept").code == 130
-    (folder / "elsewhere").mkdir()
-    monkeypatch.chdir(folder / "elsewhere")
-    run("film", "--resume", "../a.mp4.parts").succeeds()
+    (folder / place).mkdir(exist_ok=True)
+    monkeypatch.chdir(folder / place)
+    run("film", "--resume", unfinished).succeeds()
     assert len(listing(folder / "kept")) == 24
+    assert len(decoded(folder / "a.mp4")) == 24
 
 
 def test_a_source_that_is_gone_when_its_sound_is_read_is_named(

@@ -81,6 +81,7 @@ class FilmReader:
         self._log = log
         self._damaged = 0
         self._first_wanted = 0
+        self._goes_on = False  # behind the part
         self._container = open_film(path)
         try:
             self._open()
@@ -153,22 +154,27 @@ class FilmReader:
 
     def __iter__(self) -> Iterator[SourceFrame]:
         """Each frame is held back until the next is there, which tells how long it is shown."""
-        pixels, time = self._pixels(self._first[1], 0), self._first[0]
-        duration = 1 / self._rate()
+        time, frame = self._first
+        pixels, duration = self._pixels(frame, 0), 1 / self._rate()
         with reading_errors(self.path):
-            for number, (next_time, frame) in enumerate(self._frames, 1):
+            for number, (next_time, next_frame) in enumerate(self._frames, 1):
                 duration = next_time - time
                 yield SourceFrame(pixels, time, duration)
-                pixels, time = self._pixels(frame, number), next_time
-        duration = self._last_duration(time, duration)
+                time, frame, pixels = next_time, next_frame, self._pixels(next_frame, number)
+        duration = self._last_duration(time, frame, duration)
         yield SourceFrame(pixels, time, duration)
         self._report(self._start + time + duration)
 
-    def _last_duration(self, time: Fraction, previous: Fraction) -> Fraction:
-        """That of the last frame: as long as the one before it, but not past the end of the part."""
-        if self._end is not None and self._start + time + previous > self._end:
-            return self._end - self._start - time
-        return previous
+    def _last_duration(self, time: Fraction, frame: Any, previous: Fraction) -> Fraction:
+        """That of the last frame: to the end of the part if more comes behind it, else the file's or the one before's.
+
+        The longer of the two, since some files state the same duration for all frames.
+        """
+        stated = frame.duration * self._tick if frame is not None and frame.duration else Fraction(0)
+        if self._end is None:
+            return max(stated, previous)
+        left = self._end - self._start - time
+        return left if self._goes_on else min(left, max(stated, previous))
 
     def _pixels(self, frame: Any, number: int) -> Pixels | None:
         if number < self._first_wanted:
@@ -197,6 +203,7 @@ class FilmReader:
                 continue
             time = self._times.mend(time)
             if self._end is not None and self._start + time >= self._end:
+                self._goes_on = True
                 return
             yield time, frame
 

@@ -115,6 +115,29 @@ def test_the_part_between_start_and_end_is_read(container: str, distance_of_keys
         assert (reader.facts.frames, reader.facts.duration) == (27, Fraction(9, 10))
 
 
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_a_picture_that_lasts_beyond_the_end_of_the_part_lasts_up_to_it(container: str, tmp_path: Path) -> None:
+    """As in a recording of a screen, on which nothing moves for seconds."""
+    times = [Fraction(0), Fraction(1, 10), Fraction(1, 5), Fraction(5)]
+    shown, _ = read(write_clip(tmp_path / f"a.{container}", Clip(pan(4), times, ticks=1000)), end=3)
+    assert [(frame.time, frame.duration) for frame in shown][2:] == [(Fraction(1, 5), Fraction(14, 5))]
+
+
+def test_the_last_picture_lasts_as_long_as_the_file_says(tmp_path: Path) -> None:
+    """Many GIFs rest on their last picture."""
+    path = tmp_path / "a.gif"
+    with av.open(str(path), "w", options={"final_delay": "300"}) as container:
+        stream = container.add_stream("gif", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb8"
+        for picture in pan(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture).reformat(format="rgb8")))
+        container.mux(stream.encode(None))
+    for end, last in ((None, 3), (1, Fraction(4, 5))):
+        shown, lines = read(path, end=end)
+        assert [frame.duration for frame in shown] == [Fraction(1, 10), Fraction(1, 10), last]
+        assert lines == []
+
+
 @pytest.mark.parametrize(
     ("start", "end", "text"),
     [

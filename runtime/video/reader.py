@@ -208,9 +208,11 @@ class FilmReader:
             yield time, frame
 
     def _frames_with_times(self) -> Iterator[tuple[int | None, Any]]:
-        if self._start:
+        in_order = self._container.format.name in _WITHOUT_TIMES
+        # After a jump, decoders leave out frames that refer to others before it, and their order would be wrong by those.
+        if self._start and not (in_order and self._stream.codec_context.has_b_frames):
             self._seek()
-        return self._decoded_in_order() if self._container.format.name in _WITHOUT_TIMES else self._decoded()
+        return self._decoded_in_order() if in_order else self._decoded()
 
     def _decoded_in_order(self) -> Iterator[tuple[int | None, Any]]:
         """The frames of a container that does not store when they are shown, but only their packets' order."""

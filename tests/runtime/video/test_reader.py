@@ -115,6 +115,17 @@ def test_the_part_between_start_and_end_is_read(container: str, distance_of_keys
         assert (reader.facts.frames, reader.facts.duration) == (27, Fraction(9, 10))
 
 
+def test_a_part_of_an_avi_is_that_of_the_whole_where_frames_refer_to_later_ones(tmp_path: Path) -> None:
+    """As in those of DivX and Xvid, which store no times."""
+    clip = Clip(pan(60), codec="mpeg4", options={"bf": "2", "b": "4M"}, ticks=RATE)
+    path = write_clip(tmp_path / "a.avi", clip)
+    (whole, _), (part, lines) = read(path), read(path, start=0.5)
+    assert [frame.time for frame in part] == [frame.time - Fraction(1, 2) for frame in whole[15:]]
+    for one, other in zip(part, whole[15:], strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+    assert lines == []
+
+
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
 def test_a_picture_that_lasts_beyond_the_end_of_the_part_lasts_up_to_it(container: str, tmp_path: Path) -> None:
     """As in a recording of a screen, on which nothing moves for seconds."""

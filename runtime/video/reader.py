@@ -23,7 +23,7 @@ _MAX_RATE = 1000
 _NEW_CLOCK = Fraction(1)  # a clock that goes back by more than this, in seconds, has started anew
 _EARLIER = (0, 1, 5, 20, 100)  # seconds before a part, at which a key frame is looked for
 _RUN_UP = 10  # seconds before the beginning of a film, at which no packet is
-_MISSING = Fraction(1, 2)  # seconds at the end of a film that are worth a line
+_MISSING = Fraction(1, 2)  # seconds without a picture that are noticed
 _DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # of a Matroska file's track, as FFmpeg writes it
 _WITHOUT_TIMES = {"avi"}  # containers that do not store when a frame is shown
 # Codecs of which some packets are no picture of their own.
@@ -196,11 +196,19 @@ class FilmReader:
             self._log(f"{name}: the times of {frames} are missing or not in order, and were mended")
 
     def _in_range(self, frames: Iterator[tuple[int | None, Any]]) -> Iterator[tuple[Fraction, Any]]:
-        """The frames of the part, or None where they are damaged, with their times in it."""
+        """The frames of the part, or None where they are damaged, with their times in it.
+
+        A picture that is still shown for long as the part begins is its first one.
+        """
+        shown: Any = None
         for pts, frame in frames:
             time = None if pts is None else pts * self._tick - self._zero - self._start
             if time is not None and time < 0 and (self._start or frame is None):
+                shown = frame
                 continue
+            if time is not None and time > _MISSING and shown is not None:
+                yield self._times.mend(Fraction(0)), shown
+            shown = None
             time = self._times.mend(time)
             if self._end is not None and self._start + time >= self._end:
                 self._goes_on = True

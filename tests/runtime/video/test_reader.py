@@ -127,11 +127,16 @@ def test_a_part_of_an_avi_is_that_of_the_whole_where_frames_refer_to_later_ones(
 
 
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
-def test_a_picture_that_lasts_beyond_the_end_of_the_part_lasts_up_to_it(container: str, tmp_path: Path) -> None:
+def test_pictures_that_last_beyond_the_ends_of_the_part_last_up_to_them(container: str, tmp_path: Path) -> None:
     """As in a recording of a screen, on which nothing moves for seconds."""
-    times = [Fraction(0), Fraction(1, 10), Fraction(1, 5), Fraction(5)]
-    shown, _ = read(write_clip(tmp_path / f"a.{container}", Clip(pan(4), times, ticks=1000)), end=3)
-    assert [(frame.time, frame.duration) for frame in shown][2:] == [(Fraction(1, 5), Fraction(14, 5))]
+    times = [Fraction(0), Fraction(1, 10), Fraction(5), Fraction(51, 10), Fraction(9)]
+    path = write_clip(tmp_path / f"a.{container}", Clip(pan(5), times, ticks=1000))
+    for start, end, numbers, begins in ((2, 7, (1, 2, 3), (0, 3, Fraction(31, 10))), (2, 4, (1,), (0,))):
+        shown, lines = read(path, start, end)
+        assert [frame.time for frame in shown] == list(begins)
+        assert shown[-1].time + shown[-1].duration == end - start
+        assert all(distance(f.pixels, pan(5)[n]) < 6 for f, n in zip(shown, numbers, strict=True))
+        assert lines == []
 
 
 def test_the_last_picture_lasts_as_long_as_the_file_says(tmp_path: Path) -> None:

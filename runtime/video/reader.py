@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ...models.arrays import Pixels, Size
+from ...models.arrays import Pixels
 from ...models.wording import counted
 from ..errors import FilmError, FilmFormatError
 from .frames import FrameConverter
@@ -34,15 +34,13 @@ _HIDDEN_PACKETS = {"vp8", "mpeg4", "msmpeg4v3", "vc1", "wmv3"}
 class FilmFacts:
     """What is known of a film before its pictures are read.
 
-    `size` is that of the pictures that the reader yields, `rate` their average number per second. `frames` and
-    `duration` (in seconds) are those of the part that is read; they are estimates from the file's header, or None.
-    `time_base` is the unit of the file's times in seconds. `has_sound` is whether it has sound tracks.
+    `rate` is the average number of pictures per second, `frames` that of the part that is read, an estimate from the
+    file's header, or None. `time_base` is the unit of the file's times in seconds. `has_sound` is whether it has sound
+    tracks.
     """
 
-    size: Size
     rate: Fraction
     frames: int | None
-    duration: Fraction | None
     time_base: Fraction
     has_sound: bool
 
@@ -116,13 +114,10 @@ class FilmReader:
 
     def _facts(self) -> FilmFacts:
         rate, duration, stream = self._rate(), self._duration(), self._stream
-        frames = None
-        if duration is not None:
-            frames = max(1, round(duration * rate))
-            if stream.frames and not self._start and self._end is None:
-                frames = stream.frames
-        has_sound = bool(self._container.streams.audio)
-        return FilmFacts(self._converter.size, rate, frames, duration, self._tick, has_sound)
+        frames = None if duration is None else max(1, round(duration * rate))
+        if frames and stream.frames and not self._start and self._end is None:
+            frames = stream.frames
+        return FilmFacts(rate, frames, self._tick, bool(self._container.streams.audio))
 
     def _rate(self) -> Fraction:
         for rate in (self._stream.average_rate, self._stream.guessed_rate):

@@ -52,9 +52,8 @@ def test_a_film_is_read_with_exact_times_and_facts(tmp_path: Path, capfd: pytest
     with FilmReader(path) as reader:
         facts = reader.facts
         shown = list(reader)
-    assert (facts.size, facts.time_base, facts.has_sound, facts.frames) == (Size(48, 64), Fraction(1, 90_000), True, 40)
-    assert facts.duration is not None
-    assert abs(facts.rate - 40 / facts.duration) < 1
+    assert (facts.time_base, facts.has_sound, facts.frames) == (Fraction(1, 90_000), True, 40)
+    assert abs(facts.rate - 40 / (shown[-1].time + shown[-1].duration)) < 1
     assert [frame.time for frame in shown] == times
     assert [frame.duration for frame in shown[:-1]] == [b - a for a, b in pairwise(times)]
     assert shown[-1].duration > 0
@@ -112,7 +111,7 @@ def test_the_part_between_start_and_end_is_read(container: str, distance_of_keys
     assert abs(shown[-1].time + shown[-1].duration - Fraction(9, 10)) <= Fraction(1, 1000)
     assert lines == []
     with FilmReader(path, 1.1, 2) as reader:
-        assert (reader.facts.frames, reader.facts.duration) == (27, Fraction(9, 10))
+        assert reader.facts.frames == 27
 
 
 def test_a_part_of_an_avi_is_that_of_the_whole_where_frames_refer_to_later_ones(tmp_path: Path) -> None:
@@ -187,7 +186,6 @@ def test_a_rotated_film_is_turned_upright(degrees: int, tmp_path: Path) -> None:
 def test_pixels_that_are_not_square_become_so(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", Clip(pixel_aspect=Fraction(4, 3)))
     with FilmReader(path) as reader:
-        assert reader.facts.size == (48, 85)
         assert {frame.pixels.shape for frame in reader if frame.pixels is not None} == {(48, 85, 3)}
 
 

@@ -62,13 +62,12 @@ def join(
         _write_animation(_pictures(segments), output, film_format)
         return
     with ExitStack() as resources:
+        first = resources.enter_context(open_film(segments[0].path))
+        template = video_stream(first, segments[0].path)
+        options = _options(film_format, exact(template.time_base))
         with writing_errors(output):
-            container = load_av().open(
-                address(output), "w", format=film_format.muxer, container_options=_options(film_format, segments[0])
-            )
+            container = load_av().open(address(output), "w", format=film_format.muxer, container_options=options)
         try:
-            first = resources.enter_context(open_film(segments[0].path))
-            template = video_stream(first, segments[0].path)
             stream = container.add_stream_from_template(template, opaque=True)
             stream.time_base = template.time_base
             if template.average_rate:
@@ -109,11 +108,9 @@ def _begin(container: Any, sound: Path | None) -> None:
         raise FilmError(f"{sound}: its sound is damaged; make the film without it") from error
 
 
-def _options(film_format: FilmFormat, first: Segment) -> dict[str, str]:
+def _options(film_format: FilmFormat, tick: Fraction) -> dict[str, str]:
     options = {"fflags": "+bitexact"}
     if film_format.muxer == "mp4":
-        with open_film(first.path) as container:
-            tick = exact(video_stream(container, first.path).time_base)
         # The index comes first, so that a film plays before it has arrived as a whole.
         options |= {"movflags": "+faststart", "video_track_timescale": str(tick.denominator)}
     return options

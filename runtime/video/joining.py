@@ -17,6 +17,7 @@ from .library import (
     exact,
     load_av,
     open_film,
+    pulled,
     reading_errors,
     seconds_of,
     to_ticks,
@@ -201,9 +202,7 @@ class _Filters:
     """One filter of FFmpeg between its inputs, which are like the given frames, and its output."""
 
     def __init__(self, options: dict[str, str], name: str, *inputs: Any) -> None:
-        av = load_av()
-        self._again = (av.error.BlockingIOError, av.error.EOFError)
-        graph = av.filter.Graph()
+        graph = load_av().filter.Graph()
         node = graph.add(name, **options)
         self._inputs = []
         for number, frame in enumerate(inputs):
@@ -223,12 +222,7 @@ class _Filters:
 
     def pull(self) -> list[Any]:
         """The frames that have come out by now."""
-        frames = []
-        while True:
-            try:
-                frames.append(self._output.pull())
-            except self._again:
-                return frames
+        return list(pulled(self._output))
 
 
 def _write_webp(pictures: Pictures, output: Path) -> None:

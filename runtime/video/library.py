@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -124,6 +124,14 @@ def video_stream(container: Any, path: Path) -> Any:
     if pictures:
         raise FilmFormatError(f"{path}: has sound and a cover picture, but no film; name a file of moving pictures")
     raise FilmFormatError(f"{path}: has no pictures, only sound or other data; name a file of moving pictures")
+
+
+def pulled(filters: Any) -> Iterator[Any]:
+    """What has come so far out of a graph of filters, or of its last one."""
+    errors = load_av().error
+    with suppress(errors.BlockingIOError, errors.EOFError):
+        while True:
+            yield filters.pull()
 
 
 def zero_of(container: Any, film: Any) -> Fraction:

@@ -16,11 +16,10 @@ from ...models.arrays import Pixels
 from ...models.wording import counted
 from ..errors import FilmError, FilmFormatError
 from .frames import FrameConverter
-from .library import exact, load_av, open_film, reading_errors, seconds_of, video_stream, zero_of
+from .library import Times, exact, load_av, open_film, reading_errors, seconds_of, video_stream, zero_of
 
 _USUAL_RATE = Fraction(25)
 _MAX_RATE = 1000
-_NEW_CLOCK = Fraction(1)  # a clock that goes back by more than this, in seconds, has started anew
 _EARLIER = (0, 1, 5, 20, 100)  # seconds before a part, at which a key frame is looked for
 _RUN_UP = 10  # seconds before the beginning of a film, at which no packet is
 _MISSING = Fraction(1, 2)  # seconds without a picture that are noticed
@@ -94,7 +93,7 @@ class FilmReader:
         self._stream.thread_type = "AUTO"
         self._zero = zero_of(self._container, self._stream)
         self._tick = exact(self._stream.time_base)
-        self._times = _Times(1 / self._rate(), self._tick)
+        self._times = Times(1 / self._rate(), self._tick)
         self._frames = self._in_range(self._frames_with_times())
         first = self._next_picture()
         self._first = first
@@ -195,15 +194,15 @@ class FilmReader:
 
         A picture that is still shown for long as the part begins is its first one.
         """
-        shown: Any = None
+        shown, has_begun = None, False
         for pts, frame in frames:
             time = None if pts is None else pts * self._tick - self._zero - self._start
             if time is not None and time < 0 and (self._start or frame is None):
                 shown = frame
                 continue
-            if time is not None and time > _MISSING and shown is not None:
+            if time is not None and time > _MISSING and shown is not None and not has_begun:
                 yield self._times.mend(Fraction(0)), shown
-            shown = None
+            has_begun = True
             time = self._times.mend(time)
             if self._end is not None and self._start + time >= self._end:
                 self._goes_on = True
@@ -212,7 +211,7 @@ class FilmReader:
 
     def _frames_with_times(self) -> Iterator[tuple[int | None, Any]]:
         in_order = self._container.format.name in _WITHOUT_TIMES
-        # After a jump, decoders leave out frames that refer to others before it, and their order would be wrong by those.
+        # After a jump, decoders leave out frames that refer to others before it, by which the order would be wrong.
         if self._start and not (in_order and self._stream.codec_context.has_b_frames):
             self._seek()
         return self._decoded_in_order() if in_order else self._decoded()
@@ -288,32 +287,3 @@ class FilmReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Times:
-    """Mends the times of a film: each is later than the one before it. `usual` is the usual duration of a frame."""
-
-    def __init__(self, usual: Fraction, tick: Fraction) -> None:
-        self.mended = 0
-        self._usual, self._tick = usual, tick
-        self._last: Fraction | None = None
-        self._shift = Fraction(0)
-
-    def mend(self, time: Fraction | None) -> Fraction:
-        last = self._last
-        if time is not None:
-            time += self._shift
-        if last is None:
-            mended = max(Fraction(0), time or Fraction(0))
-        elif time is None:
-            mended = last + self._usual
-        elif time > last:
-            mended = time
-        elif last - time > _NEW_CLOCK:
-            mended = last + self._usual
-            self._shift += mended - time
-        else:
-            mended = last + self._tick
-        self.mended += mended != time
-        self._last = mended
-        return mended

@@ -29,6 +29,7 @@ from onnxdream.runtime.bench import StepTimer
 from onnxdream.runtime.bundle.objective import Objective
 from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.provider import cards, tensors
+from onnxdream.runtime.provider.budget import Cost
 from onnxdream.runtime.provider.cards import PROVIDERS
 from onnxdream.runtime.provider.hardware import detect_hardware
 from onnxdream.runtime.provider.machine import Machine, usable_threads
@@ -139,7 +140,8 @@ def memory_of(file: Path, name: str, size: str) -> None:
     Session(bundle, 96, 96, CUDA)  # makes CUDA's context, and loads its libraries
     before = free_bytes()
     StepTimer(bundle, Execution("cuda"), picture_of((width, height))).step_seconds(3)
-    planned = bundle.metadata.memory.fixed + bundle.metadata.memory.per_pixel * width * height
+    cost = Cost.on("cuda", CUDA.precision, bundle.metadata.memory, per_update_pixel=0.0, per_picture_pixel=0.0)
+    planned = cost.fixed + cost.of_tile(width * height)
     taken = before - free_bytes()
     write_row(file, network=name, size=size, taken_bytes=taken, planned_bytes=round(planned))
     if taken <= 0:

@@ -24,7 +24,7 @@ from onnxdream.models.arrays import Pixels, Size
 from onnxdream.runtime import Bundle, Sessions, Settings, dream
 from onnxdream.runtime.ascent.ascent import Ascent
 from onnxdream.runtime.film import output
-from onnxdream.runtime.film.frames import coherence
+from onnxdream.runtime.film.frames import coherence, shots
 from onnxdream.runtime.film.frames.coherence import FilmDream
 from onnxdream.runtime.film.frames.exposure import Exposure
 from onnxdream.runtime.film.frames.flow import Motion
@@ -41,8 +41,8 @@ _DECODING, _ASCENT = "decoding", "gradients and updates"
 _PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
     "flow": ((coherence, "motion_between"),),
     "warping": ((Motion, "warped"), (Motion, "trust_at")),
-    "exposure": ((coherence, "visibility"), (Exposure, "held")),
-    "shots": ((coherence, "change_between"), (coherence, "is_another_picture")),
+    "exposure": ((coherence, "visibility"), (shots, "visibility"), (Exposure, "held")),
+    "shots": ((shots, "change_between"), (shots, "_correlation")),
     _DECODING: ((FilmReader, "__iter__"),),
     "encoding": ((SegmentWriter, "add"), (SegmentWriter, "close"), (output, "join")),
     _ASCENT: ((Ascent, "run"),),

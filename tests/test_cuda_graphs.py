@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -147,17 +148,19 @@ def half() -> Callable[[str, str, str], bytes]:
     return exported
 
 
-@pytest.fixture
-def compiled(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Returns a list of the graphs that are compiled from now on."""
+@contextmanager
+def compiling() -> Iterator[list[bytes]]:
+    """Yields a list of the graphs that are compiled meanwhile."""
     found: list[bytes] = []
 
     def keep(model: bytes, *rest: Any, **options: Any) -> Any:
         found.append(model)
         return open_session(model, *rest, **options)
 
-    monkeypatch.setattr(graph_builder, "open_session", keep)
-    return found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph_builder, "open_session", keep)
+        yield found
+    assert found
 
 
 def settings_of_updates() -> Iterator[Settings]:
@@ -168,12 +171,22 @@ def settings_of_updates() -> Iterator[Settings]:
         yield Settings(optimizer=optimizer, **ALL_PARTS)  # type: ignore[arg-type]
 
 
-def compile_updates(jitter: int) -> None:
-    """Compiles the graphs of updates for all these settings, without and with a mask."""
-    for settings in settings_of_updates():
-        for mask in (None, np.ones(SIZE, np.float32)):
-            changed = replace(settings, jitter=jitter)
-            GraphUpdate(changed, LIMITS, SIZE, CPU.native_machine, mask, np.eye(3, dtype=np.float32))
+@cache
+def graphs_of_updates(jitter: int) -> set[bytes]:
+    """The graphs of updates with all these settings, without and with a mask."""
+    with compiling() as found:
+        for settings in settings_of_updates():
+            for mask in (None, np.ones(SIZE, np.float32)):
+                changed = replace(settings, jitter=jitter)
+                GraphUpdate(changed, LIMITS, SIZE, CPU.native_machine, mask, np.eye(3, dtype=np.float32))
+    return set(found)
+
+
+def graphs_of(compile_one: Callable[..., object], *given: Any) -> set[bytes]:
+    """The graph that a function compiles."""
+    with compiling() as found:
+        compile_one(*given, CPU.native_machine)
+    return set(found)
 
 
 @each_table
@@ -192,30 +205,22 @@ def test_every_node_of_a_bundle_in_half_has_a_cuda_kernel(
         assert without_kernel(onnx.load_from_string(half(backbone, precision, objective)), table) == []
 
 
-def test_every_node_of_the_runtime_s_own_graphs_has_a_cuda_kernel(compiled: list[bytes]) -> None:
-    for jitter in (0, 9):
-        compile_updates(jitter)
-    compile_roll(SIZE, CPU.native_machine)
-    compile_loss_row(SIZE, 3, CPU.native_machine)
-    for model in {*compiled, probe()}:
+def test_every_node_of_the_runtime_s_own_graphs_has_a_cuda_kernel() -> None:
+    updates = graphs_of_updates(0) | graphs_of_updates(9)
+    for model in {*updates, *graphs_of(compile_roll, SIZE), *graphs_of(compile_loss_row, SIZE, 3), probe()}:
         for table in TABLES:
             assert without_kernel(onnx.load_from_string(model), table) == []
 
 
 @each_bundle
-@pytest.mark.parametrize("takes_positions", [False, True])
-def test_all_work_of_a_bundle_is_known_before_it_runs(path: Path, takes_positions: bool, tmp_path: Path) -> None:
-    require_fixed(optimized(model_for(Bundle.load(path), CUDA, takes_positions), tmp_path))
-
-
-@each_bundle
-def test_without_positions_nothing_of_them_is_left_to_compute(path: Path, tmp_path: Path) -> None:
-    """A position needs exponentials; neither the paper's networks nor the objectives have any."""
-    left = []
+def test_all_work_of_a_bundle_is_known_before_it_runs(path: Path, tmp_path: Path) -> None:
+    """And without positions, nothing of them is left: only they need exponentials."""
+    exponentials = []
     for takes_positions in (False, True):
         model = optimized(model_for(Bundle.load(path), CUDA, takes_positions), tmp_path)
-        left.append([node.op_type for node in model.graph.node].count("Exp"))
-    assert left[0] == 0 < left[1]
+        require_fixed(model)
+        exponentials.append([node.op_type for node in model.graph.node].count("Exp"))
+    assert exponentials[0] == 0 < exponentials[1]
 
 
 @each_half
@@ -226,18 +231,14 @@ def test_all_work_of_a_bundle_in_half_is_known_before_it_runs(
     require_fixed(optimized(half(backbone, precision, objective), tmp_path))
 
 
-def test_all_work_of_an_update_is_known_before_it_runs(compiled: list[bytes], tmp_path: Path) -> None:
-    compile_updates(jitter=0)
-    compile_loss_row(SIZE, 3, CPU.native_machine)
-    for model in set(compiled):
+def test_all_work_of_an_update_is_known_before_it_runs(tmp_path: Path) -> None:
+    for model in graphs_of_updates(0) | graphs_of(compile_loss_row, SIZE, 3):
         require_fixed(optimized(model, tmp_path))
 
 
-def test_only_the_slices_of_a_roll_depend_on_the_shift(compiled: list[bytes], tmp_path: Path) -> None:
+def test_only_the_slices_of_a_roll_depend_on_the_shift(tmp_path: Path) -> None:
     """The shift is an input: neither a TensorRT engine nor a CUDA graph could hold a roll; CUDA itself can run it."""
-    compile_roll(SIZE, CPU.native_machine)
-    compile_updates(jitter=9)
-    for model in set(compiled):
+    for model in graphs_of_updates(9) | graphs_of(compile_roll, SIZE):
         found = optimized(model, tmp_path)
         assert dynamic_nodes(found) == ["Slice", "Slice"]
         assert integer_nodes(found) == constant_nodes(found) == []

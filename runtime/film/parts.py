@@ -204,6 +204,7 @@ def parts_folder(film: Path) -> Path:
 
 def film_of(folder: Path) -> Path:
     """The film whose segments are in a folder."""
+    folder = folder if folder.name else folder.absolute()  # the current folder is "."
     return folder.with_name(folder.name.removesuffix(_PARTS))
 
 

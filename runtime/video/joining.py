@@ -17,6 +17,7 @@ from .library import (
     exact,
     load_av,
     open_film,
+    pulled,
     reading_errors,
     seconds_of,
     to_ticks,
@@ -62,13 +63,12 @@ def join(
         _write_animation(_pictures(segments), output, film_format)
         return
     with ExitStack() as resources:
+        first = resources.enter_context(open_film(segments[0].path))
+        template = video_stream(first, segments[0].path)
+        options = _options(film_format, exact(template.time_base))
         with writing_errors(output):
-            container = load_av().open(
-                address(output), "w", format=film_format.muxer, container_options=_options(film_format, segments[0])
-            )
+            container = load_av().open(address(output), "w", format=film_format.muxer, container_options=options)
         try:
-            first = resources.enter_context(open_film(segments[0].path))
-            template = video_stream(first, segments[0].path)
             stream = container.add_stream_from_template(template, opaque=True)
             stream.time_base = template.time_base
             if template.average_rate:
@@ -109,11 +109,9 @@ def _begin(container: Any, sound: Path | None) -> None:
         raise FilmError(f"{sound}: its sound is damaged; make the film without it") from error
 
 
-def _options(film_format: FilmFormat, first: Segment) -> dict[str, str]:
+def _options(film_format: FilmFormat, tick: Fraction) -> dict[str, str]:
     options = {"fflags": "+bitexact"}
     if film_format.muxer == "mp4":
-        with open_film(first.path) as container:
-            tick = exact(video_stream(container, first.path).time_base)
         # The index comes first, so that a film plays before it has arrived as a whole.
         options |= {"movflags": "+faststart", "video_track_timescale": str(tick.denominator)}
     return options
@@ -204,9 +202,7 @@ class _Filters:
     """One filter of FFmpeg between its inputs, which are like the given frames, and its output."""
 
     def __init__(self, options: dict[str, str], name: str, *inputs: Any) -> None:
-        av = load_av()
-        self._again = (av.error.BlockingIOError, av.error.EOFError)
-        graph = av.filter.Graph()
+        graph = load_av().filter.Graph()
         node = graph.add(name, **options)
         self._inputs = []
         for number, frame in enumerate(inputs):
@@ -226,12 +222,7 @@ class _Filters:
 
     def pull(self) -> list[Any]:
         """The frames that have come out by now."""
-        frames = []
-        while True:
-            try:
-                frames.append(self._output.pull())
-            except self._again:
-                return frames
+        return list(pulled(self._output))
 
 
 def _write_webp(pictures: Pictures, output: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ _READS_WEBP = 19  # the first PyAV that does
 SCALING = 0x4 | 0x2000 | 0x4000 | 0x40000 | 0x80000
 # Sound that begins less than this before the pictures, in seconds, is a codec's run-in: the film begins with a picture.
 RUN_IN = Fraction(1, 10)
+_NEW_CLOCK = Fraction(1)  # a clock that goes back by more than this, in seconds, has started anew
 
 
 def has_av() -> bool:
@@ -126,6 +127,14 @@ def video_stream(container: Any, path: Path) -> Any:
     raise FilmFormatError(f"{path}: has no pictures, only sound or other data; name a file of moving pictures")
 
 
+def pulled(filters: Any) -> Iterator[Any]:
+    """What has come so far out of a graph of filters, or of its last one."""
+    errors = load_av().error
+    with suppress(errors.BlockingIOError, errors.EOFError):
+        while True:
+            yield filters.pull()
+
+
 def zero_of(container: Any, film: Any) -> Fraction:
     """The time in a film's own clock at which it begins, in seconds: that of its first picture or earlier sound."""
     beginnings = [_start_of(stream) for stream in (film, *container.streams.audio) if stream.start_time is not None]
@@ -151,3 +160,33 @@ def to_ticks(time: Fraction, tick: Fraction) -> int:
 def seconds_of(time: float | None) -> Fraction | None:
     """A number of seconds as its user wrote it: 1.1 is eleven tenths, which no float is."""
     return None if time is None else Fraction(repr(time) if isinstance(time, float) else time)
+
+
+class Times:
+    """Mends the times of a film: each is later than the one before it. `usual` is the usual duration of a frame."""
+
+    def __init__(self, usual: Fraction, tick: Fraction) -> None:
+        self.mended = 0
+        self._usual, self._tick = usual, tick
+        self._last: Fraction | None = None
+        self._shift = Fraction(0)
+
+    def mend(self, time: Fraction | None) -> Fraction:
+        """The time of the next frame; None where the film has none."""
+        last = self._last
+        if time is not None:
+            time += self._shift
+        if last is None:
+            mended = max(Fraction(0), time or Fraction(0))
+        elif time is None:
+            mended = last + self._usual
+        elif time > last:
+            mended = time
+        elif last - time > _NEW_CLOCK:
+            mended = last + self._usual
+            self._shift += mended - time
+        else:
+            mended = last + self._tick
+        self.mended += mended != time
+        self._last = mended
+        return mended

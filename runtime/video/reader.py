@@ -12,18 +12,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ...models.arrays import Pixels, Size
+from ...models.arrays import Pixels
 from ...models.wording import counted
 from ..errors import FilmError, FilmFormatError
 from .frames import FrameConverter
-from .library import exact, load_av, open_film, reading_errors, seconds_of, video_stream, zero_of
+from .library import Times, exact, load_av, open_film, reading_errors, seconds_of, video_stream, zero_of
 
 _USUAL_RATE = Fraction(25)
 _MAX_RATE = 1000
-_NEW_CLOCK = Fraction(1)  # a clock that goes back by more than this, in seconds, has started anew
 _EARLIER = (0, 1, 5, 20, 100)  # seconds before a part, at which a key frame is looked for
 _RUN_UP = 10  # seconds before the beginning of a film, at which no packet is
-_MISSING = Fraction(1, 2)  # seconds at the end of a film that are worth a line
+_MISSING = Fraction(1, 2)  # seconds without a picture that are noticed
 _DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # of a Matroska file's track, as FFmpeg writes it
 _WITHOUT_TIMES = {"avi"}  # containers that do not store when a frame is shown
 # Codecs of which some packets are no picture of their own.
@@ -34,15 +33,13 @@ _HIDDEN_PACKETS = {"vp8", "mpeg4", "msmpeg4v3", "vc1", "wmv3"}
 class FilmFacts:
     """What is known of a film before its pictures are read.
 
-    `size` is that of the pictures that the reader yields, `rate` their average number per second. `frames` and
-    `duration` (in seconds) are those of the part that is read; they are estimates from the file's header, or None.
-    `time_base` is the unit of the file's times in seconds. `has_sound` is whether it has sound tracks.
+    `rate` is the average number of pictures per second, `frames` that of the part that is read, an estimate from the
+    file's header, or None. `time_base` is the unit of the file's times in seconds. `has_sound` is whether it has sound
+    tracks.
     """
 
-    size: Size
     rate: Fraction
     frames: int | None
-    duration: Fraction | None
     time_base: Fraction
     has_sound: bool
 
@@ -81,6 +78,7 @@ class FilmReader:
         self._log = log
         self._damaged = 0
         self._first_wanted = 0
+        self._goes_on = False  # behind the part
         self._container = open_film(path)
         try:
             self._open()
@@ -95,7 +93,7 @@ class FilmReader:
         self._stream.thread_type = "AUTO"
         self._zero = zero_of(self._container, self._stream)
         self._tick = exact(self._stream.time_base)
-        self._times = _Times(1 / self._rate(), self._tick)
+        self._times = Times(1 / self._rate(), self._tick)
         self._frames = self._in_range(self._frames_with_times())
         first = self._next_picture()
         self._first = first
@@ -115,13 +113,10 @@ class FilmReader:
 
     def _facts(self) -> FilmFacts:
         rate, duration, stream = self._rate(), self._duration(), self._stream
-        frames = None
-        if duration is not None:
-            frames = max(1, round(duration * rate))
-            if stream.frames and not self._start and self._end is None:
-                frames = stream.frames
-        has_sound = bool(self._container.streams.audio)
-        return FilmFacts(self._converter.size, rate, frames, duration, self._tick, has_sound)
+        frames = None if duration is None else max(1, round(duration * rate))
+        if frames and stream.frames and not self._start and self._end is None:
+            frames = stream.frames
+        return FilmFacts(rate, frames, self._tick, bool(self._container.streams.audio))
 
     def _rate(self) -> Fraction:
         for rate in (self._stream.average_rate, self._stream.guessed_rate):
@@ -153,22 +148,27 @@ class FilmReader:
 
     def __iter__(self) -> Iterator[SourceFrame]:
         """Each frame is held back until the next is there, which tells how long it is shown."""
-        pixels, time = self._pixels(self._first[1], 0), self._first[0]
-        duration = 1 / self._rate()
+        time, frame = self._first
+        pixels, duration = self._pixels(frame, 0), 1 / self._rate()
         with reading_errors(self.path):
-            for number, (next_time, frame) in enumerate(self._frames, 1):
+            for number, (next_time, next_frame) in enumerate(self._frames, 1):
                 duration = next_time - time
                 yield SourceFrame(pixels, time, duration)
-                pixels, time = self._pixels(frame, number), next_time
-        duration = self._last_duration(time, duration)
+                time, frame, pixels = next_time, next_frame, self._pixels(next_frame, number)
+        duration = self._last_duration(time, frame, duration)
         yield SourceFrame(pixels, time, duration)
         self._report(self._start + time + duration)
 
-    def _last_duration(self, time: Fraction, previous: Fraction) -> Fraction:
-        """That of the last frame: as long as the one before it, but not past the end of the part."""
-        if self._end is not None and self._start + time + previous > self._end:
-            return self._end - self._start - time
-        return previous
+    def _last_duration(self, time: Fraction, frame: Any, previous: Fraction) -> Fraction:
+        """That of the last frame: to the end of the part if more comes behind it, else the file's or the one before's.
+
+        The longer of the two, since some files state the same duration for all frames.
+        """
+        stated = frame.duration * self._tick if frame is not None and frame.duration else Fraction(0)
+        if self._end is None:
+            return max(stated, previous)
+        left = self._end - self._start - time
+        return left if self._goes_on else min(left, max(stated, previous))
 
     def _pixels(self, frame: Any, number: int) -> Pixels | None:
         if number < self._first_wanted:
@@ -190,20 +190,31 @@ class FilmReader:
             self._log(f"{name}: the times of {frames} are missing or not in order, and were mended")
 
     def _in_range(self, frames: Iterator[tuple[int | None, Any]]) -> Iterator[tuple[Fraction, Any]]:
-        """The frames of the part, or None where they are damaged, with their times in it."""
+        """The frames of the part, or None where they are damaged, with their times in it.
+
+        A picture that is still shown for long as the part begins is its first one.
+        """
+        shown, has_begun = None, False
         for pts, frame in frames:
             time = None if pts is None else pts * self._tick - self._zero - self._start
             if time is not None and time < 0 and (self._start or frame is None):
+                shown = frame
                 continue
+            if time is not None and time > _MISSING and shown is not None and not has_begun:
+                yield self._times.mend(Fraction(0)), shown
+            has_begun = True
             time = self._times.mend(time)
             if self._end is not None and self._start + time >= self._end:
+                self._goes_on = True
                 return
             yield time, frame
 
     def _frames_with_times(self) -> Iterator[tuple[int | None, Any]]:
-        if self._start:
+        in_order = self._container.format.name in _WITHOUT_TIMES
+        # After a jump, decoders leave out frames that refer to others before it, by which the order would be wrong.
+        if self._start and not (in_order and self._stream.codec_context.has_b_frames):
             self._seek()
-        return self._decoded_in_order() if self._container.format.name in _WITHOUT_TIMES else self._decoded()
+        return self._decoded_in_order() if in_order else self._decoded()
 
     def _decoded_in_order(self) -> Iterator[tuple[int | None, Any]]:
         """The frames of a container that does not store when they are shown, but only their packets' order."""
@@ -276,32 +287,3 @@ class FilmReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Times:
-    """Mends the times of a film: each is later than the one before it. `usual` is the usual duration of a frame."""
-
-    def __init__(self, usual: Fraction, tick: Fraction) -> None:
-        self.mended = 0
-        self._usual, self._tick = usual, tick
-        self._last: Fraction | None = None
-        self._shift = Fraction(0)
-
-    def mend(self, time: Fraction | None) -> Fraction:
-        last = self._last
-        if time is not None:
-            time += self._shift
-        if last is None:
-            mended = max(Fraction(0), time or Fraction(0))
-        elif time is None:
-            mended = last + self._usual
-        elif time > last:
-            mended = time
-        elif last - time > _NEW_CLOCK:
-            mended = last + self._usual
-            self._shift += mended - time
-        else:
-            mended = last + self._tick
-        self.mended += mended != time
-        self._last = mended
-        return mended

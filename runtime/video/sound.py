@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .formats import FilmFormat
-from .library import RUN_IN, exact, load_av, open_film, to_ticks, video_stream, zero_of
+from .library import RUN_IN, exact, load_av, open_film, pulled, to_ticks, video_stream, zero_of
 
 Log = Callable[[str], None]
 TimedPacket = tuple[Fraction, Any]
@@ -135,10 +135,10 @@ class _Track:
         for frame in frames:
             graph = graph or self._graph(frame, encoder, begin)
             graph.push(frame)
-            yield from _pulled(graph)
+            yield from pulled(graph)
         with suppress(load_av().error.EOFError):  # it has reached the end of the part already
             graph.push(None)
-        yield from _pulled(graph)
+        yield from pulled(graph)
 
     def _decoded(self) -> Iterator[Any]:
         av = load_av()
@@ -184,13 +184,3 @@ class _Track:
 def _form(frame: Any) -> tuple[Any, ...]:
     """What a graph of filters is made for."""
     return frame.format.name, frame.layout.name, frame.sample_rate, exact(frame.time_base)
-
-
-def _pulled(graph: Any) -> Iterator[Any]:
-    """What has come out of a graph of filters so far."""
-    av = load_av()
-    while True:
-        try:
-            yield graph.pull()
-        except (av.error.BlockingIOError, av.error.EOFError):
-            return

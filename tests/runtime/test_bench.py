@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+from exports import unverified
 from pictures_fixture import Command, in_this_process
 from tiny import LAYERS, LITE_LAYERS, TINY, TINY_LITE
 
@@ -250,7 +251,8 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         backbone, layers, objective = networks[network]
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(str(FOLDER))
-            importlib.import_module("fixtures").make(folder, backbone, layers, [SIZE], objective)
+            with unverified():
+                importlib.import_module("fixtures").make(folder, backbone, layers, [SIZE], objective)
         return folder
 
     return make
@@ -271,26 +273,31 @@ import sys
 from pathlib import Path
 import numpy as np
 from rows import Case
-module, name = sys.argv[1].split(":")
-case = Case(Path(sys.argv[2]), (int(sys.argv[3]), int(sys.argv[4])))
-np.save(sys.argv[5], getattr(__import__(module), name)(case, 1).gradient())
+peer, width, height, found, *folders = sys.argv[1:]
+module, name = peer.split(":")
+for number, folder in enumerate(folders):
+    case = Case(Path(folder), (int(width), int(height)))
+    np.save(f"{found}/{number}.npy", getattr(__import__(module), name)(case, 1).gradient())
 """
 
 
 @of_a_checkout
-@of_both_networks
 @pytest.mark.parametrize(
     ("package", "peer"), [("tensorflow", "peer_tensorflow:TensorFlow"), ("torch", "peer_pytorch:PyTorch")]
 )
-def test_a_peer_computes_the_reference_gradient(package: str, peer: str, case: Any, tmp_path: Path) -> None:
+def test_a_peer_computes_the_reference_gradients(
+    package: str, peer: str, fixtures: Callable[[str], Path], part: Any, tmp_path: Path
+) -> None:
     """In a process of its own, since TensorFlow takes a number of threads only before anything else."""
     pytest.importorskip(package)
-    found, folders = tmp_path / "found.npy", [FOLDER, Path(__file__).parents[1]]
-    path = os.pathsep.join([*map(str, folders), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", PEER, peer, case.folder, *SIZE, found]
+    made = [fixtures(network) for network in ("tiny", "lite")]
+    path = os.pathsep.join([*map(str, (FOLDER, Path(__file__).parents[1])), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", PEER, peer, *SIZE, tmp_path, *made]
     subprocess.run([*map(str, command)], env={**os.environ, "PYTHONPATH": path}, timeout=200, check=True)
-    expected = np.load(case.gradient)
-    np.testing.assert_allclose(np.load(found), expected, atol=1e-4 * float(np.abs(expected).max()))
+    for number, folder in enumerate(made):
+        expected = np.load(part("rows").Case(folder, SIZE).gradient)
+        found = np.load(tmp_path / f"{number}.npy")
+        np.testing.assert_allclose(found, expected, atol=1e-4 * float(np.abs(expected).max()))
 
 
 @of_a_checkout

@@ -72,7 +72,7 @@ class TravelDream:
         self.travel = travel
         self.stations = parse_stations(travel.through, bundle.metadata)
         self.state = state
-        if len(self.stations) * travel.hold > travel.seconds:
+        if len(self.stations) * travel.hold > travel.seconds * (1 + 1e-9):  # in floats, 3 * 1.1 is more than 3.3
             raise SettingsError(
                 f"{len(self.stations)} stations of {travel.hold:g} seconds do not fit into {travel.seconds:g} seconds: "
                 "give more seconds, or a shorter hold"
@@ -158,7 +158,7 @@ class TravelDream:
     def _place_at(self, number: int) -> tuple[int, float]:
         """Where the journey is at a frame: between which station and its next one, and the share of the next."""
         walks = len(self.stations) - 1
-        walk = (self.travel.seconds - len(self.stations) * self.travel.hold) / walks
+        walk = max(0.0, self.travel.seconds - len(self.stations) * self.travel.hold) / walks
         time = number / self.travel.fps
         index = min(int(time / (self.travel.hold + walk)), walks - 1)
         walked = time - index * (self.travel.hold + walk) - self.travel.hold

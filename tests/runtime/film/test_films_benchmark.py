@@ -70,6 +70,11 @@ def test_errors_of_times_that_add_up_miss_the_goal(part: Any) -> None:
     assert not compared("x", times, times[1:], 1.0)[0].is_met
 
 
+def test_the_functions_whose_time_is_counted_exist(part: Any) -> None:
+    parts = part("film_speed")._PARTS
+    assert [name for name, functions in parts.items() if not all(hasattr(*function) for function in functions)] == []
+
+
 def test_films_without_pytorch_say_so_in_a_line(part: Any, tmp_path: Path) -> None:
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho 'No module named torch' >&2\n")

@@ -181,9 +181,9 @@ def peak_bytes(memory: str, size: str, folder: Path) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux reports a process's peak memory")
 def test_a_dream_keeps_within_its_budget(tmp_path: Path) -> None:
-    assert peak_bytes("400MB", "1024x768", tmp_path) < 400 * 10**6
+    assert peak_bytes("350MB", "640x480", tmp_path) < 350 * 10**6
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux reports a process's peak memory")
 def test_a_larger_budget_is_used(tmp_path: Path) -> None:
-    assert 400 * 10**6 < peak_bytes("900MB", "1024x768", tmp_path) < 900 * 10**6
+    assert 350 * 10**6 < peak_bytes("600MB", "640x480", tmp_path) < 600 * 10**6

@@ -23,6 +23,7 @@ from clips import BT709, LIMITED, decoded, flat, packets, pan, uneven_times  # n
 
 TIME_BASE = Fraction(1, 90_000)
 FRAME = Fraction(1, 30)
+SEGMENTS = (".mp4", ".webm", ".gif")  # those of a .webp are those of a .gif
 
 
 def write(path: Path, suffix: str, pictures: Sequence[Pixels], times: Sequence[Fraction]) -> Path:
@@ -33,23 +34,24 @@ def write(path: Path, suffix: str, pictures: Sequence[Pixels], times: Sequence[F
     return path
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", SEGMENTS)
 def test_a_segment_counts_its_times_from_its_first_picture(suffix: str, tmp_path: Path) -> None:
     times = uneven_times(120)
     path = write(tmp_path / "a", suffix, pan(120), [Fraction(1, 3) + time for time in times])
     off = 0 if suffix == ".mp4" else Fraction(1, 2000)
     stored = packets(path, "video")
-    assert [packet.is_key for packet in stored[:2]] == [True, suffix in (".gif", ".webp") and stored[1].is_key]
+    assert [packet.is_key for packet in stored[:2]] == [True, suffix == ".gif" and stored[1].is_key]
     assert max(abs(packet.time - time) for packet, time in zip(stored, times, strict=True)) <= off
     assert len(opencv_frames(path)) == 120
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", SEGMENTS)
 def test_the_same_pictures_make_the_same_file(suffix: str, tmp_path: Path) -> None:
-    pictures = pan(60, Size(360, 640))
-    first, second = (write(tmp_path / name, suffix, pictures, uneven_times(60)) for name in "ab")
+    count = 60 if suffix == ".mp4" else 12  # more than libx264 looks ahead
+    pictures = pan(count, Size(360, 640))
+    first, second = (write(tmp_path / name, suffix, pictures, uneven_times(count)) for name in "ab")
     assert first.read_bytes() == second.read_bytes()
-    assert write(tmp_path / "c", suffix, pictures[::-1], uneven_times(60)).read_bytes() != first.read_bytes()
+    assert write(tmp_path / "c", suffix, pictures[::-1], uneven_times(count)).read_bytes() != first.read_bytes()
 
 
 COLOURS = [(200, 40, 40), (40, 180, 60), (30, 60, 210), (255, 255, 255), (0, 0, 0), (128, 128, 128)]
@@ -109,7 +111,7 @@ def test_a_segment_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", SEGMENTS)
 def test_a_full_disk_is_an_output_error(suffix: str, tmp_path: Path) -> None:
     program = f"""
 import numpy
@@ -119,13 +121,13 @@ from onnxdream.models.arrays import Size
 from onnxdream.runtime.errors import OutputError
 from onnxdream.runtime.video.encoder import SegmentWriter
 from onnxdream.runtime.video.formats import FORMATS
-noise = numpy.random.default_rng(0).integers(0, 256, (240, 320, 3), numpy.uint8)
+noise = numpy.random.default_rng(0).integers(0, 256, (10, 96, 128, 3), numpy.uint8)
 kind = FORMATS[{suffix!r}]
 path = Path({str(tmp_path)!r}) / ("a" + kind.segment_suffix)
 try:
-    with SegmentWriter(path, kind, Size(240, 320), Fraction(1, 30)) as writer:
-        for number in range(20):
-            writer.add(noise, Fraction(number, 30), Fraction(1, 30))
+    with SegmentWriter(path, kind, Size(96, 128), Fraction(1, 30)) as writer:
+        for number, picture in enumerate(noise):
+            writer.add(picture, Fraction(number, 30), Fraction(1, 30))
 except OutputError as error:
     print(error)
 """

@@ -323,15 +323,15 @@ def test_a_film_that_cannot_be_written_is_an_output_error(suffix: str, tmp_path:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_full_disk_is_an_output_error(suffix: str, tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (20, 120, 160, 3), np.uint8)
-    (part,) = segments(tmp_path, suffix, list(noise), uneven_times(20))
+    noise = np.random.default_rng(0).integers(0, 256, (10, 96, 128, 3), np.uint8)
+    (part,) = segments(tmp_path, suffix, list(noise), uneven_times(10))
     program = f"""
 from fractions import Fraction
 from pathlib import Path
 from onnxdream.runtime.errors import OutputError
 from onnxdream.runtime.video.formats import FORMATS
 from onnxdream.runtime.video.joining import Segment, join
-part = Segment(Path({str(part.path)!r}), Fraction(0), 20)
+part = Segment(Path({str(part.path)!r}), Fraction(0), 10)
 try:
     join([part], Path({str(tmp_path / f"film{suffix}")!r}), FORMATS[{suffix!r}])
 except OutputError as error:

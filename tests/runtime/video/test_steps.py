@@ -259,8 +259,8 @@ if {library!r} == "opencv":
 pictures = numpy.random.default_rng(0)
 try:
     with steps.StepFilm(Path({str(path)!r})) as film:
-        for _ in range(40):
-            film.add(pictures.integers(0, 256, (240, 320, 3), dtype=numpy.uint8))
+        for _ in range(20):
+            film.add(pictures.integers(0, 256, (120, 160, 3), dtype=numpy.uint8))
 except OutputError as error:
     print(error)
 """

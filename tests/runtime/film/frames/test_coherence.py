@@ -56,7 +56,7 @@ def test_the_first_frame_is_the_whole_dream_and_each_frame_has_its_dream() -> No
 
 def test_a_dream_moves_along_with_the_picture() -> None:
     """In a pan by 2 pixels, the change of a frame is much nearer to the moved change before than to the unmoved one."""
-    frames = pan(6)
+    frames = pan(4)
     shown = [frame.pixels.astype(np.float32) - source for frame, source in zip(film(frames), frames, strict=True)]
     moved = np.mean([np.abs(now[:, :-8] - before[:, 2:-6]).mean() for before, now in pairwise(shown)])
     unmoved = np.mean([np.abs(now[:, :-8] - before[:, :-8]).mean() for before, now in pairwise(shown)])
@@ -64,7 +64,7 @@ def test_a_dream_moves_along_with_the_picture() -> None:
 
 
 def test_a_film_flickers_less_than_frames_dreamed_apart() -> None:
-    frames = pan(6)
+    frames = pan(4)
     apart = [dream(frame, TINY, replace(SETTINGS, normalization="backbone")).picture for frame in frames]
     together = [frame.pixels for frame in film(frames)]
 
@@ -77,7 +77,7 @@ def test_a_film_flickers_less_than_frames_dreamed_apart() -> None:
 
 
 def test_a_frozen_shot_keeps_its_exposure() -> None:
-    found = [frame.pixels for frame in film([view(0)] * 40)]
+    found = [frame.pixels for frame in film([view(0)] * 25)]
     means, deviations = ([float(function(frame)) for frame in found] for function in (np.mean, np.std))
     assert max(abs(mean - means[0]) for mean in means) < 1
     assert max(abs(deviation / deviations[0] - 1) for deviation in deviations) < 0.05
@@ -95,7 +95,7 @@ def test_a_cut_resets_everything() -> None:
 
 def test_a_flash_resets_nothing_and_leaves_no_trace() -> None:
     """The frame after a flash continues from the frame before it."""
-    frames = pan(8)
+    frames = pan(6)
     flash = np.full_like(frames[0], 255)
     flashed = [*frames[:3], flash, *frames[4:]]
     found = film(flashed)
@@ -106,7 +106,7 @@ def test_a_flash_resets_nothing_and_leaves_no_trace() -> None:
 
 
 def test_a_flash_that_shows_the_picture_is_dreamed_but_carries_nothing_over() -> None:
-    frames = pan(8)
+    frames = pan(6)
     flash = (frames[3] * 0.3 + 178).astype(np.uint8)
     found = film([*frames[:3], flash, *frames[4:]])
     assert sum(frame.begins_shot for frame in found) == 1

@@ -208,3 +208,4 @@ def test_holds_must_fit_into_the_film() -> None:
     jumps = film(replace(TRAVEL, hold=5))
     found = [int(np.argmax(products(jumps.objective_at(number)) > 0)) for number in (4, 5, 9, 10, 14)]
     assert found == [3, 14, 14, 0, 0]
+    assert film(replace(TRAVEL, hold=1.1, seconds=3.3)).count == 3  # although 3 * 1.1 > 3.3

@@ -115,23 +115,19 @@ def test_a_cluster_writes_what_one_process_writes(ship: bool, there: ClusterOpti
 
 
 @pytest.mark.parametrize("ship", [False, True])
-def test_a_cluster_sends_the_begin_and_the_end_of_each_picture(
+def test_a_cluster_sends_the_begin_and_the_end_of_each_picture_and_does_nothing_twice(
     ship: bool, there: ClusterOptions, job: Job, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    paths = pictures(tmp_path, 2)
     with tolerant_streams(with_events=True):
-        dream_many(job, sources(pictures(tmp_path, 2)), Lines().reporter(), None, replace(there, ship=ship))
+        dream_many(job, sources(paths), Lines().reporter(), None, replace(there, ship=ship))
     found = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     for name in ("00", "01"):
         begin, end = (event for event in found if event["picture"] == f"{name}.png")
         assert begin == {"event": "start", "picture": f"{name}.png", "steps": 3, "octaves": 1}
         assert (end["event"], end["ended"], end["step"]) == ("done", "finished", 3)
         assert end["result"] == str(tmp_path / "out" / f"{name}-dream.png")
-
-
-def test_a_second_call_finds_all_done_without_a_cluster(there: ClusterOptions, job: Job, tmp_path: Path) -> None:
-    paths = pictures(tmp_path, 2)
-    dream_many(job, sources(paths), Lines().reporter(), 1, there)
-    nowhere, lines = ClusterOptions("127.0.0.1:9"), Lines()
+    nowhere, lines = ClusterOptions("127.0.0.1:9", ship=ship), Lines()
     assert dream_many(job, sources(paths), lines.reporter(), None, nowhere) == Outcome(2, 0)
     assert lines.log == ["2 pictures: 2 done already, 0 to dream"]
 
@@ -194,7 +190,8 @@ def test_after_a_signal_all_workers_stop_and_the_same_call_continues(
     ship: bool, there: ClusterOptions, job: Job, tmp_path: Path
 ) -> None:
     slow, options = replace(job, settings=replace(SETTINGS, steps=1000)), replace(there, ship=ship)
-    paths = [save(tmp_path / f"{n}.png", noise(60, 80, seed=n)) for n in range(3)]
+    paths = [save(tmp_path / f"{n}.png", noise(60, 80, seed=n)) for n in range(2)]
+    paths.append(save(tmp_path / "2.png", noise(20, 20)))
     handler = signal.getsignal(signal.SIGTERM)
     lines = Lines(lambda line: signal.raise_signal(signal.SIGTERM) if ": 80×60" in line else None)
     assert dream_many(slow, sources(paths), lines.reporter(), None, options).signal == signal.SIGTERM

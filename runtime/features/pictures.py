@@ -14,7 +14,7 @@ from ...models.arrays import Floats
 from ...models.files import atomic_write
 from ..errors import OutputError
 from ..image.formats.codec import encode_picture
-from ..image.source import SourceFile, file_hash
+from ..image.source import SourceFile
 from .drawing.aim import Aim
 from .drawing.draw import Drawn
 from .request import FeatureRequest
@@ -151,7 +151,7 @@ def _conflict(path: Path) -> OutputError:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    return asdict(SourceFile(path.name, file_hash(path), str(path.resolve())))
+    return asdict(SourceFile.of(path))
 
 
 def _encoded(record: dict[str, Any]) -> bytes:

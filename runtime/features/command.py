@@ -85,7 +85,7 @@ def _draw(
         folder.add(drawn)
         progress.done(drawn)
     if not folder.is_empty:
-        progress.finish(folder.finish(), is_atlas=request.ways is None)
+        progress.finish(folder.finish(), is_atlas=request.ways is None, overwrites=request.overwrite)
 
 
 def _batches(subjects: list[S], request: FeatureRequest) -> list[list[S]]:

@@ -359,9 +359,9 @@ def test_planned_changes_after_the_end_are_not_recorded() -> None:
 def test_paused_time_does_not_count() -> None:
     def on_step(step: Step) -> None:
         with step.paused():
-            time.sleep(0.05)
+            time.sleep(0.01)
 
     preparation = prepare(PICTURE, TINY, BEGUN)
     started = time.monotonic()
     found = preparation.ascend(on_step)
-    assert 0 < found.record.seconds < time.monotonic() - started - 7 * 0.05 + 0.001  # it is rounded
+    assert 0 < found.record.seconds < time.monotonic() - started - 7 * 0.01 + 0.001  # it is rounded

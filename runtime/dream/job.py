@@ -10,7 +10,7 @@ from ...models.arrays import Size
 from ..bundle.directions import DirectionLike
 from ..errors import RecordError, SettingsError
 from ..image.files import Picture, read_picture
-from ..image.source import Source, SourceFile, file_hash
+from ..image.source import Source, SourceFile
 from ..settings.settings import Settings
 from ..video.steps import StepFilm
 from .checkpoint import Checkpoint
@@ -138,7 +138,7 @@ def _direction(job: Job) -> DirectionLike | None:
 def _direction_file(path: Path) -> SourceFile:
     """How a record names a file of the direction. Raises SettingsError."""
     try:
-        return SourceFile(path.name, file_hash(path), str(path.resolve()))
+        return SourceFile.of(path)
     except OSError as error:
         raise SettingsError(
             f"cannot read direction {path} ({error.strerror}): check the name and the folder"

@@ -156,13 +156,12 @@ class DreamProgress(Display):
         assert self._latest
         number, before = self._latest
         octave = f" (octave {step.octave + 1} of {self._octaves})" if self._octaves > 1 else ""
-        line = f"{self._name}: step {step.number} of {self.steps}{octave}, loss {step.fetch_total():.4g}"
-        if (
-            step.number == number
-        ):  # the first step of an octave may take long, and comes back after running out of memory
-            return line
-        rate = (step.number - number) / (now - before) if now > before else float("inf")
-        return f"{line}, {rate:.3g} steps/s, {format_duration((self.steps - step.number) / rate)} left"
+        rate = (step.number - number) / (now - before)
+        left = format_duration((self.steps - step.number) / rate)
+        return (
+            f"{self._name}: step {step.number} of {self.steps}{octave}, loss {step.fetch_total():.4g}, "
+            f"{rate:.3g} steps/s, {left} left"
+        )
 
 
 def _new_bar(name: str, total: int | None, done: int) -> Progress:

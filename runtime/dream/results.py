@@ -223,7 +223,7 @@ class Results:
             _write(self.picture, data)
         except OutputError as error:
             try:  # a container may have no temporary folder
-                rescue_path = free_name(Path(tempfile.gettempdir()) / self.picture.name, self.picture.suffix)
+                rescue_path = _free_name(Path(tempfile.gettempdir()) / self.picture.name)
                 atomic_write(rescue_path, data)
             except OSError:
                 raise error from None
@@ -341,10 +341,10 @@ def is_picture_path(output: Path | None) -> bool:
     return output is not None and output.suffix.lower() in WRITTEN_SUFFIXES and not os.path.isdir(output)
 
 
-def free_name(path: Path, *suffixes: str) -> Path:
-    """The first of `path`, `path-2`, `path-3`, … for which no file with one of the suffixes exists."""
+def _free_name(path: Path) -> Path:
+    """The first of `bears.png`, `bears-2.png`, `bears-3.png`, … that does not exist."""
     number, free = 2, path
-    while any(os.path.exists(free.with_suffix(suffix)) for suffix in suffixes):
+    while os.path.exists(free):
         free = path.with_stem(f"{path.stem}-{number}")
         number += 1
     return free

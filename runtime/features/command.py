@@ -49,7 +49,8 @@ def draw_at_terminal(request: FeatureRequest, log: Log, is_quiet: bool = False) 
     with interruptible() as interrupted:
         if request.ways:
             aims = request.aims(sessions, log)
-            with Pictures(request, aims) as pictures, FeatureProgress(aims, settings.steps, log, is_quiet) as progress:
+            pictures = Pictures(request, aims)
+            with FeatureProgress(aims, settings.steps, log, is_quiet) as progress:
                 _draw(pictures, aims, request, sessions, progress, interrupted)
             return interrupted()
         features = request.features
@@ -84,7 +85,7 @@ def _draw(
         folder.add(drawn)
         progress.done(drawn)
     if not folder.is_empty:
-        progress.finish(folder.finish(), is_atlas=request.ways is None)
+        progress.finish(folder.finish(), is_atlas=request.ways is None, overwrites=request.overwrite)
 
 
 def _batches(subjects: list[S], request: FeatureRequest) -> list[list[S]]:

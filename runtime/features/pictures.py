@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from ...models.arrays import Floats
 from ...models.files import atomic_write
 from ..errors import OutputError
 from ..image.formats.codec import encode_picture
-from ..image.source import SourceFile, file_hash
+from ..image.source import SourceFile
 from .drawing.aim import Aim
 from .drawing.draw import Drawn
 from .request import FeatureRequest
@@ -31,21 +30,11 @@ class Pictures:
     def __init__(self, request: FeatureRequest, aims: list[Aim]) -> None:
         self.folder, self._request, self._aims = request.output, request, aims
         self._drawn: dict[Aim, list[Drawn[Aim]]] = {}
-        self._finished: set[Aim] = set()  # by an earlier call
-
-    def __enter__(self) -> Pictures:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._failure(error) from error
-        if not self._request.overwrite:
-            self._finished = self._earlier_finished()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
+        self._finished = set() if request.overwrite else self._earlier_finished()
 
     @property
     def is_empty(self) -> bool:
@@ -67,7 +56,7 @@ class Pictures:
                 self._drawn.setdefault(one.subject, []).append(one)
                 atomic_write(self._picture(one.subject, one.number), encode_picture(one.pixels, ".png")[0])
             for aim in dict.fromkeys(one.subject for one in drawn):
-                atomic_write(self._record_of(aim), _encoded(self._record(aim.series, aim)))
+                atomic_write(self._record_of(aim), _encoded(self._record(aim)))
         except OSError as error:
             raise self._failure(error) from error
 
@@ -100,7 +89,7 @@ class Pictures:
             return False
         try:
             earlier = json.loads(self._record_of(aim).read_text(encoding="utf-8"))
-            is_same = {**earlier, "pictures": []} == json.loads(_encoded(self._record(aim.series, aim)))
+            is_same = {**earlier, "pictures": []} == json.loads(_encoded(self._record(aim)))
             finished = {one["file"] for one in earlier["pictures"] if one["steps"] == one["of_steps"]}
         except (OSError, ValueError, KeyError, TypeError):  # there is no record, or one of another program
             is_same = False
@@ -124,11 +113,11 @@ class Pictures:
     def _record_of(self, aim: Aim) -> Path:
         return self.folder / f"{aim.series or aim.file_stem}.json"
 
-    def _record(self, series: str | None, aim: Aim) -> dict[str, Any]:
+    def _record(self, aim: Aim) -> dict[str, Any]:
         """What is written of an aim, or of all aims of its series that are drawn."""
         request, ways = self._request, self._request.ways
         assert ways is not None
-        drawn = [one for ones in self._drawn.values() for one in ones if one.subject is aim or series]
+        drawn = [one for ones in self._drawn.values() for one in ones if one.subject is aim or aim.series]
         return {
             "bundle": request.bundle.name,
             "sha256": request.bundle.sha256,
@@ -162,7 +151,7 @@ def _conflict(path: Path) -> OutputError:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    return asdict(SourceFile(path.name, file_hash(path), str(path.resolve())))
+    return asdict(SourceFile.of(path))
 
 
 def _encoded(record: dict[str, Any]) -> bytes:

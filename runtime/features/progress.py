@@ -79,17 +79,15 @@ class FeatureProgress(Display, Generic[S]):
             )
         self._is_announced = True
 
-    def finish(self, result: Path, is_atlas: bool) -> None:
-        """Receives the path of the atlas, or of a picture."""
+    def finish(self, result: Path, is_atlas: bool, overwrites: bool) -> None:
+        """Receives the path of the atlas, or of a picture, and whether the command replaces what is there."""
         seconds = time.monotonic() - self._started
         missing = len(self._features) - self._done
         drawn = f"{counted(self._done, 'feature')} in {result.parent}, atlas {result}"
-        more = f"; {missing} {'is' if missing == 1 else 'are'} not drawn yet: the same command continues"
+        more = f"{missing} {'is' if missing == 1 else 'are'} not drawn yet"
         if not is_atlas:
-            drawn, more = (
-                f"saved as {result}",
-                f"; {self._done} of {len(self._features)} finished: the same command continues",
-            )
-        self.log(f"{drawn}, in {seconds:.1f} s{more if missing else ''}")
+            drawn, more = f"saved as {result}", f"{self._done} of {len(self._features)} finished"
+        again = f"; {more}: the same command{' without --overwrite' if overwrites else ''} continues"
+        self.log(f"{drawn}, in {seconds:.1f} s{again if missing else ''}")
         if self._events:
             self._events.send("done", features=self._done, seconds=round(seconds, 3), result=str(result.absolute()))

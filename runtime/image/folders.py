@@ -94,11 +94,8 @@ def _recorded_files(path: Path) -> frozenset[str]:
             record: Any = json.loads(path.read_bytes())
             if isinstance(record, dict) and {"bundle", "settings"} <= set(record):
                 files = record.get("files")
-                return (
-                    frozenset(name for name in files if isinstance(name, str))
-                    if isinstance(files, list)
-                    else frozenset()
-                )
+                if isinstance(files, list):
+                    return frozenset(name for name in files if isinstance(name, str))
     return frozenset()
 
 

@@ -149,7 +149,8 @@ class ImageProcessor:
         if size > self.size and self._original.shape[:2] > self.size:  # the original has more detail
             return self._image(resize(self._original, size[1], size[0]))
         if size < self.size and self._settings.interpolation == "pyramid":
-            return resized(self.base(self.octaves[self.octaves.index(size) + 1]), size)
+            larger = next((octave for octave in self.octaves if octave > size), self.size)
+            return resized(self.base(larger), size)
         return resized(self._image(self._working_picture), size, self._settings.interpolation)
 
     def colour_matrix(self) -> Floats | None:

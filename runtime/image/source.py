@@ -35,6 +35,11 @@ class SourceFile:
     sha256: str
     path: str | None = None
 
+    @classmethod
+    def of(cls, path: Path) -> SourceFile:
+        """How records name the file at a path. Raises OSError."""
+        return cls(path.name, file_hash(path), str(path.resolve()))
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -122,7 +127,7 @@ def _header_of(path: Path) -> Container:
 def noise_picture(width: int, height: int, seed: int) -> Picture:
     """A grey picture, uint8 [height, width, 3], with Gaussian noise in every pixel and colour.
 
-    TensorFlow 1's deepdream notebook starts from such a picture. The same size and seed give the same noise.
+    TensorFlow 1's deepdream notebook starts from grey with uniform noise. The same size and seed give the same noise.
     """
     rng = np.random.default_rng((seed, width, height))
     pixels = np.clip(rng.normal(117, 20, (height, width, 3)), 0, 255).astype(np.uint8)

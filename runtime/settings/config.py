@@ -166,16 +166,11 @@ class ConfigFile:
             data = self.text.encode()
         except UnicodeEncodeError:
             raise SettingsError(f"{self.path} cannot hold a path that is not UTF-8: rename that file") from None
+        if not self.overwrite and os.path.lexists(self.path):
+            raise OutputError(f"{self.path} exists: choose another name, or replace it with --overwrite")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.overwrite:
-                atomic_write(self.path, data)
-            else:
-                with self.path.open("xb") as file:
-                    file.write(data)
+            atomic_write(self.path, data)
         except OSError as error:
-            if isinstance(error, FileExistsError) and self.path.exists():
-                raise OutputError(f"{self.path} exists: choose another name, or replace it with --overwrite") from None
             raise OutputError(f"cannot write {self.path} ({error.strerror}): choose another name") from error
 
 

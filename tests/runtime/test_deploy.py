@@ -22,6 +22,7 @@ from pictures_fixture import TINY_BYTES, in_limited_files, listing, noise, save
 
 from onnxdream.models.assembly import DEFAULT
 from onnxdream.runtime import Bundle
+from onnxdream.runtime import deploy as deploy_module
 from onnxdream.runtime.deploy import deploy
 from onnxdream.runtime.deploying import wheel as wheel_module
 from onnxdream.runtime.deploying.folder import TARGETS, DeploymentWriteError, plain_name
@@ -36,7 +37,13 @@ else:
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 ALWAYS = {"README.txt", "SHA256SUMS", "deployment.json", "requirements.txt", "run.sh", "tiny.onnx"}
 JETSON = {"requirements-jetson.txt", "requirements-opencv.txt"}
-WHEEL, _ = pack_wheel()
+PACKED = WHEEL, _ = pack_wheel()
+
+
+@pytest.fixture(autouse=True)
+def _packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packing takes most of a deployment's time, and all of them contain the same wheel."""
+    monkeypatch.setattr(deploy_module, "pack_wheel", lambda: PACKED)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +116,7 @@ def test_the_folder_of_every_target(target: str, tiny: Bundle, tmp_path: Path) -
 def test_the_same_bundle_makes_the_same_folder(tiny: Bundle, tmp_path: Path) -> None:
     first, second = (deploy(tiny, "cpu", tmp_path / name) for name in ("first", "second"))
     assert (first / "SHA256SUMS").read_bytes() == (second / "SHA256SUMS").read_bytes()
+    assert pack_wheel() == PACKED == (WHEEL, (first / WHEEL).read_bytes())
 
 
 def test_a_folder_is_named_after_its_bundle_and_target(
@@ -484,10 +492,12 @@ def test_dreams_beside_a_deployed_bundle_are_kept(tiny: Bundle, tmp_path: Path) 
 def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     """No new folder is left behind, and an existing folder is kept."""
     output = tmp_path / "device"
-    words = (sys.executable, "-m", "onnxdream.cli", "deploy", "v3-low", "--target", "cpu", "--output", output)
+    bundle = tmp_path / "tiny.onnx"
+    bundle.write_bytes(TINY_BYTES)
+    words = (sys.executable, "-m", "onnxdream.cli", "deploy", bundle, "--target", "cpu", "--output", output)
     for existing in (False, True):
         if existing:
-            deploy(Bundle.built_in(), "cpu", output)
+            deploy(Bundle.load(bundle), "cpu", output)
         before = listing(tmp_path)
         finished = in_limited_files(10**6, *words, "--overwrite")
         assert finished.returncode == 1

@@ -215,6 +215,16 @@ def test_a_run_resumes_at_the_end_that_a_smaller_size_has_brought() -> None:
     assert_same(dream(PICTURE, TINY, settings, state=states[-1], changes=changes), ended)
 
 
+@pytest.mark.parametrize("needing_the_picture", [{"stay": 0.2}, {"full_size": True}])
+def test_a_pyramid_ends_where_a_smaller_size_leaves_no_larger_octave(needing_the_picture: dict[str, Any]) -> None:
+    """The undreamed picture at the last octave's size then comes from its working size."""
+    settings = replace(BEGUN, steps=2, octaves=3, interpolation="pyramid", **needing_the_picture)
+    found = dream(PICTURE, TINY, settings, changing({3: {"max_size": 20}}))
+    assert [octave.size for octave in found.record.octaves] == [(20, 27), (28, 37)]
+    assert found.record.steps_done == 4
+    assert found.picture.shape == ((40, 53, 3) if "full_size" in needing_the_picture else (28, 37, 3))
+
+
 def test_the_scale_of_values_stays_when_the_size_changes() -> None:
     """With minmax, a picture of another size has other darkest and brightest values."""
     picture = noise(80, 106)
@@ -349,9 +359,9 @@ def test_planned_changes_after_the_end_are_not_recorded() -> None:
 def test_paused_time_does_not_count() -> None:
     def on_step(step: Step) -> None:
         with step.paused():
-            time.sleep(0.05)
+            time.sleep(0.01)
 
     preparation = prepare(PICTURE, TINY, BEGUN)
     started = time.monotonic()
     found = preparation.ascend(on_step)
-    assert 0 < found.record.seconds < time.monotonic() - started - 7 * 0.05 + 0.001  # it is rounded
+    assert 0 < found.record.seconds < time.monotonic() - started - 7 * 0.01 + 0.001  # it is rounded

@@ -298,8 +298,8 @@ def test_tutorial_with_octaves(mean_bundle: Bundle, mean_gradient: Gradient) -> 
     pixels = photo(131, 157)
     settings = preset("tutorial-octaves", layer_weights=None, execution=CPU)
     assert settings.steps == 50
-    trace = tutorial_octaves(pixels, mean_gradient, 20)
-    assert_follows(pixels, mean_bundle, replace(settings, steps=20), trace)
+    trace = tutorial_octaves(pixels, mean_gradient, 12)
+    assert_follows(pixels, mean_bundle, replace(settings, steps=12), trace)
     trace = tutorial_octaves(pixels, mean_gradient, 2)
     assert_ends_alike(pixels, mean_bundle, replace(settings, steps=2), trace)
 
@@ -307,12 +307,12 @@ def test_tutorial_with_octaves(mean_bundle: Bundle, mean_gradient: Gradient) -> 
 def test_tutorial_with_tiles(mean_bundle: Bundle, mean_gradient: Gradient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles are 96 pixels instead of 512; the last of each row and column is left out, as in the original.
 
-    An octave has 20 steps: after 100, not even TensorFlow agrees with itself on such a small picture.
+    An octave has 12 steps: after 100, not even TensorFlow agrees with itself on such a small picture.
     """
     monkeypatch.setattr(evaluator_module, "_TUTORIAL_TILE", 96)
     pixels = photo(151, 181)
-    trace = tutorial_tiled(pixels, mean_gradient, 20, 96)
-    assert_follows(pixels, mean_bundle, preset("tutorial-tiled", layer_weights=None, steps=20, execution=CPU), trace)
+    trace = tutorial_tiled(pixels, mean_gradient, 12, 96)
+    assert_follows(pixels, mean_bundle, preset("tutorial-tiled", layer_weights=None, steps=12, execution=CPU), trace)
     trace = tutorial_tiled(pixels, mean_gradient, 2, 96)
     assert_ends_alike(pixels, mean_bundle, preset("tutorial-tiled", layer_weights=None, steps=2, execution=CPU), trace)
 

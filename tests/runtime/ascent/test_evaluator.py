@@ -43,9 +43,10 @@ def settings(tile_pixels: int | None, overlap: int = 32) -> Settings:
 
 
 def evaluator(
-    bundle: Bundle, chosen: Settings, largest: tuple[int, int], objective: Objective = OBJECTIVE
+    source: Bundle | Sessions, chosen: Settings, largest: tuple[int, int], objective: Objective = OBJECTIVE
 ) -> Evaluator:
-    return Evaluator(Sessions(bundle), chosen, MACHINE, objective, Size(*largest))
+    sessions = source if isinstance(source, Sessions) else Sessions(source)
+    return Evaluator(sessions, chosen, MACHINE, objective, Size(*largest))
 
 
 def cosine(one: Floats, other: Floats) -> float:
@@ -72,13 +73,13 @@ def test_a_function_of_the_means_is_that_of_the_whole_picture(tiny: Bundle, kind
     layers = tiny.metadata.layers
     target = np.random.default_rng(4).random(42).astype(np.float32)
     function = functions_towards(layers, OBJECTIVE.layer_weights, target, GuideBy(kind))
-    chosen = settings(tile_pixels)
-    found = evaluator(tiny, chosen, size, replace(OBJECTIVE, function=function))
+    chosen, sessions = settings(tile_pixels), Sessions(tiny)
+    found = evaluator(sessions, chosen, size, replace(OBJECTIVE, function=function))
     assert len(found.tile_plan(Size(*size)).tiles) == (1 if tile_pixels == 300 * 300 else 9)
     means = []
     for channel in range(42):
         one = np.eye(42, dtype=np.float32)[channel]
-        losses, _ = evaluator(tiny, chosen, size, replace(OBJECTIVE, channel_weights=one)).evaluate(picture)
+        losses, _ = evaluator(sessions, chosen, size, replace(OBJECTIVE, channel_weights=one)).evaluate(picture)
         means.append(losses.sum())
     before = np.random.default_rng(5).random(42).astype(np.float32)
     evaluation = found.evaluate_at(picture, before)
@@ -86,7 +87,7 @@ def test_a_function_of_the_means_is_that_of_the_whole_picture(tiny: Bundle, kind
     np.testing.assert_allclose(evaluation.means, means, rtol=1e-5)
     np.testing.assert_allclose(evaluation.losses, function.values(evaluation.means))
     static = replace(OBJECTIVE, channel_weights=function.slopes(before))
-    np.testing.assert_array_equal(evaluation.gradient, evaluator(tiny, chosen, size, static).evaluate(picture)[1])
+    np.testing.assert_array_equal(evaluation.gradient, evaluator(sessions, chosen, size, static).evaluate(picture)[1])
     losses, gradient = found.evaluate(picture)  # at the image's own means
     own = found.evaluate_at(picture, evaluation.means)
     np.testing.assert_array_equal(losses, own.losses)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 from pictures_fixture import TINY_BYTES, Command, in_this_process, load, noise, save
 
 from onnxdream.models.files import temporary_path
-from onnxdream.runtime import Bundle, Execution, Settings, Step
+from onnxdream.runtime import Bundle, Dream, Execution, Settings, Step, dream
 from onnxdream.runtime.dream.checkpoint import Checkpoint, read_checkpoint
 from onnxdream.runtime.dream.job import dream_and_save
 from onnxdream.runtime.dream.repeat import job_to_resume
@@ -193,43 +194,39 @@ def checkpoint(folder: Path) -> Path:
     return stopped_job(folder, replace(SHORT, optimizer="adam"), 4, mask=folder / "mask.png")
 
 
-@pytest.mark.parametrize(
-    "choices",
-    [
-        {},
-        {"colours": "own", "step_size": (0.03, 0.01), "blur": (1.6, 0.5)},
-        {"guide_by": "caricature", "stay": 0.2},
-    ],
+OCTAVES = replace(
+    SHORT, steps=3, octaves=3, octaves_above=1, jitter=8, optimizer="adam", octave_rounding=True, octave_return=True
 )
-@pytest.mark.parametrize("after", range(12))
+STOPPED = (
+    OCTAVES,
+    replace(OCTAVES, colours="own", step_size=(0.03, 0.01), blur=(1.6, 0.5)),
+    replace(OCTAVES, guide_by="caricature", stay=0.2),
+)
+
+
+@cache
+def uninterrupted(settings: Settings) -> Dream:
+    """The whole dream of bears.png."""
+    return dream(noise(60, 73), Bundle.load(TINY_BYTES), settings)
+
+
+@pytest.mark.parametrize("settings", STOPPED, ids=["plain", "colours", "a caricature"])
+@pytest.mark.parametrize("after", range(9))
 def test_a_run_may_be_stopped_at_any_step(
-    after: int, choices: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+    after: int, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any step includes the first one and the last and first ones of octaves. Colours come from the checkpoint."""
-    settings = replace(
-        SHORT,
-        steps=4,
-        octaves=3,
-        jitter=8,
-        optimizer="adam",
-        octave_rounding=True,
-        octave_return=True,
-        octaves_above=1,
-        **choices,
-    )
-    steps: list[Step] = []
-    job = Job(Bundle.load(folder / "tiny.onnx"), settings, folder / "uninterrupted.png")
-    uninterrupted, _ = dream_and_save(job, Source(folder / "bears.png"), Callbacks(lambda line: None, steps.append))
-    assert len(steps) == 13
+    whole = uninterrupted(settings)
+    assert [octave.start for octave in whole.record.octaves] == [0, 3, 6]
     loaded = read_checkpoint(stopped_job(folder, settings, after))
     assert loaded.state.number == len(loaded.state.history) == after
     monkeypatch.setattr(ImageProcessor, "colour_matrix", lambda processor: pytest.fail("colours were computed again"))
-    job = Job(job.bundle, loaded.settings, folder / "again.png")
+    job = Job(Bundle.load(folder / "tiny.onnx"), loaded.settings, folder / "again.png")
     resumed, results = dream_and_save(
         job, Source(folder / "bears.png"), Callbacks(lambda line: None, lambda step: None), loaded
     )
-    np.testing.assert_array_equal(resumed.picture, uninterrupted.picture)
-    np.testing.assert_array_equal(resumed.losses, uninterrupted.losses)
+    np.testing.assert_array_equal(resumed.picture, whole.picture)
+    np.testing.assert_array_equal(resumed.losses, whole.losses)
     assert resumed.record.ended == "finished"
     assert not results.checkpoint.exists()
 

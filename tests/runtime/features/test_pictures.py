@@ -16,6 +16,7 @@ from pictures_fixture import TINY_BYTES, TINY_LITE_BYTES, Command, in_this_proce
 from onnxdream.models.arrays import Floats
 from onnxdream.runtime import Sessions
 from onnxdream.runtime.features import command
+from onnxdream.runtime.features.drawing import draw as draw_module
 from onnxdream.runtime.features.drawing.draw import Drawn, draw
 from onnxdream.runtime.features.feature import channels_of, layer_weights
 from onnxdream.runtime.features.request import FeatureRequest, parse_feature_request
@@ -223,6 +224,20 @@ def test_what_was_interrupted_is_drawn_by_the_same_call(
     for name in listing(folder / "out"):
         assert (folder / "out" / name).read_bytes() == (folder / "whole" / name).read_bytes()
     assert "exists: choose another --output" in run(*words, *FEW).err
+
+
+@pytest.mark.parametrize("words", [("mid:0,1,2",), ("mid:0,2", "--position", "mid:0.5,0.5")])
+def test_what_was_interrupted_as_it_replaced_files_continues_without_overwrite(
+    words: tuple[str, ...], run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With it, the same command would begin anew."""
+    assert run(*words, *FEW).code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(draw_module, "_BATCH_PIXELS", 1)
+        interrupt_after(7, patch)  # in the second picture
+        stopped = run(*words, *FEW, "--overwrite")
+    assert stopped.err.splitlines()[-1].endswith(": the same command without --overwrite continues")
+    assert "1 drawn already" in run(*words, *FEW).err
 
 
 def test_only_what_is_unfinished_is_drawn_again(run: Command, folder: Path) -> None:

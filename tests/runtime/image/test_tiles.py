@@ -123,8 +123,8 @@ def test_the_tutorial_skips_the_last_row_and_column() -> None:
 
 
 SETTINGS = Settings(
-    steps=20,
-    step_size=0.03,
+    steps=6,
+    step_size=0.05,
     snapshots=(),
     execution=Execution(provider="cpu", threads=2, tile_pixels=168 * 168),
 )
@@ -185,7 +185,7 @@ def test_tiles_without_an_overlap_leave_seams(embedded: Bundle, monkeypatch: pyt
     assert not MIN_SEAM <= seam(*gradient_and_plan(embedded)) <= MAX_SEAM
 
 
-def test_the_picture_after_twenty_steps_has_no_seams(embedded: Bundle) -> None:
+def test_the_dreamed_picture_has_no_seams(embedded: Bundle) -> None:
     finished = dream(PICTURE, embedded, SETTINGS)
     (octave,) = finished.record.octaves
     tile_plan = blended_tiles(Size(256, 320), octave.tile, SETTINGS.tile_overlap, 8)

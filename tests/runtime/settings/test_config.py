@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -310,6 +311,21 @@ def test_a_config_file_is_replaced_only_on_request(tmp_path: Path) -> None:
     assert read_config(path) == {"steps": 5}
     with pytest.raises(OutputError, match=r"cannot write .*: choose another name"):
         ConfigFile(path / "deeper.toml", {}).write()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_full_disk_leaves_no_half_of_a_config_file(overwrite: bool, tmp_path: Path) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*run\.toml \(File too large\): choose another name"):
+            ConfigFile(tmp_path / "run.toml", options_of(Settings()), overwrite).write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_config_file_has_its_suffix_and_is_unicode(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
@@ -39,6 +40,11 @@ class StudioPicture:
     notices: tuple[str, ...]
     is_mask: bool
     created: float
+
+    def __post_init__(self) -> None:
+        """Raises DecodeError where its file is not in its folder."""
+        if os.path.basename(self.file) != self.file:
+            raise DecodeError("the file of a picture is not a name")
 
     def facts(self) -> dict[str, object]:
         """Returns what the page knows of the picture."""
@@ -99,8 +105,9 @@ class Pictures:
     def clean(self) -> None:
         """Removes what a studio that was killed has left half made."""
         for folder in (path for path in self._folder.iterdir() if is_id(path.name)):
-            if not (folder / "picture.json").is_file():
-                shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                if not (folder / "picture.json").is_file():
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self, folder: Path) -> StudioPicture:
         return decoded_json(StudioPicture, (folder / "picture.json").read_text(encoding="utf-8"))

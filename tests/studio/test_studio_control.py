@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studio_server import ENDLESS, SHORT, Server, children, decoded, picture, running
+from studio_server import ENDLESS, SECONDS, SHORT, Server, children, decoded, picture, running
 
 LONG: dict[str, Any] = {**SHORT, "steps": 1500, "step_size": 1e-4}
 
@@ -313,12 +313,14 @@ def _rest_until_saved(server: Server, job: Any) -> None:
         time.sleep(0.05)
 
 
-def test_a_studio_that_ends_saves_what_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_studio_that_ends_saves_what_runs(name: str, code: int, tmp_path: Path) -> None:
     with running(tmp_path) as server:
         job = server.begin(settings={**ENDLESS, "steps": 1_000_000})
         before = server.wait(job, "running", until=lambda job: job["step"] > 100)
-        server.close()
-        assert server.process.returncode == 130
+        server.process.send_signal(signal.Signals[name])
+        _, said = server.process.communicate(timeout=SECONDS)
+        assert (server.process.returncode, said.strip()) == (code, "")
     assert (tmp_path / "studio" / "jobs" / job["id"] / "shapes-dream.checkpoint").stat().st_size
     with running(tmp_path) as server:
         found = server.wait(job, "running", until=lambda job: job["step"] > before["step"])

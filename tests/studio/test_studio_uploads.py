@@ -150,7 +150,8 @@ def test_large_pictures_are_shown_small(studio: Server) -> None:
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds the process in /proc")
 def test_a_crash_of_the_reader_is_one_failed_upload(studio: Server) -> None:
-    os.kill(min(children(studio.process.pid)), signal.SIGSEGV)  # the reader is the first process that a studio starts
+    studio.picture()
+    os.kill(children(studio.process.pid)[0], signal.SIGSEGV)  # the reader is the first process that a studio starts
     answers = [studio.upload(picture()).status for _ in range(3)]
     assert answers[0] in (201, 415)
     assert answers[1:] == [201, 201]

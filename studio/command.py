@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,7 +84,32 @@ def run_studio(request: StudioRequest, log: Log) -> None:
         _announce(address, folder.path, token, log)
         if request.opens_browser:
             _open_soon(address)
-        uvicorn.Server(config).run(sockets=[listener])
+        server = uvicorn.Server(config)
+        with _ending_at_hangup(server.handle_exit):
+            server.run(sockets=[listener])
+
+
+@contextmanager
+def _ending_at_hangup(end: Callable[[int, Any], None]) -> Iterator[None]:
+    """A closed terminal ends the server as Ctrl-C does, which uvicorn does not see to; then it ends the command."""
+    hangup = getattr(signal, "SIGHUP", None)  # which Windows lacks
+    if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN:  # as under `nohup`
+        yield
+        return
+    hung_up = False
+
+    def handler(number: int, frame: Any) -> None:
+        nonlocal hung_up
+        hung_up = True
+        end(number, frame)
+
+    before = signal.signal(hangup, handler)
+    try:
+        yield
+    finally:
+        signal.signal(hangup, before)
+    if hung_up:
+        signal.raise_signal(hangup)
 
 
 def _is_loopback(host: str) -> bool:

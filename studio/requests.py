@@ -96,7 +96,7 @@ class JobFiles:
 
     def __init__(self, folder: Path, pictures: Pictures, reader: Reader, whole: Folder) -> None:
         self._folder, self._pictures, self._reader, self._whole = folder, pictures, reader, whole
-        folder.mkdir()
+        folder.mkdir(parents=True)
 
     def remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -221,18 +221,18 @@ def running(folder: Path, *words: str) -> Iterator[Server]:
 
 
 def children(parent: int) -> list[int]:
-    """The workers that a process has started."""
+    """The workers that a process has started, the oldest first; their numbers say nothing where those begin again."""
     found = []
     for name in os.listdir("/proc"):
         if not name.isdecimal():
             continue
         try:
             with open(f"/proc/{name}/stat", encoding="latin-1") as file:
-                is_child = int(re.split(r"\) ", file.read())[-1].split()[1]) == parent
+                facts = re.split(r"\) ", file.read())[-1].split()
             with open(f"/proc/{name}/cmdline", "rb") as line:
                 words = line.read()
         except OSError:
             continue
-        if is_child and b"spawn_main" in words:
-            found.append(int(name))
-    return found
+        if int(facts[1]) == parent and b"spawn_main" in words:
+            found.append((int(facts[19]), int(name)))  # when it was started
+    return [number for _, number in sorted(found)]

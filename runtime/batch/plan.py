@@ -134,12 +134,18 @@ class Plan:
             if manifest.is_being_dreamed(key) or (manifest.is_done(key) and not overwrite):
                 return None
             earlier = manifest.latest_of_file(key.file) if overwrite else manifest.latest(key)
-            if earlier and (overwrite or earlier.state != "failed"):  # a dream that failed has given its name back
+            has_name = earlier and (overwrite or earlier.state != "failed")  # one that failed has given it back
+            if earlier and has_name:
                 name, replaces = earlier.result, earlier.state == "done" or earlier.replaces
             else:
                 name, replaces = self._new_name(task, key)
             receipt = Receipt(manifest.run, "begun", *key, name, replaces)
-            manifest.append(file, receipt)
+            try:
+                manifest.append(file, receipt)
+            except OSError:
+                if not has_name:
+                    Results(manifest.folder / name).release()
+                raise
         return Assignment(task.source, receipt, manifest.folder / name, earlier)
 
     def _number(self, tasks: list[Task]) -> None:

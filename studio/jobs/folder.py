@@ -104,13 +104,13 @@ class Folder:
     def read_jobs(self) -> Iterator[StudioJob]:
         """Yields the jobs of earlier studios; removes folders without one, which were left half made or half removed.
 
-        A file of another version is left alone.
+        A file of another version, and one that cannot be read, is left alone.
         """
         for folder in (path for path in self.jobs.iterdir() if is_id(path.name)):
-            if not (folder / _JOB).is_file():
-                shutil.rmtree(folder, ignore_errors=True)
-                continue
             with suppress(OSError, DecodeError, OnnxdreamError, UnicodeDecodeError):
+                if not (folder / _JOB).is_file():
+                    shutil.rmtree(folder, ignore_errors=True)
+                    continue
                 job = StudioJob.from_json((folder / _JOB).read_text(encoding="utf-8"))
                 if job.id == folder.name:
                     yield job

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ...models.decoding import decoded_json
+from ...models.decoding import DecodeError, decoded_json
 from ...runtime.dream.record import read_settings
 from ...runtime.settings.changes import Change
 from ...runtime.settings.settings import Settings, descriptions
@@ -82,6 +83,12 @@ class StudioJob:
     pace: float | None = None
     pace_from: tuple[int, float] = (0, 0.0)
     speed: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises DecodeError where a file of its own is not in its folder."""
+        for name in (self.picture_file, self.mask_file, self.guide_file, self.result):
+            if name and os.path.basename(name) != name:
+                raise DecodeError("a file of a job is not a name")
 
     def add_losses(self, rows: tuple[tuple[int, float], ...]) -> None:
         """Appends totals; where there are too many, every second one is dropped, and later ones are as sparse."""

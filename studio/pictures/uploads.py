@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
@@ -21,6 +22,7 @@ MAX_BYTES = 64 * 2**20
 # Jobs have copies of their own.
 _MAX_PICTURES = 100
 _MAX_NAME = 60  # characters
+_MAX_NAME_BYTES = 200  # so that a file system takes the names of all results, too
 _UNKNOWN = "picture"
 # Names that Windows keeps for devices.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
@@ -38,6 +40,11 @@ class StudioPicture:
     notices: tuple[str, ...]
     is_mask: bool
     created: float
+
+    def __post_init__(self) -> None:
+        """Raises DecodeError where its file is not in its folder."""
+        if os.path.basename(self.file) != self.file:
+            raise DecodeError("the file of a picture is not a name")
 
     def facts(self) -> dict[str, object]:
         """Returns what the page knows of the picture."""
@@ -58,7 +65,7 @@ class Pictures:
         if not data:
             raise StudioError(415, f"{stem} is empty: copy it again from its source")
         folder = self._folder / new_id()
-        folder.mkdir()
+        folder.mkdir(parents=True)
         try:
             path = folder / "original"
             atomic_write(path, data)
@@ -71,7 +78,7 @@ class Pictures:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        self._make_room()
+        self._make_room(folder)
         return picture
 
     def find(self, identifier: object) -> StudioPicture:
@@ -98,18 +105,20 @@ class Pictures:
     def clean(self) -> None:
         """Removes what a studio that was killed has left half made."""
         for folder in (path for path in self._folder.iterdir() if is_id(path.name)):
-            if not (folder / "picture.json").is_file():
-                shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                if not (folder / "picture.json").is_file():
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _read(self, folder: Path) -> StudioPicture:
         return decoded_json(StudioPicture, (folder / "picture.json").read_text(encoding="utf-8"))
 
-    def _make_room(self) -> None:
+    def _make_room(self, newest: Path) -> None:
+        """Removes the oldest pictures if there are too many; never the newest, whatever the clock says."""
         found = []
-        for folder in (path for path in self._folder.iterdir() if is_id(path.name)):
+        for folder in (path for path in self._folder.iterdir() if is_id(path.name) and path != newest):
             with suppress(OSError):
                 found.append(((folder / "picture.json").stat().st_mtime, folder))
-        for _, folder in sorted(found)[:-_MAX_PICTURES]:
+        for _, folder in sorted(found)[: -_MAX_PICTURES + 1]:
             (folder / "picture.json").unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -119,7 +128,8 @@ def clean_stem(name: str) -> str:
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
     stem = last.rpartition(".")[0] if "." in last else last
     letters = "".join(one if one.isalnum() or one in " -_" else "-" for one in stem)
-    cleaned = re.sub(r"-{2,}", "-", letters)[:_MAX_NAME].strip(" -_")
+    short = re.sub(r"-{2,}", "-", letters)[:_MAX_NAME].encode()[:_MAX_NAME_BYTES]
+    cleaned = short.decode(errors="ignore").strip(" -_")
     return _UNKNOWN if not cleaned or _DEVICES.fullmatch(cleaned) else cleaned
 
 

@@ -70,7 +70,7 @@ class Guard:
         if scope["type"] == "http" and scope["method"] not in _CHANGING:
             return None
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
             return "a page of another origin may not do this"
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return "a page of another origin may not do this"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studio_server import ENDLESS, SHORT, Server, children, decoded, picture, running
+from studio_server import ENDLESS, SECONDS, SHORT, Server, children, decoded, picture, running
 
 LONG: dict[str, Any] = {**SHORT, "steps": 1500, "step_size": 1e-4}
 
@@ -245,13 +245,13 @@ def test_a_removed_dream_is_gone(studio: Server) -> None:
 def test_a_worker_that_is_killed_is_replaced_and_the_dream_goes_on(studio: Server) -> None:
     job = studio.begin(settings=LONG)
     studio.wait(job, "running", until=lambda job: job["step"] > 5)
-    os.kill(max(children(studio.process.pid)), signal.SIGKILL)  # started after the reader of pictures
+    os.kill(children(studio.process.pid)[-1], signal.SIGKILL)  # started after the reader of pictures
     finished = studio.finish(job)
     assert any("killed" in notice for notice in finished["notices"])
     again = studio.begin(settings=ENDLESS)
     for _ in range(2):
         studio.wait(again, "running", until=lambda job: job["step"] > 5)
-        os.kill(max(children(studio.process.pid)), signal.SIGKILL)
+        os.kill(children(studio.process.pid)[-1], signal.SIGKILL)
         studio.wait(again, "queued", "starting", "running", "failed", until=lambda job: job["state"] != "running")
     failed = studio.wait(again, "failed")
     assert "second time" in failed["error"]
@@ -313,12 +313,14 @@ def _rest_until_saved(server: Server, job: Any) -> None:
         time.sleep(0.05)
 
 
-def test_a_studio_that_ends_saves_what_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_studio_that_ends_saves_what_runs(name: str, code: int, tmp_path: Path) -> None:
     with running(tmp_path) as server:
         job = server.begin(settings={**ENDLESS, "steps": 1_000_000})
         before = server.wait(job, "running", until=lambda job: job["step"] > 100)
-        server.close()
-        assert server.process.returncode == 130
+        server.process.send_signal(signal.Signals[name])
+        _, said = server.process.communicate(timeout=SECONDS)
+        assert (server.process.returncode, said.strip()) == (code, "")
     assert (tmp_path / "studio" / "jobs" / job["id"] / "shapes-dream.checkpoint").stat().st_size
     with running(tmp_path) as server:
         found = server.wait(job, "running", until=lambda job: job["step"] > before["step"])

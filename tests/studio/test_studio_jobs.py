@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 import shlex
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -62,6 +65,31 @@ def test_only_the_studios_own_leftovers_are_removed(tmp_path: Path) -> None:
         folder.close()
     assert all(path.is_file() for path in own)
     assert not any(path.exists() for path in left)
+
+
+@pytest.mark.parametrize("field", ["picture_file", "mask_file", "guide_file", "result"])
+def test_a_job_whose_file_is_elsewhere_is_left_alone(field: str, tmp_path: Path) -> None:
+    """Otherwise a forged folder would make the studio read and write files outside of it."""
+    one = job(id=new_id())
+    for name, expected in (("bears.png", [one.id]), ("../bears.png", []), (str(tmp_path / "bears.png"), [])):
+        with closing(Folder(tmp_path / "studio")) as folder:
+            (folder.jobs / one.id).mkdir(exist_ok=True)
+            folder.save(one.id, json.dumps({**json.loads(one.to_json()), field: name}))
+            assert [found.id for found in folder.read_jobs()] == expected, name
+            assert (folder.jobs / one.id / "job.json").is_file()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root reads everything")
+def test_what_cannot_be_read_keeps_no_studio_from_starting(tmp_path: Path) -> None:
+    reader = Reader()
+    with closing(Folder(tmp_path)) as folder, closing(reader):
+        good, pictures = job(id=new_id()), Pictures(folder.pictures, reader)
+        (folder.jobs / good.id).mkdir()
+        folder.save(good.id, good.to_json())
+        for place in (folder.jobs, folder.pictures):
+            (place / new_id()).mkdir(0o000)
+        assert [found.id for found in folder.read_jobs()] == [good.id]
+        pictures.clean()
 
 
 def test_losses_are_thinned_and_the_last_is_known() -> None:

@@ -59,7 +59,7 @@ def test_localhost_in_any_letters_needs_no_token(tmp_path: Path) -> None:
 
 def test_a_page_of_another_origin_changes_nothing(studio: Server) -> None:
     asked = {"picture": studio.picture(), "bundle": "tiny", "settings": SHORT}
-    for origin in (ELSEWHERE, "null", f"http://{studio.host}.example", "http://127.0.0.1:1", ""):
+    for origin in (ELSEWHERE, "null", f"http://{studio.host}.example", "http://127.0.0.1:1", "", "http://["):
         assert studio.ask("POST", "/api/jobs", asked, origin=origin).status == 403
         assert studio.upload(picture(), origin=origin).status == 403
         assert studio.ask("DELETE", "/api/jobs/none", origin=origin).status == 403

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import signal
 import socket
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,7 +17,9 @@ import pytest
 from picture_bytes import PROFILE, encoded, gif, gif_control, gif_frame, heif, heif_size, in_png, png_chunk
 from studio_server import Server, children, decoded, picture, running
 
-from onnxdream.studio.pictures.uploads import clean_stem
+from onnxdream.studio.jobs.folder import new_id
+from onnxdream.studio.pictures.reading import Reader
+from onnxdream.studio.pictures.uploads import Pictures, clean_stem
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +150,35 @@ def test_large_pictures_are_shown_small(studio: Server) -> None:
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds the process in /proc")
 def test_a_crash_of_the_reader_is_one_failed_upload(studio: Server) -> None:
-    os.kill(min(children(studio.process.pid)), signal.SIGSEGV)  # the reader is the first process that a studio starts
+    studio.picture()
+    os.kill(children(studio.process.pid)[0], signal.SIGSEGV)  # the reader is the first process that a studio starts
     answers = [studio.upload(picture()).status for _ in range(3)]
     assert answers[0] in (201, 415)
     assert answers[1:] == [201, 201]
+
+
+def test_a_new_picture_stays_where_the_clock_is_behind_that_of_older_ones(tmp_path: Path) -> None:
+    """As on a Jetson without a battery for its clock."""
+    reader = Reader()
+    pictures = Pictures(tmp_path, reader)
+    try:
+        first = pictures.add(picture(), "first.png")
+        for _ in range(100):
+            shutil.copytree(tmp_path / first.id, tmp_path / new_id())
+        for file in tmp_path.glob("*/picture.json"):
+            os.utime(file, (4e9, 4e9))
+        newest = pictures.add(picture(), "newest.png")
+    finally:
+        reader.close()
+    assert pictures.find(newest.id) == newest
+    assert len(list(tmp_path.iterdir())) == 100
+
+
+def test_a_studio_whose_folder_was_moved_away_makes_it_again(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        server.finish(server.begin())
+        server.folder.rename(tmp_path / "elsewhere")
+        server.finish(server.begin())
 
 
 @pytest.mark.parametrize(
@@ -165,6 +194,7 @@ def test_a_crash_of_the_reader_is_one_failed_upload(studio: Server) -> None:
         ("a\0b\nc<script>.png", "a-b-c-script"),
         ("熊.png", "熊"),
         ("x" * 300 + ".png", "x" * 60),
+        ("𝓗" * 300 + ".png", "𝓗" * 50),  # four bytes each
         ("-rf.png", "rf"),
         ("a.b.c.png", "a-b-c"),
     ],

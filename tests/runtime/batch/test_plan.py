@@ -15,6 +15,7 @@ from onnxdream.runtime import Bundle, Execution, Settings
 from onnxdream.runtime.batch.plan import Plan, gather_pictures, settings_hash
 from onnxdream.runtime.batch.receipts import MANIFEST, Manifest
 from onnxdream.runtime.dream.writer import Job
+from onnxdream.runtime.errors import OutputError
 from onnxdream.runtime.image.source import Source
 
 
@@ -223,3 +224,19 @@ def test_a_picture_that_another_call_has_begun_is_left_to_it_while_it_lives(job:
     assert assignment is not None
     assert assignment.earlier is not None
     assert (assignment.earlier.state, assignment.result.name) == ("begun", "a-dream.png")
+
+
+def test_a_name_is_given_back_where_its_receipt_cannot_be_written(job: Job, tmp_path: Path) -> None:
+    """As on a full disk: otherwise the next call would take another name, and an empty checkpoint would stay."""
+    resource = pytest.importorskip("resource")
+    source = Source(save(tmp_path / "a.png", noise(9, 9)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Manifest(tmp_path / "out") as manifest:
+        plan = Plan(job, [source], manifest)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            with pytest.raises(OutputError, match="File too large"):
+                plan.begin(plan.tasks[0])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert listing(tmp_path / "out") == {MANIFEST}

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,3 +101,12 @@ def test_an_interruption_ends_what_is_begun_and_begins_nothing() -> None:
     assert said[:2] == ["task wait"] * 2
     assert said[2:] == [Finished(-1)] * 2
     assert take() == "never"
+
+
+def test_a_process_imports_nothing_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of pictures from elsewhere may hold a module, which would run as soon as they are dreamed by workers."""
+    for module in ("multiprocessing", "random", "json", "select"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit('a module of the current folder')")
+    monkeypatch.chdir(tmp_path)
+    with Pool[Any](1, Counting, 0, lambda: False) as pool:
+        assert [one for _, one in pool.messages(taken_from(1)) if not isinstance(one, str)] == [Finished(1)]

@@ -259,7 +259,8 @@ def _require_valid(metadata: Metadata) -> None:
     """Raises DecodeError unless numbers are within their bounds, and the layers' names differ."""
     valid = {
         "layers": metadata.layers and len(set(metadata.layer_names)) == len(metadata.layers),
-        "channels": all(1 <= layer.channels < 2**31 for layer in metadata.layers),
+        "channels": all(layer.channels >= 1 for layer in metadata.layers)
+        and sum(layer.channels for layer in metadata.layers) < 10**7,  # a dream holds numbers for each
         "stride": all(0 <= layer.stride < 2**31 for layer in metadata.layers),
         "smallest_size": all(1 <= side <= 4096 for side in metadata.smallest_size),
         "opset": 1 <= metadata.opset < 2**31,

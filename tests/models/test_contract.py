@@ -131,6 +131,7 @@ def test_a_value_of_a_wrong_type_is_refused(at: tuple[str | int, ...], wrong: st
         (("layers", 0, "channels"), "14"),
         (("layers", 0, "channels"), 14.0),
         (("layers", 0, "channels"), 0),
+        (("layers", 0, "channels"), 10**7),
         (("layers", 0, "stride"), -2),
         (("layers", 0, "stride"), -1),
         (("layers", 1, "name"), "low"),

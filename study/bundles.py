@@ -58,7 +58,7 @@ def _find_or_export(spec: BundleSpec, backbone: Backbone, log: Callable[[str], N
 
 
 def _find_matching(spec: BundleSpec, backbone: Backbone) -> Bundle | None:
-    """Returns the first bundle with these layers, objective, border and weights, or None.
+    """Returns the first bundle with these layers, objective, border, precision and weights, or None.
 
     Bundles are sorted by name and not by age, so that every run finds the same one.
     """
@@ -68,6 +68,7 @@ def _find_matching(spec: BundleSpec, backbone: Backbone) -> Bundle | None:
 
     def matches(metadata: Metadata) -> bool:
         same = (metadata.backbone, metadata.layer_names) == (backbone.name, spec.layer_names(backbone))
+        same = same and metadata.precision == spec.precision
         same = same and (metadata.objective, metadata.border) == (spec.objective, spec.border)
         return same and (metadata.weights.sha256 == digest if digest else metadata.weights.source == source)
 

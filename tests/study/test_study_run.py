@@ -9,15 +9,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from pictures_fixture import bundle_bytes
 from typer.testing import CliRunner
 
 from onnxdream.cli import app
+from onnxdream.runtime import Bundle
 from onnxdream.runtime.ascent.step import Step
 from onnxdream.runtime.dream import writer
 from onnxdream.runtime.dream.progress import DreamProgress
@@ -209,6 +212,25 @@ def test_a_matching_bundle_is_not_exported_again(grid: Path, tmp_path: Path, mon
     run("run", grid, "--output", tmp_path / "study")  # the built-in bundle v3-low has these layers and weights
     row = rows_of(tmp_path / "study")["v3-paper-low-bears"]
     assert (row["bundle"], row["weights"], row["status"]) == ("v3-low", "imagenet-8bit", "done")
+
+
+@pytest.mark.usefixtures("no_report")
+def test_only_a_bundle_of_the_precision_that_the_settings_ask_for_matches(
+    grid: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
+    half = replace(Bundle.built_in("v3-low").metadata, precision="fp16")
+    (home / "bundles").mkdir(parents=True)
+    (home / "bundles" / "v3-fp16.onnx").write_bytes(bundle_bytes([b"\x22\x04Relu"], metadata=half.to_json()))
+    text = grid.read_text()
+    start, end = text.index("model ="), text.index("[settings]")
+    grid.write_text(f'{text[:start]}model = "v3"\nweights = "builtin"\n{text[end:]}')
+    run("run", grid, "--output", tmp_path / "study")
+    row = rows_of(tmp_path / "study")["v3-paper-low-bears"]
+    assert (row["bundle"], row["status"]) == ("v3-low", "done")
+    grid.write_text(grid.read_text() + 'precision = "mixed"\n')
+    output = run("run", grid, "--output", tmp_path / "mixed", code=1)
+    assert "onnxdream export --model v3 --layers paper-low --weights builtin --precision mixed" in output
 
 
 @pytest.mark.usefixtures("no_report")

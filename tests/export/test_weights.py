@@ -30,6 +30,7 @@ from onnxdream.export.errors import ModelFileError, WeightsError
 from onnxdream.export.weights import LoadedModel, load
 from onnxdream.models.assembly import FOLDER
 from onnxdream.models.backbones import Backbone, find_backbone
+from onnxdream.models.preprocessing import PREPROCESSINGS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras under NumPy 2
@@ -203,6 +204,19 @@ def test_a_users_npz_fills_the_convolutions_that_it_holds(first_block: Arrays, t
     normalization = loaded.model.get_layer("batch_normalization").get_weights()
     for found, part in zip(normalization, ("beta", "mean", "variance"), strict=True):
         np.testing.assert_array_equal(found, first_block[f"00/{part}"])
+
+
+def test_a_users_npz_fits_a_network_whose_colours_are_preprocessed_by_a_convolution(
+    first_block: Arrays, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.npz"
+    np.savez(path, **first_block)
+    request = ExportRequest(replace(TINY, preprocessing=PREPROCESSINGS["caffe"]), ("activation",), weights=str(path))
+    with unverified():
+        _, metadata = make_bundle(request)
+    assert metadata.weights.source == "own.npz"
+    with pytest.raises(WeightsError, match=r"own\.npz end before conv2d_1, which these layers need"):
+        make_bundle(replace(request, layers=("activation_1",)))
 
 
 def _without(key: str) -> Callable[[Arrays], Arrays]:

@@ -288,8 +288,8 @@ def _(op: GlobalMean, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tenso
     @tf.custom_gradient
     def mean(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         def gradient(dy: Tensor) -> Tensor:
-            pixels = tf.cast(tf.reduce_prod(tf.shape(x)[2:]), x.dtype)
-            return tf.broadcast_to(dy / pixels, tf.shape(x))
+            pixels = tf.cast(tf.reduce_prod(tf.shape(x)[2:]), tf.float32)  # float16 counts to 65504
+            return tf.broadcast_to(tf.cast(tf.cast(dy, tf.float32) / pixels, x.dtype), tf.shape(x))
 
         return tf.reduce_mean(x, axis=[2, 3], keepdims=True), gradient
 

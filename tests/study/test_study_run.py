@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +24,7 @@ from typer.testing import CliRunner
 from onnxdream.cli import app
 from onnxdream.runtime import Bundle
 from onnxdream.runtime.ascent.step import Step
+from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.dream import writer
 from onnxdream.runtime.dream.progress import DreamProgress
 from onnxdream.runtime.dream.repeat import load_record
@@ -29,7 +32,9 @@ from onnxdream.study import bundles, commands
 from onnxdream.study.cells import Cell, key_of
 from onnxdream.study.estimate import estimate
 from onnxdream.study.folder import Folder
+from onnxdream.study.grid import read_grid
 from onnxdream.study.losses import read_losses
+from onnxdream.study.run import Reporter, Study
 
 CLI = [sys.executable, "-m", "onnxdream.cli", "experiment"]
 
@@ -122,6 +127,28 @@ def test_a_guide_counts_for_the_estimate_and_is_among_the_changes(
     assert found[0] > 0
     changes = json.loads((tmp_path / "study" / "summary.json").read_text())["changes"]
     assert changes[-1] == "guide bears.png"
+
+
+def test_the_sessions_of_octaves_do_not_count_for_the_estimate(
+    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that shows a second more at each look, and a hundred for each session."""
+    seconds = [0.0]
+
+    def look() -> float:
+        seconds[0] += 1
+        return seconds[0]
+
+    def loaded(session: Session, *arguments: Any) -> None:
+        seconds[0] += 100
+        load(session, *arguments)
+
+    load = Session.__init__
+    monkeypatch.setattr(Session, "__init__", loaded)
+    monkeypatch.setattr("onnxdream.study.estimate.time", SimpleNamespace(perf_counter=look))
+    grid.write_text(grid.read_text().replace("max-size = 32", "octaves = 2"))
+    study = Study(read_grid(grid), Folder(tmp_path / "study"), Reporter(print, print, tmp_path))
+    assert estimate(study._prepare(lambda: None)) == 2 * 2 * 3
 
 
 @pytest.mark.usefixtures("no_report")

@@ -265,8 +265,9 @@ def _require_initialised(forward: Forward, loaded: LoadedModel, backbone: Backbo
     """Raises WeightsError if the graph is deeper than the weights of a partial weight file."""
     if loaded.block_of is None:
         return
-    needed = [op.origin.layer for op in forward.operators if isinstance(op, Convolution)]
-    missing = [layer for layer in needed if layer not in loaded.block_of]
+    convolved = [op.origin.layer for op in forward.operators if isinstance(op, Convolution)]
+    unfilled = {layer.name for layer in loaded.model.layers if layer.weights} - loaded.block_of.keys()
+    missing = [layer for layer in convolved if layer in unfilled]  # others are made of numbers without a weight
     if missing and backbone.built_in and loaded.weights.source == backbone.built_in.source:
         raise WeightsError(
             f"the built-in weights of {backbone.title} end with {backbone.built_in.end}: "

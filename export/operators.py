@@ -32,6 +32,7 @@ from .forward import (
     Scale,
     Sum,
     Upsample,
+    WindowOperator,
 )
 
 Tensor = Any
@@ -61,34 +62,21 @@ def _(op: Scale, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
 @evaluate.register
 def _(op: Convolution, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
     kernel, bias = tf.transpose(weights[kernel_name(op)], [2, 3, 1, 0]), weights[bias_name(op)]
-    strides, dilations = [1, 1, *op.strides], [1, 1, *op.dilation]
     has_margins = any(op.margins)
-    margins = [0, 0, 0, 0, *op.margins] if has_margins else []
-    padding = "EXPLICIT" if has_margins else op.padding
+    window = {
+        "strides": [1, 1, *op.strides],
+        "padding": "EXPLICIT" if has_margins else op.padding,
+        "explicit_paddings": [0, 0, 0, 0, *op.margins] if has_margins else [],
+        "dilations": [1, 1, *op.dilation],
+        "data_format": "NCHW",
+    }
 
     @tf.custom_gradient
     def convolution(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         def gradient(dy: Tensor) -> Tensor:
-            return tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=tf.shape(x),
-                filter=kernel,
-                out_backprop=dy,
-                strides=strides,
-                padding=padding,
-                explicit_paddings=margins,
-                dilations=dilations,
-                data_format="NCHW",
-            )
+            return tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, **window)
 
-        y = tf.raw_ops.Conv2D(
-            input=x,
-            filter=kernel,
-            strides=strides,
-            padding=padding,
-            explicit_paddings=margins,
-            dilations=dilations,
-            data_format="NCHW",
-        )
+        y = tf.raw_ops.Conv2D(input=x, filter=kernel, **window)
         return tf.nn.bias_add(y, bias, data_format="NCHW"), gradient
 
     return convolution(inputs[0])
@@ -139,47 +127,36 @@ def _(op: ReluMask, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
 
 @evaluate.register
 def _(op: MaxPool, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
-    ksize, strides = [1, 1, *op.window], [1, 1, *op.strides]
+    window = _pooling(op)
 
     @tf.custom_gradient
     def max_pool(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        y = tf.nn.max_pool2d(x, ksize, strides, op.padding, data_format="NCHW")
-
-        def gradient(dy: Tensor) -> Tensor:
-            return tf.raw_ops.MaxPoolGrad(
-                orig_input=x,
-                orig_output=y,
-                grad=dy,
-                ksize=ksize,
-                strides=strides,
-                padding=op.padding,
-                data_format="NCHW",
-            )
-
-        return y, gradient
+        y = tf.nn.max_pool2d(x, **window)
+        return y, lambda dy: tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=y, grad=dy, **window)
 
     return max_pool(inputs[0])
 
 
 @evaluate.register
 def _(op: AveragePool, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tensor:
-    ksize, strides = [1, 1, *op.window], [1, 1, *op.strides]
+    window = _pooling(op)
 
     @tf.custom_gradient
     def average_pool(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        def gradient(dy: Tensor) -> Tensor:
-            return tf.raw_ops.AvgPoolGrad(
-                orig_input_shape=tf.shape(x),
-                grad=dy,
-                ksize=ksize,
-                strides=strides,
-                padding=op.padding,
-                data_format="NCHW",
-            )
-
-        return tf.nn.avg_pool2d(x, ksize, strides, op.padding, data_format="NCHW"), gradient
+        y = tf.nn.avg_pool2d(x, **window)
+        return y, lambda dy: tf.raw_ops.AvgPoolGrad(orig_input_shape=tf.shape(x), grad=dy, **window)
 
     return average_pool(inputs[0])
+
+
+def _pooling(op: WindowOperator) -> dict[str, Any]:
+    """Returns TensorFlow's arguments of a pooling and of its gradient."""
+    return {
+        "ksize": [1, 1, *op.window],
+        "strides": [1, 1, *op.strides],
+        "padding": op.padding,
+        "data_format": "NCHW",
+    }
 
 
 @evaluate.register
@@ -288,8 +265,8 @@ def _(op: GlobalMean, inputs: list[Tensor], weights: dict[str, Tensor]) -> Tenso
     @tf.custom_gradient
     def mean(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         def gradient(dy: Tensor) -> Tensor:
-            pixels = tf.cast(tf.reduce_prod(tf.shape(x)[2:]), x.dtype)
-            return tf.broadcast_to(dy / pixels, tf.shape(x))
+            pixels = tf.cast(tf.reduce_prod(tf.shape(x)[2:]), tf.float32)  # float16 counts to 65504
+            return tf.broadcast_to(tf.cast(tf.cast(dy, tf.float32) / pixels, x.dtype), tf.shape(x))
 
         return tf.reduce_mean(x, axis=[2, 3], keepdims=True), gradient
 

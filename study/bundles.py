@@ -58,7 +58,7 @@ def _find_or_export(spec: BundleSpec, backbone: Backbone, log: Callable[[str], N
 
 
 def _find_matching(spec: BundleSpec, backbone: Backbone) -> Bundle | None:
-    """Returns the first bundle with these layers, objective, border and weights, or None.
+    """Returns the first bundle with these layers, objective, border, precision and weights, or None.
 
     Bundles are sorted by name and not by age, so that every run finds the same one.
     """
@@ -66,10 +66,11 @@ def _find_matching(spec: BundleSpec, backbone: Backbone) -> Bundle | None:
     digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None
     source = backbone.built_in.source if spec.weights == "builtin" and backbone.built_in else spec.weights
 
-    def matches(metadata: Metadata) -> bool:
-        same = (metadata.backbone, metadata.layer_names) == (backbone.name, spec.layer_names(backbone))
-        same = same and (metadata.objective, metadata.border) == (spec.objective, spec.border)
-        return same and (metadata.weights.sha256 == digest if digest else metadata.weights.source == source)
+    wanted = (backbone.name, spec.layer_names(backbone), spec.objective, spec.border, spec.precision)
+
+    def matches(found: Metadata) -> bool:
+        facts = (found.backbone, found.layer_names, found.objective, found.border, found.precision)
+        return facts == wanted and (found.weights.sha256 == digest if digest else found.weights.source == source)
 
     for path in [*sorted(library.bundle_paths()), *library.built_in_bundles()]:
         try:

@@ -13,7 +13,7 @@ from ..runtime.dream.run import dream
 from ..runtime.errors import DreamError
 from .cells import Cell
 
-_TRIAL_STEPS = 2
+_TRIAL_STEPS = 3
 
 
 def estimate(cells: Iterable[Cell]) -> float:
@@ -35,9 +35,9 @@ def estimate(cells: Iterable[Cell]) -> float:
 
 
 def _time_step(cell: Cell) -> float:
-    """Dreams a few steps and returns the seconds of an octave's last step, averaged over the octaves.
+    """Dreams a few steps and returns the seconds of an octave's second step, averaged over the octaves.
 
-    The first step of an octave is slower, and is left out. Returns 0 if the dream fails.
+    The first is slower, and the last loads the next octave's session. Returns 0 if the dream fails.
     """
     job = cell.job
     settings = replace(job.settings, steps=_TRIAL_STEPS, snapshots=())
@@ -53,6 +53,5 @@ def _time_step(cell: Cell) -> float:
         return 0.0
     finally:
         job.sessions.forget()
-    steps = [later - earlier for earlier, later in pairwise(times)]
-    last = steps[_TRIAL_STEPS - 1 :: _TRIAL_STEPS]
-    return sum(last) / len(last)
+    second = [later - earlier for earlier, later in pairwise(times)][1::_TRIAL_STEPS]
+    return sum(second) / len(second)

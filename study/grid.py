@@ -34,7 +34,8 @@ class BundleSpec:
     """A bundle of a grid, to be found or exported.
 
     `model` is a backbone's name, and the other fields are options of `export`. Or, as with `dream --model`, `model` is
-    a bundle's path or name, and the other fields are ignored. Raises UnknownBackboneError.
+    a bundle's path or name, and the other fields are ignored. A grid's settings decide on the precision. Raises
+    UnknownBackboneError.
     """
 
     model: str
@@ -42,6 +43,7 @@ class BundleSpec:
     weights: str = "auto"
     objective: str = "mean"
     border: int = 0
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         if self.layers is not None:
@@ -82,7 +84,8 @@ class BundleSpec:
         layers = self.layers or (self.backbone.default_set if self.backbone else "")
         options = ["--model", self.model, "--layers", layers, "--weights", self.weights]
         options += ["--objective", self.objective] if self.objective != "mean" else []
-        return options + (["--border", str(self.border)] if self.border else [])
+        options += ["--border", str(self.border)] if self.border else []
+        return options + (["--precision", self.precision] if self.precision != "fp32" else [])
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ..models.wording import counted, format_duration
 from ..runtime.ascent.step import Step
 from ..runtime.batch.plan import gather_pictures
 from ..runtime.batch.terminal import Interrupted, describe_losses
-from ..runtime.bundle.bundle import Bundle
+from ..runtime.bundle.bundle import Bundle, precision_of_bundle
 from ..runtime.bundle.sessions import Sessions
 from ..runtime.dream.progress import DreamProgress
 from ..runtime.dream.record import Record
@@ -101,10 +101,11 @@ class Study:
         cells: list[Cell] = []
         reasons: dict[str, str] = {}  # each reason for a failure -> the first bundle that failed for it
         by_size = sorted(self._sources, key=lambda source: source.dreamed_size(self._settings.max_size))
+        precision = precision_of_bundle(self._settings.execution.precision)
         for spec, name in zip(self._grid.bundles, self._grid.bundle_names, strict=True):
             bundle, problem, reason = None, "", ""
             try:
-                bundle = None if interrupted() else get_bundle(spec, self._reporter.log)
+                bundle = None if interrupted() else get_bundle(replace(spec, precision=precision), self._reporter.log)
                 settings = self._fit_settings(bundle, name) if bundle else self._settings
             except OnnxdreamError as error:
                 bundle = None

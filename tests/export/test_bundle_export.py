@@ -132,12 +132,16 @@ def test_a_file_at_the_given_path_is_replaced_only_on_request(tmp_path: Path) ->
 def test_a_file_that_appears_during_an_export_stays(tmp_path: Path) -> None:
     path = tmp_path / "mine.onnx"
     with pytest.raises(BundleOutputError, match=r"mine\.onnx exists: choose another --output"):
-        export_bundle(RANDOM, path, on_stage=lambda stage: path.write_bytes(b"other") if "tracing" in stage else None)
+        export_bundle(
+            replace(RANDOM, layers=("low",)),
+            path,
+            on_stage=lambda stage: path.write_bytes(b"other") if "tracing" in stage else None,
+        )
     assert path.read_bytes() == b"other"
 
 
 @unverified()
-@pytest.mark.parametrize("name", ["new", "there", "dotted.folder", "folder.onnx"])
+@pytest.mark.parametrize("name", ["new", "folder.onnx"])
 def test_a_bundle_in_a_given_folder_has_its_own_name(name: str, tmp_path: Path) -> None:
     if name != "new":
         (tmp_path / name).mkdir()

@@ -52,6 +52,7 @@ class Converted:
         self.forward = fold(model, preprocessing).cut(layers)
         self.onnx = convert(self.forward, layers, objective)
         self.sessions = {form: open_plain(model.SerializeToString()) for form, model in self.onnx.items()}
+        self._taped: dict[tuple[bytes, tuple[float, ...]], tuple[Losses, Floats]] = {}
 
     def run(self, pictures: Floats, weights: tuple[float, ...], form: str, **inputs: Floats) -> tuple[Floats, Floats]:
         """Computes losses [batch, layers] and the gradient, NHWC, with onnxruntime; `inputs` have defaults."""
@@ -70,7 +71,10 @@ class Converted:
 
     def tape(self, pictures: Floats, weights: tuple[float, ...]) -> tuple[Floats, Floats]:
         """Computes losses [batch, layers] and the gradient, NHWC, with TensorFlow, one picture at a time."""
-        losses, gradients = zip(*(self._tape_of_one(picture, weights) for picture in pictures), strict=True)
+        for picture in pictures:
+            if (picture.tobytes(), weights) not in self._taped:  # all forms are compared with the same
+                self._taped[picture.tobytes(), weights] = self._tape_of_one(picture, weights)
+        losses, gradients = zip(*(self._taped[picture.tobytes(), weights] for picture in pictures), strict=True)
         return np.stack(losses), np.stack(gradients)
 
     def _tape_of_one(self, picture: Floats, weights: tuple[float, ...]) -> tuple[Losses, Floats]:
@@ -441,9 +445,7 @@ def test_a_picture_smaller_than_a_window_with_same_padding(form: str, kind: str,
         ("v3", ("mixed0", "mixed1", "mixed2"), "mean"),
         ("v3", ("mixed10", "mixed8"), "l2"),
         ("inception-resnet-v2", ("block35_2_mixed", "block35_4_mixed"), "mean"),
-        ("inception-resnet-v2", ("conv_7b_ac",), "mean"),
-        ("lite0", ("block03", "block10"), "l2"),
-        ("lite0", ("block15", "logits"), "mean"),
+        ("lite0", ("block03", "block10", "logits"), "l2"),
     ],
 )
 def test_the_real_backbones_gradients_are_tensorflows(
@@ -509,7 +511,7 @@ def test_every_weight_is_stored_once_and_used(
         "one layer": lambda: Converted(reference("tiny").model, ("low",), "mean"),
         "tiny-lite": lambda: lite("mean"),
         "v3": lambda: real("v3", ("mixed0", "mixed1", "mixed2"), "mean"),
-        "lite0": lambda: real("lite0", ("block15", "logits"), "mean"),
+        "lite0": lambda: real("lite0", ("block03", "block10", "logits"), "l2"),
     }[net]()
     forward, layers, model = converted.forward, converted.layers, converted.onnx["portable"]
     read = {name for node in model.graph.node for name in node.input}

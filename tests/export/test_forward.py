@@ -412,14 +412,6 @@ def test_the_classifier_is_a_part_of_lite0_alone(reference: LoadReference) -> No
     assert not any("logits" in fold(reference(net).model).layers for net in ("v3", "inception-resnet-v2"))
 
 
-@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.name)
-def test_every_layer_set_of_the_table_is_available(backbone: Backbone) -> None:
-    available = fold(build(backbone)).layers
-    assert backbone.default_set in backbone.layer_sets
-    for members in backbone.layer_sets.values():
-        assert set(members) <= set(available)
-
-
 def test_layers_are_listed_with_all_weights_up_to_them(tiny_backbone: Backbone, reference: LoadReference) -> None:
     found = list_layers(tiny_backbone)
     model = reference("tiny").model

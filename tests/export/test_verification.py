@@ -215,6 +215,22 @@ def test_a_corrupted_graph_is_refused(
         verify_tiny(graph)
 
 
+def test_channel_means_in_another_order_are_refused(
+    graph: onnx.ModelProto, verify_tiny: Callable[..., tuple[Check, ...]]
+) -> None:
+    (node,) = [node for node in graph.graph.node if "channel_means" in node.output]
+    node.output[list(node.output).index("channel_means")] = "right_means"
+    order = [1, 0, *range(2, 42)]
+    graph.graph.node.extend(
+        [
+            constant("order", order, np.int64),
+            helper.make_node("Gather", ["right_means", "order"], ["channel_means"], axis=1),
+        ]
+    )
+    with pytest.raises(VerificationError, match=r"^the channels' means disagree with the losses; nothing is written"):
+        verify_tiny(graph)
+
+
 def test_a_corrupted_form_is_refused_even_if_another_is_right(
     graph: onnx.ModelProto, reference: Callable[[str], LoadedModel]
 ) -> None:

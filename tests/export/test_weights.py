@@ -30,6 +30,7 @@ from onnxdream.export.errors import ModelFileError, WeightsError
 from onnxdream.export.weights import LoadedModel, load
 from onnxdream.models.assembly import FOLDER
 from onnxdream.models.backbones import Backbone, find_backbone
+from onnxdream.models.preprocessing import PREPROCESSINGS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras under NumPy 2
@@ -203,6 +204,19 @@ def test_a_users_npz_fills_the_convolutions_that_it_holds(first_block: Arrays, t
     normalization = loaded.model.get_layer("batch_normalization").get_weights()
     for found, part in zip(normalization, ("beta", "mean", "variance"), strict=True):
         np.testing.assert_array_equal(found, first_block[f"00/{part}"])
+
+
+def test_a_users_npz_fits_a_network_whose_colours_are_preprocessed_by_a_convolution(
+    first_block: Arrays, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.npz"
+    np.savez(path, **first_block)
+    request = ExportRequest(replace(TINY, preprocessing=PREPROCESSINGS["caffe"]), ("activation",), weights=str(path))
+    with unverified():
+        _, metadata = make_bundle(request)
+    assert metadata.weights.source == "own.npz"
+    with pytest.raises(WeightsError, match=r"own\.npz end before conv2d_1, which these layers need"):
+        make_bundle(replace(request, layers=("activation_1",)))
 
 
 def _without(key: str) -> Callable[[Arrays], Arrays]:
@@ -414,29 +428,21 @@ def test_weights_with_an_unknown_suffix_are_refused(tmp_path: Path) -> None:
         load(TINY, str(tmp_path / "weights.pt"), 0)
 
 
-FETCH = """
+OFFLINE = """
 import sys
-from onnxdream.export.errors import WeightsError
+from exports import unverified
+from onnxdream.export.bundle import ExportRequest, make_bundle
+from onnxdream.export.errors import ExportError, WeightsError
 from onnxdream.export.weights import load
 from onnxdream.models.backbones import find_backbone
 from tiny import TINY
+backbone = TINY if sys.argv[1] == "tiny" else find_backbone(sys.argv[1])
 try:
-    loaded = load(TINY if sys.argv[1] == "tiny" else find_backbone(sys.argv[1]), "imagenet", 0)
+    loaded = load(backbone, "imagenet", 0)
 except WeightsError as error:
     print("refused:", error)
 else:
     print("loaded:", loaded.weights.source, loaded.weights.sha256, float(loaded.model.get_weights()[0].sum()))
-"""
-
-
-AUTO = """
-import sys
-from exports import unverified
-from onnxdream.export.bundle import ExportRequest, make_bundle
-from onnxdream.export.errors import ExportError
-from onnxdream.models.backbones import find_backbone
-from tiny import TINY
-backbone = TINY if sys.argv[1] == "tiny" else find_backbone(sys.argv[1])
 for layers in sys.argv[2:]:
     try:
         request = ExportRequest(backbone, tuple(layers.split(",")))
@@ -447,11 +453,6 @@ for layers in sys.argv[2:]:
     else:
         print("made:", metadata.weights.source, metadata.weights.sha256)
 """
-
-
-def fetch(backbone: str, keras_home: Path) -> str:
-    """Loads ImageNet weights in a new process without a network; returns the last line of its output."""
-    return offline(FETCH, keras_home, backbone)[-1]
 
 
 class Broken(BaseHTTPRequestHandler):
@@ -470,71 +471,56 @@ class Broken(BaseHTTPRequestHandler):
 def test_a_download_that_breaks_off_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        line = offline(FETCH, tmp_path, "tiny", proxy=f"http://127.0.0.1:{server.server_port}")[-1]
+        (line,) = offline(tmp_path, "tiny", proxy=f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
     broke_off = "the download broke off: got only 100 out of 20000 bytes"
-    # Keras's progress bar is on the line, too.
     assert f"refused: cannot get the ImageNet weights {FILE} ({broke_off}): try again, download http" in line
     assert list((tmp_path / "models").iterdir()) == []
 
 
-def offline(script: str, keras_home: Path, *arguments: str, proxy: str = "http://127.0.0.1:9") -> list[str]:
-    """Runs a script in a new process whose network is a proxy, none without; returns the lines of its output."""
+def offline(keras_home: Path, backbone: str, *layers: str, proxy: str = "http://127.0.0.1:9") -> list[str]:
+    """Loads ImageNet weights, then exports each list of layers with the weights `auto`; returns what this prints.
+
+    It does so in a new process, whose network is a proxy, none without.
+    """
     blocked = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy)
     environment = {**os.environ, **blocked, "no_proxy": "", "NO_PROXY": "", "KERAS_HOME": str(keras_home)}
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", script, *arguments]
+    command = [sys.executable, "-c", OFFLINE, backbone, *layers]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
-    return done.stdout.splitlines()
-
-
-def test_unavailable_imagenet_weights_are_refused_with_the_alternatives(tmp_path: Path) -> None:
-    line = fetch("v3", tmp_path)
-    backbone = find_backbone("v3")
-    assert backbone.imagenet
-    assert line.startswith(f"refused: cannot get the ImageNet weights {backbone.imagenet.file} (")
-    for part in (
-        backbone.imagenet.url,
-        str(tmp_path / "models"),
-        ".h5, .keras, .npz",
-        "random or builtin (layers up to mixed5)",
-    ):
-        assert part in line
-    assert list((tmp_path / "models").iterdir()) == []
-
-
-def test_imagenet_weights_in_keras_folder_are_used(trained: Any, tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    file = tmp_path / "models" / FILE
-    save_legacy_weights(trained, file)
-    line = fetch("tiny", tmp_path).split()
-    assert line[:3] == ["loaded:", "imagenet", hashlib.sha256(file.read_bytes()).hexdigest()]
-    assert float(line[3]) == pytest.approx(float(trained.get_weights()[0].sum()), rel=1e-5)
+    kinds = ("loaded: ", "refused: ", "stage: ", "made: ")  # Keras's progress bar may precede them in their line
+    return [line for line in done.stdout.splitlines() if any(kind in line for kind in kinds)]
 
 
 def test_without_a_network_the_built_in_weights_are_used_if_deep_enough(tmp_path: Path) -> None:
-    lines = offline(AUTO, tmp_path, "v3", "mixed0", "mixed0,mixed6", "mixed99")
-    stages = [line for line in lines if line.startswith("stage: ") and "8 bits" in line]
+    lines = offline(tmp_path, "v3", "activation", "mixed0,mixed6", "mixed99")
     backbone = find_backbone("v3")
     assert backbone.imagenet
-    announced = (
+    (announced,) = (line for line in lines if line.startswith("stage: ") and "8 bits" in line)
+    assert announced.startswith(
         f"stage: {backbone.imagenet.file} is not in Keras's cache and cannot be downloaded: using the built-in copy"
     )
-    assert len(stages) == 1
-    assert stages[0].startswith(announced)
-    made, deeper, unknown = (line for line in lines if line.startswith(("made: ", "refused: ")))
+    named, made, deeper, unknown = (line for line in lines if not line.startswith("stage: "))
+    assert named == deeper
+    assert named.startswith(f"refused: cannot get the ImageNet weights {backbone.imagenet.file} (")
+    for part in (backbone.imagenet.url, str(tmp_path / "models"), ".h5, .keras, .npz"):
+        assert part in named
+    assert named.endswith("random or builtin (layers up to mixed5)")
     assert made.startswith("made: imagenet-8bit 495b5a5a")
-    assert deeper.startswith(f"refused: cannot get the ImageNet weights {backbone.imagenet.file} (")
-    assert deeper.endswith("or builtin (layers up to mixed5)")
     assert unknown.startswith("refused: unknown layer 'mixed99'")
+    assert list((tmp_path / "models").iterdir()) == []
 
 
-def test_keras_s_own_file_takes_precedence_over_the_built_in_weights(trained: Any, tmp_path: Path) -> None:
+def test_keras_s_own_file_is_used_before_the_built_in_weights(trained: Any, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     file = tmp_path / "models" / FILE
     save_legacy_weights(trained, file)
-    made = offline(AUTO, tmp_path, "tiny", "low")[-1]
-    assert made == f"made: imagenet {hashlib.sha256(file.read_bytes()).hexdigest()}"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    loaded, *_, made = offline(tmp_path, "tiny", "low")
+    *source, total = loaded.split()
+    assert source == ["loaded:", "imagenet", digest]
+    assert float(total) == pytest.approx(float(trained.get_weights()[0].sum()), rel=1e-5)
+    assert made == f"made: imagenet {digest}"
 
 
 @pytest.mark.imagenet

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from exports import unverified
 from pictures_fixture import in_this_process
 
 pytest.importorskip("tensorflow", reason="needs the export extra")
@@ -21,6 +22,7 @@ SMALLER = {
     "(224, 224, 3)": "(64, 64, 3)",
     "include_top=False,": "include_top=False, weights=None, alpha=0.35,",
     "epochs=10": "epochs=1, verbose=0",
+    'metrics=["accuracy"]': "run_eagerly=True",
 }
 
 
@@ -49,8 +51,9 @@ def test_a_network_fine_tuned_on_own_pictures_dreams(
     (tmp_path / "example.py").write_text(example)
     runpy.run_path("example.py")
     run = in_this_process(capfd)
-    for line in block("sh").splitlines():
-        words = shlex.split(line)[1:]
-        steps = ["--steps", "2", "--overwrite"] if words[0] == "dream" else []
-        run(*words, *steps).succeeds()
+    with unverified():
+        for line in block("sh").splitlines():
+            words = shlex.split(line)[1:]
+            steps = ["--steps", "2", "--overwrite"] if words[0] == "dream" else []
+            run(*words, *steps).succeeds()
     assert (tmp_path / "photo-dream.jpg").exists() or (tmp_path / "photo-dream.png").exists()

@@ -9,16 +9,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from pictures_fixture import bundle_bytes
 from typer.testing import CliRunner
 
 from onnxdream.cli import app
+from onnxdream.runtime import Bundle
 from onnxdream.runtime.ascent.step import Step
+from onnxdream.runtime.bundle.sessions import Session
 from onnxdream.runtime.dream import writer
 from onnxdream.runtime.dream.progress import DreamProgress
 from onnxdream.runtime.dream.repeat import load_record
@@ -26,7 +32,9 @@ from onnxdream.study import bundles, commands
 from onnxdream.study.cells import Cell, key_of
 from onnxdream.study.estimate import estimate
 from onnxdream.study.folder import Folder
+from onnxdream.study.grid import read_grid
 from onnxdream.study.losses import read_losses
+from onnxdream.study.run import Reporter, Study
 
 CLI = [sys.executable, "-m", "onnxdream.cli", "experiment"]
 
@@ -121,6 +129,28 @@ def test_a_guide_counts_for_the_estimate_and_is_among_the_changes(
     assert changes[-1] == "guide bears.png"
 
 
+def test_the_sessions_of_octaves_do_not_count_for_the_estimate(
+    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that shows a second more at each look, and a hundred for each session."""
+    seconds = [0.0]
+
+    def look() -> float:
+        seconds[0] += 1
+        return seconds[0]
+
+    def loaded(session: Session, *arguments: Any) -> None:
+        seconds[0] += 100
+        load(session, *arguments)
+
+    load = Session.__init__
+    monkeypatch.setattr(Session, "__init__", loaded)
+    monkeypatch.setattr("onnxdream.study.estimate.time", SimpleNamespace(perf_counter=look))
+    grid.write_text(grid.read_text().replace("max-size = 32", "octaves = 2"))
+    study = Study(read_grid(grid), Folder(tmp_path / "study"), Reporter(print, print, tmp_path))
+    assert estimate(study._prepare(lambda: None)) == 2 * 2 * 3
+
+
 @pytest.mark.usefixtures("no_report")
 def test_a_finished_cell_is_kept_until_its_settings_or_files_change(grid: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
@@ -209,6 +239,25 @@ def test_a_matching_bundle_is_not_exported_again(grid: Path, tmp_path: Path, mon
     run("run", grid, "--output", tmp_path / "study")  # the built-in bundle v3-low has these layers and weights
     row = rows_of(tmp_path / "study")["v3-paper-low-bears"]
     assert (row["bundle"], row["weights"], row["status"]) == ("v3-low", "imagenet-8bit", "done")
+
+
+@pytest.mark.usefixtures("no_report")
+def test_only_a_bundle_of_the_precision_that_the_settings_ask_for_matches(
+    grid: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "_EXPORT_EXTRA", ("a_package_that_is_not_there",))
+    half = replace(Bundle.built_in("v3-low").metadata, precision="fp16")
+    (home / "bundles").mkdir(parents=True)
+    (home / "bundles" / "v3-fp16.onnx").write_bytes(bundle_bytes([b"\x22\x04Relu"], metadata=half.to_json()))
+    text = grid.read_text()
+    start, end = text.index("model ="), text.index("[settings]")
+    grid.write_text(f'{text[:start]}model = "v3"\nweights = "builtin"\n{text[end:]}')
+    run("run", grid, "--output", tmp_path / "study")
+    row = rows_of(tmp_path / "study")["v3-paper-low-bears"]
+    assert (row["bundle"], row["status"]) == ("v3-low", "done")
+    grid.write_text(grid.read_text() + 'precision = "mixed"\n')
+    output = run("run", grid, "--output", tmp_path / "mixed", code=1)
+    assert "onnxdream export --model v3 --layers paper-low --weights builtin --precision mixed" in output
 
 
 @pytest.mark.usefixtures("no_report")

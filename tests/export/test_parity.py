@@ -70,7 +70,7 @@ def psnr(one: NDArray[Any], other: NDArray[Any]) -> float:
 def test_a_dream_equals_the_dream_of_tensorflow_s_tutorial() -> None:
     # With trained weights the ascent is more chaotic: if TensorFlow's own loop starts a ten-thousandth of a level away,
     # its results differ as much from each other as the dream's do from them. More pixels make the means agree better.
-    picture = noise(192, 256, seed=1)
+    picture = noise(256, 384, seed=1)
     losses, pictures = tutorial_loop(picture)
     dreamed_pictures: list[NDArray[Any]] = []
 

@@ -40,6 +40,8 @@ _MODEL_HELP = "A network (an unknown name lists all), or the .keras or .h5 file 
 _SHOWN_CHANNELS = 5
 _EXAMPLES = Path(__file__).parent / "examples"
 _PIPE = Path("-")  # standard input
+# The classes of characters that embed, override or isolate a direction of writing, up to one that ends it.
+_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 # Typer raises click's usage errors, or those of its own copy of click, depending on its version.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -811,8 +813,17 @@ def _log_error(line: str) -> None:
 
 
 def _one_line(text: str) -> str:
-    """A message with its control characters escaped, since the name of a file may have some."""
-    return "".join(repr(one)[1:-1] if unicodedata.category(one) == "Cc" else one for one in text)
+    """A message with escapes for what breaks a line or turns its direction, since the name of a file may have some.
+
+    What joins the parts of an emoji, or marks a direction in one place only, stays: names are to be read as written.
+    """
+    return "".join(repr(one)[1:-1] if _breaks_line(one) else one for one in text)
+
+
+def _breaks_line(character: str) -> bool:
+    """Whether it is a control character, a separator of lines, or turns the direction of the text behind it."""
+    is_turning = unicodedata.bidirectional(character) in _TURNING
+    return is_turning or unicodedata.category(character) in ("Cc", "Zl", "Zp")
 
 
 if __name__ == "__main__":

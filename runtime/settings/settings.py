@@ -190,7 +190,7 @@ class Settings:
         None,
         OrNone(LayerWeights()),
         "Layers to maximise with their weights, as in mixed0=1,mixed2=-0.5; a negative weight minimises a layer, and "
-        "all other layers are left out.",
+        "all other layers are left out. The weight follows the last =, since a layer's name may have some.",
         _DREAM,
         default_text="1 for every layer",
         is_hashed=False,  # a dict has no hash; equal settings have equal hashes without it, too

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from onnxdream.runtime.settings.options import Option
 
 _MODEL_HELP = "A network (an unknown name lists all), or the .keras or .h5 file of a model of your own."
+_BUNDLE_HELP = "Path or name of a bundle, or the beginning of its name."
 # Channels of a layer that `info --picture` shows.
 _SHOWN_CHANNELS = 5
 _EXAMPLES = Path(__file__).parent / "examples"
@@ -541,12 +542,15 @@ def info(
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(
+    model: Annotated[str | None, typer.Option(help=_BUNDLE_HELP)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Show what this machine can run: versions, providers that really work, known problems."""
     with _one_line_failures():
         from onnxdream.runtime.doctor import diagnose
 
-        found = diagnose()
+        found = diagnose(model)
         if as_json:
             print(json.dumps(found.facts(), indent=2))
         else:
@@ -557,7 +561,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 @app.command()
 def bench(
-    model: Annotated[str | None, typer.Option(help="Path or name of a bundle, or the beginning of its name.")] = None,
+    model: Annotated[str | None, typer.Option(help=_BUNDLE_HELP)] = None,
     size: Annotated[list[str], typer.Option(help="Width and height. May be given several times.")] = ["512x384"],  # noqa: B006
     provider: Annotated[
         str | None,
@@ -595,7 +599,7 @@ def bench(
 
 @app.command()
 def deploy(
-    bundle: Annotated[str, typer.Argument(help="Path or name of a bundle, or the beginning of its name.")],
+    bundle: Annotated[str, typer.Argument(help=_BUNDLE_HELP)],
     target: Annotated[str, typer.Option(help="jetpack6, jetpack7, workstation, workstation-cuda12 or cpu.")],
     output: Annotated[Path | None, typer.Option(help="The folder to write. \\[default: <bundle>-<target>]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that was deployed before.")] = False,

@@ -435,6 +435,7 @@ def test_of_two_first_calls_one_installs_and_the_other_waits(tiny: Bundle, tmp_p
 def test_without_a_network_one_line_names_what_pip_lacks_and_its_log(tiny: Bundle, tmp_path: Path) -> None:
     folder = deploy(tiny, "cpu", tmp_path / "device")
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    nowhere |= {"PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
     code, out, err = run_script(folder, "info", **nowhere, PIP_QUIET="1", PYTHON=sys.executable)
     log = folder / ".venv" / "pip.log"
     assert (code, out) == (1, "")

@@ -16,9 +16,10 @@ import numpy as np
 
 from ...models.arrays import Size
 from ...models.files import atomic_write, lock_alone
-from ..errors import OutputError
+from ..errors import OutputError, RecordError
 from ..video.encoder import SegmentWriter
 from ..video.formats import FilmFormat, film_format
+from ..video.joining import Segment
 from ..video.library import writing_reason
 from .frames.coherence import DreamedFrame
 from .record import FilmRecord, SegmentRecord
@@ -93,7 +94,13 @@ class Parts:
         self._resources = ExitStack()
 
     def __enter__(self) -> Parts:
-        """Makes the folder, or removes from it what a killed run has not finished. Raises OutputError."""
+        """Makes the folder, or removes from it what a killed run has not finished.
+
+        Raises OutputError, and RecordError for a damaged segment.
+        """
+        for segment in self.segments():
+            if not segment.is_whole():
+                raise RecordError(f"{segment.path} is missing or damaged: start the film again with --overwrite")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock_alone(self.folder / _LOCK, self._resources)
@@ -116,6 +123,10 @@ class Parts:
         for leftover in self.folder.iterdir():
             if leftover.name not in kept:
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+    def segments(self) -> list[Segment]:
+        """The finished segments."""
+        return [Segment(self.folder / one.file, Fraction(*one.start), one.frames) for one in self.record.segments]
 
     def restored_state(self, kind: type[Any]) -> Any:
         """Returns the state after the last segment, of that type; None for a new film. Raises RecordError."""

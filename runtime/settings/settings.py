@@ -466,6 +466,8 @@ _NAMES = {setting.name for setting in fields(Settings)}
 def require_known(names: Iterable[str]) -> None:
     """Raises SettingsError, with the nearest names, for a name that is not a setting's."""
     for name in names:
+        if not isinstance(name, str):
+            raise SettingsError(f"a setting is named by a text, not by {name!r}")
         if name in descriptions(Execution):
             raise SettingsError(f"{name} is a setting of the computation: write execution=Execution({name}=…)")
         if name not in _NAMES:

@@ -473,8 +473,7 @@ def test_a_download_that_breaks_off_says_so_and_leaves_nothing(tmp_path: Path) -
         line = offline(FETCH, tmp_path, "tiny", proxy=f"http://127.0.0.1:{server.server_port}")[-1]
         server.shutdown()
     broke_off = "the download broke off: got only 100 out of 20000 bytes"
-    # Keras's progress bar is on the line, too.
-    assert f"refused: cannot get the ImageNet weights {FILE} ({broke_off}): try again, download http" in line
+    assert line.startswith(f"refused: cannot get the ImageNet weights {FILE} ({broke_off}): try again, download http")
     assert list((tmp_path / "models").iterdir()) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -98,9 +99,8 @@ class Parts:
 
         Raises OutputError, and RecordError for a damaged segment.
         """
-        for segment in self.segments():
-            if not segment.is_whole():
-                raise RecordError(f"{segment.path} is missing or damaged: start the film again with --overwrite")
+        if not self.record.shots:  # those of shots dreamed apart may be missing, and are looked at by their tally
+            require_whole(self.folder, self.record.segments)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock_alone(self.folder / _LOCK, self._resources)
@@ -126,7 +126,7 @@ class Parts:
 
     def segments(self) -> list[Segment]:
         """The finished segments."""
-        return [Segment(self.folder / one.file, Fraction(*one.start), one.frames) for one in self.record.segments]
+        return _segments(self.folder, self.record.segments)
 
     def restored_state(self, kind: type[Any]) -> Any:
         """Returns the state after the last segment, of that type; None for a new film. Raises RecordError."""
@@ -206,6 +206,17 @@ class Parts:
             f"cannot write film {self.path} ({writing_reason(error)}): make room, and continue with "
             f"{resuming(parts_folder(self.path))}"
         )
+
+
+def require_whole(folder: Path, segments: Sequence[SegmentRecord]) -> None:
+    """Raises RecordError for a segment in a folder that is missing or damaged."""
+    for segment in _segments(folder, segments):
+        if not segment.is_whole():
+            raise RecordError(f"{segment.path} is missing or damaged: start the film again with --overwrite")
+
+
+def _segments(folder: Path, segments: Sequence[SegmentRecord]) -> list[Segment]:
+    return [Segment(folder / one.file, Fraction(*one.start), one.frames) for one in segments]
 
 
 def parts_folder(film: Path) -> Path:

@@ -365,7 +365,7 @@ def test_text_in_pieces_and_numbers_that_json_lacks_are_events() -> None:
     assert written.getvalue().isascii()
     assert events(written.getvalue().encode()) == [
         {"event": "message", "text": "one line"},
-        {"event": "message", "text": "and \udcff"},
+        {"event": "message", "text": "and \\udcff"},
         {"event": "step", "loss": None, "seconds_left": None, "step": 3},
     ]
 

@@ -36,10 +36,13 @@ if TYPE_CHECKING:
     from onnxdream.runtime.settings.options import Option
 
 _MODEL_HELP = "A network (an unknown name lists all), or the .keras or .h5 file of a model of your own."
+_BUNDLE_HELP = "Path or name of a bundle, or the beginning of its name."
 # Channels of a layer that `info --picture` shows.
 _SHOWN_CHANNELS = 5
 _EXAMPLES = Path(__file__).parent / "examples"
 _PIPE = Path("-")  # standard input
+# The classes of characters that embed, override or isolate a direction of writing, up to one that ends it.
+_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 # Typer raises click's usage errors, or those of its own copy of click, depending on its version.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -539,12 +542,15 @@ def info(
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(
+    model: Annotated[str | None, typer.Option(help=_BUNDLE_HELP)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Show what this machine can run: versions, providers that really work, known problems."""
     with _one_line_failures():
         from onnxdream.runtime.doctor import diagnose
 
-        found = diagnose()
+        found = diagnose(model)
         if as_json:
             print(json.dumps(found.facts(), indent=2))
         else:
@@ -555,7 +561,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 @app.command()
 def bench(
-    model: Annotated[str | None, typer.Option(help="Path or name of a bundle, or the beginning of its name.")] = None,
+    model: Annotated[str | None, typer.Option(help=_BUNDLE_HELP)] = None,
     size: Annotated[list[str], typer.Option(help="Width and height. May be given several times.")] = ["512x384"],  # noqa: B006
     provider: Annotated[
         str | None,
@@ -593,7 +599,7 @@ def bench(
 
 @app.command()
 def deploy(
-    bundle: Annotated[str, typer.Argument(help="Path or name of a bundle, or the beginning of its name.")],
+    bundle: Annotated[str, typer.Argument(help=_BUNDLE_HELP)],
     target: Annotated[str, typer.Option(help="jetpack6, jetpack7, workstation, workstation-cuda12 or cpu.")],
     output: Annotated[Path | None, typer.Option(help="The folder to write. \\[default: <bundle>-<target>]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that was deployed before.")] = False,
@@ -813,8 +819,17 @@ def _log_error(line: str) -> None:
 
 
 def _one_line(text: str) -> str:
-    """A message with its control characters escaped, since the name of a file may have some."""
-    return "".join(repr(one)[1:-1] if unicodedata.category(one) == "Cc" else one for one in text)
+    """A message with escapes for what breaks a line or turns its direction, since the name of a file may have some.
+
+    What joins the parts of an emoji, or marks a direction in one place only, stays: names are to be read as written.
+    """
+    return "".join(repr(one)[1:-1] if _breaks_line(one) else one for one in text)
+
+
+def _breaks_line(character: str) -> bool:
+    """Whether it is a control character, a separator of lines, or turns the direction of the text behind it."""
+    is_turning = unicodedata.bidirectional(character) in _TURNING
+    return is_turning or unicodedata.category(character) in ("Cc", "Zl", "Zp")
 
 
 if __name__ == "__main__":

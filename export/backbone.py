@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO, cast
 
 import keras
 import tensorflow as tf
@@ -28,4 +31,33 @@ def build(backbone: Backbone, weights: str | None = None) -> Any:
         return read_network(backbone.file)
     module, function = backbone.builder.split(":")
     builder = getattr(importlib.import_module(module), function)
-    return builder(include_top=backbone.include_top, weights=weights, input_shape=(None, None, 3))
+    with _whole_lines():
+        return builder(include_top=backbone.include_top, weights=weights, input_shape=(None, None, 3))
+
+
+@contextmanager
+def _whole_lines() -> Iterator[None]:
+    """Ends the line of Keras's progress bar, which stays open where a download breaks off."""
+    lines = _Lines(sys.stdout)
+    try:
+        with redirect_stdout(cast(TextIO, lines)):
+            yield
+    finally:
+        if lines.is_open:
+            print(flush=True)
+
+
+class _Lines:
+    """A stream of text that knows whether its last line is open."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.is_open = False
+
+    def write(self, text: str) -> int:
+        if text:
+            self.is_open = not text.endswith("\n")
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -210,7 +210,7 @@ def _require_writable(folder: Path) -> None:
 
 
 def _require_layers(request: ExportRequest) -> None:
-    """Raises UnknownLayerError if no layer is named, or one is named twice."""
+    """Raises UnknownLayerError if no layer is named, one twice, or one as no bundle's metadata may name it."""
     layers, file = request.layers, request.backbone.file
     if not layers and file:
         forward = _foldable(request.backbone)
@@ -221,6 +221,9 @@ def _require_layers(request: ExportRequest) -> None:
         )
     if not layers:
         raise UnknownLayerError("no layer is named: give --layers a comma-separated list or the name of a layer set")
+    unprintable = [layer for layer in layers if not contract.is_printable(layer)]
+    if unprintable:
+        raise UnknownLayerError(f"the layer name {unprintable[0]!r} has control characters: rename it in the model")
     twice = sorted({layer for layer in layers if layers.count(layer) > 1})
     if twice:
         raise UnknownLayerError(f"layer {twice[0]} is named twice: name each layer once")

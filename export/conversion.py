@@ -56,7 +56,8 @@ def convert(
     weights = _weights(forward, precision)
     channels = [forward.channels[layer] for layer in layers]
     signature = _signature(sum(channels), len(layers), weights)
-    trace = _Trace.of(_function(forward, layers, OBJECTIVES[objective], border, precision, list(weights)), signature)
+    function = _function(forward, layers, OBJECTIVES[objective], border, precision, list(weights))
+    trace = _Trace.of(function, signature, list(weights))
     models = {}
     for form in FORMS if precision.is_full else (PORTABLE,):
         model = trace.convert(form, has_tiny_values)
@@ -86,11 +87,12 @@ class _Trace:
     names: dict[str, str]
 
     @classmethod
-    def of(cls, function: Any, signature: list[tf.TensorSpec]) -> _Trace:
-        """Traces a TensorFlow function."""
+    def of(cls, function: Any, signature: list[tf.TensorSpec], weights: list[str]) -> _Trace:
+        """Traces a TensorFlow function, whose last arguments get the names `weights` in the converted model."""
         concrete = function.get_concrete_function(*signature)
         inputs, outputs = ([tensor.name for tensor in tensors] for tensors in (concrete.inputs, concrete.outputs))
         names = tf2onnx.convert.tensor_names_from_structed(concrete, inputs, outputs)
+        names |= zip(inputs[len(inputs) - len(weights) :], weights, strict=True)
         return cls(tf2onnx.tf_loader.from_function(concrete, inputs, outputs), inputs, outputs, names)
 
     def convert(self, form: Form, has_tiny_values: bool) -> onnx.ModelProto:
@@ -168,13 +170,16 @@ def _function(
 
 
 def _signature(channels: int, layers: int, weights: dict[str, Weights]) -> list[tf.TensorSpec]:
-    """Returns the inputs of the function: the inputs of the contract, then the weights."""
+    """Returns the inputs of the function: the inputs of the contract, then the weights.
+
+    TensorFlow allows fewer characters in names than Keras does in those of layers, so the weights have numbers.
+    """
     return [
         tf.TensorSpec([None, 3, None, None], tf.float32, contract.IMAGE),
         tf.TensorSpec([layers], tf.float32, contract.LAYER_WEIGHTS),
         tf.TensorSpec([None, channels], tf.float32, contract.CHANNEL_WEIGHTS),
         tf.TensorSpec([layers, 3], tf.float32, contract.POSITION),
-        *(tf.TensorSpec(array.shape, array.dtype, name) for name, array in weights.items()),
+        *(tf.TensorSpec(array.shape, array.dtype, f"weight{i}") for i, array in enumerate(weights.values())),
     ]
 
 

@@ -247,9 +247,14 @@ class Metadata:
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+def is_printable(text: str) -> bool:
+    """Whether a text has no control characters."""
+    return not _CONTROL.search(text)
+
+
 def _require_printable(data: object) -> None:
     """Raises DecodeError if any text in JSON data contains control characters."""
-    if isinstance(data, str) and _CONTROL.search(data):
+    if isinstance(data, str) and not is_printable(data):
         raise DecodeError("a text contains control characters")
     for inner in (*data.keys(), *data.values()) if isinstance(data, dict) else data if isinstance(data, list) else ():
         _require_printable(inner)

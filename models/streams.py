@@ -178,14 +178,17 @@ class EventStream(_Messages):
         return len(text)
 
     def send(self, event: str, **fields: str | float | None) -> None:
-        """Writes an event; a number that is not finite, which JSON lacks, becomes null."""
-        known = {name: None if _is_not_finite(value) else value for name, value in fields.items()}
+        """Writes an event with what JSON has in place of what it lacks, see `_known_to_json`."""
+        known = {name: _known_to_json(value) for name, value in fields.items()}
         super().write(f"{json.dumps({'event': event, **known})}\n")
         self.flush()
 
 
-def _is_not_finite(value: str | float | None) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
+def _known_to_json(value: str | float | None) -> str | float | None:
+    """Returns null for a number that is not finite, and escapes for the bytes of a file's name that are not UTF-8."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class _Output(_Stream):

@@ -75,7 +75,7 @@ class Diagnosis:
     `knows_gpu_order`; `cpu_flags` are those of `_FLAGS` that the CPU has.
     `versions` maps packages to versions; `cuda`, `cudnn` and `tensorrt` are the versions found of each library.
     `not_in_this_build` maps the providers that this onnxruntime lacks to
-    advice. `bundles` counts the exported bundles, and `bundle` is the one that `dream` would choose.
+    advice. `bundles` counts the exported bundles, and `bundle` is the one that was named or that `dream` would choose.
     """
 
     python: str
@@ -138,9 +138,13 @@ class Diagnosis:
         return (f"{found}; " if found else "") + f"{', '.join(missing)} not found (only needed for {user})"
 
 
-def diagnose() -> Diagnosis:
-    """Detects the machine's hardware and software, and tries every provider that this onnxruntime has."""
-    available, hardware, bundle = ort.get_available_providers(), detect_hardware(), choose_bundle(None)
+def diagnose(model: str | None = None) -> Diagnosis:
+    """Detects the machine's hardware and software, and tries every provider that this onnxruntime has.
+
+    `model` is the path or name of the bundle that providers are tried with; None is the one that `dream` uses. Raises
+    BundleError.
+    """
+    available, hardware, bundle = ort.get_available_providers(), detect_hardware(), choose_bundle(model)
     return Diagnosis(
         python=platform.python_version(),
         machine=f"{hardware.system} {hardware.architecture}",

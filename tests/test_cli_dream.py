@@ -183,6 +183,7 @@ def test_folders_and_several_pictures_are_dreamed_in_one_call(run: Command, fold
 
 def test_names_of_all_kinds_are_dreamed_and_take_one_line_each(run: Command, folder: Path) -> None:
     names = ["new\nline.png", "-dash.png", "--output.png", "two words.png", os.fsdecode(b"caf\xe9.png"), "\x1b[31m.png"]
+    names += ["\u202egnp.png", "\u2066a.png", "two\u2028lines.png", "👩\u200d🚀.png"]
     (folder / "more").mkdir()
     for name in names:
         shutil.copy("bears.png", folder / "more" / name)
@@ -192,7 +193,9 @@ def test_names_of_all_kinds_are_dreamed_and_take_one_line_each(run: Command, fol
     assert finished.errors == [f"error: {Path('more')}/bro\\nken.png: is empty; copy it again from its source"]
     assert {path.name for path in (folder / "out").glob("*.png")} == {f"{name[:-4]}-dream.png" for name in names}
     assert all(line.startswith("new\\nline.png: ") for line in finished.err.splitlines() if "line.png" in line)
-    assert "\x1b" not in finished.err
+    assert not {"\x1b", "\u202e", "\u2066", "\u2028"} & set(finished.err)
+    assert "\\u202egnp.png: " in finished.err
+    assert "👩\u200d🚀.png: " in finished.err
 
 
 def test_workers_have_no_effect_on_one_picture(run: Command) -> None:

@@ -272,6 +272,24 @@ def test_what_a_run_that_was_killed_while_joining_has_left_is_removed(
     assert listing(folder) == {"walk.mp4", "tiny.onnx", "a.mp4", "a.mp4.json"}
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+def test_a_damaged_segment_is_told_before_the_film_goes_on(
+    suffix: str, run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(parts.Parts, "_new_segment", _raising_at(parts.Parts._new_segment, 2))
+        assert run("film", "walk.mp4", f"a{suffix}", *FEW).code == 130
+    (segment,) = (folder / f"a{suffix}.parts").glob("00001.*")
+    whole = segment.read_bytes()
+    for data in (whole[: len(whole) * 2 // 3], b""):
+        segment.write_bytes(data)
+        finished = run("film", "--resume", f"a{suffix}.parts")
+        finished.refuses(f"{segment.relative_to(folder)} is missing or damaged: start the film again with --overwrite")
+        assert "frame 1" not in finished.err
+    segment.write_bytes(whole)
+    run("film", "--resume", f"a{suffix}.parts").succeeds()
+
+
 @pytest.mark.parametrize(("place", "unfinished"), [("elsewhere", "../a.mp4.parts"), ("a.mp4.parts", ".")])
 def test_frames_are_kept_in_one_folder_wherever_the_film_is_continued(
     place: str, unfinished: str, run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -215,6 +215,15 @@ def test_what_is_not_a_picture_causes_one_line(folder: Path) -> None:
         assert reason in finished.stderr
 
 
+def test_events_are_json_also_where_a_name_is_not_utf8(folder: Path) -> None:
+    os.rename("bears.png", os.fsdecode(b"caf\xe9.png"))
+    finished = piped("dream", os.fsdecode(b"caf\xe9.png"), "--progress", "json", *SHORT)
+    assert finished.returncode == 0
+    texts = [value for event in events(finished.stderr) for value in event.values() if isinstance(value, str)]
+    assert "caf\\udce9.png" in texts
+    assert [text.encode() for text in texts]  # no half of a surrogate pair, which UTF-8 lacks
+
+
 def test_a_dream_that_diverges_is_written_and_reported(folder: Path) -> None:
     (folder / "cliff.onnx").write_bytes(cliff_bytes(0.5))
     save(folder / "dark.png", noise(20, 24) // 2)
@@ -356,7 +365,7 @@ def test_text_in_pieces_and_numbers_that_json_lacks_are_events() -> None:
     assert written.getvalue().isascii()
     assert events(written.getvalue().encode()) == [
         {"event": "message", "text": "one line"},
-        {"event": "message", "text": "and \udcff"},
+        {"event": "message", "text": "and \\udcff"},
         {"event": "step", "loss": None, "seconds_left": None, "step": 3},
     ]
 

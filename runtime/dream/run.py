@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from inspect import iscoroutinefunction
 from itertools import accumulate
+from types import UnionType
 
 import numpy as np
 
@@ -32,6 +33,10 @@ from ..settings.changes import Change, require_changes
 from ..settings.presets import preset
 from ..settings.settings import Execution, Settings
 from .record import Record
+
+# What an argument is, for those who give another.
+CHOICE = "is what choose_provider returns"
+_STATE = "is what step.fetch_state returns"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,7 +106,7 @@ class Preparation:
         "diverged". Raises DreamError and BundleError.
         """
         if on_step is not None:
-            _require_function("on_step", on_step, "a Step")
+            require_function("on_step", on_step, "a Step")
         if self.ascent.has_begun:
             raise DreamError("a preparation ascends once: call prepare again")
         with interruptible_where_nothing_else_is() as interrupted:
@@ -164,7 +169,9 @@ def prepare(
     `sessions` are the bundle's, if several dreams share them. `log` is called with each line for the user, now and
     during the run. Raises DreamError and BundleError.
     """
-    _require_function("log", log, "a line")
+    require_function("log", log, "a line")
+    require_kind("state", state, State | None, _STATE)
+    require_kind("choice", choice, ProviderChoice | None, CHOICE)
     settings = as_settings(settings)
     bundle = as_bundle(bundle, sessions)
     pixels = picture_or_noise(picture, settings, log)
@@ -246,7 +253,13 @@ def dream(
     return preparation.ascend(on_step)
 
 
-def _require_function(name: str, given: object, argument: str) -> None:
+def require_kind(name: str, given: object, kind: type | UnionType, source: str) -> None:
+    """Raises SettingsError for an argument of another type; `source` says what it is, in words behind its name."""
+    if not isinstance(given, kind):
+        raise SettingsError(f"{name} {source}, not {type(given).__name__}")
+
+
+def require_function(name: str, given: object, argument: str) -> None:
     if not callable(given):
         raise SettingsError(f"{name} is a function that is called with {argument}, not {type(given).__name__}")
     if iscoroutinefunction(given):
@@ -268,8 +281,7 @@ def as_bundle(given: Bundle | str | os.PathLike[str], sessions: Sessions | None)
 
     Raises BundleError, and SettingsError for sessions of another bundle.
     """
-    if not isinstance(sessions, Sessions | None):
-        raise SettingsError(f"sessions are made with Sessions(bundle), not {type(sessions).__name__}")
+    require_kind("sessions", sessions, Sessions | None, "are made with Sessions(bundle)")
     bundle = given if isinstance(given, Bundle) else Bundle.load(given)
     if sessions and sessions.bundle.sha256 != bundle.sha256:
         raise SettingsError(f"the sessions are not those of {bundle.name}: make them with Sessions(bundle)")

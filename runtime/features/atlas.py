@@ -87,6 +87,7 @@ class Atlas:
         self._settings, self._bundle, self._spectrum = settings, bundle, spectrum
         self._overwrite = overwrite
         self._tiles: dict[Feature, Tile] = {}
+        self._replaced: dict[Feature, Tile] = {}  # by those that are drawn anew
         self._resources = ExitStack()
 
     def __enter__(self) -> Atlas:
@@ -133,6 +134,7 @@ class Atlas:
                 loss = float(np.mean([one.loss for one in ones]))
                 steps = ones[0].steps
                 self._tiles[feature] = Tile(feature.layer, feature.channel, feature.label, files, loss, steps)
+                self._remove_replaced(feature)
             self._write_record()
         except OSError as error:
             raise self._failure(error) from error
@@ -152,6 +154,12 @@ class Atlas:
             raise self._failure(error) from error
         return self.folder / PAGE_NAME
 
+    def _remove_replaced(self, feature: Feature) -> None:
+        """Removes the pictures that a feature had before and has no more, as with less diversity. Raises OSError."""
+        if feature in self._replaced:
+            for name in set(self._replaced[feature].files) - set(self._tiles[feature].files):
+                (self.folder / name).unlink(missing_ok=True)
+
     def _is_partial(self, feature: Feature) -> bool:
         return self._tiles[feature].steps < self._settings.steps
 
@@ -159,21 +167,29 @@ class Atlas:
         return self._bundle.metadata.layer_names.index(tile.layer), tile.channel
 
     def _earlier_tiles(self) -> dict[Feature, Tile]:
-        """The tiles of an earlier call whose pictures are there. Raises OutputError and OSError."""
+        """The tiles of an earlier call whose pictures are there, unless they are replaced.
+
+        Raises OutputError and OSError.
+        """
         path = self.folder / JSON_NAME
-        if not path.exists() or self._overwrite:
+        if not path.exists():
             return {}
         try:
             found = decoded_json(AtlasRecord, path.read_text(encoding="utf-8"))
         except (DecodeError, ValueError):
+            if self._overwrite:
+                return {}
             raise OutputError(f"{path} is not that of an atlas: choose another --output") from None
-        own = self._record()
+        tiles, own = {tile.feature: tile for tile in found.tiles if self._is_there(tile)}, self._record()
+        if self._overwrite:
+            self._replaced = tiles
+            return {}
         if (found.sha256, found.settings, found.spectrum) != (own.sha256, own.settings, own.spectrum):
             raise OutputError(
                 f"{self.folder} has features of another bundle or other settings: choose another --output, or replace "
                 "them with --overwrite"
             )
-        return {tile.feature: tile for tile in found.tiles if self._is_there(tile)}
+        return tiles
 
     def _is_there(self, tile: Tile) -> bool:
         return all(Path(name).name == name and (self.folder / name).is_file() for name in tile.files)

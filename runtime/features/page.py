@@ -74,8 +74,9 @@ form { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0; }
 input, select { font: inherit; padding: .25rem .5rem; border: 1px solid var(--line); border-radius: .25rem;
  background: var(--back); color: var(--text); }
 ul { list-style: none; margin: 0; padding: 0; display: grid; gap: .75rem;
- grid-template-columns: repeat(auto-fill, ${side}px); }
-li { width: ${side}px; font-size: .85rem; overflow-wrap: anywhere; }
+ grid-template-columns: repeat(auto-fill, max(${side}px, 5.5rem)); } /* a tile may be narrower than its numbers */
+li { font-size: .85rem; overflow-wrap: anywhere; }
+li i { white-space: nowrap; } /* 1.2e-05 would be broken at its minus */
 li[hidden] { display: none; }
 li span { display: block; width: ${side}px; height: ${side}px; border-radius: .25rem;
  background-image: url("data:image/jpeg;base64,$sheet"); background-size: ${width}px auto; }

@@ -30,11 +30,16 @@ class Pictures:
     def __init__(self, request: FeatureRequest, aims: list[Aim]) -> None:
         self.folder, self._request, self._aims = request.output, request, aims
         self._drawn: dict[Aim, list[Drawn[Aim]]] = {}
+        self._finished: set[Aim] = set()  # by an earlier call
+        self._replaced: dict[Path, set[str]] = {}  # record -> the pictures of an earlier call that it lists
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._failure(error) from error
-        self._finished = set() if request.overwrite else self._earlier_finished()
+        if request.overwrite:
+            self._replaced = {path: _listed(path) for path in map(self._record_of, aims)}
+        else:
+            self._finished = self._earlier_finished()
 
     @property
     def is_empty(self) -> bool:
@@ -57,8 +62,18 @@ class Pictures:
                 atomic_write(self._picture(one.subject, one.number), encode_picture(one.pixels, ".png")[0])
             for aim in dict.fromkeys(one.subject for one in drawn):
                 atomic_write(self._record_of(aim), _encoded(self._record(aim)))
+                self._remove_replaced(self._record_of(aim))
         except OSError as error:
             raise self._failure(error) from error
+
+    def _remove_replaced(self, record: Path) -> None:
+        """Removes what an earlier call drew and this one does not, as with less diversity or in a shorter walk.
+
+        Raises OSError.
+        """
+        own = {path.name for aim in self._aims if self._record_of(aim) == record for path in self._pictures(aim)}
+        for name in self._replaced.pop(record, set()) - own:
+            (self.folder / name).unlink(missing_ok=True)
 
     def finish(self) -> Path:
         """Writes the strip of a walk; returns its path, or that of the last picture. Raises OutputError."""
@@ -148,6 +163,15 @@ class Pictures:
 
 def _conflict(path: Path) -> OutputError:
     return OutputError(f"{path} exists: choose another --output, or replace it with --overwrite")
+
+
+def _listed(record: Path) -> set[str]:
+    """The names of the pictures that an earlier record lists; none if it is no record."""
+    try:
+        names = {Path(one["file"]).name for one in json.loads(record.read_text(encoding="utf-8"))["pictures"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {name for name in names if name.startswith(f"{record.stem}-") and name.endswith(".png")}
 
 
 def _file(path: Path) -> dict[str, Any]:

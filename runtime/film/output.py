@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...models.files import atomic_write, remove_leftovers, temporary_path
 from ..errors import FilmError, OutputError
-from ..video.joining import Segment, join
+from ..video.joining import join
 from .parts import Parts, parts_folder, resuming
 from .record import FilmRecord
 
@@ -66,13 +66,12 @@ class FilmOutput(Parts):
         if not record.segments:
             self._finish_without_frames()
             return
-        segments = [Segment(self.folder / one.file, Fraction(*one.start), one.frames) for one in record.segments]
         temporary = temporary_path(self.path, f".part{self.path.suffix}")
         end = record.end
         if record.ended == "stopped" and record.kind == "film":
             end = float((record.start or 0) + Fraction(*record.segments[-1].end))
         try:
-            join(segments, temporary, self._format, sound, record.start, end, log)
+            join(self.segments(), temporary, self._format, sound, record.start, end, log)
             os.replace(temporary, self.path)
             if record.extras:
                 atomic_write(record_path(self.path), record.to_json().encode())

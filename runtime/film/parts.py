@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -16,9 +17,10 @@ import numpy as np
 
 from ...models.arrays import Size
 from ...models.files import atomic_write, lock_alone
-from ..errors import OutputError
+from ..errors import OutputError, RecordError
 from ..video.encoder import SegmentWriter
 from ..video.formats import FilmFormat, film_format
+from ..video.joining import Segment
 from ..video.library import writing_reason
 from .frames.coherence import DreamedFrame
 from .record import FilmRecord, SegmentRecord
@@ -93,7 +95,12 @@ class Parts:
         self._resources = ExitStack()
 
     def __enter__(self) -> Parts:
-        """Makes the folder, or removes from it what a killed run has not finished. Raises OutputError."""
+        """Makes the folder, or removes from it what a killed run has not finished.
+
+        Raises OutputError, and RecordError for a damaged segment.
+        """
+        if not self.record.shots:  # those of shots dreamed apart may be missing, and are looked at by their tally
+            require_whole(self.folder, self.record.segments)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock_alone(self.folder / _LOCK, self._resources)
@@ -116,6 +123,10 @@ class Parts:
         for leftover in self.folder.iterdir():
             if leftover.name not in kept:
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+    def segments(self) -> list[Segment]:
+        """The finished segments."""
+        return _segments(self.folder, self.record.segments)
 
     def restored_state(self, kind: type[Any]) -> Any:
         """Returns the state after the last segment, of that type; None for a new film. Raises RecordError."""
@@ -195,6 +206,17 @@ class Parts:
             f"cannot write film {self.path} ({writing_reason(error)}): make room, and continue with "
             f"{resuming(parts_folder(self.path))}"
         )
+
+
+def require_whole(folder: Path, segments: Sequence[SegmentRecord]) -> None:
+    """Raises RecordError for a segment in a folder that is missing or damaged."""
+    for segment in _segments(folder, segments):
+        if not segment.is_whole():
+            raise RecordError(f"{segment.path} is missing or damaged: start the film again with --overwrite")
+
+
+def _segments(folder: Path, segments: Sequence[SegmentRecord]) -> list[Segment]:
+    return [Segment(folder / one.file, Fraction(*one.start), one.frames) for one in segments]
 
 
 def parts_folder(film: Path) -> Path:

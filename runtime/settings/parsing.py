@@ -26,10 +26,11 @@ def finite_number(text: str) -> float | None:
 
 
 def parse_layer_weights(text: str) -> dict[str, float]:
-    """Reads `mixed0=1,mixed2=-0.5`; a name alone has weight 1. Raises SettingsError."""
+    """Reads `mixed0=1,mixed2=-0.5`; a name alone has weight 1, and one with a = must have one. Raises SettingsError."""
     weights: dict[str, float] = {}
     for part in text.split(","):
-        layer, _, number = (piece.strip() for piece in part.partition("="))
+        named, _, number = part.rpartition("=") if "=" in part else (part, "", "")
+        layer, number = named.strip(), number.strip()
         if not layer or layer in weights:
             raise SettingsError(f"layer weights {text!r}: write each layer once, as in mixed0=1,mixed2=-0.5")
         try:

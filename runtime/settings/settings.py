@@ -190,7 +190,7 @@ class Settings:
         None,
         OrNone(LayerWeights()),
         "Layers to maximise with their weights, as in mixed0=1,mixed2=-0.5; a negative weight minimises a layer, and "
-        "all other layers are left out.",
+        "all other layers are left out. The weight follows the last =, since a layer's name may have some.",
         _DREAM,
         default_text="1 for every layer",
         is_hashed=False,  # a dict has no hash; equal settings have equal hashes without it, too
@@ -466,6 +466,8 @@ _NAMES = {setting.name for setting in fields(Settings)}
 def require_known(names: Iterable[str]) -> None:
     """Raises SettingsError, with the nearest names, for a name that is not a setting's."""
     for name in names:
+        if not isinstance(name, str):
+            raise SettingsError(f"a setting is named by a text, not by {name!r}")
         if name in descriptions(Execution):
             raise SettingsError(f"{name} is a setting of the computation: write execution=Execution({name}=…)")
         if name not in _NAMES:

@@ -43,6 +43,16 @@ class Segment:
     start: Fraction
     frames: int
 
+    def is_whole(self) -> bool:
+        """Whether the file can be read and has all its pictures. Raises FilmExtraError."""
+        load_av()
+        try:
+            with open_film(self.path) as container, reading_errors(self.path):
+                packets = container.demux(video_stream(container, self.path))
+                return sum(packet.pts is not None for packet in packets) == self.frames
+        except FilmError:
+            return False
+
 
 def join(
     segments: Sequence[Segment],
@@ -125,7 +135,7 @@ def _packets(segments: Sequence[Segment], stream: Any, header: bytes | None) -> 
             source = video_stream(container, segment.path)
             if source.codec_context.extradata != header:
                 raise FilmError(
-                    f"{segment.path}: does not fit to the segments before it; remove the segments and start again"
+                    f"{segment.path}: does not fit to the segments before it; start the film again with --overwrite"
                 )
             tick = exact(source.time_base)
             with reading_errors(segment.path):

@@ -16,6 +16,7 @@ import pytest
 tf = pytest.importorskip("tensorflow", reason="needs the export extra")
 
 import keras
+from exports import unverified
 
 from onnxdream.export.bundle import ExportRequest, list_layers, make_bundle
 from onnxdream.export.errors import ExportError, ModelFileError, UnknownLayerError, WeightsError
@@ -73,6 +74,25 @@ def test_a_model_of_ones_own_becomes_a_bundle_with_its_classes(birds: Path, tmp_
     assert [(layer.stride, layer.is_global) for layer in metadata.layers] == [(4, False), (0, True)]
     assert metadata.export_command == "onnxdream export --model birds.keras --layers high,logits --objective l2"
     assert Bundle.load(data).metadata == metadata
+
+
+@unverified()
+def test_layers_may_have_names_that_tensorflow_lacks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = named(["é\\", "a>", "b\nc", "d=1", "🦊"], tmp_path)
+    data, _ = make_bundle(ExportRequest(own_backbone(path, "raw"), ("é\\", "a>", "d=1", "🦊")))
+    assert Bundle.load(data).metadata.layer_names == ("é\\", "a>", "d=1", "🦊")
+    assert "not a valid node name" not in capfd.readouterr().err
+    with pytest.raises(ExportError, match=r"^the layer name 'b\\nc' has control characters: rename it in the model$"):
+        make_bundle(ExportRequest(own_backbone(path, "raw"), ("b\nc",)))
+
+
+def named(names: list[str], folder: Path) -> Path:
+    """A model of convolutions with these names."""
+    x = image = keras.Input((SIDE, SIDE, 3))
+    for name in names:
+        x = LA.Conv2D(3, 3, activation="relu", name=name)(x)
+    keras.Model(image, x).save(folder / "named.keras")
+    return folder / "named.keras"
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,8 @@ def test_the_script_verifies_and_dreams_from_anywhere(tiny: Bundle, tmp_path: Pa
         (["film", "--resume", "dream.mp4.parts"], True),
         (["zoom", "bears.jpg", "zoom.mp4"], False),
         (["travel", "bears.jpg", "travel.mp4"], False),
-        (["doctor"], True),
+        (["doctor"], False),
+        (["info"], True),
     ],
 )
 def test_the_script_gives_its_bundle_to_commands_that_dream_and_name_no_other(
@@ -409,6 +410,47 @@ def test_the_script_installs_into_its_own_environment_whatever_pip_is_set_to(tin
     text = (folder / "pip.txt").read_text(encoding="utf-8")
     assert "PIP_USER='0'" in text.splitlines()
     assert "/elsewhere" not in text
+
+
+def without_pip(folder: Path, then: str = ":") -> str:
+    """The Python of `fake_python`, whose environment has a pip that does nothing; `then` runs at the end of `venv`."""
+    python = f'#!/bin/sh\\n[ "$2" = pip ] || exec {sys.executable} "$@"\\n'
+    make = f"echo made >>{folder}/made; mkdir -p .venv/bin; printf '{python}' >.venv/bin/python"
+    return fake_python(folder / "python", f"{make}; chmod +x .venv/bin/python; {then}")
+
+
+def test_of_two_first_calls_one_installs_and_the_other_waits(tiny: Bundle, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    folder = deploy(tiny, "cpu", tmp_path / "device")
+    python = without_pip(tmp_path, then=f"while [ ! -e {tmp_path}/go ]; do sleep 0.1; done")
+
+    def started() -> subprocess.Popen[str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([str(folder / "run.sh"), "--version"], env={**os.environ, "PYTHON": python}, **pipes)
+
+    with started() as first:
+        while not (tmp_path / "made").exists():
+            assert first.poll() is None
+        with started() as second:
+            assert second.stderr
+            assert second.stderr.readline() == "another call of run.sh is installing here: waiting for it\n"
+            (tmp_path / "go").touch()
+            assert [one.communicate(timeout=100)[1] for one in (first, second)] == ["", ""]
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert (tmp_path / "made").read_text(encoding="utf-8") == "made\n"
+
+
+def test_without_a_network_one_line_names_what_pip_lacks_and_its_log(tiny: Bundle, tmp_path: Path) -> None:
+    folder = deploy(tiny, "cpu", tmp_path / "device")
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    nowhere |= {"PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
+    code, out, err = run_script(folder, "info", **nowhere, PIP_QUIET="1", PYTHON=sys.executable)
+    log = folder / ".venv" / "pip.log"
+    assert (code, out) == (1, "")
+    (line,) = err.splitlines()
+    assert line.startswith(f"error: pip cannot install into {folder}/.venv (No matching distribution found for ")
+    assert line.endswith(f"): check the network; all that pip complains of is in {log}")
+    assert "ERROR: Could not find a version" in log.read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="runs the script as another user")

@@ -55,6 +55,19 @@ def test_every_provider_of_this_onnxruntime_is_tried(found: Diagnosis) -> None:
         assert provider.name == "tensorrt" or (provider.kernels or 0) > 0 or provider.problem
 
 
+def test_a_bundle_that_is_named_is_the_one_that_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def counts(bundle: Bundle, *_: object) -> dict[str, int]:
+        tried.append(bundle.name)
+        return {"cpu": 1}
+
+    monkeypatch.setattr(doctor, "kernel_counts", counts)
+    found = diagnose(str(TINY_PATH))
+    assert {found.bundle, *tried} == {"tiny.onnx"}
+    assert "dream uses tiny.onnx" in "\n".join(found.lines())
+
+
 def test_without_a_temporary_folder_providers_are_shown_without_counts(no_temporary_folder: None) -> None:
     cpu = next(provider for provider in diagnose().providers if provider.name == "cpu")
     assert (cpu.problem, cpu.kernels) == (None, None)

@@ -13,8 +13,10 @@ while [ -L "$script" ]; do # readlink -f would do, but older systems lack it
 done
 here=$(CDPATH='' cd -- "$(dirname -- "$script")" && pwd -P)
 venv=$here/.venv
+log=$venv/pip.log
 python=${PYTHON:-python3}
 export PYTHONNOUSERSITE=1 # so that an onnxruntime in the user's own site-packages does not mix with the one here
+export PIP_DISABLE_PIP_VERSION_CHECK=1
 export PIP_USER=0         # pip's user mode, target and prefix would install outside .venv
 unset PIP_TARGET PIP_PREFIX PIP_ROOT
 
@@ -43,19 +45,44 @@ require_python() {
         fail "$python cannot make virtual environments: sudo apt-get install python3-venv"
 }
 
+wait_for_others() { # until no other call installs here; the lock ends with this process, or is none on some systems
+    exec 9<run.sh
+    "$python" - <<'END'
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+try:
+    import fcntl
+    try:
+        fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another call of run.sh is installing here: waiting for it", file=sys.stderr, flush=True)
+        fcntl.flock(9, fcntl.LOCK_EX)
+except (ImportError, OSError):
+    pass
+END
+}
+
+pip_install() { # what pip says of its progress is shown, what it complains of is kept
+    "$venv/bin/python" -m pip install "$@" 2>>"$log" ||
+        fail "pip cannot install into $venv ($(sed -n 's/^ERROR: //p' "$log" | tail -n 1)): check the network; all that \
+pip complains of is in $log"
+}
+
 install() {
     cd "$here"
     require_own_folder
-    require_whole_files
     require_python
+    wait_for_others
+    ! is_installed || return 0
+    require_whole_files
     site=
     [ ! -e requirements-jetson.txt ] || site=--system-site-packages # for JetPack's OpenCV
     "$python" -m venv --clear $site "$venv" || fail "$python cannot make a virtual environment in $venv (see above)"
-    "$venv/bin/python" -m pip install --requirement requirements.txt
+    pip_install --requirement requirements.txt
     if [ -e requirements-jetson.txt ]; then
-        "$venv/bin/python" -m pip install --no-deps --requirement requirements-jetson.txt
+        pip_install --no-deps --requirement requirements-jetson.txt
         "$venv/bin/python" -c 'import cv2, sys; sys.exit(tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 8))' 2>/dev/null ||
-            "$venv/bin/python" -m pip install --requirement requirements-opencv.txt
+            pip_install --requirement requirements-opencv.txt
     fi
     cp SHA256SUMS "$venv/installed"
     binary_interface >>"$venv/installed"
@@ -65,10 +92,11 @@ binary_interface() { # of .venv's Python and this machine, as cpython-311-x86_64
     "$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))'
 }
 
-# Another Python, as after an upgrade, and another machine cannot use what is in .venv.
-if ! { cat "$here/SHA256SUMS" && binary_interface; } 2>/dev/null | cmp -s - "$venv/installed"; then
-    (install) >&2
-fi
+is_installed() { # another Python, as after an upgrade, and another machine cannot use what is in .venv
+    { cat "$here/SHA256SUMS" && binary_interface; } 2>/dev/null | cmp -s - "$venv/installed"
+}
+
+is_installed || (install) >&2
 
 onnxdream() { # through python, since .venv/bin/onnxdream stops working when the folder is moved
     exec "$venv/bin/python" -m onnxdream.cli "$@"
@@ -78,7 +106,7 @@ command=${1:-verify}
 [ $# -eq 0 ] || shift
 case $command in
 verify) onnxdream verify "$here" "$@" ;;
-dream | bench | features | film | zoom | travel)
+dream | bench | doctor | features | film | zoom | travel)
     case " $* " in
     *" --model"* | *" --repeat"* | *" --resume"*) onnxdream "$command" "$@" ;;
     *) onnxdream "$command" --model "$here/@bundle" "$@" ;;

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
-from ..parts import shot_name, unfinished_record
+from ..parts import require_whole, shot_name, unfinished_record
 from ..record import FilmRecord, SegmentRecord, read_film_record
 from ..reels import Section
 
@@ -56,4 +56,8 @@ class Tally:
 
 def _segments_in(folder: Path) -> tuple[SegmentRecord, ...]:
     record = unfinished_record(folder)
-    return read_film_record(record).segments if record.exists() else ()
+    if not record.exists():
+        return ()
+    segments = read_film_record(record).segments
+    require_whole(folder, segments)
+    return segments

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from ...ascent.update import new_slots
 from ...bundle.bundle import Bundle
 from ...bundle.objective import Objective
 from ...bundle.sessions import Sessions
-from ...dream.run import as_bundle, as_settings
+from ...dream.run import CHOICE, as_bundle, as_settings, require_function, require_kind
 from ...errors import DivergedError
 from ...image.pixels import PictureLike, array_of, pixels_of
 from ...image.processor import ImageProcessor, Mask
@@ -98,6 +97,13 @@ class FilmDream:
         earlier_shots: int = 0,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
+        require_function("log", log, "a line")
+        flow = DisFlow() if flow is None else flow
+        require_function("flow", flow, "two frames")
+        require_kind("coherence", coherence, Coherence | None, "is made with Coherence(…)")
+        require_kind("state", state, FilmState | None, "is that of an earlier FilmDream")
+        require_kind("choice", choice, ProviderChoice | None, CHOICE)
+        require_kind("earlier shots", earlier_shots, int, "are a number")
         self.bundle = as_bundle(bundle, sessions)
         self.settings = settings_of_frames(as_settings(settings))
         self.coherence = coherence or Coherence()
@@ -106,7 +112,7 @@ class FilmDream:
         self._log = log
         self._drawing = None if mask is None else array_of(mask, "mask", log)
         self._guide = None if guide is None else pixels_of(guide, "guide", log)
-        self._flow = flow or DisFlow()
+        self._flow = flow
         require_objective(self.bundle.metadata, self.settings, guide is not None)
         self.bundle.require_precision(self.settings.execution.precision)
         self._choice = choice or choose_provider(self.settings.execution)
@@ -262,14 +268,34 @@ def dream_film(
     bundle: Bundle | str | os.PathLike[str],
     settings: Settings | str | None = None,
     coherence: Coherence | None = None,
-    **options: Any,
+    *,
+    mask: PictureLike | None = None,
+    guide: PictureLike | None = None,
+    choice: ProviderChoice | None = None,
+    sessions: Sessions | None = None,
+    flow: FlowMethod | None = None,
+    state: FilmState | None = None,
+    earlier_shots: int = 0,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Pixels]:
     """Dreams the frames of a film, uint8 or uint16 [height, width, 3], one for each that is given.
 
-    `options` are the other arguments of `FilmDream`, and the rules of its `frames` hold. Raises DreamError and
-    BundleError.
+    The other arguments are those of `FilmDream`, and the rules of its `frames` hold. Raises DreamError and BundleError.
     """
-    for frame in FilmDream(bundle, settings, coherence, **options).frames(frames):
+    film = FilmDream(
+        bundle,
+        settings,
+        coherence,
+        mask=mask,
+        guide=guide,
+        choice=choice,
+        sessions=sessions,
+        flow=flow,
+        state=state,
+        earlier_shots=earlier_shots,
+        log=log,
+    )
+    for frame in film.frames(frames):
         yield frame.pixels
 
 

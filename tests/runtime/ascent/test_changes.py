@@ -70,6 +70,8 @@ def test_every_setting_has_its_moment() -> None:
     assert changes_at("noise") == "start"
     with pytest.raises(SettingsError, match="did you mean step_size"):
         changes_at("step_siz")
+    with pytest.raises(SettingsError, match="a setting is named by a text, not by 3"):
+        changes_at(3)
 
 
 @pytest.mark.parametrize("name", OTHERS)

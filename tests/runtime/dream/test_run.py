@@ -77,6 +77,8 @@ async def awaited(step: Step) -> None:
         ({"changes": 3}, "changes are a list of Change, .* not 3"),
         ({"log": 3}, "log is a function .* not int"),
         ({"on_step": awaited}, "on_step is awaited by nobody: give a function that is not async"),
+        ({"state": {}}, r"state is what step\.fetch_state returns, not dict"),
+        ({"choice": "cpu"}, "choice is what choose_provider returns, not str"),
         ({"sessions": 3}, r"sessions are made with Sessions\(bundle\), not int"),
         ({"sessions": Sessions(Bundle.built_in())}, r"not those of bundle: make them with Sessions\(bundle\)"),
     ],

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser_fixture import chromium
 from pictures_fixture import TINY_BYTES, TINY_LITE_BYTES, Command, in_this_process, listing, load, photograph, save
 
 FEW = ("--size", "32", "--steps", "3", "--threads", "1", "--provider", "cpu", "--output", "out")
@@ -151,6 +152,30 @@ def test_pictures_may_be_several_and_transparent(run: Command, folder: Path) -> 
     page = (folder / "out" / "atlas.html").read_text()
     assert Tiles(page).links == ["mid-1.png", "mid-1.png", "mid-1-2.png"]
     assert ">1</a> <a" in page
+
+
+def test_less_diversity_leaves_no_picture_of_the_call_that_is_overwritten(run: Command, folder: Path) -> None:
+    words = ("mid:1", "--model", "tiny.onnx", *FEW)
+    assert run(*words, "--diversity", "3").code == 0
+    save(folder / "out" / "mid-1-4.png", load(folder / "out" / "mid-1-3.png"))  # not of that call
+    assert run(*words, "--diversity", "2", "--overwrite").code == 0
+    pictures = {name for name in listing(folder / "out") if name.endswith(".png")}
+    assert pictures == {"mid-1.png", "mid-1-2.png", "mid-1-4.png"}
+
+
+@pytest.mark.parametrize("side", [16, 128])
+def test_numbers_below_small_tiles_are_not_broken(side: int) -> None:
+    from onnxdream.runtime.features.page import atlas_page
+
+    tile = {"layer": "mid", "label": "", "files": ["a.png"], "steps": 1}
+    tiles = [{**tile, "channel": 100 + power, "loss": 1.23456 * 10.0**power} for power in range(-8, 8)]
+    made = {"bundle": "tiny.onnx", "settings": {"steps": 1}, "tile": side, "columns": 4, "tiles": tiles}
+    with chromium() as browser:
+        page = browser.new_page()
+        page.set_content(atlas_page(made, b""))
+        lines = page.eval_on_selector_all("li b, li i", "found => found.map(one => one.getClientRects().length)")
+        assert lines == [1] * 2 * len(tiles)
+        assert page.eval_on_selector("li span", "one => one.clientWidth") == side
 
 
 def test_the_spectrum_of_a_picture_is_taken_over_and_noted(run: Command, folder: Path) -> None:

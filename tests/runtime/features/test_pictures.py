@@ -104,6 +104,24 @@ def test_a_picture_and_its_record_are_written(words: tuple[str, ...], stem: str,
     assert run(*words, *FEW, "--overwrite").code == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "more", "fewer"),
+    [
+        (("mid:2", "--position", "mid:0.5,0.25"), ("--diversity", "2"), ()),
+        (("mid:2,1",), ("--walk", "4"), ("--walk", "3")),
+    ],
+)
+def test_fewer_pictures_leave_none_of_the_call_that_is_overwritten(
+    words: tuple[str, ...], more: tuple[str, ...], fewer: tuple[str, ...], run: Command, folder: Path
+) -> None:
+    assert run(*words, *fewer, *FEW).code == 0
+    expected = listing(folder / "out")
+    assert run(*words, *more, *FEW, "--overwrite").code == 0
+    assert listing(folder / "out") > expected
+    assert run(*words, *fewer, *FEW, "--overwrite").code == 0
+    assert listing(folder / "out") == expected
+
+
 def test_the_channel_means_take_the_proportions_of_a_guide(folder: Path) -> None:
     found = request("mid", guide="day.png", guide_by="cosine")
     picture = drawn(found)

@@ -246,13 +246,14 @@ def test_weights_that_are_all_zero_are_refused(weights: dict[str, float]) -> Non
         ("mixed0=1,mixed2=-0.5", {"mixed0": 1.0, "mixed2": -0.5}),
         (" mixed0 = 2 , mixed1 ", {"mixed0": 2.0, "mixed1": 1.0}),
         ("mixed0=1e-3", {"mixed0": 0.001}),
+        ("a=b = 0.5", {"a=b": 0.5}),
     ],
 )
 def test_layer_weights_are_read_from_a_command_line(text: str, weights: dict[str, float]) -> None:
     assert parse_layer_weights(text) == weights
 
 
-@pytest.mark.parametrize("text", ["", ",", "=1", "mixed0=1,mixed0=2", "mixed0=one", "mixed0=1=2", "mixed0=1;mixed1=2"])
+@pytest.mark.parametrize("text", ["", ",", "=1", "mixed0=1,mixed0=2", "mixed0=one", "a=b"])
 def test_invalid_layer_weights_are_refused_with_an_example(text: str) -> None:
     with pytest.raises(SettingsError, match="mixed0=1,mixed2="):
         parse_layer_weights(text)

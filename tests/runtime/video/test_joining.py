@@ -302,7 +302,9 @@ def test_segments_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     small = segments(tmp_path / "a", ".mp4", pan(5), uneven_times(5))
     large = segments(tmp_path / "b", ".mp4", [flat(1, 2, 3, size=Size(96, 128))] * 5, uneven_times(5))
-    with pytest.raises(FilmError, match="does not fit to the segments before it; remove the segments and start again"):
+    with pytest.raises(
+        FilmError, match="does not fit to the segments before it; start the film again with --overwrite"
+    ):
         join([*small, Segment(large[0].path, Fraction(1), 5)], tmp_path / "film.mp4", FORMATS[".mp4"])
 
 

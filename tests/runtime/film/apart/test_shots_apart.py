@@ -25,7 +25,7 @@ pytest.importorskip("av")
 from clips import Clip, Sound, decoded, packets, pan, write_clip
 
 from onnxdream.models.arrays import Pixels
-from onnxdream.runtime.errors import DivergedError, FilmError
+from onnxdream.runtime.errors import DivergedError, FilmError, RecordError
 from onnxdream.runtime.film.apart.driver import make_film_apart
 from onnxdream.runtime.film.parts import parts_folder, shot_name
 from onnxdream.runtime.film.record import FilmRecord, read_film_record
@@ -312,6 +312,17 @@ def test_shots_before_which_frames_are_missing_are_kept(folder: Path) -> None:
     assert (record.ended, record.frames, record.shots) == ("stopped", 0, SHOTS)
     assert unfinished.is_dir()
     assert resume("apart.mp4", lines).frames == COUNT
+
+
+def test_a_damaged_segment_of_a_shot_is_told_before_the_film_goes_on(folder: Path) -> None:
+    lines: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        make("apart.mp4", {**FEW, "threads": 1, "workers": "1"}, lines, on_frame=_raising_at(SHOTS[0] + 1))
+    segment = folder / "apart.mp4.parts" / shot_name(1) / "00001.mp4"
+    os.truncate(segment, 500)
+    told = f"{shot_name(1)}/00001.mp4 is missing or damaged: start the film again with --overwrite"
+    with pytest.raises(RecordError, match=told):
+        resume("apart.mp4", lines)
 
 
 def _raising_at(call: int) -> Callable[[object], None]:

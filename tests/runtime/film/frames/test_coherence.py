@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -213,6 +215,29 @@ def test_a_film_is_a_generator_of_arrays_which_reads_only_a_little_ahead() -> No
     frames = dream_film(endless(), TINY, SETTINGS, Coherence(steps_next=1))
     assert [next(frames).shape for _ in range(3)] == [(64, 96, 3)] * 3
     assert read <= 3 + LOOK_AHEAD
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"coherence": {}}, r"coherence is made with Coherence\(…\), not dict"),
+        ({"state": {}}, "state is that of an earlier FilmDream, not dict"),
+        ({"choice": "cpu"}, "choice is what choose_provider returns, not str"),
+        ({"flow": 3}, "flow is a function that is called with two frames, not int"),
+        ({"earlier_shots": "2"}, "earlier shots are a number, not str"),
+        ({"log": 3}, "log is a function that is called with a line, not int"),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_one_line(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{words}$"):
+        next(dream_film(pan(1), TINY, SETTINGS, **wrong))
+
+
+def test_the_arguments_are_those_of_a_film_dream() -> None:
+    ours, theirs = (inspect.signature(one).parameters for one in (dream_film, FilmDream))
+    assert [(one.name, one.kind, one.annotation) for one in ours.values()][1:] == [
+        (one.name, one.kind, one.annotation) for one in theirs.values()
+    ]
 
 
 @pytest.mark.parametrize("wrong", [{"persist": 1.1}, {"persist": -1}, {"steps_next": 0}, {"steps_next": "many"}])

@@ -44,7 +44,7 @@ Copy this folder to the device unchanged; there, `sha256sum --check {manifest}` 
 Set up and check:    ./{run} verify    (the first call installs into {environment} here, from the network)
 Dream:               ./{run} dream bears.jpg --steps 200
 Show what can run:   ./{run} doctor
-For films and HEIC:  {environment}/bin/python -m pip install './{wheel}[video,heic]'
+Films, HEIC, studio: {environment}/bin/python -m pip install './{wheel}[video,heic,studio]'
 """
 
 

@@ -51,6 +51,9 @@ def tiny() -> Bundle:
     return Bundle.load(Path(__file__).parents[1] / "data" / "tiny.onnx")
 
 
+SCRIPT = "import sys; from onnxdream.cli import app; sys.exit(app())"  # as pip makes it
+
+
 def run_script(folder: Path, *words: str, here: Path | None = None, **environment: str) -> tuple[int, str, str]:
     """Runs run.sh as a user does, in the folder `here`."""
     finished = subprocess.run(
@@ -71,6 +74,7 @@ def installed(folder: Path) -> Path:
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
+    (python.parent / "onnxdream").write_text(SCRIPT, encoding="utf-8")
     interface = sysconfig.get_config_var("SOABI")
     text = f"{(folder / 'SHA256SUMS').read_text(encoding='utf-8')}{interface}\n"
     (folder / ".venv" / "installed").write_text(text, encoding="utf-8")
@@ -300,7 +304,14 @@ def test_the_script_gives_its_bundle_to_commands_that_dream_and_name_no_other(
     (folder / ".venv" / "bin" / "python").write_text(python, encoding="utf-8")
     command, *others = words
     given = [command, *([] if has_own else ["--model", str(folder / "tiny.onnx")]), *others]
-    assert run_script(folder, *words)[1].splitlines() == ["-m", "onnxdream.cli", *given]
+    assert run_script(folder, *words)[1].splitlines() == [str(folder / ".venv" / "bin" / "onnxdream"), *given]
+
+
+def test_the_script_imports_nothing_from_the_current_folder(tiny: Bundle, tmp_path: Path) -> None:
+    """It may be one of pictures from elsewhere."""
+    folder = installed(deploy(tiny, "cpu", tmp_path / "device"))
+    (tmp_path / "json.py").write_text("raise SystemExit(7)", encoding="utf-8")
+    assert run_script(folder, "--version", here=tmp_path)[0] == 0
 
 
 def test_the_script_returns_the_result_of_verify(tiny: Bundle, tmp_path: Path) -> None:
@@ -415,7 +426,8 @@ def test_the_script_installs_into_its_own_environment_whatever_pip_is_set_to(tin
 def without_pip(folder: Path, then: str = ":") -> str:
     """The Python of `fake_python`, whose environment has a pip that does nothing; `then` runs at the end of `venv`."""
     python = f'#!/bin/sh\\n[ "$2" = pip ] || exec {sys.executable} "$@"\\n'
-    make = f"echo made >>{folder}/made; mkdir -p .venv/bin; printf '{python}' >.venv/bin/python"
+    make = f"echo made >>{folder}/made; mkdir -p .venv/bin; echo '{SCRIPT}' >.venv/bin/onnxdream"
+    make = f"{make}; printf '{python}' >.venv/bin/python"
     return fake_python(folder / "python", f"{make}; chmod +x .venv/bin/python; {then}")
 
 

@@ -98,8 +98,8 @@ is_installed() { # another Python, as after an upgrade, and another machine cann
 
 is_installed || (install) >&2
 
-onnxdream() { # through python, since .venv/bin/onnxdream stops working when the folder is moved
-    exec "$venv/bin/python" -m onnxdream.cli "$@"
+onnxdream() { # its script through python, since it names the path of .venv, which changes when the folder is moved
+    exec "$venv/bin/python" "$venv/bin/onnxdream" "$@" # -m would import from the current folder
 }
 
 command=${1:-verify}

@@ -93,7 +93,7 @@ def test_the_folder_of_every_target(target: str, tiny: Bundle, tmp_path: Path) -
     assert len(checked.stdout.splitlines()) == len(listing(folder)) - 1
     *_, extras = lines = (folder / "README.txt").read_text().splitlines()
     assert len(lines) == 6
-    assert extras.endswith(f".venv/bin/python -m pip install './{WHEEL}[video,heic]'")
+    assert extras.endswith(f".venv/bin/python -m pip install './{WHEEL}[video,heic,studio]'")
     assert target in (folder / "README.txt").read_text()
     assert json.loads((folder / "deployment.json").read_text())["target"] == target
     script = (folder / "run.sh").read_text()

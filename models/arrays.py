@@ -1,13 +1,16 @@
-"""Type aliases for the arrays, and the type of the sizes, that the packages of onnxdream pass to each other.
+"""Types for the arrays, and for the sizes, that the packages of onnxdream pass to each other, and files of arrays.
 
 NumPy's types cannot state a shape: these names do, and docstrings state the shape of every other array.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import IO, NamedTuple
+from zipfile import ZipFile
 
 import numpy as np
+from numpy.lib.format import write_array
 from numpy.typing import NDArray
 
 # float32 of any shape; the docstring states it.
@@ -38,3 +41,15 @@ class Size(NamedTuple):
 def size_of(image: Image) -> Size:
     """Returns the size of an image or of any other array [..., height, width]."""
     return Size(*image.shape[-2:])
+
+
+def write_arrays(file: IO[bytes], arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    """Writes named arrays into an open .npz file, as `numpy.savez` does. Raises OSError.
+
+    That of NumPy before 2.0 leaves its archive open where the disk is full. Python closes it later, and prints the
+    traceback of a second failure.
+    """
+    with ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                write_array(entry, np.asanyarray(array), allow_pickle=False)

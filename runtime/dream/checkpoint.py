@@ -9,6 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ...models.arrays import write_arrays
 from ...models.decoding import decoded
 from ..ascent.step import State
 from ..errors import RecordError, SettingsError
@@ -83,7 +84,8 @@ class Checkpoint:
         # The losses of the image itself are computed again on resuming.
         rows = self.state.history[: self.state.number]
         history = np.stack(rows) if rows else np.zeros((0, 0), np.float32)
-        np.savez(file, facts=np.array(json.dumps(header)), image=self.state.image, history=history, **arrays)
+        arrays |= {"facts": np.array(json.dumps(header)), "image": self.state.image, "history": history}
+        write_arrays(file, arrays)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import write_arrays
 from ...models.files import atomic_file
 from ..errors import RecordError
 
@@ -23,8 +24,7 @@ def write_state(path: Path, state: Any) -> None:
     Raises OSError.
     """
     with atomic_file(path) as file:
-        arrays: dict[str, Any] = dict(_flattened(state, ""))
-        np.savez(file, **arrays)
+        write_arrays(file, dict(_flattened(state, "")))
 
 
 def read_state(path: Path, kind: type[State]) -> State:

@@ -98,9 +98,9 @@ def lite(reference: LoadReference) -> Callable[[str], Converted]:
     return cache(lambda objective: Converted(model, LITE_LAYERS, objective, TINY_LITE.preprocessing))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def real(reference: LoadReference) -> Callable[[str, tuple[str, ...], str], Converted]:
-    """Returns layers of a real backbone: `real(backbone, layers, objective)`."""
+    """Returns layers of a real backbone: `real(backbone, layers, objective)`. What it keeps are gigabytes."""
     return cache(
         lambda net, layers, objective: Converted(
             reference(net).model, layers, objective, find_backbone(net).preprocessing

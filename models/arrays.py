@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import IO, NamedTuple
-from zipfile import ZipFile
 
 import numpy as np
 from numpy.lib.format import write_array
@@ -49,6 +48,8 @@ def write_arrays(file: IO[bytes], arrays: Mapping[str, NDArray[np.generic]]) -> 
     That of NumPy before 2.0 leaves its archive open where the disk is full. Python closes it later, and prints the
     traceback of a second failure.
     """
+    from zipfile import ZipFile  # here, because a dream needs it only after the first steps
+
     with ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:

@@ -288,7 +288,8 @@ def test_a_studio_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         run = server.begin(settings={**ENDLESS, "steps": 30_000})
         waiting = server.begin()
         before = server.wait(run, "running", until=lambda job: job["step"] > 500)
-        _rest_until_saved(server, run)
+        for job, state in ((done, "finished"), (paused, "paused"), (run, "running")):
+            _rest_until_saved(server, job, state)
         server.kill()
     with running(tmp_path) as server:
         assert server.job(done)["results"] == done["results"]
@@ -307,9 +308,12 @@ def test_a_studio_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         assert (stopped["step"], result(server, stopped).shape) == (paused["step"] + 1, (48, 64, 3))
 
 
-def _rest_until_saved(server: Server, job: Any) -> None:
+def _rest_until_saved(server: Server, job: Any, state: str) -> None:
+    """The files of jobs are written a while after they change, one after the other in no order."""
     path = server.folder / "jobs" / job["id"] / "job.json"
-    while json.loads(path.read_text())["state"] != "running":
+    end = time.monotonic() + SECONDS
+    while json.loads(path.read_text())["state"] != state:
+        assert time.monotonic() < end, f"{state} was never saved"
         time.sleep(0.05)
 
 

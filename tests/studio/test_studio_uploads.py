@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from picture_bytes import PROFILE, encoded, gif, gif_control, gif_frame, heif, heif_size, in_png, png_chunk
-from studio_server import Server, children, decoded, picture, running
+from studio_server import SECONDS, Server, children, decoded, picture, running
 
 from onnxdream.studio.jobs.folder import new_id
 from onnxdream.studio.pictures.reading import Reader
@@ -70,7 +70,7 @@ def test_too_many_pixels_are_known_from_the_header(studio: Server) -> None:
 
 
 def test_too_many_bytes_are_not_read(studio: Server) -> None:
-    connection = http.client.HTTPConnection(studio.host, timeout=10)
+    connection = http.client.HTTPConnection(studio.host, timeout=SECONDS)
     connection.putrequest("POST", "/api/pictures")
     connection.putheader("Content-Type", "multipart/form-data; boundary=x")
     connection.putheader("Content-Length", str(2**30))
@@ -82,7 +82,7 @@ def test_too_many_bytes_are_not_read(studio: Server) -> None:
 def test_nor_are_they_where_the_sender_does_not_say_how_many(studio: Server) -> None:
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
     body = (head, *[bytes(2**20)] * 65, b"\r\n--x--\r\n")
-    connection = http.client.HTTPConnection(studio.host, timeout=10)
+    connection = http.client.HTTPConnection(studio.host, timeout=SECONDS)
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     connection.request("POST", "/api/pictures", iter(body), kind, encode_chunked=True)
     assert connection.getresponse().status == 413

@@ -21,7 +21,11 @@ from onnxdream.runtime.film.apart import driver
 from onnxdream.runtime.film.apart.worker import ShotDreamer, ShotFrame
 
 # The command line, held where a test has said so.
-COMMAND = [sys.executable, "-c", "import held; held.hold_all(); from onnxdream.cli import app; app(prog_name='onnxdream')"]
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import held; held.hold_all(); from onnxdream.cli import app; app(prog_name='onnxdream')",
+]
 
 
 def environment() -> dict[str, str]:

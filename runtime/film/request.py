@@ -14,7 +14,7 @@ from ..dream.repeat import find_file
 from ..dream.request import introduction, parse_request
 from ..dream.writer import Job
 from ..errors import FilmError, FilmNotFoundError, SettingsError
-from ..image.source import SourceFile, file_hash
+from ..image.source import SourceFile
 from ..processes.sharing import process_count
 from ..settings.config import options_of
 from ..settings.kinds import FloatRange, OrNone
@@ -178,7 +178,7 @@ def _bundle_for(through: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def _source_file(path: Path) -> SourceFile:
     """How a record names a file. Raises FilmNotFoundError."""
     try:
-        return SourceFile(path.name, file_hash(path), str(path.resolve()))
+        return SourceFile.of(path)
     except FileNotFoundError:
         raise FilmNotFoundError(f"no file {path}: check the name and the folder") from None
     except OSError as error:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import count, zip_longest
 from pathlib import Path
@@ -34,6 +35,7 @@ from pictures_fixture import (
 
 from onnxdream.models.files import temporary_path
 from onnxdream.runtime.film import parts
+from onnxdream.runtime.video.formats import FORMATS
 
 pytest.importorskip("av")
 from clips import Clip, Sound, decoded, packets, pan, uneven_times, write_clip
@@ -457,4 +459,17 @@ def test_without_pyav_films_say_what_to_install(folder: Path) -> None:
     finished = subprocess.run(words, capture_output=True, text=True, check=False)
     assert finished.returncode == 1
     assert finished.stderr.splitlines()[-1] == "error: films need PyAV: pip install 'onnxdream[video]'"
+    assert listing(folder) == {"walk.mp4", "tiny.onnx"}
+
+
+def test_a_pyav_without_an_encoder_is_told_before_anything_is_made(
+    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS, ".mp4", replace(FORMATS[".mp4"], codec="libabsent"))
+    finished = run("film", "walk.mp4", "a.mp4", *FEW)
+    assert finished.code == 1
+    assert finished.err.splitlines() == [
+        "error: .mp4 films need the encoder libabsent, which this PyAV lacks: choose another ending, or install PyAV "
+        "with pip, whose FFmpeg has it"
+    ]
     assert listing(folder) == {"walk.mp4", "tiny.onnx"}

@@ -267,6 +267,14 @@ def test_a_restart_dreams_what_is_missing(job: Job, folder: Path, tmp_path: Path
 
 
 @of_posix
+def test_what_is_stopped_as_it_was_replaced_continues_without_overwrite(job: Job, folder: Path, tmp_path: Path) -> None:
+    age(save(folder / "a.png", noise(30, 40)))
+    endless = replace(job, settings=replace(SETTINGS, steps=1_000_000), overwrite=True)
+    _, lines = watched(endless, folder, lambda lines: wait_for(tmp_path / "out", "begun", 1))
+    assert lines.log[-1] == "0 dreamed, 0 failed, 1 stopped, which the same call without --overwrite continues"
+
+
+@of_posix
 def test_a_broken_picture_is_named_once_and_tried_again_when_it_has_changed(
     job: Job, folder: Path, tmp_path: Path, look_on: Callable[[], None]
 ) -> None:

@@ -1,8 +1,8 @@
 """The command `bench`: the time that loading and a step of a real ascent take on this machine, and the memory.
 
 Each measurement runs in a process of its own (`python -m onnxdream.runtime.bench BUNDLE WIDTH HEIGHT PROVIDER THREADS
-PRECISION` prints it as JSON). Otherwise the peak memory of one would hide that of the next, and sessions in one process
-would slow each other down by their spinning threads.
+PRECISION TUNE` prints it as JSON; TUNE is `tune` or empty). Otherwise the peak memory of one would hide that of the
+next, and sessions in one process would slow each other down by their spinning threads.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from ..models.backbones import Backbone
 from ..models.child import module_command
 from ..models.contract import BundleError, Metadata
 from ..runtime.bundle.bundle import Bundle
+from ..runtime.image.source import file_hash
 from .errors import ExportFailedError, MissingBundleError
 from .grid import NAMED_WEIGHTS, BundleSpec
 
@@ -63,7 +63,7 @@ def _find_matching(spec: BundleSpec, backbone: Backbone) -> Bundle | None:
     Bundles are sorted by name and not by age, so that every run finds the same one.
     """
     weights = None if spec.weights in NAMED_WEIGHTS else Path(spec.weights)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None
+    digest = file_hash(weights) if weights and weights.is_file() else None
     source = backbone.built_in.source if spec.weights == "builtin" and backbone.built_in else spec.weights
 
     wanted = (backbone.name, spec.layer_names(backbone), spec.objective, spec.border, spec.precision)

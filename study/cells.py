@@ -18,7 +18,7 @@ from ..runtime.dream.repeat import load_record
 from ..runtime.dream.results import Results
 from ..runtime.dream.writer import Callbacks, Job
 from ..runtime.errors import RecordError
-from ..runtime.image.source import Source
+from ..runtime.image.source import Source, file_hash
 from ..runtime.settings.settings import Settings
 from .errors import ResultsError
 
@@ -90,6 +90,6 @@ def _key(settings: Settings, bundle: str, **hashes: str | None) -> str:
 
 def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return file_hash(path)
     except OSError as error:
         raise ResultsError(f"cannot read {path} ({error.strerror}): check that it exists and is readable") from error

@@ -22,6 +22,7 @@ import typer
 from pictures_fixture import Command, in_this_process
 
 from onnxdream import cli
+from onnxdream.commands.group import UsageError
 from onnxdream.runtime.dream.request import parse_request
 from onnxdream.runtime.errors import DreamError
 
@@ -165,7 +166,7 @@ def test_commands_within_sentences_fit(page: Path) -> None:
         (words,) = commands(" ".join(text.split()))
         try:
             parsed(own_command(words) or words)
-        except cli._UsageError as error:
+        except UsageError as error:
             # A sentence may leave out the picture, or the value of an option.
             if type(error).__name__ not in ("MissingParameter", "BadOptionUsage"):
                 raise
@@ -173,7 +174,7 @@ def test_commands_within_sentences_fit(page: Path) -> None:
 
 def test_a_command_that_does_not_fit_is_found() -> None:
     for wrong in ("dream x.jpg --step 3", "export --modle v3", "dreams x.jpg"):
-        with pytest.raises(cli._UsageError):
+        with pytest.raises(UsageError):
             parsed(wrong.split())
     with pytest.raises(DreamError):
         require_known(parsed(["dream", "x.jpg", "--preset", "feather"]))

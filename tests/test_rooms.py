@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "cli.py").is_file(), reason="reads t
 OUTSIDE = {"tests", "build", "dist", "benchmarks", "docs", "examples"}  # folders that do not belong to the package
 EXPORTING = {"tensorflow", "keras", "tf2onnx", "onnx"}
 RUNNING = {"onnxruntime", "cv2"}
+CLI = ("onnxdream.cli", "onnxdream.commands")
 DREAMING = {"numpy", "onnxruntime", "cv2", "typer", "rich", "platformdirs", "google", "tomli", "tomllib"}
 OPTIONAL = {
     "av",
@@ -27,11 +28,12 @@ OPTIONAL = {
 FORBIDDEN = {
     "models": EXPORTING
     | RUNNING
-    | {"onnxdream.export", "onnxdream.runtime", "onnxdream.study", "onnxdream.studio", "onnxdream.cli"},
-    "runtime": EXPORTING | {"onnxdream.export", "onnxdream.study", "onnxdream.studio", "onnxdream.cli"},
-    "export": {"cv2", "onnxdream.runtime", "onnxdream.study", "onnxdream.studio", "onnxdream.cli"},
-    "study": EXPORTING | {"onnxdream.export", "onnxdream.studio", "onnxdream.cli"},
-    "studio": EXPORTING | {"onnxdream.export", "onnxdream.study", "onnxdream.cli"},
+    | {"onnxdream.export", "onnxdream.runtime", "onnxdream.study", "onnxdream.studio", *CLI},
+    "runtime": EXPORTING | {"onnxdream.export", "onnxdream.study", "onnxdream.studio", *CLI},
+    "export": {"cv2", "onnxdream.runtime", "onnxdream.study", "onnxdream.studio", *CLI},
+    "study": EXPORTING | {"onnxdream.export", "onnxdream.studio", *CLI},
+    "studio": EXPORTING | {"onnxdream.export", "onnxdream.study", *CLI},
+    "commands": EXPORTING | {"onnxdream.export", "onnxdream.study", "onnxdream.studio", "onnxdream.cli"},
 }
 # The wings (folders) and files of rooms in floors: each may import only from itself and from the floors above it in
 # this list.

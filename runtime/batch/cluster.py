@@ -13,7 +13,7 @@ from typing import Any
 
 from ...models.wording import counted
 from ..cluster.connection import ClusterOptions, joined
-from ..cluster.nodes import Nodes, free_workers, inspect_nodes
+from ..cluster.nodes import Nodes, cause_of, free_workers, inspect_nodes
 from ..cluster.parcel import find_place, pack_inputs, store_results
 from ..dream.results import Results
 from ..dream.writer import Job
@@ -190,7 +190,7 @@ class Cluster:
             ) from error
         except self._ray.exceptions.RayTaskError as error:
             raise ClusterError(
-                f"node {self._name(worker)} cannot dream ({_cause(error)}): check onnxdream there"
+                f"node {self._name(worker)} cannot dream ({cause_of(error)}): check onnxdream there"
             ) from error
         except self._ray.exceptions.RayError:
             self._remove(worker)
@@ -250,7 +250,7 @@ class Cluster:
         if isinstance(error, self._ray.exceptions.OutOfMemoryError):
             return "was killed, since the node ran out of memory"
         if isinstance(error, self._ray.exceptions.RayTaskError):
-            return f"has failed ({_cause(error)})"
+            return f"has failed ({cause_of(error)})"
         return "has ended"
 
 
@@ -282,8 +282,3 @@ def _failed(assignment: Assignment, error: str) -> Receipt:
 
 def _deadline() -> float:
     return time.monotonic() + _START_SECONDS
-
-
-def _cause(error: Exception) -> str:
-    """The last line of an error of Ray's, which is that of the error on the node."""
-    return str(error).strip().splitlines()[-1]

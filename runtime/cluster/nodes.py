@@ -53,7 +53,7 @@ def inspect_nodes(ray: Any, lock: Path | None, log: Callable[[str], None]) -> No
             log(f"node {name} has just left the cluster")
             continue
         except ray.exceptions.RayError as error:
-            raise ClusterError(f"node {name} cannot start a worker ({_cause(error)}): check Ray on it") from error
+            raise ClusterError(f"node {name} cannot start a worker ({cause_of(error)}): check Ray on it") from error
         budgets.append(require_fit(name, answer, lock, log))
     return Nodes(names, min(budgets, default=0))
 
@@ -113,7 +113,8 @@ def _alive(ray: Any) -> list[Mapping[str, Any]]:
     return [one for one in ray.nodes() if one["Alive"]]
 
 
-def _cause(error: Exception) -> str:
+def cause_of(error: Exception) -> str:
+    """Returns the last line of an error of Ray's, which is that of the error on the node."""
     return str(error).strip().splitlines()[-1]
 
 

@@ -26,6 +26,7 @@ _CONTENTS = (
     "__main__.py",
     "cli.py",
     "py.typed",
+    "commands/*.py",
     "export/*.py",
     "export/*/*.py",
     "models/*.py",

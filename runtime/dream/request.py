@@ -124,12 +124,21 @@ def _request(
     lines += [notice] if notice else []
     lines += doubtful_options(settings, options, named)
     hint = _hint(options, preset, settings)
-    recursive = bool(options.get("recursive"))
     workers, cluster, ship = _workers(options.get("workers")), options.get("cluster"), bool(options.get("ship"))
     if ship and cluster is None:
         raise SettingsError("--ship sends pictures to a cluster: name it, as in --cluster 10.0.0.1:6379")
-    pictures = (source,) if source else ()
-    return DreamRequest(job, pictures, None, lines, hint, config, recursive, workers, watch, cluster, ship)
+    return DreamRequest(
+        job,
+        sources=(source,) if source else (),
+        lines=lines,
+        hint=hint,
+        config=config,
+        recursive=bool(options.get("recursive")),
+        workers=workers,
+        watch=watch,
+        cluster=cluster,
+        ship=ship,
+    )
 
 
 @dataclass(frozen=True)
@@ -230,10 +239,21 @@ def _job(bundle: Bundle, settings: Settings, given: Mapping[str, Any]) -> Job:
     piped_as = _piped_as(output, given.get("format"))
     if piped_as:
         output, extras = None, False
-    overwrite = bool(given.get("overwrite"))
     direction = given.get("direction", ())
-    paths = direction_paths(direction) if isinstance(direction, str) else direction
-    return Job(bundle, settings, output, overwrite, film, every, fps, mask, guide, paths, extras, piped_as)
+    return Job(
+        bundle,
+        settings,
+        output,
+        overwrite=bool(given.get("overwrite")),
+        film=film,
+        film_every=every,
+        film_fps=fps,
+        mask=mask,
+        guide=guide,
+        direction=direction_paths(direction) if isinstance(direction, str) else direction,
+        extras=extras,
+        piped_as=piped_as,
+    )
 
 
 def _piped_as(output: Path | None, chosen: str | None) -> str | None:

@@ -23,7 +23,7 @@ from ..image.files import read_picture
 from ..image.pixels import pixels_of
 from ..image.source import file_hash
 from ..provider.selection import ProviderChoice, choose_provider
-from ..settings.config import execution_of
+from ..settings.config import execution_of, read_described
 from ..settings.kinds import IntRange
 from ..settings.options import OPTIONS, Option, described_options
 from ..settings.parsing import parse_guide_by
@@ -186,8 +186,7 @@ def parse_feature_request(texts: list[str], options: Mapping[str, Any]) -> Featu
 
 def _settings(options: Mapping[str, Any], layers: tuple[str, ...] | set[str]) -> FeatureSettings:
     """The settings among the options; classes are drawn with MACO and crops unless these say otherwise."""
-    kinds = {name: description.kind for name, description in descriptions(FeatureSettings).items()}
-    given = {name: kind.read(name.replace("_", " "), options[name]) for name, kind in kinds.items() if name in options}
+    given = read_described(FeatureSettings, options)
     if all(layer == LOGITS for layer in layers):
         given.setdefault("param", "maco")
     if given.get("param") == "maco":

@@ -16,7 +16,7 @@ from ..dream.writer import Job
 from ..errors import FilmError, FilmNotFoundError, SettingsError
 from ..image.source import SourceFile
 from ..processes.sharing import process_count
-from ..settings.config import options_of
+from ..settings.config import options_of, read_described
 from ..settings.kinds import FloatRange, OrNone
 from ..settings.options import OPTIONS, Option, described_options
 from ..settings.presets import DEFAULT_LOOK, PRESETS
@@ -109,7 +109,7 @@ def parse_film(kind: FilmKind, source: Path | None, output: Path | None, options
     require_encoders(film_format(output))
     if source.exists() and output.exists() and source.samefile(output):
         raise SettingsError(f"{output} is the film that is read: choose another name for the dream")
-    move = _move(MOVES[kind], options)
+    move = MOVES[kind](**read_described(MOVES[kind], options))
     own = {*descriptions(MOVES[kind]), "start", "end", "keep_frames", "extras"}
     dream_options = {name: value for name, value in options.items() if name not in own}
     if kind == "travel":
@@ -135,14 +135,6 @@ def parse_film(kind: FilmKind, source: Path | None, output: Path | None, options
         workers=process_count(job.choice.machine, request.workers) or None,
     )
     return FilmRequest(FilmJob(source, output, job, record), request.lines)
-
-
-def _move(kind: type[Any], options: Mapping[str, Any]) -> Any:
-    """The settings of a film of that type among the options. Raises SettingsError."""
-    kinds = {name: description.kind for name, description in descriptions(kind).items()}
-    return kind(
-        **{name: one.read(name.replace("_", " "), options[name]) for name, one in kinds.items() if name in options}
-    )
 
 
 def _time(name: str, options: Mapping[str, Any]) -> float | None:

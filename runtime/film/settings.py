@@ -7,20 +7,27 @@ from dataclasses import dataclass
 from ..settings.kinds import Flag, FloatRange, IntRange, Place, Text
 from ..settings.settings import check, setting
 
-_SECONDS = FloatRange(0.01, 86_400)
-_FPS = FloatRange(0.1, 240)
-_STEPS = IntRange(1, 10_000)
+# What several kinds of films have: the default, the kind and the help of each setting.
+_PERSIST = (
+    0.8,
+    FloatRange(0, 1),
+    "Share of the dream that carries over to the next frame, 0 to 1; a smaller one lets the dream change faster.",
+)
+_SECONDS = (10.0, FloatRange(0.01, 86_400), "Length of the film in seconds.")
+_FPS = (25.0, FloatRange(0.1, 240), "Number of frames in a second.")
+_STEPS_NEXT = (
+    4,
+    IntRange(1, 10_000),
+    "Number of steps in the largest octave of each frame after the first, which gets the whole dream; smaller octaves "
+    "get half as many.",
+)
 
 
 @dataclass(frozen=True)
 class Coherence:
     """How a dream carries over from frame to frame. Raises SettingsError."""
 
-    persist: float = setting(
-        0.8,
-        FloatRange(0, 1),
-        "Share of the dream that carries over to the next frame, 0 to 1; a smaller one lets the dream change faster.",
-    )
+    persist: float = setting(*_PERSIST)
     steps_next: int = setting(
         8, IntRange(1, 10_000), "Number of steps in each frame after the first of a shot, which gets the whole dream."
     )
@@ -46,8 +53,8 @@ class Camera:
     centre: tuple[float, float] = setting(
         (0.5, 0.5), Place(), "Place that the camera moves to and turns about: x and y as parts of the picture."
     )
-    seconds: float = setting(10.0, _SECONDS, "Length of the film in seconds.")
-    fps: float = setting(25.0, _FPS, "Number of frames in a second.")
+    seconds: float = setting(*_SECONDS)
+    fps: float = setting(*_FPS)
     loop: bool = setting(
         False,
         Flag(),
@@ -55,12 +62,7 @@ class Camera:
         None,
         "--loop",
     )
-    steps_next: int = setting(
-        4,
-        _STEPS,
-        "Number of steps in the largest octave of each frame after the first, which gets the whole dream; smaller "
-        "octaves get half as many.",
-    )
+    steps_next: int = setting(*_STEPS_NEXT)
 
     def __post_init__(self) -> None:
         check(self)
@@ -83,19 +85,10 @@ class Travel:
         default_text="none",
     )
     hold: float = setting(1.0, FloatRange(0, 86_400), "Seconds that the dream stays at each station.")
-    seconds: float = setting(10.0, _SECONDS, "Length of the film in seconds.")
-    fps: float = setting(25.0, _FPS, "Number of frames in a second.")
-    persist: float = setting(
-        0.8,
-        FloatRange(0, 1),
-        "Share of the dream that carries over to the next frame, 0 to 1; a smaller one lets the dream change faster.",
-    )
-    steps_next: int = setting(
-        4,
-        _STEPS,
-        "Number of steps in the largest octave of each frame after the first, which gets the whole dream; smaller "
-        "octaves get half as many.",
-    )
+    seconds: float = setting(*_SECONDS)
+    fps: float = setting(*_FPS)
+    persist: float = setting(*_PERSIST)
+    steps_next: int = setting(*_STEPS_NEXT)
 
     def __post_init__(self) -> None:
         check(self)

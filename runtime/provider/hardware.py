@@ -243,12 +243,14 @@ def nvidia_libraries(files: Iterable[str]) -> frozenset[str]:
 
 def nvidia_folders() -> list[Path]:
     """Returns the folders into which pip has installed the libraries of CUDA, cuDNN and TensorRT."""
-    folders: list[Path] = []
-    for package, pattern in (("nvidia", "*/lib"), ("tensorrt_libs", ".")):
-        spec = find_spec(package)
-        for location in (spec.submodule_search_locations or []) if spec else []:
-            folders += Path(location).glob(pattern) if pattern != "." else [Path(location)]
-    return folders
+    nvidia = [folder for package in _package_folders("nvidia") for folder in package.glob("*/lib")]
+    return [*nvidia, *_package_folders("tensorrt_libs")]
+
+
+def _package_folders(name: str) -> list[Path]:
+    """Returns the folders of an installed package, of which a namespace package has several; none if it is missing."""
+    spec = find_spec(name)
+    return [Path(location) for location in (spec.submodule_search_locations or [])] if spec else []
 
 
 def _pip_libraries() -> frozenset[str]:

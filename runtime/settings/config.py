@@ -97,13 +97,11 @@ def _known(key: str, path: Path) -> str:
 
 
 def settings_changes(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings among the options, as the fields of Settings take them. Texts are parsed as on the command
-    line.
+    """Returns the settings among the options, as the fields of Settings take them, with those that `layers` makes.
 
     Raises SettingsError.
     """
-    kinds = {name: description.kind for name, description in descriptions(Settings).items()}
-    changes = {name: kinds[name].read(name.replace("_", " "), options[name]) for name in kinds if name in options}
+    changes = read_described(Settings, options)
     if "layers" in options:
         if "layer_weights" in changes:
             raise SettingsError("layers and layer weights contradict each other: give one of them")
@@ -119,8 +117,16 @@ def _layers(given: object) -> dict[str, float]:
 
 def execution_of(options: Mapping[str, Any]) -> Execution:
     """Returns the execution settings among the options. Raises SettingsError."""
-    kinds = {name: description.kind for name, description in descriptions(Execution).items()}
-    return Execution(**{name: kinds[name].read(name, options[name]) for name in kinds if name in options})
+    return Execution(**read_described(Execution, options))
+
+
+def read_described(settings: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns those options that are settings of a type, see `descriptions`, as its fields take them.
+
+    Texts are parsed as on the command line. Raises SettingsError.
+    """
+    kinds = {name: description.kind for name, description in descriptions(settings).items()}
+    return {name: kind.read(name.replace("_", " "), options[name]) for name, kind in kinds.items() if name in options}
 
 
 def overridden(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

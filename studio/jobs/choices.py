@@ -17,10 +17,10 @@ from ...runtime.bundle.choice import choose_bundle
 from ...runtime.dream.request import choose
 from ...runtime.errors import SettingsError
 from ...runtime.settings.changes import Change, differing
-from ...runtime.settings.config import ConfigFile, options_of, overridden, settings_changes
+from ...runtime.settings.config import ConfigFile, execution_of, options_of, overridden, settings_changes
 from ...runtime.settings.options import OPTIONS
 from ...runtime.settings.presets import PRESETS, find_preset
-from ...runtime.settings.settings import Execution, Settings, descriptions
+from ...runtime.settings.settings import Settings, descriptions
 from ..errors import StudioError
 from .job import StudioJob, page_settings
 
@@ -51,7 +51,7 @@ class Chooser:
 
     def __init__(self, machine: Mapping[str, Any]) -> None:
         self.machine = dict(machine)
-        self.execution = Execution(**_machine_settings(machine))
+        self.execution = execution_of(machine)
 
     def choose(self, look: object, bundle: object, given: object, has_guide: bool = False) -> Chosen:
         """Returns what a request chooses. Raises StudioError, which names the field that is wrong."""
@@ -267,8 +267,3 @@ def _text_or_none(value: object, field: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise StudioError(422, f"{field} is a name", field)
-
-
-def _machine_settings(machine: Mapping[str, Any]) -> dict[str, Any]:
-    kinds = {name: one.kind for name, one in descriptions(Execution).items()}
-    return {name: kinds[name].read(name, value) for name, value in machine.items()}

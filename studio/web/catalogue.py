@@ -32,7 +32,7 @@ from ...runtime.settings.kinds import (
 from ...runtime.settings.parsing import GuideKind
 from ...runtime.settings.presets import DEFAULT_LOOK, PRESETS, Preset
 from ...runtime.settings.settings import Description, Settings, descriptions
-from ..jobs.choices import REFUSED, Chooser, loaded
+from ..jobs.choices import REFUSED, Chooser, loaded, model_name
 from ..jobs.film import film_form
 from ..jobs.job import page_settings
 
@@ -98,9 +98,8 @@ def _bundle(bundle: Bundle) -> dict[str, Any]:
         }
         for layer in metadata.layers
     ]
-    name = bundle.name.removesuffix(".onnx")
     return {
-        "name": name,
+        "name": model_name(bundle),
         "title": f"{metadata.backbone}, {metadata.layer_names[0]} to {metadata.layer_names[-1]}",
         "classes": [names.split(",")[0] for names in metadata.class_names],
         "layers": layers,

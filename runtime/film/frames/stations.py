@@ -11,7 +11,7 @@ import numpy as np
 from ....models.arrays import Floats
 from ....models.contract import Metadata
 from ...ascent.objectives import require_objective
-from ...bundle.channel_weights import plain_weights
+from ...bundle.channel_weights import plain_weights, split_channels
 from ...bundle.objective import Objective
 from ...errors import SettingsError
 from ...settings.presets import PRESETS, Preset
@@ -126,7 +126,7 @@ class Aim:
         The weight of a layer is the sum of the sizes of its channels' weights, so that a layer without any is left
         out, and each loss is a mean as always.
         """
-        parts = np.split(self.weights, np.cumsum([layer.channels for layer in bundle.layers])[:-1])
+        parts = split_channels(self.weights, bundle.layers)
         layer_weights = np.array([np.abs(part).sum(dtype=np.float64) for part in parts], np.float32)
         channels = [part / weight if weight else part for part, weight in zip(parts, layer_weights, strict=True)]
         return Objective(layer_weights, np.concatenate(channels), self.positions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -256,7 +255,7 @@ def _rest_on_last(webp: Path, length: int) -> None:
     Its encoder gives that picture the mean duration of the others. Raises OSError.
     """
     with webp.open("r+b") as file:
-        place, end = 12, file.seek(0, os.SEEK_END)
+        place, end = 12, webp.stat().st_size
         shown = last = duration = 0
         while place < end:  # a chunk: its name, the length of its content, and the content, padded to an even length
             file.seek(place)

@@ -328,7 +328,10 @@ class Forward:
             )
         near = difflib.get_close_matches(layer, [*sets, *self.layers], n=3, cutoff=0.4)
         hint = f"similar names are {', '.join(near)}" if near else "no name is similar"
-        raise UnknownLayerError(f"unknown layer {layer!r}: {hint}; the command `layers` lists all")
+        advice = "the command `layers` lists all"
+        if any("," in name for name in near):
+            advice = "rename it in the model, since a comma separates layers"
+        raise UnknownLayerError(f"unknown layer {layer!r}: {hint}; {advice}")
 
     def _available_behind(self, node: str) -> str | None:
         """Returns the first available layer that is the node or reads it, directly or through convolutions."""

@@ -15,6 +15,7 @@ from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from ..models.backbones import Backbone
 from ..models.preprocessing import PREPROCESSINGS
+from ..models.wording import cause
 from .errors import ModelFileError
 from .forward import IMAGE
 from .network import Network, functional
@@ -85,8 +86,7 @@ def read_model(path: Path) -> Any:
     try:
         return keras.models.load_model(path, _OF_APPLICATIONS, compile=False, safe_mode=True)
     except Exception as error:  # Keras and h5py raise various exceptions for a damaged or foreign file
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise ModelFileError(f"{path.name} cannot be loaded ({reason}): is it a Keras model?") from error
+        raise ModelFileError(f"{path.name} cannot be loaded ({cause(error)}): is it a Keras model?") from error
 
 
 def read_network(path: Path) -> Any:

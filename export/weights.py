@@ -18,6 +18,7 @@ from ..models.arrays import Floats
 from ..models.assembly import WeightFile
 from ..models.backbones import Backbone
 from ..models.files import expand_user
+from ..models.wording import cause
 from .backbone import build
 from .errors import WeightsError
 from .keras_file import is_whole_model, read_model
@@ -109,7 +110,7 @@ def _imagenet(backbone: Backbone) -> LoadedModel:
 
 def _download_failure(error: Exception) -> str:
     """Returns what went wrong, without the address that Keras puts before it."""
-    return _first_line(error).rpartition(" -- ")[2].replace("retrieval incomplete:", "the download broke off:")
+    return cause(error).rpartition(" -- ")[2].replace("retrieval incomplete:", "the download broke off:")
 
 
 def _random(backbone: Backbone, seed: int) -> LoadedModel:
@@ -246,7 +247,7 @@ def _load_h5(model: Any, path: Path, backbone: Backbone) -> None:
     except Exception as error:  # Keras and h5py raise various exceptions for a wrong, truncated or foreign file
         classifier = "with" if backbone.include_top else "without"
         raise WeightsError(
-            f"weights {path.name} do not fit {backbone.title} ({_first_line(error)}): "
+            f"weights {path.name} do not fit {backbone.title} ({cause(error)}): "
             f"give a weight file of the network {classifier} its classifier (include_top={backbone.include_top})"
         ) from error
 
@@ -279,10 +280,6 @@ def _layers(model: Any) -> Iterator[Any]:
             yield from _layers(layer)
         else:
             yield layer
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
 def _sha256(path: Path) -> str:

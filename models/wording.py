@@ -1,6 +1,8 @@
-"""Numbers in messages: durations, and how many there are of something."""
+"""Parts of messages: durations, how many there are of something, and the causes that libraries name."""
 
 from __future__ import annotations
+
+_LONGEST_CAUSE = 300  # characters
 
 
 def format_duration(seconds: float) -> str:
@@ -15,3 +17,15 @@ def counted(number: int, noun: str) -> str:
     """Returns a number with its noun: `1 frame`, `2 frames` or `2 processes`."""
     plural = "es" if noun.endswith("s") else "s"
     return f"{number} {noun}{plural * (number != 1)}"
+
+
+def cause(error: Exception, text: str | None = None) -> str:
+    """Returns the first line of a library's error, or of `text` in its place, or the error's type where that is empty.
+
+    A long line is cut between two words, so that it holds no part of a path that could be taken for another.
+    """
+    line = ((str(error) if text is None else text).strip() or type(error).__name__).splitlines()[0]
+    if len(line) <= _LONGEST_CAUSE:
+        return line
+    start = line[:_LONGEST_CAUSE]
+    return f"{start.rpartition(' ')[0] or start} …"

@@ -70,7 +70,7 @@ def run_studio(request: StudioRequest, log: Log) -> None:
         def make(hub: Hub) -> Studio:
             return Studio(folder, chooser, devices(chooser.execution, len(detect_hardware().gpus)), hub)
 
-        app = Guard(Addresses(make).app(), request.host, token)
+        app = Guard(Addresses(make, log).app(), request.host, token)
         config = uvicorn.Config(
             app,
             log_level="warning",

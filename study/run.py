@@ -235,7 +235,7 @@ def _sources(grid: Grid, folder: Folder, reporter: Reporter) -> list[Source]:
             here = f"{source.path}{how}"
             other = written.setdefault(str(path).casefold(), here)
             if other is not here:
-                raise GridError(f"{other} and {here} would both be written to {path}: rename a picture")
+                raise GridError(f"{other} and {here} would both be written to {path}: rename a picture or a bundle")
     return sources
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from ...models.wording import cause
 from ..errors import ComputationError, OutOfMemoryError, ProviderError
 from ..settings.settings import ProviderName
 from .cards import PROVIDERS
@@ -137,8 +138,8 @@ def placement(model: bytes, machine: Machine, sizes: Mapping[str, int]) -> dict[
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first line of a library's error that names its cause, cut to 300 characters."""
-    return (_without_passage(error) or type(error).__name__).splitlines()[0][:300]
+    """Returns the first line of onnxruntime's error that names its cause, without the passage of its code."""
+    return cause(error, _without_passage(error))
 
 
 def _without_passage(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -233,15 +234,40 @@ class _Filters:
 
 def _write_webp(pictures: Pictures, output: Path, codec: str) -> None:
     """Writes the pictures. Raises OutputError."""
-    stream = None
-    with writing_errors(output), _open(output, "webp") as container:
-        for pts, frame in _timed(pictures(), _MILLISECOND, 1):
-            stream = stream or _add_stream(container, codec, frame, "bgra", _MILLISECOND, _WEBP)
-            converted = frame.reformat(format="bgra")
-            converted.pts, converted.time_base = pts, _MILLISECOND
-            _encode(container, stream, [converted])
-        if stream is not None:
-            container.mux(stream.encode(None))
+    stream, first, end = None, 0, 0
+    with writing_errors(output):
+        with _open(output, "webp") as container:
+            for pts, frame in _timed(pictures(), _MILLISECOND, 1):
+                if stream is None:
+                    stream, first = _add_stream(container, codec, frame, "bgra", _MILLISECOND, _WEBP), pts
+                end = pts + to_ticks((frame.duration or 0) * exact(frame.time_base), _MILLISECOND)
+                converted = frame.reformat(format="bgra")
+                converted.pts, converted.time_base = pts, _MILLISECOND
+                _encode(container, stream, [converted])
+            if stream is not None:
+                container.mux(stream.encode(None))
+        _rest_on_last(output, end - first)
+
+
+def _rest_on_last(webp: Path, length: int) -> None:
+    """Has an animated WebP show its last picture until all have been shown for `length` milliseconds.
+
+    Its encoder gives that picture the mean duration of the others. Raises OSError.
+    """
+    with webp.open("r+b") as file:
+        place, end = 12, webp.stat().st_size
+        shown = last = duration = 0
+        while place < end:  # a chunk: its name, the length of its content, and the content, padded to an even length
+            file.seek(place)
+            name, size, bits = struct.unpack("<4sI12xI", file.read(24).ljust(24, b"\0"))
+            if name == b"ANMF":
+                last, duration = place + 20, bits & 0xFFFFFF
+                shown += duration
+            place += 8 + size + size % 2
+        rest = length - shown + duration
+        if last and 0 < rest <= 0xFFFFFF:
+            file.seek(last)
+            file.write(rest.to_bytes(3, "little"))
 
 
 def _timed(pictures: Iterator[tuple[Fraction, Any]], tick: Fraction, min_delay: int) -> Iterator[tuple[int, Any]]:

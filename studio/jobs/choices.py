@@ -230,7 +230,7 @@ def _differences(chosen: Chosen, machine: Mapping[str, Any], files: Mapping[str,
     base = choose({**machine, **look, **guide}, chosen.bundle).settings
     before, after = page_settings(base), page_settings(chosen.settings)
     options = {name: value for name, value in after.items() if before[name] != value and value is not None}
-    if any(name not in _FLAGS for name in options):
+    if any(name not in _FLAGS for name in options) or any("," in layer for layer in options.get("layer_weights", ())):
         return None
     try:
         same = choose({**machine, **look, **guide, **options}, chosen.bundle).settings == chosen.settings

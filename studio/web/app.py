@@ -31,22 +31,26 @@ from ..requests import JobRequest
 from ..studio import MAX_QUEUED, Studio
 from . import catalogue
 from .live import Hub
-from .serving import error_response, file_response, json_object, limited, tagged_response
+from .serving import error_response, file_response, json_object, limited, on_loop_error, tagged_response
 
 LIMITS = {"bytes": MAX_BYTES, "pixels": MAX_PIXELS, "queue": MAX_QUEUED}
 _ROLES = ("picture", "guide", "mask")
 
 
 class Addresses:
-    """The handlers of all addresses, on a studio that `make` makes when the server starts."""
+    """The handlers of all addresses, on a studio that `make` makes when the server starts.
 
-    def __init__(self, make: Callable[[Hub], Studio]) -> None:
-        self._make = make
+    `log` is called with a line for whoever has started it.
+    """
+
+    def __init__(self, make: Callable[[Hub], Studio], log: Callable[[str], None]) -> None:
+        self._make, self._log = make, log
         self._hub = Hub()
         self._studio: Studio
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_exception_handler(on_loop_error(self._log))
         self._studio = self._hub.studio = self._make(self._hub)
         try:
             self._studio.load()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
@@ -113,6 +114,24 @@ def error_response(request: Request, error: Exception) -> Response:
     if isinstance(error, OnnxdreamError):
         return _line(422, str(error))
     return _line(500, "something unexpected went wrong: the terminal of the studio says more")
+
+
+def on_loop_error(log: Callable[[str], None]) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """Returns what an event loop does with errors of no request: that too many files are open is one line, once.
+
+    For asyncio, it is a traceback for each connection that waits, again each second.
+    """
+    is_told = False
+
+    def on_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal is_told
+        if getattr(context.get("exception"), "errno", None) not in (errno.EMFILE, errno.ENFILE):
+            loop.default_exception_handler(context)
+        elif not is_told:
+            is_told = True
+            log("more connections than files may be open here: close some pages, or raise the limit, as with ulimit -n")
+
+    return on_error
 
 
 def _line(status: int, line: str, field: str | None = None) -> JSONResponse:

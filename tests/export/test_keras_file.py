@@ -78,12 +78,14 @@ def test_a_model_of_ones_own_becomes_a_bundle_with_its_classes(birds: Path, tmp_
 
 @unverified()
 def test_layers_may_have_names_that_tensorflow_lacks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    path = named(["é\\", "a>", "b\nc", "d=1", "🦊"], tmp_path)
+    path = named(["é\\", "a>", "b\nc", "d=1", "🦊", "block,1"], tmp_path)
     data, _ = make_bundle(ExportRequest(own_backbone(path, "raw"), ("é\\", "a>", "d=1", "🦊")))
     assert Bundle.load(data).metadata.layer_names == ("é\\", "a>", "d=1", "🦊")
     assert "not a valid node name" not in capfd.readouterr().err
     with pytest.raises(ExportError, match=r"^the layer name 'b\\nc' has control characters: rename it in the model$"):
         make_bundle(ExportRequest(own_backbone(path, "raw"), ("b\nc",)))
+    with pytest.raises(UnknownLayerError, match=r"(?s)names are block,1.*; rename it in the model, since a comma sep"):
+        make_bundle(ExportRequest(own_backbone(path, "raw"), ("block", "1")))  # of --layers block,1
 
 
 def named(names: list[str], folder: Path) -> Path:

@@ -1,10 +1,10 @@
-"""Numbers in messages."""
+"""Parts of messages."""
 
 from __future__ import annotations
 
 import pytest
 
-from onnxdream.models.wording import counted, format_duration
+from onnxdream.models.wording import cause, counted, format_duration
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,16 @@ def test_a_duration_has_the_units_of_its_length(seconds: float, text: str) -> No
 )
 def test_a_number_agrees_with_its_noun(number: int, noun: str, text: str) -> None:
     assert counted(number, noun) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError("  no disk\nat line 9"), "no disk"),
+        (ValueError(), "ValueError"),
+        (OSError(f"{'word ' * 40}cannot open '/{'folder/' * 40}file'"), f"{'word ' * 40}cannot open …"),
+        (ValueError("x" * 999), f"{'x' * 300} …"),
+    ],
+)
+def test_a_cause_is_one_line_and_cut_between_words(error: Exception, text: str) -> None:
+    assert cause(error) == text

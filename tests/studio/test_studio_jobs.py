@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from onnxdream.runtime.dream.request import parse_request
 from onnxdream.runtime.errors import OutputError
 from onnxdream.runtime.settings.changes import Change
+from onnxdream.runtime.settings.config import read_config, settings_changes
 from onnxdream.runtime.settings.options import OPTIONS
 from onnxdream.runtime.settings.settings import Execution, Settings
 from onnxdream.studio.errors import StudioError, disk_error
@@ -155,6 +157,19 @@ def test_the_command_line_makes_the_same_dream(
     request = parse_request(read(shlex.split(line)[3:]), with_images=True)
     assert request.job.settings == chosen.settings
     assert request.job.bundle.sha256 == chosen.bundle.sha256
+
+
+def test_the_command_line_names_the_file_of_settings_where_a_layer_has_a_comma(tmp_path: Path) -> None:
+    """A comma separates layers there."""
+    chosen, config = Chooser({}).choose(None, "v3-low", {}), tmp_path / "bears.toml"
+    facts = chosen.bundle.metadata
+    odd = replace(facts, layers=(replace(facts.layers[0], name="a,b"), *facts.layers[1:]))
+    bundle = replace(chosen.bundle, metadata=odd)
+    settings = replace(chosen.settings, layer_weights={"a,b": 2.0})
+    line = command_line(replace(chosen, bundle=bundle, settings=settings), {}, tmp_path / "a.jpg", {}, config)
+    assert shlex.split(line)[3:] == ["--config", str(config)]
+    config.write_text(settings_file(settings, chosen.model, config))
+    assert settings_changes(read_config(config))["layer_weights"] == settings.layer_weights
 
 
 def read(words: list[str]) -> dict[str, Any]:

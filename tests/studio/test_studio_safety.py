@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +154,7 @@ def test_the_studio_is_closed_even_where_its_catalogue_cannot_be_made(monkeypatc
         raise RuntimeError("no catalogue")
 
     made: Any = NoStudio()
-    addresses = Addresses(lambda hub: made)
+    addresses = Addresses(lambda hub: made, print)
 
     async def serve() -> None:
         async with addresses.lifespan(Starlette()):
@@ -160,6 +164,26 @@ def test_the_studio_is_closed_even_where_its_catalogue_cannot_be_made(monkeypatc
     with pytest.raises(RuntimeError, match="no catalogue"):
         asyncio.run(serve())
     assert closed == [True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits another process")
+def test_too_many_connections_are_one_line_until_some_are_closed(tmp_path: Path) -> None:
+    with running(tmp_path) as server, ExitStack() as connections:
+        number = server.process.pid
+        server.picture()  # so that all that the studio opens by itself is open
+        few = max(int(name) for name in os.listdir(f"/proc/{number}/fd")) + 3
+        most = resource.prlimit(number, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(number, resource.RLIMIT_NOFILE, (few, most))
+        host, port = server.host.split(":")
+        for _ in range(9):
+            connections.enter_context(socket.create_connection((host, int(port))))
+        assert server.process.stderr
+        told = "more connections than files may be open here: close some pages, or raise the limit, as with ulimit -n\n"
+        assert server.process.stderr.readline() == told
+        connections.close()
+        assert server.ask("GET", "/api/jobs").status == 200
+        server.process.kill()
+        assert server.process.stderr.read() == ""
 
 
 def test_a_second_studio_on_the_same_folder_is_one_line(studio: Server) -> None:

@@ -329,7 +329,7 @@ def test_two_pictures_or_cells_of_one_path_are_refused_before_anything_runs(
     )
     out = tmp_path / "study"
     output = run("run", grid, "--output", out, code=1)
-    assert output.splitlines()[-1].endswith(f"would both be written to {out / place}: rename a picture")
+    assert output.splitlines()[-1].endswith(f"would both be written to {out / place}: rename a picture or a bundle")
     assert not out.exists()
 
 

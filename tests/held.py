@@ -1,17 +1,19 @@
 """Dreams that wait amid their work, so that a test can act there however slow or fast this machine is.
 
 What waits is named by files in the folder `hold` beside its output: a picture by the name of its file, a shot by that
-of its folder, a film by its own. A picture waits before its first step, a film or a shot after the frame whose number
-is in the file, and after each that follows. It goes on when the file is gone, or when it is told to stop.
+of its folder, a film by its own. It waits after the step or the frame whose number is in the file, and after each that
+follows, until the file is gone or it is told to stop.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,11 @@ from onnxdream.runtime.film import parts
 from onnxdream.runtime.film.apart import driver
 from onnxdream.runtime.film.apart.worker import ShotDreamer, ShotFrame
 
-# The command line, held where a test has said so.
-COMMAND = [
-    sys.executable,
-    "-c",
-    "import held; held.hold_all(); from onnxdream.cli import app; app(prog_name='onnxdream')",
-]
+Stops = Callable[[], Any]
+
+_PROGRAM = "import held; held.hold_all(); from onnxdream.cli import app; app(prog_name='onnxdream')"
+# The command line, which waits where a test has said so.
+COMMAND = [sys.executable, "-c", _PROGRAM]
 
 
 def environment() -> dict[str, str]:
@@ -35,7 +36,7 @@ def environment() -> dict[str, str]:
 
 
 def hold(folder: Path, name: str, number: int = 0) -> Path:
-    """Has what is written into a folder, or into a folder in it, wait; returns the file that is removed to go on."""
+    """Has what is written into this folder, or a picture that is written into one in it, wait; returns the file."""
     path = folder / "hold" / name
     path.parent.mkdir(exist_ok=True)
     part = path.with_name(f"{name}.part")
@@ -44,7 +45,7 @@ def hold(folder: Path, name: str, number: int = 0) -> Path:
 
 
 def hold_all(patch: Callable[[Any, str, Any], None] = setattr) -> None:
-    """Lets pictures, films and shots wait that are dreamed from now on."""
+    """From now on, what this process and those that it starts dream waits where it is held."""
     patch(executor, "PictureDreamer", PictureDreamer)
     patch(executor, "dream_at_terminal", _at_terminal)
     patch(cluster, "NodeWorker", NodeWorker)
@@ -52,7 +53,7 @@ def hold_all(patch: Callable[[Any, str, Any], None] = setattr) -> None:
     patch(parts.Parts, "add", _add)
 
 
-def _wait(path: Path, number: int = 0, stops: Callable[[], object] = lambda: False) -> None:
+def _wait(path: Path, number: int, stops: Stops = lambda: False) -> None:
     while not stops():
         with suppress(FileNotFoundError):
             if number >= int(path.read_text()):
@@ -61,33 +62,48 @@ def _wait(path: Path, number: int = 0, stops: Callable[[], object] = lambda: Fal
         return
 
 
-def _telling(tell: Callable[[Any], None], assignment: Any, stops: Callable[[], object]) -> Callable[[Any], None]:
-    def telling(message: object) -> None:
-        tell(message)
-        if isinstance(message, str) and "→" in message:  # the first line on each picture, with its sizes
-            _wait(assignment.result.parent.parent / "hold" / assignment.source.name, 0, stops)
+def _waiting(stops: Stops, output: Path, name: str) -> Stops:
+    """What a dream asks at each step: whether it has to stop."""
+    numbers = count()
 
-    return telling
+    def waiting() -> Any:
+        _wait(output.parent / "hold" / name, next(numbers), stops)
+        return stops()
+
+    return waiting
 
 
 class PictureDreamer(worker.PictureDreamer):
     def __call__(self, assignment: Any, tell: Any, stops: Any) -> Any:
-        return super().__call__(assignment, _telling(tell, assignment, stops), stops)
+        return super().__call__(assignment, tell, _waiting(stops, assignment.result.parent, assignment.source.name))
 
 
 class NodeWorker(node.NodeWorker):  # the processes of a cluster are known by its name
     def _dream(self, assignment: Any, parcel: Any, tell: Any) -> Any:
-        return super()._dream(assignment, parcel, _telling(tell, assignment, self._stops.is_set))
+        stops = _waiting(self._stops.is_set, assignment.result.parent, assignment.source.name)
+        before, self._stops = self._stops, _Waiting(self._stops, stops)
+        try:
+            return super()._dream(assignment, parcel, tell)
+        finally:
+            self._stops = before
+
+
+class _Waiting(threading.Event):
+    """The event of another one, for which a dream waits where it is held."""
+
+    def __init__(self, event: threading.Event, is_set: Stops) -> None:
+        super().__init__()
+        self.set, self.is_set = event.set, is_set  # type: ignore[method-assign]
 
 
 class HeldShots(ShotDreamer):
     def __call__(self, section: Any, tell: Any, stops: Any) -> Any:
-        hold = self._film.output.parent / "hold" / parts.shot_name(section.number)
+        path = self._film.output.parent / "hold" / parts.shot_name(section.number)
 
         def telling(message: object) -> None:
             tell(message)
             if isinstance(message, ShotFrame):
-                _wait(hold, message.number, stops)
+                _wait(path, message.number, stops)
 
         return super().__call__(section, telling, stops)
 
@@ -96,12 +112,8 @@ _DREAM_AT_TERMINAL, _ADD = executor.dream_at_terminal, parts.Parts.add
 
 
 def _at_terminal(job: Any, source: Any, log: Any, interrupted: Any, checkpoint: Any, verbosity: Any) -> Any:
-    def logging(line: str) -> None:
-        log(line)
-        if "→" in line:
-            _wait(job.output.parent.parent / "hold" / source.name, 0, interrupted)
-
-    return _DREAM_AT_TERMINAL(job, source, logging, interrupted, checkpoint, verbosity)
+    waiting = _waiting(interrupted, job.output.parent, source.name)
+    return _DREAM_AT_TERMINAL(job, source, log, waiting, checkpoint, verbosity)
 
 
 def _add(self: parts.Parts, frame: Any, state: Any) -> None:

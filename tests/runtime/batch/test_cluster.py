@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import held
 import numpy as np
 import pytest
 from batches import Lines, done, have_state, pictures, sources, states
@@ -22,7 +24,7 @@ from onnxdream.models.streams import tolerant_streams
 from onnxdream.runtime import Bundle, Execution, Settings, dream
 from onnxdream.runtime.batch.receipts import MANIFEST
 from onnxdream.runtime.batch.run import Outcome, dream_many
-from onnxdream.runtime.cluster import nodes
+from onnxdream.runtime.cluster import connection, nodes
 from onnxdream.runtime.cluster.connection import ClusterOptions
 from onnxdream.runtime.dream.record import Record, read_record
 from onnxdream.runtime.dream.writer import Job
@@ -32,7 +34,6 @@ ray = pytest.importorskip("ray", reason="needs the extra `cluster`")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
 SETTINGS = Settings(steps=3, step_size=0.02, snapshots=(), execution=Execution("cpu"))
-SLOW = replace(SETTINGS, steps=100)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,7 @@ def two_nodes() -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", held.environment()["PYTHONPATH"])
         handler = signal.getsignal(signal.SIGTERM)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         cluster.add_node(num_cpus=1)
@@ -52,7 +54,13 @@ def two_nodes() -> Iterator[Any]:
 
 
 @pytest.fixture
-def there(two_nodes: Any) -> ClusterOptions:
+def there(two_nodes: Any, monkeypatch: pytest.MonkeyPatch) -> ClusterOptions:
+    """The cluster, whose workers of earlier tests have ended."""
+    wait_until(lambda: two_nodes.global_state.available_resources().get("CPU") == 2)
+    held.hold_all(monkeypatch.setattr)
+    patience = dict.fromkeys(connection._CHECK_ENVIRONMENT, "60")
+    monkeypatch.setattr(connection, "_CHECK_ENVIRONMENT", patience)
+    monkeypatch.setattr(connection, "_CHECK_SECONDS", 120.0)
     return ClusterOptions(two_nodes.address)
 
 
@@ -65,13 +73,20 @@ def kill_a_worker(cluster: Any) -> None:
     """Kills one of the processes that dream, and returns when it is dead."""
     raylets = {info[0].process.pid for node in cluster.list_all_nodes() if (info := node.all_processes.get("raylet"))}
     for process in Path("/proc").glob("[0-9]*"):
-        parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-        if parent in raylets and (process / "cmdline").read_bytes().startswith(b"ray::NodeWorker.dream"):
-            os.kill(int(process.name), signal.SIGKILL)
-            while process.exists() and "Z" not in (process / "stat").read_text().rpartition(")")[2]:
-                time.sleep(0.01)
-            return
+        with suppress(OSError):  # it has just ended
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent in raylets and (process / "cmdline").read_bytes().startswith(b"ray::NodeWorker.dream"):
+                os.kill(int(process.name), signal.SIGKILL)
+                wait_until(lambda process=process: is_dead(process))
+                return
     raise AssertionError("no worker dreams")
+
+
+def is_dead(process: Path) -> bool:
+    try:
+        return "Z" in (process / "stat").read_text().rpartition(")")[2]
+    except OSError:
+        return True
 
 
 def record_of(path: Path) -> Record:
@@ -137,16 +152,16 @@ def test_a_picture_whose_worker_is_killed_is_continued_by_another(
     ship: bool, two_nodes: Any, there: ClusterOptions, job: Job, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     large = save(tmp_path / "large.png", noise(200, 300))
-    killed: list[str] = []
+    waits = held.hold(tmp_path, "large.png", 2)
 
     def on_line(line: str) -> None:
-        if line.startswith("large.png: 300×200") and not killed:
-            killed.append(line)
+        if line.startswith("large.png: 300×200") and waits.exists():
             kill_a_worker(two_nodes)
+            waits.unlink()
 
     lines, options = Lines(on_line), replace(there, ship=ship)
     paths = sources([*pictures(tmp_path, 3), large])
-    assert dream_many(replace(job, settings=SLOW), paths, lines.reporter(), 1, options) == Outcome(4, 0)
+    assert dream_many(job, paths, lines.reporter(), 1, options) == Outcome(4, 0)
     assert any("large.png: its worker on node " in line and line.endswith(" continues") for line in lines.log)
     assert done(tmp_path / "out") == ["00.png", "01.png", "02.png", "large.png"]
     assert listing(tmp_path / "out") == {MANIFEST, "large-dream.png", *(f"0{n}-dream.png" for n in range(3))}
@@ -157,9 +172,9 @@ def test_a_picture_that_kills_its_worker_twice_is_set_aside(
     two_nodes: Any, there: ClusterOptions, job: Job, tmp_path: Path
 ) -> None:
     large = save(tmp_path / "large.png", noise(200, 300))
+    held.hold(tmp_path, "large.png", 2)
     lines = Lines(lambda line: kill_a_worker(two_nodes) if line.startswith("large.png: 300×200") else None)
-    slow = replace(job, settings=SLOW)
-    assert dream_many(slow, sources([*pictures(tmp_path, 2), large]), lines.reporter(), 1, there) == Outcome(2, 1)
+    assert dream_many(job, sources([*pictures(tmp_path, 2), large]), lines.reporter(), 1, there) == Outcome(2, 1)
     (error,) = lines.errors
     assert error.startswith("large.png: set aside, since its worker on node ")
     assert states(tmp_path / "out") == {"begun": 3, "done": 2, "failed": 1}
@@ -171,15 +186,23 @@ def test_the_pictures_of_a_node_that_dies_are_continued_elsewhere(
     third = two_nodes.add_node(num_cpus=1)
     two_nodes.wait_for_nodes()
     begun: list[str] = []
+    waiting = [held.hold(tmp_path, f"{n}.png", 2) for n in range(4)]
 
     def on_line(line: str) -> None:
         begun.extend([line] if ": 300×200" in line else [])
         if len(begun) == 3 and third in two_nodes.worker_nodes:
             two_nodes.remove_node(third, allow_graceful=False)
+        if line.endswith("another one continues"):
+            for path in waiting:
+                path.unlink()
 
     paths = [save(tmp_path / f"{n}.png", noise(200, 300, seed=n)) for n in range(4)]
     lines = Lines(on_line)
-    assert dream_many(replace(job, settings=SLOW), sources(paths), lines.reporter(), None, there) == Outcome(4, 0)
+    try:
+        assert dream_many(job, sources(paths), lines.reporter(), None, there) == Outcome(4, 0)
+    finally:
+        if third in two_nodes.worker_nodes:
+            two_nodes.remove_node(third)
     assert "cluster: 3 workers on 3 nodes" in lines.log
     assert len([line for line in lines.log if line.endswith("another one continues")]) == 1
     assert done(tmp_path / "out") == [f"{n}.png" for n in range(4)]
@@ -189,15 +212,18 @@ def test_the_pictures_of_a_node_that_dies_are_continued_elsewhere(
 def test_after_a_signal_all_workers_stop_and_the_same_call_continues(
     ship: bool, there: ClusterOptions, job: Job, tmp_path: Path
 ) -> None:
-    slow, options = replace(job, settings=replace(SETTINGS, steps=1000)), replace(there, ship=ship)
+    slow, options = replace(job, settings=replace(SETTINGS, steps=50)), replace(there, ship=ship)
     paths = [save(tmp_path / f"{n}.png", noise(60, 80, seed=n)) for n in range(2)]
     paths.append(save(tmp_path / "2.png", noise(20, 20)))
+    waiting = [held.hold(tmp_path, path.name, 20) for path in paths[:2]]
     handler = signal.getsignal(signal.SIGTERM)
     lines = Lines(lambda line: signal.raise_signal(signal.SIGTERM) if ": 80×60" in line else None)
     assert dream_many(slow, sources(paths), lines.reporter(), None, options).signal == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is handler
     assert states(tmp_path / "out") == {"begun": 2, "stopped": 2}
     assert len(list((tmp_path / "out").glob("*.checkpoint"))) == 2
+    for path in waiting:
+        path.unlink()
     assert dream_many(slow, sources(paths), Lines().reporter(), None, options) == Outcome(3, 0)
     assert listing(tmp_path / "out") == {MANIFEST, *(f"{n}-dream.png" for n in range(3))}
     one_thread = replace(slow.settings, execution=Execution("cpu", 1))

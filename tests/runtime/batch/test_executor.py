@@ -92,7 +92,7 @@ def test_the_least_memory_that_a_refusal_names_is_enough_for_all_workers(job: Jo
 
 @of_posix
 def test_of_a_hundred_pictures_the_one_whose_worker_is_killed_is_continued_by_another(job: Job, tmp_path: Path) -> None:
-    waits = held.hold(tmp_path, "50.png")
+    waits = held.hold(tmp_path, "50.png", 2)
 
     def on_line(line: str) -> None:
         if line.startswith("50.png: 40×30") and waits.exists():
@@ -109,7 +109,7 @@ def test_of_a_hundred_pictures_the_one_whose_worker_is_killed_is_continued_by_an
 @of_posix
 def test_a_picture_that_kills_its_worker_twice_is_set_aside(job: Job, tmp_path: Path) -> None:
     large = save(tmp_path / "large.png", noise(200, 300))
-    held.hold(tmp_path, "large.png")
+    held.hold(tmp_path, "large.png", 2)
     lines = Lines(lambda line: kill_the_worker() if line.startswith("large.png: 300×200") else None)
     assert dream_many(job, sources([*pictures(tmp_path, 2), large]), lines.reporter(), 1) == Outcome(2, 1)
     (error,) = lines.errors
@@ -177,7 +177,7 @@ def count_done(folder: Path) -> int:
 @of_posix
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
 def test_a_driver_that_is_killed_is_continued_by_the_same_call(workers: tuple[str, ...], folder: Path) -> None:
-    waiting = [held.hold(folder, f"{number}.png") for number in (45, 50)]  # one for each worker
+    waiting = [held.hold(folder, f"{number}.png", 2) for number in (45, 50)]  # one for each worker
     process = start(folder, *workers)
     wait_until(lambda: count_done(folder) >= 40, process)
     process.kill()

@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
 def studio() -> FakeStudio:
     from fake_studio import FakeStudio
 
-    return FakeStudio(seconds=0.02)
+    return FakeStudio(seconds=0.02, rests_at=20)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def watch(server: Server) -> Iterator[Watch]:
 @pytest.fixture
 def patience() -> int:
     """How long anything is waited for, in milliseconds."""
-    return 15_000
+    return 60_000
 
 
 @pytest.fixture

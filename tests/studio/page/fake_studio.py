@@ -166,11 +166,14 @@ def encoded(pixels: np.ndarray, suffix: str) -> bytes:
 class FakeStudio:
     """The state of the stand-in, which outlives a restart of its server, and its application.
 
-    `seconds` is the time of a step. `has_sockets` False refuses the live connection, as some proxies do.
+    `seconds` is the time of a step. A dream that runs rests at the step `rests_at`, unless that is None, so that it
+    does not end before a test has done something to it. `has_sockets` False refuses the live connection, as some
+    proxies do.
     """
 
-    def __init__(self, seconds: float = 0.05) -> None:
+    def __init__(self, seconds: float = 0.05, rests_at: int | None = None) -> None:
         self.seconds = seconds
+        self.rests_at = rests_at
         self.has_sockets = True
         self.fails_at: int | None = None
         self.notices: list[str] = []
@@ -302,7 +305,8 @@ class FakeStudio:
             job.state = "running"
         while job.state in ("running", "paused") and job.step < job.steps:
             await asyncio.sleep(self.seconds)
-            if job.state == "paused" and not job.single_steps:
+            is_resting = self.rests_at is not None and job.step >= self.rests_at
+            if (job.state == "paused" or (job.state == "running" and is_resting)) and not job.single_steps:
                 continue
             job.single_steps = max(0, job.single_steps - 1)
             if self.fails_at is not None and job.step >= self.fails_at:

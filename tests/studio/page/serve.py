@@ -27,6 +27,7 @@ class Server:
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         while not self._server.started:
+            assert self._thread.is_alive(), f"port {self.port} cannot be used"
             time.sleep(0.01)
 
     def stop(self) -> None:

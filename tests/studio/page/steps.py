@@ -11,7 +11,7 @@ import numpy as np
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, expect
 
-SECONDS = 15  # how long anything is waited for
+SECONDS = 60  # how long anything is waited for
 
 
 def png(value: int = 200) -> bytes:
@@ -41,6 +41,23 @@ def start(page: Page, studio: FakeStudio) -> dict[str, object]:
 
 def wait_for_state(page: Page, state: str) -> None:
     expect(page.locator("#state")).to_have_text(state)
+
+
+def finish(page: Page, studio: FakeStudio) -> None:
+    """Lets the dreams go on to their ends, and waits for that of the one that the page shows."""
+    studio.rests_at = None
+    wait_for_state(page, "Finished")
+
+
+def still(page: Page) -> int:
+    """The sum of the canvas once nothing is drawn there any more."""
+    sums = [canvas_sum(page)]
+    end = time.monotonic() + SECONDS
+    while len(sums) < 5 or len(set(sums[-5:])) > 1:
+        assert time.monotonic() < end, "the canvas changes again and again"
+        page.wait_for_timeout(50)
+        sums.append(canvas_sum(page))
+    return sums[-1]
 
 
 def wait_until(page: Page, is_so: Callable[[], object]) -> None:

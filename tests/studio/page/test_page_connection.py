@@ -9,31 +9,27 @@ from browser_fixture import Watch
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, expect
 from serve import Server
-from steps import canvas_sum, dream, give_sample, wait_for_picture, wait_for_state
+from steps import canvas_sum, dream, finish, give_sample, still, wait_for_picture, wait_for_state, wait_until
 
 AWAY = ("ERR_CONNECTION", "WebSocket", "Failed to fetch", "Failed to load resource")
 
 
 def test_a_reload_amid_a_dream_goes_on(page: Page, studio: FakeStudio) -> None:
-    studio.seconds = 0.06
     give_sample(page)
     page.locator("#setting-blend").fill("0.6")
     dream(page)
-    page.wait_for_timeout(400)
     page.reload()
     wait_for_picture(page)
     wait_for_state(page, "Dreaming")
     expect(page.locator("#setting-blend")).to_have_value("0.6")
-    first = page.locator("#curve .line").get_attribute("d") or ""
-    assert first.startswith("M")
-    wait_for_state(page, "Finished")
+    expect(page.locator("#curve .line")).to_have_attribute("d", re.compile("^M"))
+    finish(page, studio)
     expect(page.locator("#curve .line")).to_have_attribute("d", re.compile("^M15.2 "))
 
 
 def test_a_second_tab_shows_and_steers_the_same_dream(
     page: Page, open_page: Callable[..., Page], studio: FakeStudio
 ) -> None:
-    studio.seconds = 0.06
     give_sample(page)
     dream(page)
     other = open_page()
@@ -42,8 +38,7 @@ def test_a_second_tab_shows_and_steers_the_same_dream(
     wait_for_state(page, "Paused")
     other.locator("#setting-blend").fill("0.5")
     expect(page.locator("#setting-blend")).to_have_value("0.5")
-    page.wait_for_timeout(200)
-    assert canvas_sum(page) == canvas_sum(other)
+    assert still(page) == still(other)
     page.get_by_role("button", name="Stop").click()
     wait_for_state(other, "Stopped")
 
@@ -51,7 +46,7 @@ def test_a_second_tab_shows_and_steers_the_same_dream(
 def test_a_dream_is_opened_by_its_address(page: Page, open_page: Callable[..., Page], studio: FakeStudio) -> None:
     give_sample(page)
     dream(page)
-    wait_for_state(page, "Finished")
+    finish(page, studio)
     other = open_page(page.url)
     wait_for_state(other, "Finished")
     other.evaluate("() => { location.hash = '0123456789abcdef'; }")
@@ -76,9 +71,9 @@ def test_without_sockets_the_page_asks_each_second(
     give_sample(page)
     dream(page)
     first = canvas_sum(page)
-    page.wait_for_timeout(1200)
-    assert canvas_sum(page) != first
-    wait_for_state(page, "Finished")
+    studio.rests_at = 40
+    wait_until(page, lambda: canvas_sum(page) != first)
+    finish(page, studio)
     studio.has_sockets = True
     page.evaluate("() => dispatchEvent(new Event('online'))")
     expect(page.locator("#link")).to_have_text("")
@@ -86,7 +81,6 @@ def test_without_sockets_the_page_asks_each_second(
 
 def test_a_server_that_comes_back_is_found_again(page: Page, studio: FakeStudio, server: Server, watch: Watch) -> None:
     watch.allow(*AWAY)
-    studio.seconds = 0.06
     give_sample(page)
     dream(page)
     server.stop()
@@ -95,7 +89,7 @@ def test_a_server_that_comes_back_is_found_again(page: Page, studio: FakeStudio,
     expect(page.locator("#run-message")).to_contain_text("cannot be reached")
     server.start()
     expect(page.locator("#link")).to_have_text("Back again")
-    wait_for_state(page, "Finished")
+    finish(page, studio)
     expect(page.locator("#history li")).to_have_count(1)
 
 
@@ -128,8 +122,7 @@ def test_an_older_frame_never_covers_a_newer_one(page: Page, studio: FakeStudio)
     dream(page)
     page.get_by_role("button", name="Pause").click()
     wait_for_state(page, "Paused")
-    page.wait_for_timeout(150)
-    newest = canvas_sum(page)
+    newest = still(page)
     [job] = studio.jobs.values()
     page.evaluate(
         """async (header) => { const { showFrame } = await import('/static/viewing.js');

@@ -7,15 +7,16 @@ import time
 from browser_fixture import Watch
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, Route, expect
-from steps import canvas_sum, dream, give_sample, set_slider, wait_for_state, wait_until
+from steps import canvas_sum, dream, finish, give_sample, set_slider, wait_for_state, wait_until
 
 
 def test_a_dream_grows_before_the_eyes_and_ends(page: Page, studio: FakeStudio) -> None:
     give_sample(page)
     dream(page)
     first = canvas_sum(page)
+    studio.rests_at = 40
     wait_until(page, lambda: canvas_sum(page) != first)
-    wait_for_state(page, "Finished")
+    finish(page, studio)
     expect(page.locator("#figures")).to_contain_text("step 66 of 66")
     expect(page.locator("#figures")).to_contain_text("on cpu")
     words = "Loss, the strength of the patterns: from 2.15 to 4.29 in 66 of 66 steps, octave 6 of 6"
@@ -38,7 +39,7 @@ def test_a_dream_can_be_paused_stepped_stopped_and_continued(page: Page, studio:
     wait_for_state(page, "Stopped")
     expect(page.locator("#primary")).to_have_text("Dream")
     page.get_by_role("button", name="Go on").click()
-    wait_for_state(page, "Finished")
+    finish(page, studio)
 
 
 def test_two_quick_clicks_start_one_dream(page: Page, studio: FakeStudio) -> None:
@@ -63,7 +64,6 @@ def test_a_stop_that_is_pressed_before_a_pause_was_answered_is_not_lost(page: Pa
 
 
 def test_a_change_during_a_run_reaches_it_newest_last_and_never_too_often(page: Page, studio: FakeStudio) -> None:
-    studio.seconds = 0.1
     give_sample(page)
     dream(page)
     began = time.monotonic()
@@ -90,7 +90,6 @@ def test_what_matters_only_at_the_start_says_so_during_a_run(page: Page, studio:
 
 
 def test_a_look_of_the_same_network_can_be_chosen_during_a_run(page: Page, studio: FakeStudio) -> None:
-    studio.seconds = 0.1
     give_sample(page)
     dream(page)
     page.get_by_role("radio", name="Towers").check()
@@ -110,7 +109,6 @@ def test_a_failure_is_told(page: Page, studio: FakeStudio) -> None:
 
 
 def test_a_second_dream_waits_for_its_turn(page: Page, studio: FakeStudio) -> None:
-    studio.seconds = 0.1
     give_sample(page)
     dream(page)
     page.get_by_role("button", name="New picture").click()
@@ -134,7 +132,6 @@ def test_a_wrong_value_that_the_server_finds_is_told_at_its_field(page: Page, st
 
 def test_an_error_of_a_change_goes_with_the_run(page: Page, studio: FakeStudio, watch: Watch) -> None:
     watch.allow("422")
-    studio.seconds = 0.1
     give_sample(page)
     dream(page)
     next(row for row in studio.catalogue["settings"] if row["name"] == "blend")["max"] = 0.5

@@ -8,7 +8,7 @@ from pathlib import Path
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, expect
 from serve import Server
-from steps import canvas_sum, colour, dream, give_sample, wait_for_state
+from steps import canvas_sum, colour, dream, finish, give_sample, still, wait_for_state
 
 
 def finished(page: Page, studio: FakeStudio, sample: str = "Cat") -> None:
@@ -16,9 +16,9 @@ def finished(page: Page, studio: FakeStudio, sample: str = "Cat") -> None:
     give_sample(page, sample)
     page.locator("#setting-steps").fill("2")
     dream(page)
-    wait_for_state(page, "Finished")
+    finish(page, studio)
     expect(page.locator("#save")).to_be_enabled()
-    page.wait_for_timeout(200)
+    still(page)
 
 
 def test_the_dividing_line_follows_mouse_and_keys(page: Page, studio: FakeStudio) -> None:
@@ -152,7 +152,7 @@ def test_a_dream_is_branched_from_its_picture_or_its_result(page: Page, studio: 
     page.get_by_role("button", name="Same picture again").click()
     page.locator("#setting-steps").fill("5")
     dream(page)
-    wait_for_state(page, "Finished")
+    finish(page, studio)
     assert studio.starts[1]["branch_of"] == "j2"
     assert studio.starts[1]["picture"] == "p1"
     page.get_by_role("button", name="What to do with cat, creatures").first.click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from browser_fixture import Watch
 from playwright.sync_api import Page, expect
 from serve import free_port
-from steps import canvas_sum, give_sample, set_slider, wait_for_picture, wait_for_state
+from steps import canvas_sum, give_sample, set_slider, still, wait_for_picture, wait_for_state, wait_until
 from studio_server import Server
+
+ENDLESS = 100_000  # steps of an octave
 
 
 @pytest.fixture
@@ -53,26 +56,29 @@ def dream(page: Page) -> None:
     wait_for_picture(page)
 
 
+def state_in(file: Path) -> str:
+    """The state of a job that a studio that begins anew will find."""
+    return str(json.loads(file.read_text())["state"])
+
+
 def newest_loss(page: Page) -> str:
     """The last point of the curve; earlier ones may have been thinned in one page and not in another."""
     return (page.locator("#curve .line").get_attribute("d") or "").split("L")[-1]
 
 
 def test_a_dream_from_a_sample_to_a_file(page: Page, server: Server) -> None:
-    prepare(page, 3000)
+    prepare(page, ENDLESS)
     expect(page.get_by_role("radio", name="Creatures")).to_be_checked()
     expect(page.locator("#estimate")).to_contain_text("160 × 106")
     dream(page)
     wait_for_state(page, "Dreaming")
     first = canvas_sum(page)
-    page.wait_for_timeout(400)
-    assert canvas_sum(page) != first
+    wait_until(page, lambda: canvas_sum(page) != first)
     page.get_by_role("button", name="Pause").click()
     wait_for_state(page, "Paused")
-    page.wait_for_timeout(300)
     [job] = server.ask("GET", "/api/jobs").json["jobs"]
     page.get_by_role("button", name="Step", exact=True).click()
-    expect(page.locator("#figures")).to_contain_text(f"step {job['step'] + 1} of 6000")
+    expect(page.locator("#figures")).to_contain_text(f"step {job['step'] + 1} of {2 * ENDLESS}")
     set_slider(page, "#setting-blend-slider", 0.9)
     page.get_by_role("button", name="Go on").click()
     wait_for_state(page, "Dreaming")
@@ -110,7 +116,7 @@ def test_a_dream_from_a_sample_to_a_file(page: Page, server: Server) -> None:
 
 
 def test_a_reload_and_a_second_tab_show_the_dream_that_runs(page: Page, open_page: Callable[..., Page]) -> None:
-    prepare(page, 2000)
+    prepare(page, ENDLESS)
     dream(page)
     page.reload()
     wait_for_picture(page)
@@ -119,10 +125,8 @@ def test_a_reload_and_a_second_tab_show_the_dream_that_runs(page: Page, open_pag
     wait_for_state(other, "Dreaming")
     other.get_by_role("button", name="Pause").click()
     wait_for_state(page, "Paused")
-    page.wait_for_timeout(500)
-    assert canvas_sum(page) == canvas_sum(other)
-    assert page.locator("#figures").inner_text() == other.locator("#figures").inner_text()
-    assert newest_loss(page) == newest_loss(other)
+    for seen in (still, lambda page: page.locator("#figures").inner_text(), newest_loss):
+        wait_until(page, lambda seen=seen: seen(page) == seen(other))
     page.get_by_role("button", name="Stop").click()
     wait_for_state(other, "Stopped")
 
@@ -134,10 +138,11 @@ def test_a_server_that_is_killed_goes_on_where_it_was(
     prepare(page, 5)
     dream(page)
     wait_for_state(page, "Finished")
-    page.locator("#setting-steps").fill("3000")
+    page.locator("#setting-steps").fill(str(ENDLESS))
     dream(page)
     wait_for_state(page, "Dreaming")
-    page.wait_for_timeout(1500)
+    files = server.folder / "jobs"
+    wait_until(page, lambda: {state_in(file) for file in files.glob("*/job.json")} == {"finished", "running"})
     server.kill()
     expect(page.locator("#link")).to_contain_text("The studio is away")
     start_server()

@@ -132,8 +132,8 @@ class JobFiles:
         elif request.from_result:
             if not parent.has_result:
                 raise StudioError(409, f"{parent.name} has no result yet to dream on")
-            data = self._whole.result(parent).read_bytes()
-            self._use(job, self._pictures.add(data, parent.result))
+            with self._whole.result(parent).open("rb") as result:
+                self._use(job, self._pictures.add(result, parent.result))
         else:
             job.picture, job.name, job.picture_file = parent.picture, parent.name, parent.picture_file
             job.picture_width, job.picture_height = parent.picture_width, parent.picture_height

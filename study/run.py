@@ -66,7 +66,7 @@ class Study:
         self._changes = {**settings_changes(grid.options), "execution": execution_of(grid.options)}
         self._preset = find_preset(grid.options["preset"]) if "preset" in grid.options else None
         self._settings = replace((self._preset or PRESETS["paper"]).settings, **self._changes)
-        self._sources = _sources(grid, reporter)
+        self._sources = _sources(grid, folder, reporter)
         self._inputs: dict[str, Input] = {}
         self._rows: dict[str, Row] = {}
         self._versions: dict[str, str] = {}
@@ -224,16 +224,18 @@ def _cell_name(bundle: str, source: Source) -> str:
     return f"{bundle}-{source.path.stem}"
 
 
-def _sources(grid: Grid, reporter: Reporter) -> list[Source]:
+def _sources(grid: Grid, folder: Folder, reporter: Reporter) -> list[Source]:
     sources, missing = gather_pictures(grid.images, reporter.log_error, reporter.examples, reporter.log)
     if missing:
         raise GridError("a study needs all its pictures: correct the paths above")
-    names = [source.path.stem for source in sources]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise GridError(
-            f"two pictures are called {repeated[0]}: rename one, because cells are named after their pictures"
-        )
+    written: dict[str, str] = {}  # each path of a picture or a cell, whatever its case -> what is written there
+    for source in sources:
+        results = {folder.results(_cell_name(name, source)).picture: f" with {name}" for name in grid.bundle_names}
+        for path, how in {folder.original(source.path): "", folder.shrunk(source.path): "", **results}.items():
+            here = f"{source.path}{how}"
+            other = written.setdefault(str(path).casefold(), here)
+            if other is not here:
+                raise GridError(f"{other} and {here} would both be written to {path}: rename a picture")
     return sources
 
 

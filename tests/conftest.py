@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import signal
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Under nohup, every process that a test starts would ignore a hangup, too, which tests send. A function's place is taken
+# by the default in another process.
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 # NumPy reads it when it is imported. In small products its threads mostly wait for the cores that the threads of
 # onnxruntime and TensorFlow occupy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
 import cv2
+import held
 import numpy as np
 import pytest
 from pictures_fixture import (
@@ -33,6 +35,7 @@ from pictures_fixture import (
 
 from onnxdream.models.files import temporary_path
 from onnxdream.runtime.film import parts
+from onnxdream.runtime.video.formats import FORMATS
 
 pytest.importorskip("av")
 from clips import Clip, Sound, decoded, packets, pan, uneven_times, write_clip
@@ -198,7 +201,7 @@ def test_bad_frames_are_repeated_and_told(run: Command, folder: Path) -> None:
 
 
 def start(*words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-m", "onnxdream", *words], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([*held.COMMAND, *words], stderr=subprocess.PIPE, text=True, env=held.environment())
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -224,6 +227,7 @@ def whole(originals: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @posix
 def test_a_killed_film_continues_as_if_nothing_had_happened(run: Command, folder: Path, whole: Path) -> None:
     """Its frames are those of an unbroken run before they are encoded, and its file is the same, byte for byte."""
+    waits = held.hold(folder, "killed.mp4", 18)
     process = start("film", "walk.mp4", "killed.mp4", *SLOW)
     unfinished = folder / "killed.mp4.parts"
     playlist = unfinished / "playlist.m3u"
@@ -231,6 +235,7 @@ def test_a_killed_film_continues_as_if_nothing_had_happened(run: Command, folder
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
+    waits.unlink()
     assert not (folder / "killed.mp4").exists()
     assert playlist.read_text() == "00001.mp4\n"
     assert len(decoded(unfinished / "00001.mp4")) == 14  # it can be watched
@@ -246,9 +251,11 @@ def test_a_killed_film_continues_as_if_nothing_had_happened(run: Command, folder
 
 @posix
 def test_ctrl_c_leaves_a_film_that_plays_and_can_be_continued(run: Command, folder: Path, whole: Path) -> None:
+    waits = held.hold(folder, "stopped.mp4", 9)
     process = start("film", "walk.mp4", "stopped.mp4", *SLOW)
     wait_for(lambda: (folder / "stopped.mp4.parts" / "00001.mp4").exists(), process)
     process.send_signal(signal.SIGINT)
+    waits.unlink()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "continue with onnxdream film --resume stopped.mp4.parts" in err
@@ -336,6 +343,7 @@ def test_how_to_continue_can_be_pasted_into_a_shell(
 
 @posix
 def test_a_film_is_written_by_one_run_at_a_time(run: Command, folder: Path) -> None:
+    held.hold(folder, "a.mp4", 2)
     process = start("film", "walk.mp4", "a.mp4", *SLOW)
     try:
         wait_for(lambda: parts.unfinished_record(folder / "a.mp4.parts").exists(), process)
@@ -451,4 +459,17 @@ def test_without_pyav_films_say_what_to_install(folder: Path) -> None:
     finished = subprocess.run(words, capture_output=True, text=True, check=False)
     assert finished.returncode == 1
     assert finished.stderr.splitlines()[-1] == "error: films need PyAV: pip install 'onnxdream[video]'"
+    assert listing(folder) == {"walk.mp4", "tiny.onnx"}
+
+
+def test_a_pyav_without_an_encoder_is_told_before_anything_is_made(
+    run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS, ".mp4", replace(FORMATS[".mp4"], codec="libabsent"))
+    finished = run("film", "walk.mp4", "a.mp4", *FEW)
+    assert finished.code == 1
+    assert finished.err.splitlines() == [
+        "error: .mp4 films need the encoder libabsent, which this PyAV lacks: choose another ending, or install PyAV "
+        "with pip, whose FFmpeg has it"
+    ]
     assert listing(folder) == {"walk.mp4", "tiny.onnx"}

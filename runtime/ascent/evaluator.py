@@ -200,8 +200,8 @@ class Evaluator:
     def _cut(self, size: Size) -> TilePlan:
         if self._settings.tiling == "tutorial":
             return tutorial_tiles(size, _TUTORIAL_TILE)
-        min_side = max(self._bundle.metadata.smallest_size)
         grid = max(layer.stride for layer in self._bundle.metadata.layers)
+        min_side = max(*self._bundle.metadata.smallest_size, 2 * grid)  # else two tiles on the grid might not overlap
         tile = tile_shape(self.execution.tile_pixels or 0, size, grid)
         tile = Size(*(max(side, min(min_side, length)) for side, length in zip(tile, size, strict=True)))
         return blended_tiles(size, tile, min(self._settings.tile_overlap, min(tile) // 2), grid, min_side)

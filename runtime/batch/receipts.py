@@ -211,7 +211,9 @@ class Manifest:
         return self.folder / _LOCK.format(run)
 
     def _failure(self, error: OSError) -> OutputError:
-        return OutputError(f"cannot write {self._path} ({error.strerror}): make room or choose another --output")
+        return OutputError(
+            f"cannot write {self._path} ({error.strerror or error}): make room or choose another --output"
+        )
 
 
 @contextmanager

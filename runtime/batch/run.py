@@ -147,7 +147,8 @@ def dream_watched(
                     if receipt.error:
                         reporter.log_error(receipt.error)
                 time.sleep(_PAUSE_SECONDS)
-    stopped = f", {counts['stopped']} stopped, which the same call continues" if counts["stopped"] else ""
+    again = f"the same call{' without --overwrite' if job.overwrite else ''} continues"
+    stopped = f", {counts['stopped']} stopped, which {again}" if counts["stopped"] else ""
     reporter.log(f"{counts['done']} dreamed, {counts['failed']} failed{stopped}")
     return Outcome(counts["done"], counts["failed"], interrupted())
 

@@ -14,7 +14,7 @@ from ..dream.repeat import find_file
 from ..dream.request import introduction, parse_request
 from ..dream.writer import Job
 from ..errors import FilmError, FilmNotFoundError, SettingsError
-from ..image.source import SourceFile, file_hash
+from ..image.source import SourceFile
 from ..processes.sharing import process_count
 from ..settings.config import options_of, read_described
 from ..settings.kinds import FloatRange, OrNone
@@ -22,7 +22,7 @@ from ..settings.options import OPTIONS, Option, described_options
 from ..settings.presets import DEFAULT_LOOK, PRESETS
 from ..settings.settings import Execution, descriptions
 from ..video.formats import film_format
-from ..video.library import load_av
+from ..video.library import load_av, require_encoders
 from .apart.tally import Tally
 from .parts import film_of, resuming, unfinished_record
 from .record import FilmKind, FilmRecord, read_film_record
@@ -106,7 +106,7 @@ def parse_film(kind: FilmKind, source: Path | None, output: Path | None, options
         return _resumed(kind, expand_user(options["resume"]))
     if source is None or output is None:
         raise SettingsError(f"name what to read and what to write, as in onnxdream {_EXAMPLES[kind]}")
-    film_format(output)
+    require_encoders(film_format(output))
     if source.exists() and output.exists() and source.samefile(output):
         raise SettingsError(f"{output} is the film that is read: choose another name for the dream")
     move = MOVES[kind](**read_described(MOVES[kind], options))
@@ -170,7 +170,7 @@ def _bundle_for(through: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def _source_file(path: Path) -> SourceFile:
     """How a record names a file. Raises FilmNotFoundError."""
     try:
-        return SourceFile(path.name, file_hash(path), str(path.resolve()))
+        return SourceFile.of(path)
     except FileNotFoundError:
         raise FilmNotFoundError(f"no file {path}: check the name and the folder") from None
     except OSError as error:
@@ -186,6 +186,7 @@ def _resumed(kind: FilmKind, folder: Path) -> FilmRequest:
         raise SettingsError(
             f"{folder}: rename the folder back to {Path(record.output).name}.parts, or to another name with that ending"
         )
+    require_encoders(film_format(film_of(folder)))
     mask, guide = (find_file(file, folder) if file else None for file in (record.mask, record.guide))
     job = Job(bundle_of(record.bundle), record.settings, overwrite=True, mask=mask, guide=guide, extras=record.extras)
     film = FilmJob(find_file(record.source, folder), film_of(folder), job, record)

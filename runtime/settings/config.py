@@ -110,10 +110,9 @@ def settings_changes(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _layers(given: object) -> dict[str, float]:
-    names: list[Any] = given if isinstance(given, list) else [given]
-    if not all(isinstance(name, str) for name in names):
-        raise SettingsError(f"layers must be names, as in mixed3,mixed5, not {given!r}")
-    return parse_layers(",".join(names))
+    if isinstance(given, str) or (isinstance(given, list) and all(isinstance(name, str) for name in given)):
+        return parse_layers(given)
+    raise SettingsError(f"layers must be names, as in mixed3,mixed5, not {given!r}")
 
 
 def execution_of(options: Mapping[str, Any]) -> Execution:

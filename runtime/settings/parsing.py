@@ -40,11 +40,16 @@ def parse_layer_weights(text: str) -> dict[str, float]:
     return weights
 
 
-def parse_layers(text: str) -> dict[str, float]:
-    """Reads `mixed3,mixed5`, layers of weight 1. Raises SettingsError."""
-    names = [name.strip() for name in text.split(",")]
-    if not all(names) or len(set(names)) < len(names) or "=" in text:
-        raise SettingsError(f"layers {text!r}: write each layer once, as in mixed3,mixed5")
+def parse_layers(given: str | Sequence[str]) -> dict[str, float]:
+    """Reads `mixed3,mixed5` or a list of names, whatever their characters, as layers of weight 1.
+
+    Raises SettingsError.
+    """
+    parts = given.split(",") if isinstance(given, str) else given
+    names = [name.strip() for name in parts]
+    has_weights = isinstance(given, str) and "=" in given
+    if not names or not all(names) or len(set(names)) < len(names) or has_weights:
+        raise SettingsError(f"layers {given!r}: write each layer once, as in mixed3,mixed5")
     return dict.fromkeys(names, 1.0)
 
 

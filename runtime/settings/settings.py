@@ -400,7 +400,7 @@ class Settings:
     tile_overlap: int = setting(
         64,
         IntRange(0, 4096),
-        "Least number of pixels that neighbouring tiles overlap by, where there are tiles.",
+        "Least number of pixels that neighbouring tiles overlap by, where there are tiles; at most half of a tile.",
         _SCALES,
     )
     feather: float = setting(

@@ -19,10 +19,10 @@ class FilmFormat:
 
     `suffix` is that of the film, `muxer` FFmpeg's name of its container. A film is encoded as segments: files with the
     suffix `segment_suffix` in the container `segment_muxer`, with pictures of the pixel format `pixels` from the
-    encoder `codec`. Where `is_joined_as_is`, the film holds their packets; otherwise they are lossless, and joining
-    encodes them. `tick` is the unit of the container's times in seconds, or None where it can be chosen. The `sounds`
-    can be copied into the container; any other is encoded by `sound_codec`, which is None for a silent film, with
-    `sound_bits` per second.
+    encoder `codec`. The film holds their packets; or they are lossless, and joining encodes them with `joined_codec`.
+    `tick` is the unit of the container's times in seconds, or None where it can be chosen. The `sounds` can be copied
+    into the container; any other is encoded by `sound_codec`, which is None for a silent film, with `sound_bits` per
+    second.
     """
 
     suffix: str
@@ -33,10 +33,15 @@ class FilmFormat:
     pixels: str
     options: Mapping[str, str]
     tick: Fraction | None
-    is_joined_as_is: bool
+    joined_codec: str | None = None
     sounds: frozenset[str] = frozenset()
     sound_codec: str | None = None
     sound_bits: int = 0
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The encoders of its pictures."""
+        return (self.codec, self.joined_codec) if self.joined_codec else (self.codec,)
 
     def ticks(self, time_base: Fraction) -> Fraction:
         """The unit in which segments of a film with this time base count, in seconds; every multiple of it is exact.
@@ -68,8 +73,8 @@ _VP9 = {
 _MILLISECOND = Fraction(1, 1000)
 
 
-def _animation(suffix: str, muxer: str) -> FilmFormat:
-    return FilmFormat(suffix, muxer, ".mkv", "matroska", "ffv1", "bgr0", {}, _MILLISECOND, is_joined_as_is=False)
+def _animation(suffix: str, muxer: str, codec: str) -> FilmFormat:
+    return FilmFormat(suffix, muxer, ".mkv", "matroska", "ffv1", "bgr0", {}, _MILLISECOND, codec)
 
 
 FORMATS = {
@@ -82,7 +87,6 @@ FORMATS = {
         "yuv420p",
         _H264,
         tick=None,
-        is_joined_as_is=True,
         sounds=frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}),
         sound_codec="aac",
         sound_bits=192_000,
@@ -96,13 +100,12 @@ FORMATS = {
         "yuv420p",
         _VP9,
         tick=_MILLISECOND,
-        is_joined_as_is=True,
         sounds=frozenset({"opus", "vorbis"}),
         sound_codec="libopus",
         sound_bits=160_000,
     ),
-    ".gif": _animation(".gif", "gif"),
-    ".webp": _animation(".webp", "webp"),
+    ".gif": _animation(".gif", "gif", "gif"),
+    ".webp": _animation(".webp", "webp", "libwebp_anim"),
 }
 
 

@@ -69,8 +69,9 @@ def join(
     pictures. Without an end, sound that is longer than the pictures is kept. `log` is called with a line if sound is
     encoded anew. Raises OutputError, and FilmError for a segment or a film that cannot be read.
     """
-    if not film_format.is_joined_as_is:
-        _write_animation(_pictures(segments), output, film_format)
+    if film_format.joined_codec:
+        write = _write_gif if film_format.suffix == ".gif" else _write_webp
+        write(_pictures(segments), output, film_format.joined_codec)
         return
     with ExitStack() as resources:
         first = resources.enter_context(open_film(segments[0].path))
@@ -163,16 +164,11 @@ def _pictures(segments: Sequence[Segment]) -> Pictures:
     return decode
 
 
-def _write_animation(pictures: Pictures, output: Path, film_format: FilmFormat) -> None:
-    """Writes the pictures, which can be decoded several times, to a .gif or .webp. Raises OutputError."""
-    if film_format.suffix == ".gif":
-        _write_gif(pictures, output)
-    else:
-        _write_webp(pictures, output)
+def _write_gif(pictures: Pictures, output: Path, codec: str) -> None:
+    """Writes the pictures, which can be decoded several times. Raises OutputError.
 
-
-def _write_gif(pictures: Pictures, output: Path) -> None:
-    """All pictures have one palette, chosen from all of them: one for each would flicker."""
+    All have one palette, chosen from all of them: one for each would flicker.
+    """
     palette, last_seconds = _palette(pictures)
     delay = max(_MIN_DELAY, to_ticks(last_seconds, _CENTISECOND))  # the others follow from the next one's time
     filters = None
@@ -182,7 +178,7 @@ def _write_gif(pictures: Pictures, output: Path) -> None:
                 filters = _Filters({"dither": "sierra2_4a"}, "paletteuse", frame, palette)
                 filters.push(palette, 1)
                 filters.push(None, 1)
-                stream = _add_stream(container, "gif", frame, "pal8", _CENTISECOND, {})
+                stream = _add_stream(container, codec, frame, "pal8", _CENTISECOND, {})
             frame.pts, frame.time_base = pts, _CENTISECOND
             filters.push(frame, 0)
             _encode(container, stream, filters.pull())
@@ -235,11 +231,12 @@ class _Filters:
         return list(pulled(self._output))
 
 
-def _write_webp(pictures: Pictures, output: Path) -> None:
+def _write_webp(pictures: Pictures, output: Path, codec: str) -> None:
+    """Writes the pictures. Raises OutputError."""
     stream = None
     with writing_errors(output), _open(output, "webp") as container:
         for pts, frame in _timed(pictures(), _MILLISECOND, 1):
-            stream = stream or _add_stream(container, "libwebp_anim", frame, "bgra", _MILLISECOND, _WEBP)
+            stream = stream or _add_stream(container, codec, frame, "bgra", _MILLISECOND, _WEBP)
             converted = frame.reformat(format="bgra")
             converted.pts, converted.time_base = pts, _MILLISECOND
             _encode(container, stream, [converted])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DreamError, FilmError, FilmExtraError, FilmFormatError, FilmNotFoundError, OutputError
+from .formats import FilmFormat
 
 # Demuxers that make a film of a picture or of any text.
 _NO_FILMS = ("image2", "tty")
@@ -35,6 +36,19 @@ def load_av() -> Any:
     except ImportError as error:
         raise FilmExtraError("films need PyAV: pip install 'onnxdream[video]'") from error
     return av
+
+
+def require_encoders(kind: FilmFormat) -> None:
+    """Raises OutputError where PyAV's FFmpeg, as one without GPL, lacks an encoder of such a film's pictures."""
+    codecs = load_av().codec.codec
+    for name in kind.encoders:
+        try:
+            codecs.Codec(name, "w")
+        except codecs.UnknownCodecError:
+            raise OutputError(
+                f"{kind.suffix} films need the encoder {name}, which this PyAV lacks: choose another ending, or "
+                "install PyAV with pip, whose FFmpeg has it"
+            ) from None
 
 
 def address(path: Path) -> str:

@@ -107,6 +107,8 @@ class FilmReader:
             for time, frame in self._frames:
                 if frame is not None:
                     return time, frame
+        if self._start and self._stream.start_time is None:
+            raise FilmError(f"{self.path}: stores no times, so that no start is found in it; make an .mp4 of it first")
         if self._start:
             raise FilmError(f"{self.path}: has no pictures after {float(self._start):g} s; choose an earlier start")
         raise FilmFormatError(f"{self.path}: has no picture that can be decoded; is it complete?")

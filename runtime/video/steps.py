@@ -17,7 +17,7 @@ from ..errors import OutputError
 from .encoder import SegmentWriter
 from .formats import FilmFormat, film_format
 from .joining import Segment, join
-from .library import has_av, writing_reason
+from .library import has_av, require_encoders, writing_reason
 from .opencv import OpenCvWriter, container_suffix
 
 _MAX_FRAMES_PER_SECOND = 25
@@ -81,6 +81,7 @@ class StepFilm:
             raise OutputError(f"cannot write film {self.path} ({error.strerror}): choose another name") from error
         try:
             if has_av():
+                require_encoders(self._format)
                 self._writer = _AvWriter(self._temporary, self._format, self._fps)
             else:
                 self._writer = OpenCvWriter(self._temporary, self._format.suffix, self._fps, self._log)

@@ -11,9 +11,10 @@ import unicodedata
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from ...models.decoding import DecodeError, decoded_json
-from ...models.files import atomic_write
+from ...models.files import atomic_file, atomic_write
 from ..errors import StudioError, not_found
 from ..jobs.folder import FRAME, is_id, new_id
 from .reading import MASK_PREVIEW, PREVIEW, Look, Reader
@@ -59,16 +60,20 @@ class Pictures:
     def __init__(self, folder: Path, reader: Reader) -> None:
         self._folder, self._reader = folder, reader
 
-    def add(self, data: bytes, name: str, is_mask: bool = False) -> StudioPicture:
-        """Keeps the bytes of a picture file. Raises StudioError where they cannot be read, and OSError."""
+    def add(self, source: IO[bytes], name: str, is_mask: bool = False) -> StudioPicture:
+        """Keeps the picture of an open file, of which this process never has the whole in its memory.
+
+        Raises StudioError where it cannot be read, and OSError.
+        """
         stem = clean_stem(name)
-        if not data:
-            raise StudioError(415, f"{stem} is empty: copy it again from its source")
         folder = self._folder / new_id()
         folder.mkdir(parents=True)
         try:
             path = folder / "original"
-            atomic_write(path, data)
+            with atomic_file(path) as kept:
+                shutil.copyfileobj(source, kept)
+            if not path.stat().st_size:
+                raise StudioError(415, f"{stem} is empty: copy it again from its source")
             seen = self._reader.ask(Look(path, _shown_name(name, stem), is_mask))
             file = f"{stem}{seen.suffix}"
             path.rename(folder / file)

@@ -26,7 +26,7 @@ from ..jobs.estimate import estimate
 from ..jobs.folder import ORIGINAL
 from ..jobs.job import StudioJob
 from ..pictures.reading import MAX_PIXELS
-from ..pictures.uploads import MAX_BYTES
+from ..pictures.uploads import MAX_BYTES, StudioPicture
 from ..requests import JobRequest
 from ..studio import MAX_QUEUED, Studio
 from . import catalogue
@@ -124,7 +124,12 @@ class Addresses:
     async def take_sample(self, request: Request) -> Response:
         files = {path.stem: path for path in catalogue.SAMPLES.glob("*.jpg")}
         path = _known(files, request.path_params["name"], "sample")
-        picture = await asyncio.to_thread(lambda: self._studio.pictures.add(path.read_bytes(), path.name))
+
+        def taken() -> StudioPicture:
+            with path.open("rb") as file:
+                return self._studio.pictures.add(file, path.name)
+
+        picture = await asyncio.to_thread(taken)
         return JSONResponse(picture.facts(), 201)
 
     async def add_picture(self, request: Request) -> Response:
@@ -134,9 +139,8 @@ class Addresses:
                 raise StudioError(400, "the form has no file: send a picture")
             if role not in _ROLES:
                 raise StudioError(400, f"a picture's role is {', '.join(_ROLES)}")
-            data = await file.read()
             add = self._studio.pictures.add
-            picture = await asyncio.to_thread(add, data, file.filename or "", role == "mask")
+            picture = await asyncio.to_thread(add, file.file, file.filename or "", role == "mask")
         return JSONResponse(picture.facts(), 201)
 
     async def picture(self, request: Request) -> Response:

@@ -8,7 +8,7 @@ import resource
 import shlex
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from studio_server import ENDLESS, SECONDS, SHORT, Server, children, decoded, picture, running
 
-LONG: dict[str, Any] = {**SHORT, "steps": 1500, "step_size": 1e-4}
+# A dream that ends only where its test lets it, and whose steps can be seen.
+LONG: dict[str, Any] = {**ENDLESS, "step_size": 0.01}
 
 
 @pytest.fixture(scope="module")
@@ -36,34 +37,50 @@ def result(studio: Server, job: Any) -> Any:
     return decoded(studio.ask("GET", job["results"]["png"]).data)
 
 
-def test_a_paused_dream_goes_step_by_step_to_the_same_result(studio: Server) -> None:
-    picture = studio.picture()
-    straight = studio.finish(studio.begin(picture, LONG))
-    job = studio.begin(picture, LONG)
-    studio.wait(job, "running", until=lambda job: job["step"] > 20)
+def pause(studio: Server, job: Any) -> int:
+    """Pauses a dream; returns the step at which it rests."""
     assert studio.act(job, "pause").status == 200
-    step = studio.wait(job, "paused")["step"]
-    assert 20 < step < 3000
+    step: int = studio.wait(job, "paused")["step"]
+    return step
+
+
+def end(studio: Server, job: Any) -> Any:
+    """Lets a paused dream end a few steps on; returns it."""
+    steps = studio.job(job)["step"] + 20
+    assert studio.change(job, steps=steps).status == 200
+    assert studio.act(job, "resume").status == 200
+    return studio.finish(job)
+
+
+def straight(studio: Server, job: Any) -> Any:
+    """The result of a dream with the settings of one that has ended, without a pause."""
+    steps = job["settings"]["steps"]
+    return result(studio, studio.finish(studio.begin(job["picture"], {**LONG, "steps": steps})))
+
+
+def test_a_paused_dream_goes_step_by_step_to_the_same_result(studio: Server) -> None:
+    job = studio.begin(settings=LONG)
+    studio.wait(job, "running", until=lambda job: job["step"] > 20)
+    step = pause(studio, job)
     for count in (1, 2):
         assert studio.act(job, "step").status == 200
         studio.wait(job, "paused", until=lambda job, count=count: job["step"] == step + count)
     assert studio.wait(job, "paused")["step"] == step + 2
-    assert studio.act(job, "resume").status == 200
-    assert np.array_equal(result(studio, studio.finish(job)), result(studio, straight))
+    finished = end(studio, job)
+    assert finished["step"] == 2 * (step + 2 + 20)
+    assert np.array_equal(result(studio, finished), straight(studio, finished))
 
 
 def test_a_stopped_dream_has_a_result_and_goes_on(studio: Server) -> None:
-    picture = studio.picture()
-    straight = studio.finish(studio.begin(picture, LONG))
-    job = studio.begin(picture, LONG)
+    job = studio.begin(settings=LONG)
     studio.wait(job, "running", until=lambda job: job["step"] > 20)
     studio.act(job, "stop")
     stopped = studio.wait(job, "stopped")
-    assert stopped["step"] < 3000
     assert result(studio, stopped).shape == (48, 64, 3)
     assert studio.act(job, "resume").status == 200
-    finished = studio.finish(job)
-    assert np.array_equal(result(studio, finished), result(studio, straight))
+    assert pause(studio, job) >= stopped["step"]
+    finished = end(studio, job)
+    assert np.array_equal(result(studio, finished), straight(studio, finished))
     assert finished["seconds"] > stopped["seconds"]
 
 
@@ -81,16 +98,14 @@ def test_what_makes_no_sense_is_a_conflict(studio: Server) -> None:
 def test_a_change_on_the_way_is_recorded_and_repeated(studio: Server, tmp_path: Path) -> None:
     job = studio.begin(settings=LONG)
     studio.wait(job, "running", until=lambda job: job["step"] > 5)
-    studio.act(job, "pause")
-    step = studio.wait(job, "paused")["step"]
+    step = pause(studio, job)
     answer = studio.change(job, step_size=0.02, layers=["high"])
     assert answer.status == 200
     changed = studio.wait(job, "paused", until=lambda job: job["changes"] and not job["pending"])
     assert changed["settings"]["step_size"] == 0.02
     (change,) = changed["changes"]
     assert change == {"step": step, "settings": {"step_size": 0.02, "layer_weights": {"high": 1.0}}}
-    studio.act(job, "resume")
-    finished = studio.finish(job)
+    finished = end(studio, job)
     words = shlex.split(finished["command"])
     assert words[:3] == ["onnxdream", "dream", "--repeat"]
     record = studio.ask("GET", finished["results"]["record"]).json
@@ -104,6 +119,7 @@ def test_a_larger_size_comes_with_the_next_octave(studio: Server) -> None:
     job = studio.begin(settings={**LONG, "max_size": 48}, picture=studio.picture(width=96, height=96))
     studio.wait(job, "running")
     assert studio.change(job, max_size=96).json["pending"] == {"max_size": 96}
+    assert studio.change(job, steps=1).status == 200  # which ends this octave
     finished = studio.finish(job)
     assert (finished["width"], finished["height"], finished["pending"]) == (96, 96, {})
     assert result(studio, finished).shape == (96, 96, 3)
@@ -200,6 +216,7 @@ def test_requests_that_are_none_are_refused(studio: Server) -> None:
 def test_dreams_wait_in_a_queue_of_limited_length(studio: Server) -> None:
     picture = studio.picture()
     first = studio.begin(picture, ENDLESS)
+    studio.wait(first, "starting", "running")  # a dream that was removed may still be about to end
     waiting = [studio.begin(picture) for _ in range(20)]
     refused = studio.ask("POST", "/api/jobs", {"picture": picture, "bundle": "tiny", "settings": SHORT})
     assert refused.status == 429
@@ -214,20 +231,17 @@ def test_dreams_wait_in_a_queue_of_limited_length(studio: Server) -> None:
 
 
 def test_a_paused_dream_makes_room_for_one_that_waits(studio: Server) -> None:
-    picture = studio.picture()
-    straight = studio.finish(studio.begin(picture, LONG))
-    job = studio.begin(picture, LONG)
+    job = studio.begin(settings=LONG)
     studio.wait(job, "running", until=lambda job: job["step"] > 20)
-    studio.act(job, "pause")
-    step = studio.wait(job, "paused")["step"]
-    studio.finish(studio.begin(picture))
+    step = pause(studio, job)
+    studio.finish(studio.begin())
     assert (studio.job(job)["state"], studio.job(job)["step"]) == ("paused", step)
     studio.act(job, "step")
     studio.wait(job, "paused", until=lambda job: job["step"] == step + 1)
     assert studio.change(job, blur=1.0).status == 200
     assert studio.change(job, blur=0.0).status == 200
-    studio.act(job, "resume")
-    assert np.array_equal(result(studio, studio.finish(job)), result(studio, straight))
+    finished = end(studio, job)
+    assert np.array_equal(result(studio, finished), straight(studio, finished))
 
 
 def test_a_removed_dream_is_gone(studio: Server) -> None:
@@ -238,21 +252,24 @@ def test_a_removed_dream_is_gone(studio: Server) -> None:
         page.until(lambda message: message == {"type": "removed", "id": job["id"]})
     assert studio.ask("DELETE", f"/api/jobs/{job['id']}").status == 404
     studio.finish(other)
-    assert [path.name for path in (studio.folder / "jobs").iterdir()] == [other["id"]]
+    _wait_until(lambda: [path.name for path in (studio.folder / "jobs").iterdir()] == [other["id"]])
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds the worker in /proc")
 def test_a_worker_that_is_killed_is_replaced_and_the_dream_goes_on(studio: Server) -> None:
-    job = studio.begin(settings=LONG)
-    studio.wait(job, "running", until=lambda job: job["step"] > 5)
-    os.kill(children(studio.process.pid)[-1], signal.SIGKILL)  # started after the reader of pictures
-    finished = studio.finish(job)
-    assert any("killed" in notice for notice in finished["notices"])
-    again = studio.begin(settings=ENDLESS)
-    for _ in range(2):
-        studio.wait(again, "running", until=lambda job: job["step"] > 5)
-        os.kill(children(studio.process.pid)[-1], signal.SIGKILL)
-        studio.wait(again, "queued", "starting", "running", "failed", until=lambda job: job["state"] != "running")
+    def kill_the_worker_of(job: Any) -> None:
+        studio.wait(job, "running", until=lambda job: job["step"] > 5)
+        os.kill(children(studio.process.pid)[-1], signal.SIGKILL)  # started after the reader of pictures
+
+    job, again = studio.begin(settings=ENDLESS), studio.begin(settings=ENDLESS)
+    for one in (job, again):
+        kill_the_worker_of(one)
+        # From then on, it is no longer running, until the next worker has begun it.
+        studio.wait(one, "queued", "starting", "running", until=lambda job: "killed" in "".join(job["notices"]))
+        if one is job:
+            assert studio.change(job, steps=1).status == 200
+            studio.finish(job)
+    kill_the_worker_of(again)
     failed = studio.wait(again, "failed")
     assert "second time" in failed["error"]
     studio.finish(studio.begin())
@@ -285,7 +302,7 @@ def test_a_studio_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         server.act(paused, "pause")
         paused = server.wait(paused, "paused")
         frame = server.ask("GET", f"/api/jobs/{paused['id']}/frame.jpg?after=0").data
-        run = server.begin(settings={**ENDLESS, "steps": 30_000})
+        run = server.begin(settings=ENDLESS)
         waiting = server.begin()
         before = server.wait(run, "running", until=lambda job: job["step"] > 500)
         for job, state in ((done, "finished"), (paused, "paused"), (run, "running")):
@@ -311,16 +328,21 @@ def test_a_studio_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
 def _rest_until_saved(server: Server, job: Any, state: str) -> None:
     """The files of jobs are written a while after they change, one after the other in no order."""
     path = server.folder / "jobs" / job["id"] / "job.json"
+    _wait_until(lambda: json.loads(path.read_text())["state"] == state)
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    """Waits for what a studio does in its folder after its answer."""
     end = time.monotonic() + SECONDS
-    while json.loads(path.read_text())["state"] != state:
-        assert time.monotonic() < end, f"{state} was never saved"
+    while not is_so():
+        assert time.monotonic() < end, "it never came"
         time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_studio_that_ends_saves_what_runs(name: str, code: int, tmp_path: Path) -> None:
     with running(tmp_path) as server:
-        job = server.begin(settings={**ENDLESS, "steps": 1_000_000})
+        job = server.begin(settings=ENDLESS)
         before = server.wait(job, "running", until=lambda job: job["step"] > 100)
         server.process.send_signal(signal.Signals[name])
         _, said = server.process.communicate(timeout=SECONDS)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from studio_server import picture
 
 from onnxdream.runtime.errors import PictureError
+from onnxdream.runtime.video.formats import FORMATS
 from onnxdream.studio.jobs.film import Reel, film_form
 
 
@@ -28,6 +30,12 @@ def test_a_film_whose_frames_cannot_be_read_leaves_nothing(reel: Reel, tmp_path:
     with pytest.raises(PictureError):
         reel.make(tmp_path / f"cat-dream-film.{film_form()}", tmp_path / "cat-dream.png")
     assert set(tmp_path.iterdir()) == before
+
+
+def test_the_form_is_one_that_this_pyav_has_an_encoder_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    monkeypatch.setitem(FORMATS, ".webm", replace(FORMATS[".webm"], codec="libabsent"))
+    assert film_form.__wrapped__() == "webp"
 
 
 def test_a_frame_that_cannot_be_written_leaves_nothing(reel: Reel, tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ import signal
 import socket
 import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from picture_bytes import PROFILE, encoded, gif, gif_control, gif_frame, heif, heif_size, in_png, png_chunk
-from studio_server import Server, children, decoded, picture, running
+from studio_server import SECONDS, Server, children, decoded, picture, running
 
 from onnxdream.studio.jobs.folder import new_id
 from onnxdream.studio.pictures.reading import Reader
@@ -70,7 +71,7 @@ def test_too_many_pixels_are_known_from_the_header(studio: Server) -> None:
 
 
 def test_too_many_bytes_are_not_read(studio: Server) -> None:
-    connection = http.client.HTTPConnection(studio.host, timeout=10)
+    connection = http.client.HTTPConnection(studio.host, timeout=SECONDS)
     connection.putrequest("POST", "/api/pictures")
     connection.putheader("Content-Type", "multipart/form-data; boundary=x")
     connection.putheader("Content-Length", str(2**30))
@@ -82,7 +83,7 @@ def test_too_many_bytes_are_not_read(studio: Server) -> None:
 def test_nor_are_they_where_the_sender_does_not_say_how_many(studio: Server) -> None:
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
     body = (head, *[bytes(2**20)] * 65, b"\r\n--x--\r\n")
-    connection = http.client.HTTPConnection(studio.host, timeout=10)
+    connection = http.client.HTTPConnection(studio.host, timeout=SECONDS)
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     connection.request("POST", "/api/pictures", iter(body), kind, encode_chunked=True)
     assert connection.getresponse().status == 413
@@ -148,6 +149,21 @@ def test_large_pictures_are_shown_small(studio: Server) -> None:
     assert decoded(studio.ask("GET", answer.json["picture"]).data).shape == (533, 1600, 3)
 
 
+def peak_bytes(process: int) -> int:
+    """The most memory that a process has taken so far."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="reads the memory in /proc")
+def test_the_server_has_no_upload_in_memory_as_a_whole(studio: Server) -> None:
+    """Else some large ones at once would fill the memory."""
+    studio.picture()
+    before = peak_bytes(studio.process.pid)
+    assert studio.upload(bytes(48 * 2**20)).status == 415
+    assert peak_bytes(studio.process.pid) - before < 16 * 2**20
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds the process in /proc")
 def test_a_crash_of_the_reader_is_one_failed_upload(studio: Server) -> None:
     studio.picture()
@@ -162,12 +178,12 @@ def test_a_new_picture_stays_where_the_clock_is_behind_that_of_older_ones(tmp_pa
     reader = Reader()
     pictures = Pictures(tmp_path, reader)
     try:
-        first = pictures.add(picture(), "first.png")
+        first = pictures.add(BytesIO(picture()), "first.png")
         for _ in range(100):
             shutil.copytree(tmp_path / first.id, tmp_path / new_id())
         for file in tmp_path.glob("*/picture.json"):
             os.utime(file, (4e9, 4e9))
-        newest = pictures.add(picture(), "newest.png")
+        newest = pictures.add(BytesIO(picture()), "newest.png")
     finally:
         reader.close()
     assert pictures.find(newest.id) == newest

@@ -307,6 +307,32 @@ def test_a_missing_picture_is_reported_before_anything_runs(grid: Path, tmp_path
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.parametrize(
+    ("picture", "place"),
+    [
+        ("copy/bears.png", "inputs/bears.png"),
+        ("copy/Bears.jpg", "inputs/Bears-shrunk.png"),  # on a file system that does not tell the case
+        ("bears-shrunk.png", "inputs/bears-shrunk.png"),
+        ("high-bears.png", "cells/tiny-high-bears/tiny-high-bears.png"),
+    ],
+)
+def test_two_pictures_or_cells_of_one_path_are_refused_before_anything_runs(
+    picture: str, place: str, grid: Path, tmp_path: Path, tiny_path: Path
+) -> None:
+    (tmp_path / "tiny-high.onnx").write_bytes(tiny_path.read_bytes())
+    (tmp_path / "copy").mkdir()
+    (tmp_path / picture).write_bytes((tmp_path / "bears.png").read_bytes())
+    grid.write_text(
+        grid.read_text()
+        .replace("penguins.png", picture)
+        .replace("[settings]", '[[bundle]]\nmodel = "tiny-high.onnx"\n[settings]')
+    )
+    out = tmp_path / "study"
+    output = run("run", grid, "--output", out, code=1)
+    assert output.splitlines()[-1].endswith(f"would both be written to {out / place}: rename a picture")
+    assert not out.exists()
+
+
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_keeps_finished_cells_and_the_repeated_command_resumes(

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,18 @@ def test_a_function_of_the_means_is_that_of_the_whole_picture(tiny: Bundle, kind
     own = found.evaluate_at(picture, evaluation.means)
     np.testing.assert_array_equal(losses, own.losses)
     np.testing.assert_array_equal(gradient, own.gradient)
+
+
+@pytest.mark.parametrize("tile_pixels", [1, 17 * 30, 60 * 60, 10**4])
+@pytest.mark.parametrize("name", ["tiny.onnx", "tiny-lite.onnx"])
+def test_tiles_overlap_as_far_as_half_of_a_tile_allows(name: str, tile_pixels: int, tiny_path: Path) -> None:
+    bundle, size = Bundle.load(tiny_path.with_name(name)), Size(273, 190)
+    objective = Objective(np.ones(len(bundle.metadata.layers), np.float32))
+    chosen = replace(settings(tile_pixels), global_tiles=True)
+    plan = evaluator(bundle, chosen, size, objective).tile_plan(size)
+    wanted = min(32, min(plan.tile_size) // 2)
+    for tile, starts in zip(plan.tile_size, ({one.top for one in plan}, {one.left for one in plan}), strict=True):
+        assert all(start + tile - after >= wanted for start, after in pairwise(sorted(starts)))
 
 
 @pytest.mark.parametrize("size", [(150, 220), (64, 300), (128, 128)])

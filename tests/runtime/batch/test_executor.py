@@ -7,13 +7,14 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
+import held
 import numpy as np
 import pytest
 from batches import Lines, done, have_state, pictures, sources, states
@@ -28,6 +29,11 @@ from onnxdream.runtime.dream.writer import Job
 
 SETTINGS = Settings(steps=3, step_size=0.02, snapshots=(), execution=Execution("cpu", 2))
 of_posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+
+
+@pytest.fixture(autouse=True)
+def _held(monkeypatch: pytest.MonkeyPatch) -> None:
+    held.hold_all(monkeypatch.setattr)
 
 
 @pytest.fixture
@@ -86,14 +92,14 @@ def test_the_least_memory_that_a_refusal_names_is_enough_for_all_workers(job: Jo
 
 @of_posix
 def test_of_a_hundred_pictures_the_one_whose_worker_is_killed_is_continued_by_another(job: Job, tmp_path: Path) -> None:
-    killed: list[str] = []
+    waits = held.hold(tmp_path, "50.png")
 
     def on_line(line: str) -> None:
-        if line.startswith("50.png: 40×30") and not killed:
-            killed.append(line)
+        if line.startswith("50.png: 40×30") and waits.exists():
             kill_the_worker()
+            waits.unlink()
 
-    job, lines = replace(job, settings=replace(SETTINGS, steps=10)), Lines(on_line)
+    lines = Lines(on_line)
     assert dream_many(job, sources(pictures(tmp_path, 100)), lines.reporter(), 1) == Outcome(100, 0)
     assert any(line.startswith("50.png: its worker was killed (signal 9") for line in lines.log)
     assert done(tmp_path / "out") == [f"{n:02}.png" for n in range(100)]
@@ -103,9 +109,9 @@ def test_of_a_hundred_pictures_the_one_whose_worker_is_killed_is_continued_by_an
 @of_posix
 def test_a_picture_that_kills_its_worker_twice_is_set_aside(job: Job, tmp_path: Path) -> None:
     large = save(tmp_path / "large.png", noise(200, 300))
+    held.hold(tmp_path, "large.png")
     lines = Lines(lambda line: kill_the_worker() if line.startswith("large.png: 300×200") else None)
-    slow = replace(job, settings=replace(SETTINGS, steps=100))
-    assert dream_many(slow, sources([*pictures(tmp_path, 2), large]), lines.reporter(), 1) == Outcome(2, 1)
+    assert dream_many(job, sources([*pictures(tmp_path, 2), large]), lines.reporter(), 1) == Outcome(2, 1)
     (error,) = lines.errors
     assert error.startswith("large.png: set aside, since its worker was killed (signal 9")
     assert len([line for line in lines.log if "another one continues" in line]) == 1
@@ -130,7 +136,7 @@ def test_workers_that_are_killed_as_they_start_do_not_stop_the_driver(
 
 @of_posix
 def test_after_a_signal_all_workers_stop_and_the_same_call_continues(job: Job, tmp_path: Path) -> None:
-    slow = replace(job, settings=replace(SETTINGS, steps=100_000))
+    slow = replace(job, settings=replace(SETTINGS, steps=1_000_000))
     paths = pictures(tmp_path, 4)
     lines = Lines(lambda line: signal.raise_signal(signal.SIGTERM) if ": 40×30" in line else None)
     assert dream_many(slow, sources(paths), lines.reporter(), 2).signal == signal.SIGTERM
@@ -151,8 +157,9 @@ def folder(tmp_path: Path) -> Path:
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     options = ("--model", "tiny.onnx", "--provider", "cpu", "--threads", "2", "--no-extras", "--output", "out")
-    command = [sys.executable, "-m", "onnxdream.cli", "dream", "in", *options, "--steps", "5", *words]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True)
+    command = [*held.COMMAND, "dream", "in", *options, "--steps", "5", *words]
+    pipes: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "env": held.environment()}
+    return subprocess.Popen(command, cwd=folder, start_new_session=True, **pipes)
 
 
 def wait_until(is_time: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -170,12 +177,15 @@ def count_done(folder: Path) -> int:
 @of_posix
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
 def test_a_driver_that_is_killed_is_continued_by_the_same_call(workers: tuple[str, ...], folder: Path) -> None:
+    waiting = [held.hold(folder, f"{number}.png") for number in (45, 50)]  # one for each worker
     process = start(folder, *workers)
     wait_until(lambda: count_done(folder) >= 40, process)
     process.kill()
     process.communicate()
     before = count_done(folder)
     assert before < 100
+    for path in waiting:
+        path.unlink()
     process = start(folder, *workers)
     _, err = process.communicate(timeout=100)
     assert process.returncode == 0, err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -72,6 +73,13 @@ def test_a_result_that_another_dream_has_replaced_is_not_the_latest(tmp_path: Pa
         assert manifest.is_done(receipt("a").key)
         manifest.add(replace(receipt("a", "begun"), settings="others"))
         assert not manifest.is_done(receipt("a").key)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_place_of_a_manifest_is_refused_with_the_reason(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / MANIFEST)
+    with pytest.raises(OutputError, match=r"manifest\.jsonl \(.* not seekable.*\): .* choose another --output"):
+        Manifest(tmp_path).__enter__()
 
 
 def test_a_manifest_of_another_program_is_left_alone(tmp_path: Path) -> None:

@@ -59,6 +59,12 @@ class Looks:
         return [source.path.relative_to(self._folder).as_posix() for source in self._watch.new_pictures()]
 
 
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that a test has just written is never seen as one that has not changed for a while."""
+    monkeypatch.setattr(watch_module, "_QUIET_SECONDS", 1e6)
+
+
 @pytest.fixture
 def look(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Looks:
     monkeypatch.setattr(watch_module, "_LOOK_SECONDS", 0)
@@ -88,7 +94,8 @@ def test_a_file_is_new_again_when_it_was_replaced_or_may_now_be_read(look: Looks
     assert look() == ["a.png"]
     os.replace(age(save(folder.parent / "b.png", noise(9, 10))), path)
     assert [look(), look()] == [["a.png"], []]
-    path.chmod(0o600)
+    before = path.stat().st_ctime_ns
+    wait_until(lambda: path.chmod(0o600) or path.stat().st_ctime_ns > before)  # the clock of files may be coarse
     assert [look(), look()] == [["a.png"], []]
 
 
@@ -134,11 +141,23 @@ def test_a_folder_that_is_away_for_a_while_is_said_to_be_once(look: Looks, folde
     assert look.lines == [f"{folder}: cannot be opened: No such file or directory; looking again"]
 
 
-def test_a_look_is_taken_once_a_second_at_most(folder: Path) -> None:
+def test_a_look_is_taken_once_a_second_at_most(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 0.0
+        time = staticmethod(time.time)
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(watch_module, "time", clock)
     look = Looks(folder)
     assert look() == []
     age(save(folder / "a.png", noise(9, 9)))
+    clock.now = 0.9
     assert look() == []
+    clock.now = 1.1
+    assert look() == ["a.png"]
 
 
 # Dreams
@@ -149,7 +168,7 @@ def job(tmp_path: Path) -> Job:
     return Job(Bundle.load(TINY_BYTES), SETTINGS, tmp_path / "out", extras=False)
 
 
-def wait_until(is_time: Callable[[], bool]) -> None:
+def wait_until(is_time: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
     while not is_time():
         assert time.monotonic() < deadline
@@ -178,6 +197,27 @@ def watched(
 
 def wait_for(folder: Path, state: str, count: int) -> None:
     wait_until(lambda: have_state(folder, state, count))
+
+
+@pytest.fixture
+def look_on(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Has a folder looked at often; returns a function that waits until it was looked at again, and once more."""
+    looks: list[object] = []
+    look = Watch._look
+
+    def counted(watch: Watch) -> list[Source]:
+        found = look(watch)
+        looks.append(watch)
+        return found
+
+    monkeypatch.setattr(Watch, "_look", counted)
+    monkeypatch.setattr(watch_module, "_LOOK_SECONDS", 0.05)
+
+    def wait() -> None:
+        count = len(looks)
+        wait_until(lambda: len(looks) >= count + 3)  # the first may have begun before
+
+    return wait
 
 
 @of_posix
@@ -227,8 +267,16 @@ def test_a_restart_dreams_what_is_missing(job: Job, folder: Path, tmp_path: Path
 
 
 @of_posix
+def test_what_is_stopped_as_it_was_replaced_continues_without_overwrite(job: Job, folder: Path, tmp_path: Path) -> None:
+    age(save(folder / "a.png", noise(30, 40)))
+    endless = replace(job, settings=replace(SETTINGS, steps=1_000_000), overwrite=True)
+    _, lines = watched(endless, folder, lambda lines: wait_for(tmp_path / "out", "begun", 1))
+    assert lines.log[-1] == "0 dreamed, 0 failed, 1 stopped, which the same call without --overwrite continues"
+
+
+@of_posix
 def test_a_broken_picture_is_named_once_and_tried_again_when_it_has_changed(
-    job: Job, folder: Path, tmp_path: Path
+    job: Job, folder: Path, tmp_path: Path, look_on: Callable[[], None]
 ) -> None:
     out = tmp_path / "out"
 
@@ -236,8 +284,8 @@ def test_a_broken_picture_is_named_once_and_tried_again_when_it_has_changed(
         (tmp_path / "a.png").write_bytes(b"no picture")
         age(tmp_path / "a.png").rename(folder / "a.png")
         wait_for(out, "failed", 1)
-        time.sleep(1.5)  # in which it is looked at again
-        age(save(folder / "a.png", noise(30, 40)))
+        look_on()
+        os.replace(age(save(tmp_path / "a.png", noise(30, 40))), folder / "a.png")
         wait_for(out, "done", 1)
         os.replace(age(save(tmp_path / "a.png", noise(31, 40))), folder / "a.png")
         wait_for(out, "done", 2)
@@ -252,16 +300,19 @@ def test_a_broken_picture_is_named_once_and_tried_again_when_it_has_changed(
 
 @of_posix
 @pytest.mark.parametrize("place", [".", "deeper"])
-def test_results_inside_the_folder_are_not_dreamed(place: str, job: Job, folder: Path) -> None:
+def test_results_inside_the_folder_are_not_dreamed(
+    place: str, job: Job, folder: Path, tmp_path: Path, look_on: Callable[[], None]
+) -> None:
     out = folder / place
     inside = replace(job, output=out, settings=replace(SETTINGS, snapshots=(1, 2)), extras=True)
     age(save(folder / "a.png", noise(30, 40)))
 
     def act(lines: Lines) -> None:
         wait_for(out, "done", 1)
-        shutil.copy(out / "a-dream-step0001.png", out / "a-dream-step0002.png")  # as one that no record lists
+        shutil.copy(out / "a-dream-step0001.png", tmp_path / "copy.png")
+        os.replace(age(tmp_path / "copy.png"), out / "a-dream-step0002.png")  # as one that no record lists
         (out / "a-dream.json").unlink()
-        time.sleep(2.5)
+        look_on()
 
     outcome, _ = watched(inside, folder, act, recursive=True)
     assert outcome == Outcome(1, 0, signal.SIGINT)
@@ -309,9 +360,9 @@ def test_a_signal_ends_the_command_after_the_step_and_the_next_continues(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_command_while_it_waits(number: int, folder: Path, tmp_path: Path) -> None:
     process = start(tmp_path)
-    wait_until((tmp_path / "out" / MANIFEST).exists)
-    time.sleep(1)
+    assert process.stderr
+    before = next(line for line in process.stderr if line.startswith("watching "))
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, err
+    assert process.returncode == 128 + number, before + err
     assert err.splitlines()[-1] == "0 dreamed, 0 failed"

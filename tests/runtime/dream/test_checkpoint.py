@@ -31,11 +31,21 @@ from onnxdream.runtime.errors import RecordError
 from onnxdream.runtime.image.processor import ImageProcessor
 from onnxdream.runtime.image.source import Source
 
-# A program that runs the command line and writes a checkpoint after every step.
+# A program that runs the command line and writes a checkpoint after every step; after twelve, it waits while there is a
+# file `hold`. So it is killed amid its work, and two of them are, however fast the machine is.
 _CHECKPOINT_EVERY_STEP = """
-import sys
+import os, sys, time
 from onnxdream.runtime.dream import writer
+from onnxdream.runtime.dream.results import Results
 writer._CHECKPOINT_SECONDS, writer._CHECKPOINT_SHARE, writer.can_plot = 0.0, 0, lambda: False
+write, written = Results.write_checkpoint, 0
+def write_and_wait(*given):
+    global written
+    write(*given)
+    written += 1
+    while written >= 12 and os.path.exists("hold"):
+        time.sleep(0.01)
+Results.write_checkpoint = write_and_wait
 from onnxdream.cli import app
 app(sys.argv[1:], prog_name="onnxdream")
 """
@@ -73,6 +83,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save(path / "mask.png", mask)
     save(path / "guide.png", noise(50, 60, seed=9))
     (path / "tiny.onnx").write_bytes(TINY_BYTES)
+    (path / "hold").touch()
     monkeypatch.chdir(path)
     return path
 
@@ -98,7 +109,7 @@ def words(name: str, output: str) -> list[str]:
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
-    """Starts a process that dreams with a checkpoint after every step."""
+    """Starts a process that dreams with a checkpoint after every step, and does not come to the end."""
     return subprocess.Popen(
         [sys.executable, "-c", _CHECKPOINT_EVERY_STEP, *arguments],
         stdout=subprocess.PIPE,
@@ -113,16 +124,17 @@ def killed(checkpoint: Path, *arguments: str, after: float) -> None:
     A checkpoint that exists already does not count.
     """
     before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0  # it is empty while it reserves the name
-    process = started(*arguments)
+    process, deadline = started(*arguments), time.monotonic() + 90
     try:
         while not (checkpoint.exists() and checkpoint.stat().st_mtime_ns > before and checkpoint.stat().st_size):
             assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, "no checkpoint comes"
             time.sleep(0.001)
         time.sleep(after)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    assert process.returncode == -signal.SIGKILL, "it had finished before it was killed"
+    assert process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
@@ -131,9 +143,9 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(name: str, folder: Path, ru
     run(*words(name, "uninterrupted.png")).succeeds()
     checkpoint = folder / "killed.checkpoint"
     delays = random.Random()
-    killed(checkpoint, *words(name, "killed.png"), after=delays.uniform(0, 0.3))
+    killed(checkpoint, *words(name, "killed.png"), after=delays.uniform(0, 0.1))
     first = read_checkpoint(checkpoint).state.number
-    killed(checkpoint, "dream", "--resume", "killed.checkpoint", after=delays.uniform(0, 0.3))
+    killed(checkpoint, "dream", "--resume", "killed.checkpoint", after=delays.uniform(0, 0.1))
     second = read_checkpoint(checkpoint).state.number
     resumed = run("dream", "--resume", "killed.checkpoint")
     resumed.succeeds()
@@ -154,14 +166,13 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(name: str, folder: Path, ru
 @pytest.mark.skipif(sys.platform == "win32", reason="stops by signal")
 def test_ctrl_c_keeps_the_checkpoint_and_shows_how_to_continue(folder: Path, run: Command) -> None:
     run(*words("plain", "uninterrupted.png")).succeeds()
-    command = [sys.executable, "-m", "onnxdream.cli", *words("plain", "stopped.png")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = started(*words("plain", "stopped.png"))
     assert process.stderr is not None
-    while "73×60" not in process.stderr.readline():
-        pass
+    next(line for line in process.stderr if "73×60" in line)
     process.send_signal(signal.SIGINT)
-    err = process.stderr.read()
-    assert process.wait(60) == 130
+    (folder / "hold").unlink()
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 130, err
     (line,) = err.splitlines()[-1:]
     assert line.startswith("bears.png: stopped after ")
     assert line.endswith(f"saved as {Path('stopped.png').absolute()}; continue with --resume stopped.checkpoint")

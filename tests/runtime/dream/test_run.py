@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -146,6 +148,16 @@ def interrupt_at(number: int, times: int = 1) -> Any:
     return on_step
 
 
+def interrupt_once_taken_over() -> None:
+    """Interrupts a dream that has begun, at any step."""
+    end = time.monotonic() + 60
+    while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    time.sleep(random.uniform(0, 0.1))
+    signal.raise_signal(signal.SIGINT)
+
+
 @pytest.mark.parametrize("number", [0, 1, 2])
 @pytest.mark.parametrize("tile_pixels", [None, 1000])
 def test_an_interrupt_returns_the_picture_so_far(number: int, tile_pixels: int | None) -> None:
@@ -167,10 +179,10 @@ def test_an_interrupt_without_a_callback_stops_too() -> None:
     """It comes from another thread at any time, as in a notebook."""
     with handled_by(signal.default_int_handler):
         preparation = prepare(PICTURE, TINY, replace(FEW, steps=1_000_000))
-        timer = threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGINT))
-        timer.start()
+        thread = threading.Thread(target=interrupt_once_taken_over)
+        thread.start()
         found = preparation.ascend()
-        timer.join()
+        thread.join()
     assert found.record.ended == "stopped"
     assert len(found.losses) == found.record.steps_done + 1
     again = dream(PICTURE, TINY, replace(FEW, steps=1_000_000), lambda step: step.number == found.record.steps_done)

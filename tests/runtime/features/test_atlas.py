@@ -233,6 +233,21 @@ def test_events_tell_a_program_how_it_goes(run: Command, folder: Path) -> None:
     assert Path(done["result"]).is_file()
 
 
+# The command line, which waits in the first step after the first pictures while there is a file `hold`.
+WAITING = """
+import os, time
+from onnxdream.runtime.features.progress import FeatureProgress
+show = FeatureProgress.show
+def show_and_wait(*given):
+    show(*given)
+    while os.path.exists("out/atlas.json") and os.path.exists("hold"):
+        time.sleep(0.01)
+FeatureProgress.show = show_and_wait
+from onnxdream.cli import app
+app()
+"""
+
+
 @posix
 def test_an_interrupted_atlas_is_continued_by_the_same_call(folder: Path) -> None:
     words = (
@@ -249,7 +264,8 @@ def test_an_interrupted_atlas_is_continued_by_the_same_call(folder: Path) -> Non
         "none",
         *FEW[4:],
     )
-    command = [sys.executable, "-m", "onnxdream.cli", "features", *words]
+    command = [sys.executable, "-c", WAITING, "features", *words]
+    (folder / "hold").touch()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder)
     deadline = time.monotonic() + 90
     while not (folder / "out" / "atlas.json").exists():
@@ -257,6 +273,7 @@ def test_an_interrupted_atlas_is_continued_by_the_same_call(folder: Path) -> Non
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
+    (folder / "hold").unlink()
     _, err = process.communicate(timeout=90)
     assert process.returncode == 130, err
     assert "are not drawn yet: the same command continues" in err

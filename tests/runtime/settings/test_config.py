@@ -374,6 +374,13 @@ def test_layers_on_the_command_line_win_over_layer_weights_in_the_file(tmp_path:
     assert request.job.settings.layer_weights == {"mid": 1.0}
 
 
+def test_a_list_of_layers_has_names_with_any_characters() -> None:
+    assert settings_changes({"layers": ["a,b", "c=d "]})["layer_weights"] == {"a,b": 1.0, "c=d": 1.0}
+    for wrong in ([], [""], ["low", "low"]):
+        with pytest.raises(SettingsError, match="write each layer once"):
+            settings_changes({"layers": wrong})
+
+
 def test_the_file_wins_over_the_preset(tmp_path: Path) -> None:
     settings = request_of('preset = "tutorial-octaves"\nsteps = 3\nlayers = "low"\n', tmp_path).job.settings
     assert (settings.steps, settings.octaves, settings.octave_rounding) == (3, 5, True)

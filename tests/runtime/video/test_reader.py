@@ -166,6 +166,19 @@ def test_an_empty_part_is_refused(start: float, end: float | None, text: str, tm
         FilmReader(path, start, end)
 
 
+def test_a_start_in_a_film_without_times_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    raw = tmp_path / "a.h264"
+    with av.open(str(raw), "w", format="h264") as output:
+        stream = output.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for picture in pan(20):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        output.mux(stream.encode(None))
+    assert len(read(raw)[0]) == 20
+    with pytest.raises(FilmError, match=r"stores no times, .*; make an \.mp4 of it first$"):
+        FilmReader(raw, 0.4)
+
+
 @pytest.mark.parametrize("degrees", [90, 180, -90])
 def test_a_rotated_film_is_turned_upright(degrees: int, tmp_path: Path) -> None:
     picture = flat(60, 60, 60)

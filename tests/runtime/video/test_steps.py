@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from pictures_fixture import frames, in_limited_files, listing
 from onnxdream.models.arrays import Pixels
 from onnxdream.runtime.errors import OutputError
 from onnxdream.runtime.video import opencv, steps
+from onnxdream.runtime.video.formats import FORMATS
 from onnxdream.runtime.video.library import has_av
 from onnxdream.runtime.video.steps import FilmSpeed, StepFilm
 
@@ -230,6 +233,19 @@ def test_an_interrupted_film_keeps_its_frames(tmp_path: Path) -> None:
 def test_another_kind_of_film_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"only \.mp4, \.webm, \.gif and \.webp films can be written"):
         StepFilm(tmp_path / name)
+
+
+@needs_av
+@pytest.mark.parametrize(("suffix", "field"), [(".mp4", "codec"), (".webp", "joined_codec")])
+def test_a_pyav_without_an_encoder_is_told_before_the_first_picture(
+    suffix: str, field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking: dict[str, Any] = {field: "libabsent"}
+    monkeypatch.setitem(FORMATS, suffix, replace(FORMATS[suffix], **lacking))
+    told = f"{suffix} films need the encoder libabsent, which this PyAV lacks: choose another ending"
+    with pytest.raises(OutputError, match=told), StepFilm(tmp_path / f"bears{suffix}"):
+        pytest.fail("it was opened")
+    assert listing(tmp_path) == set()
 
 
 @pytest.mark.usefixtures("library")

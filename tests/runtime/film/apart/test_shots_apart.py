@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import held
 import numpy as np
 import pytest
 from pictures_fixture import TINY_BYTES, Command, in_this_process, listing, load, photograph
@@ -74,6 +75,7 @@ def folder(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     path = tmp_path / "here"
     shutil.copytree(originals, path)
     monkeypatch.chdir(path)
+    held.hold_all(monkeypatch.setattr)
     return path
 
 
@@ -167,6 +169,7 @@ def test_a_shot_whose_worker_is_killed_is_continued_by_another(folder: Path) -> 
     lines: list[str] = []
     shown = 0
     segment = folder / "apart.mp4.parts" / shot_name(1) / "00002.mp4"
+    waits = held.hold(folder, shot_name(1), 10)
     written: list[int] = []
 
     def on_frame(frame: object) -> None:
@@ -176,6 +179,7 @@ def test_a_shot_whose_worker_is_killed_is_continued_by_another(folder: Path) -> 
             written.append(segment.stat().st_mtime_ns)
         if shown == 10:  # shot 1 has two segments, and its next one is begun
             kill_the_worker()
+            waits.unlink()
 
     record = make("apart.mp4", {**SLOW, "threads": 1, "workers": "1"}, lines, on_frame=on_frame)
     assert (record.ended, record.frames, shown) == ("finished", COUNT, COUNT)
@@ -187,8 +191,15 @@ def test_a_shot_whose_worker_is_killed_is_continued_by_another(folder: Path) -> 
 @posix
 def test_a_shot_whose_workers_are_killed_stops_the_film_which_can_be_continued(folder: Path) -> None:
     lines: list[str] = []
+    waits = held.hold(folder, shot_name(1), 1)
+
+    def on_frame(frame: object) -> None:
+        kill_the_worker()
+        held.hold(folder, shot_name(1), 2)  # for the next one, whose first frame is dreamed again
+
     with pytest.raises(FilmError, match=r"shot 1: its worker was killed .* continue with --resume apart\.mp4\.parts"):
-        make("apart.mp4", {**SLOW, "threads": 1, "workers": "1"}, lines, on_frame=lambda _: kill_the_worker())
+        make("apart.mp4", {**SLOW, "threads": 1, "workers": "1"}, lines, on_frame=on_frame)
+    waits.unlink()
     assert listing(folder / "apart.mp4.parts" / shot_name(1))
     assert resume("apart.mp4", lines).ended == "finished"
     assert_same_film(folder / "apart.mp4", folder / "slow.mp4")
@@ -208,8 +219,7 @@ def test_workers_that_are_killed_as_they_start_stop_the_film(folder: Path, monke
     with pytest.raises(FilmError, match="its worker was killed"):
         make("apart.mp4", {**FEW, "threads": 1, "workers": "2"}, [])
     assert not (folder / "apart.mp4").exists()
-    monkeypatch.undo()
-    monkeypatch.chdir(folder)
+    monkeypatch.setattr(SpawnProcess, "start", start)
     assert resume("apart.mp4", []).frames == COUNT
 
 
@@ -231,8 +241,8 @@ def test_a_shot_that_cannot_be_begun_stops_the_film(folder: Path) -> None:
 
 
 def start(folder: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "onnxdream.cli", "film", *more]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True)
+    pipes: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "env": held.environment()}
+    return subprocess.Popen([*held.COMMAND, "film", *more], cwd=folder, start_new_session=True, **pipes)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -245,6 +255,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 @posix
 def test_a_driver_that_is_killed_is_continued(run: Command, folder: Path) -> None:
+    waiting = [held.hold(folder, shot_name(number), 10) for number in (1, 2)]
     process = start(folder, "walk.mp4", "apart.mp4", *words(SLOW, threads=2, workers=2))
     unfinished = folder / "apart.mp4.parts"
     playlist = unfinished / "playlist.m3u"
@@ -252,6 +263,8 @@ def test_a_driver_that_is_killed_is_continued(run: Command, folder: Path) -> Non
     wait_for(lambda: playlist.exists() and len(playlist.read_text().splitlines()) > 1, process)
     process.kill()
     process.communicate()  # which ends when the workers have ended, too: they share its standard error
+    for path in waiting:
+        path.unlink()
     assert playlist.read_text().splitlines()[:2] == ["shot-00001/00001.mp4", "shot-00001/00002.mp4"]
     assert sum(len(decoded(unfinished / line)) for line in playlist.read_text().splitlines()) >= 8
     assert not (folder / "apart.mp4").exists()
@@ -268,12 +281,15 @@ def test_a_driver_that_is_killed_is_continued(run: Command, folder: Path) -> Non
 @posix
 def test_ctrl_c_leaves_the_film_up_to_the_first_missing_frame(run: Command, folder: Path) -> None:
     """A terminal sends it to all processes of the command."""
+    waiting = [held.hold(folder, shot_name(number), 10) for number in (1, 2)]
     process = start(folder, "walk.mp4", "apart.mp4", *words(SLOW, threads=2, workers=2))
     wait_for((folder / "apart.mp4.parts" / shot_name(1) / "00002.mp4").exists, process)
     wait_for((folder / "apart.mp4.parts" / shot_name(2) / "00002.mp4").exists, process)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
+    for path in waiting:
+        path.unlink()
     assert "Traceback" not in err
     assert "continue with onnxdream film --resume apart.mp4.parts" in err
     stopped = record_of(folder / "apart.mp4")
@@ -339,8 +355,10 @@ def test_overwrite_replaces_an_unfinished_film_of_either_kind(run: Command, fold
     apart: dict[str, Any] = {"workers": "1"}
     for before, after in ((apart, {}), ({}, apart)):
         film = parse_film("film", Path("walk.mp4"), Path("a.mp4"), {**FEW, "threads": 1, **before}).film
+        waits = held.hold(folder, shot_name(1), 3)
         callbacks = FilmCallbacks(lambda line: None, interrupted=_true_at(COUNT + 20))
         assert (make_film_apart if before else make_film)(film, callbacks).ended == "stopped"
+        waits.unlink()
         run("film", "walk.mp4", "a.mp4", *words(FEW, **after)).refuses("a.mp4")
         run("film", "walk.mp4", "a.mp4", *words(FEW, **after), "--overwrite").succeeds()
         assert record_of(folder / "a.mp4").frames == COUNT

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnxruntime as ort
@@ -37,6 +37,7 @@ from onnxdream.runtime.bundle.sessions import model_for
 from onnxdream.runtime.provider.machine import Machine
 from onnxdream.runtime.provider.selection import probe
 from onnxdream.runtime.provider.session import open_session
+from onnxdream.runtime.settings.settings import OptimizerName
 
 TYPES = {
     TensorProto.FLOAT: "float",
@@ -167,8 +168,8 @@ def settings_of_updates() -> Iterator[Settings]:
     """Yields settings that use every part of an update, alone and together."""
     for examples in EXAMPLES.values():
         yield from (Settings(**{"gradient_norm": "none", **example}) for example in examples)
-    for optimizer in ("plain", "momentum", "adam"):
-        yield Settings(optimizer=optimizer, **ALL_PARTS)  # type: ignore[arg-type]
+    for optimizer in get_args(OptimizerName):
+        yield Settings(optimizer=optimizer, **ALL_PARTS)
 
 
 @cache

@@ -269,8 +269,7 @@ def _portable(job: Job) -> Job:
 
 def _absolute(assignment: Assignment) -> Assignment:
     source = assignment.source
-    has_file = source.noise is None and source.data is None
-    source = replace(source, place=source.path.absolute()) if has_file else source
+    source = replace(source, place=source.path.absolute()) if source.has_file else source
     return replace(assignment, source=source, result=assignment.result.absolute())
 
 

@@ -110,7 +110,7 @@ class NodeWorker:
 def _sees(assignment: Assignment) -> bool:
     """Whether this node has the picture that the driver has seen: a file of that path and size."""
     source, size = assignment.source, assignment.receipt.size
-    if source.noise or source.data is not None or not size:  # the driver itself has not seen a file
+    if not source.has_file or not size:  # the driver itself has not seen a file
         return True
     try:
         return source.path.stat().st_size == size

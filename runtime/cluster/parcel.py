@@ -90,15 +90,14 @@ def store_results(job: Job, source: Source, result: Path, files: Mapping[str, by
 
 
 def _inputs(job: Job, source: Source) -> Iterator[Path]:
-    if source.noise is None and source.data is None:
+    if source.has_file:
         yield source.path
     yield from (path for path in (job.mask, job.guide, *job.direction) if path)
 
 
 def _recorded_paths(job: Job, source: Source) -> dict[str, Path | None]:
     """The files that records and checkpoints name, by the names of their fields."""
-    has_file = source.noise is None and source.data is None
-    picture = source.path if has_file else None
+    picture = source.path if source.has_file else None
     return {"bundle": job.bundle.path, "picture": picture, "mask": job.mask, "guide": job.guide}
 
 

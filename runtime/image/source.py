@@ -76,6 +76,11 @@ class Source:
         """The name of the picture in messages and records."""
         return self.path.name
 
+    @property
+    def has_file(self) -> bool:
+        """Whether the picture is a file, rather than noise or bytes from standard input."""
+        return self.noise is None and self.data is None
+
     def read(self, settings: Settings) -> Picture:
         """Reads the picture or generates the noise. Raises PictureError."""
         if self.noise:
@@ -88,8 +93,7 @@ class Source:
 
     def file(self, picture: Picture) -> SourceFile:
         """How records name the picture that `read` returned."""
-        has_file = self.noise is None and self.data is None
-        return SourceFile(self.name, picture.sha256, str(self.path.resolve()) if has_file else None)
+        return SourceFile(self.name, picture.sha256, str(self.path.resolve()) if self.has_file else None)
 
     def dreamed_size(self, max_size: int | None) -> Size:
         """The approximate size at which the picture is dreamed, from the file's header alone; (0, 0) if unreadable.

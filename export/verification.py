@@ -95,13 +95,9 @@ def verify(
     """Compares every form of a bundle's graph with the stock model; returns all comparisons, each of the worst form.
 
     `forms` maps the forms to serialized models, and `smallest_size` is the bundle's minimum height and width in pixels.
-    `on_check` is called with each comparison. Raises VerificationError if one exceeds `TOLERANCES`.
-
-    In fp32, losses must agree within 1e-4 of the objective of the layer's absolute values plus 1e-6, the gradient's
-    cosine must be at least 0.9999 and its norm must agree within 0.1 %; on flat pictures, 0.99 and 1 %. In fp16 and
-    mixed, the limits are 5e-3, 0.97 and 3 %, and flat pictures are left out. In these precisions, the total loss after
-    50 steps of plain gradient ascent on all layers must also agree: within 2 %, and within 4 % if it is a sum of
-    squares.
+    `on_check` is called with each comparison. Where the precision has a tolerance for an ascent, the total loss after
+    some steps of plain gradient ascent on all layers is compared, too. Raises VerificationError if a comparison exceeds
+    the precision's `TOLERANCES`.
     """
     verifier = _Verifier(tuple(_open(model) for model in forms.values()), reference, precision)
     checks = []

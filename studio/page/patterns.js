@@ -133,7 +133,7 @@ function chooser(bundle, layer) {
   const runs = isActive(currentJob());
   const option = (value, text, isChosen) => make("option", { value, selected: isChosen }, text);
   const layers = make("select", { id: "layer", class: "select", onchange: () => { layerName = layers.value; isAll = false; render(); } },
-    ...bundle.layers.map((one) => option(one.name, one.text ? `${one.name}: ${one.text}` : one.name, one === layer)));
+    ...bundle.layers.map((one) => option(one.name, one.name, one === layer)));
   const bundles = make("select", { id: "bundle", class: "select", disabled: runs,
     onchange: () => { bundleName = bundles.value; layerName = null; isAll = false; render(); } },
     ...store.catalogue.bundles.map((one) => option(one.name, one.title, one === bundle)));

@@ -92,7 +92,6 @@ def _bundle(bundle: Bundle) -> dict[str, Any]:
         {
             "name": layer.name,
             "channels": layer.channels,
-            "text": None,
             "min_size": max(metadata.smallest_size),
             "atlas": _atlas(atlas, layer.name) if atlas else None,
         }

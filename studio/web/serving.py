@@ -31,9 +31,6 @@ _KINDS = {
     ".webp": "image/webp",
     ".jpg": "image/jpeg",
     ".png": "image/png",
-    ".json": "application/json",
-    ".webmanifest": "application/manifest+json",
-    ".woff2": "font/woff2",
 }
 
 

@@ -61,7 +61,6 @@ def bundle(name: str, classes: list[str]) -> dict[str, Any]:
         {
             "name": layer,
             "channels": len(drawn["natural"]) if drawn else 192,
-            "text": "small curves and textures" if layer.endswith("5") else None,
             "min_size": 32,
             "atlas": drawn and atlas(name, layer, drawn),
         }

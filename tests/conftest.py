@@ -12,6 +12,12 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# The terminal or the service that runs the tests decides neither the width nor the colours of what a command prints.
+os.environ["COLUMNS"] = "80"
+os.environ.pop("TERMINAL_WIDTH", None)
+os.environ.pop("FORCE_COLOR", None)
+os.environ.pop("PY_COLORS", None)
+os.environ.pop("GITHUB_ACTIONS", None)
 # Under nohup, every process that a test starts would ignore a hangup, too, which tests send. A function here is the
 # default there.
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:

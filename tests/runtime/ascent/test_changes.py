@@ -366,4 +366,4 @@ def test_paused_time_does_not_count() -> None:
     preparation = prepare(PICTURE, TINY, BEGUN)
     started = time.monotonic()
     found = preparation.ascend(on_step)
-    assert 0 < found.record.seconds < time.monotonic() - started - 7 * 0.01 + 0.001  # it is rounded
+    assert 0 <= found.record.seconds < time.monotonic() - started - 7 * 0.01 + 0.001  # it is rounded

@@ -224,4 +224,4 @@ def test_a_pause_is_not_counted_by_the_checkpoint_either(folder: Path) -> None:
     stopped = dreamed(folder, "bears-dream.png", on_step)
     most = time.monotonic() - started - 0.5
     assert 0 < read_checkpoint(folder / "bears-dream.checkpoint").seconds < most
-    assert 0 < stopped.record.seconds < most + 0.001  # it is rounded
+    assert 0 <= stopped.record.seconds < most + 0.001  # it is rounded

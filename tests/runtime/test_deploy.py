@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import tempfile
 import zipfile
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -468,7 +469,9 @@ def test_without_a_network_one_line_names_what_pip_lacks_and_its_log(tiny: Bundl
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="runs the script as another user")
 def test_the_script_as_a_user_who_cannot_run_the_installed_python(tiny: Bundle) -> None:
     """The owner's environment is left alone, and the advice is not to install python3-venv."""
-    with tempfile.TemporaryDirectory() as public:
+    with ExitStack() as stack:
+        stack.callback(os.umask, os.umask(0o022))  # the other user has to read what is made
+        public = stack.enter_context(tempfile.TemporaryDirectory())
         Path(public).chmod(0o755)
         folder = installed(deploy(tiny, "cpu", Path(public).resolve() / "device"))
         folder.chmod(0o755)

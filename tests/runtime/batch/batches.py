@@ -36,7 +36,8 @@ def have_state(folder: Path, state: str, count: int) -> bool:
 
 def done(folder: Path) -> list[str]:
     """The names of the pictures that the manifest counts as done, sorted; one that was done twice is there twice."""
-    receipts = [json.loads(line) for line in (folder / MANIFEST).read_text().splitlines()]
+    written = (folder / MANIFEST).read_text().rpartition("\n")[0]  # the last line may be half there
+    receipts = [json.loads(line) for line in written.splitlines()]
     return sorted(Path(one["file"]).name for one in receipts if one["state"] == "done")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from fake_studio import FakeStudio
 from playwright.sync_api import Page, expect
-from steps import colour, drop_file, give_sample, png, start, wait_for_picture
+from steps import colour, drop_file, give_sample, png, start, wait_for_picture, wait_for_state
 
 
 def mask_sent(studio: FakeStudio) -> np.ndarray:
@@ -65,6 +65,7 @@ def test_a_mask_of_an_earlier_dream_can_be_changed(page: Page, studio: FakeStudi
     page.get_by_role("button", name="Done").click()
     start(page, studio)
     page.get_by_role("button", name="Stop").click()
+    wait_for_state(page, "Stopped")
     page.reload()
     page.get_by_role("button", name="Change the mask").click()
     wait_for_picture(page)
